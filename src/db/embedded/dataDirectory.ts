@@ -1,0 +1,110 @@
+import { execFile } from 'node:child_process'
+import { chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import type { Account } from './account.ts'
+import { CHILD_ENV, type Package, program } from './binaries.ts'
+import { EmbeddedPostgresError } from './error.ts'
+import { holdsData } from './place.ts'
+
+const run = promisify(execFile)
+
+export interface Cluster {
+  readonly dir: string
+  readonly root: string
+  readonly account: Account | undefined
+  readonly durable: boolean
+}
+
+/**
+ * Creates the database cluster if there is none. `initdb` works in a directory of its own that is then
+ * renamed, so a directory with the final name is whole, however often the work is killed half-way.
+ */
+export async function createCluster({ dir, root, account, durable }: Cluster): Promise<void> {
+  await removeDrafts(dir)
+  const draft = `${dir}.init-${process.pid}-${Date.now()}`
+  await mkdir(draft, { mode: 0o700 })
+  if (account !== undefined) await chown(draft, account.uid, account.gid)
+  await initdb(dir, draft, root, account, durable)
+  try {
+    await rename(draft, dir) // replaces an empty directory, and refuses any other
+    if (durable) await syncDirectory(path.dirname(dir))
+  } catch (cause) {
+    await rm(draft, { recursive: true, force: true })
+    if (await holdsData(dir)) return // another process was faster
+    throw new EmbeddedPostgresError(
+      `cannot create a database in ${dir}: it must be absent or empty, and not a mount point ` +
+        `(a directory inside one is fine): ${(cause as Error).message}`,
+      { cause },
+    )
+  }
+}
+
+async function initdb(
+  dir: string,
+  draft: string,
+  root: string,
+  account: Account | undefined,
+  durable: boolean,
+) {
+  // trust: nobody is asked for a password. See server.ts, where the server is bound to loopback.
+  const words = [
+    '-D',
+    draft,
+    '-U',
+    'postgres',
+    '-A',
+    'trust',
+    '-E',
+    'UTF8',
+    '--locale=C',
+    '--no-instructions',
+  ]
+  if (!durable) words.push('--no-sync')
+  try {
+    await run(program(root, 'initdb'), words, { ...account, cwd: path.parse(dir).root, env: CHILD_ENV })
+    await rm(initLogOf(dir), { force: true })
+  } catch (cause) {
+    const { stdout = '', stderr = '', message } = cause as Error & { stdout?: string; stderr?: string }
+    await rm(draft, { recursive: true, force: true })
+    const log = initLogOf(dir)
+    const kept = await writeFile(log, `${message}\n${stdout}\n${stderr}`).then(
+      () => `The whole output is in ${log}.`,
+      () => `Its output could not be kept in ${log}.`,
+    )
+    const said = stderr.trim() || message
+    throw new EmbeddedPostgresError(`Postgres could not create a database in ${dir}:\n${said}\n${kept}`, {
+      cause,
+    })
+  }
+}
+
+export const initLogOf = (dir: string): string => `${dir}.initdb.log`
+
+/** An `initdb` whose parent was killed may still be at work in its draft: what resists is left for next time. */
+async function removeDrafts(dir: string): Promise<void> {
+  for (const name of await readdir(path.dirname(dir)))
+    if (name.startsWith(`${path.basename(dir)}.init-`))
+      await rm(path.join(path.dirname(dir), name), { recursive: true, force: true }).catch(() => undefined)
+}
+
+async function syncDirectory(dir: string): Promise<void> {
+  if (process.platform === 'win32') return // a directory cannot be opened there
+  const handle = await open(dir, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** A newer major version does not read the files of an older one. */
+export async function refuseOtherVersion(dir: string, pack: Package): Promise<void> {
+  const has = (await readFile(path.join(dir, 'PG_VERSION'), 'utf8')).trim()
+  const wants = pack.version.split('.')[0]
+  if (has === wants) return
+  throw new EmbeddedPostgresError(
+    `The database in ${dir} was created by Postgres ${has}, and the embedded one is version ${wants}. ` +
+      'Move the directory away to begin anew, or open it with that version and move the data over.',
+  )
+}

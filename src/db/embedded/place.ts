@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { chmod, lstat, mkdir, realpath, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { type Account, areWeRoot, obstacle, unprivilegedAccount } from './account.ts'
+import { EmbeddedPostgresError } from './error.ts'
+
+/** Where the data lives, whom the server runs as, and where a copy of the binaries may go. */
+export interface Place {
+  readonly dir: string
+  readonly account: Account | undefined
+  /** Creates that directory if it is not there yet. */
+  copies(): Promise<string>
+  /** Said in words when `dir` is not the directory that was wanted. */
+  readonly moved?: string
+}
+
+/** For data and binaries that root was asked to keep where nobody else may go. Survives a reboot. */
+const SYSTEM_STORE = '/var/lib/starcite'
+
+/**
+ * Ordinary users get the directory they asked for. For root the server runs as somebody else, who may
+ * be unable to reach it (a checkout in /root): then the data lives in a place of the system, named after
+ * the wanted directory, so that each later start finds it again.
+ */
+export async function choosePlace(wantedDir: string): Promise<Place> {
+  const wanted = await canonical(wantedDir)
+  if (!areWeRoot()) {
+    await create(path.dirname(wanted))
+    return { dir: wanted, account: undefined, copies: async () => path.dirname(wanted) }
+  }
+
+  const account = (await ownerOfData(wanted)) ?? (await unprivilegedAccount())
+  const blocked = await obstacle(path.dirname(wanted), account)
+  if (blocked !== undefined && (await holdsData(wanted)))
+    throw new EmbeddedPostgresError(
+      `There is a database in ${wanted}, but the user it runs as cannot get past ${blocked} any more. ` +
+        `Allow it (chmod o+x ${blocked}), or move the database.`,
+    )
+
+  const store = await storeFor(wanted, account)
+  const elsewhere = path.join(store, createHash('sha256').update(wanted).digest('hex').slice(0, 16))
+  const stay = (await holdsData(wanted)) || (blocked === undefined && !(await holdsData(elsewhere)))
+  const dir = stay ? wanted : elsewhere
+  await (stay ? create(path.dirname(dir)) : createStore(store))
+  const place = { dir, account: (await ownerOfData(dir)) ?? account, copies: () => createStore(store) }
+  if (stay) return place
+  return {
+    ...place,
+    moved: `the user that Postgres runs as cannot reach ${wanted}: the data lives in ${dir}`,
+  }
+}
+
+export async function holdsData(dir: string): Promise<boolean> {
+  return (await stat(path.join(dir, 'PG_VERSION')).catch(() => undefined)) !== undefined
+}
+
+/** Data that an ordinary user created goes on being run as that user. */
+async function ownerOfData(dir: string): Promise<Account | undefined> {
+  const found = await stat(path.join(dir, 'PG_VERSION')).catch(() => undefined)
+  return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
+}
+
+/** What was wanted under a temporary directory is as temporary elsewhere. */
+async function storeFor(wanted: string, account: Account): Promise<string> {
+  for (const temporary of [tmpdir(), '/tmp']) {
+    const root = await canonical(temporary)
+    if (!wanted.startsWith(root + path.sep)) continue
+    return path.join((await obstacle(root, account)) === undefined ? root : '/tmp', 'starcite-root')
+  }
+  return SYSTEM_STORE
+}
+
+/** The store must be root's alone: anyone who can write there could hand us programs to run. */
+async function createStore(store: string): Promise<string> {
+  await mkdir(store, { mode: 0o755 }).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'EEXIST') throw new EmbeddedPostgresError(`cannot create ${store}: ${cause.message}`)
+  })
+  const found = await lstat(store)
+  if (!found.isDirectory() || found.uid !== 0 || (found.mode & 0o022) !== 0)
+    throw new EmbeddedPostgresError(`${store} must be a directory that only root can write to`)
+  await chmod(store, 0o755)
+  return store
+}
+
+/** Every directory we make is one the server's user can pass, whatever the umask. */
+async function create(dir: string): Promise<void> {
+  try {
+    const first = await mkdir(dir, { recursive: true })
+    for (let at = dir; first !== undefined && at.length >= first.length; at = path.dirname(at))
+      await chmod(at, 0o755)
+  } catch (cause) {
+    throw new EmbeddedPostgresError(`cannot create ${dir}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** Absolute and free of symbolic links, as far as it exists: one directory has one name. */
+async function canonical(dir: string): Promise<string> {
+  const absolute = path.resolve(dir)
+  const parent = path.dirname(absolute)
+  const real = await realpath(absolute).catch(() => undefined)
+  if (real !== undefined || parent === absolute) return real ?? absolute
+  return path.join(await canonical(parent), path.basename(absolute))
+}

@@ -1,0 +1,76 @@
+import { readFile, rm } from 'node:fs/promises'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EmbeddedPostgresError } from './error.ts'
+import { answers, commandLineOf } from './processes.ts'
+import { logFileOf } from './serverLog.ts'
+
+/** What a server says about itself in `postmaster.pid`, the file it keeps while it lives. */
+export interface Postmaster {
+  readonly pid: number
+  readonly port: number
+  readonly status: string // 'starting' | 'ready' | 'stopping', as Postgres writes it
+}
+
+/** Replaying the log after a crash can take a while; at the bound it goes on, and a later start adopts it. */
+export const READY_WAIT_MS = 60_000
+/** A server writes its pid file right after creating it; one still empty after this was left by a crash. */
+const EMPTY_FILE_MS = 1_000
+export const POLL_MS = 10
+
+const pidFileOf = (dir: string): string => path.join(dir, 'postmaster.pid')
+
+export async function readPostmaster(dir: string): Promise<Postmaster | undefined> {
+  try {
+    const lines = (await readFile(pidFileOf(dir), 'utf8')).split('\n')
+    return { pid: Number(lines[0]), port: Number(lines[3]), status: lines[7]?.trim() ?? 'starting' }
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new EmbeddedPostgresError(
+      `The database in ${dir} belongs to another user: ${(cause as Error).message}. ` +
+        'Start as that user, or choose another directory.',
+      { cause },
+    )
+  }
+}
+
+/** Whether this pid is the server of this directory, and not a zombie or a later owner of the number. */
+export async function isServerOf(pid: number, dir: string): Promise<boolean> {
+  if (!(pid > 0) || !answers(pid)) return false
+  if (process.platform === 'win32') return true // no command line to be had without another tool
+  const command = `${await commandLineOf(pid)} `
+  return command.includes('postgres') && command.includes(` -D ${dir} `)
+}
+
+/**
+ * The server that runs on this directory, once it is ready; one that is just stopping is waited out.
+ * `crashed` says that the last one did not end in order.
+ */
+export async function findServer(dir: string): Promise<{ server?: Postmaster; crashed: boolean }> {
+  const began = Date.now()
+  for (;;) {
+    const found = await readPostmaster(dir)
+    if (found === undefined) return { crashed: false }
+    const waited = Date.now() - began
+    const lives = await isServerOf(found.pid, dir)
+    if (lives && found.status === 'ready') return { server: found, crashed: false }
+    if (!lives && (found.pid > 0 || waited > EMPTY_FILE_MS)) {
+      await clearStale(dir, found)
+      return { crashed: true }
+    }
+    if (waited > READY_WAIT_MS)
+      throw new EmbeddedPostgresError(
+        `The server of ${dir} (process ${found.pid}) has been ${found.status} for over ` +
+          `${READY_WAIT_MS / 1000} s. See ${logFileOf(dir)}, and try again later.`,
+      )
+    await sleep(POLL_MS)
+  }
+}
+
+/**
+ * Postgres itself replaces the pid file of a dead server, and finds in it which shared memory to look
+ * for. It refuses only where the pid still answers: a zombie, or an unrelated process. Then we remove it.
+ */
+async function clearStale(dir: string, found: Postmaster): Promise<void> {
+  if (!(found.pid > 0) || answers(found.pid)) await rm(pidFileOf(dir), { force: true })
+}

@@ -1,0 +1,102 @@
+import { findPackage, usableBinaries } from './binaries.ts'
+import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
+import { launch } from './launch.ts'
+import { choosePlace, holdsData } from './place.ts'
+import { LOOPBACK } from './ports.ts'
+import { findServer, isServerOf, type Postmaster } from './postmaster.ts'
+import { boundLog } from './serverLog.ts'
+import { withStartLock } from './startLock.ts'
+import { isInUse, stopServer } from './stop.ts'
+
+export interface EmbeddedPostgres {
+  /** Plain TCP on loopback: postgres://postgres@127.0.0.1:PORT/postgres */
+  readonly url: string
+  /** Where the data really is; not always where it was wanted. */
+  readonly dir: string
+  readonly port: number
+  readonly pid: number
+  /** It was already running. */
+  readonly adopted: boolean
+  /**
+   * Fast shutdown; a second call changes nothing. With `ifUnused`, a server that other clients are
+   * connected to is left running (another node uses it): close your own connections first.
+   */
+  stop(options?: { ifUnused?: boolean }): Promise<'stopped' | 'left running'>
+}
+
+export interface EmbeddedPostgresOptions {
+  /** The wanted data directory. It must be absent, empty, or a database made earlier. */
+  readonly dir: string
+  /** Absent or 0: whatever port is free now. A server that already runs keeps the port it has. */
+  readonly port?: number
+  /** More `-c` settings. A server that already runs keeps those it was started with. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** False only for throw-away servers: without fsync a crash of the machine may ruin the data. */
+  readonly durable?: boolean
+  readonly onMessage?: (message: string) => void
+}
+
+/**
+ * A Postgres of our own, for trying, developing and testing, from binaries that came with the packages.
+ *
+ * The server outlives us: it runs in a process group of its own, and if we are killed the next start on
+ * the same directory finds and adopts it. One directory has one server, however many processes start at
+ * once; they must see the same process ids, so a directory is not to be shared between containers.
+ *
+ * Whoever can open a connection is let in as superuser, without a password (`trust`). That is acceptable
+ * only because the server listens on loopback alone and holds development data: on a machine with users
+ * who should not see it, use a server of your own.
+ */
+export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  const { durable = true, settings = {}, onMessage: say = () => undefined } = options
+  const place = await choosePlace(options.dir)
+  const { dir, account, moved } = place
+  if (moved !== undefined) say(moved)
+
+  return withStartLock(lockOf(dir), async () => {
+    const { server, crashed } = await findServer(dir)
+    if (server !== undefined) {
+      await boundLog(dir)
+      say(`using the database that already runs on port ${server.port}, data in ${dir}`)
+      return handle(dir, server, true)
+    }
+    const pack = await findPackage()
+    const root = await usableBinaries(pack, place.copies, account)
+    const cluster = { dir, root, account, durable }
+    if (!(await holdsData(dir))) {
+      say(`creating a database in ${dir}`)
+      await createCluster(cluster)
+    } else if (crashed) say(`the database in ${dir} was not shut down in order: recovering it`)
+    await refuseOtherVersion(dir, pack)
+    await boundLog(dir)
+    const started = await launch({ ...cluster, port: options.port || undefined, settings, crashed })
+    say(`Postgres ${pack.version} runs on port ${started.server.port}, data in ${dir}`)
+    return handle(dir, started.server, started.adopted)
+  })
+}
+
+const lockOf = (dir: string): string => `${dir}.lock`
+
+function handle(dir: string, { pid, port }: Postmaster, adopted: boolean): EmbeddedPostgres {
+  const url = `postgres://postgres@${LOOPBACK}:${port}/postgres`
+  let stopping: Promise<'stopped'> | undefined
+  const stop = () => {
+    stopping ??= stopServer(pid, dir).then(() => 'stopped')
+    return stopping
+  }
+  return {
+    url,
+    dir,
+    port,
+    pid,
+    adopted,
+    stop: ({ ifUnused = false } = {}) => {
+      if (!ifUnused || stopping !== undefined) return stop()
+      // Under the lock nobody can adopt the server between our look at its clients and its end.
+      return withStartLock(lockOf(dir), async () => {
+        if (!(await isServerOf(pid, dir))) return 'stopped'
+        return (await isInUse(url)) ? 'left running' : stop()
+      })
+    },
+  }
+}

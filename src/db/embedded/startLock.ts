@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto'
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { EmbeddedPostgresError } from './error.ts'
+import { startTimeOf } from './processes.ts'
+
+/** A slow disk may take half a minute over initdb in another process; past this it is stuck. */
+const LOCK_WAIT_MS = 90_000
+const LOCK_POLL_MS = 25
+
+/**
+ * One process at a time looks at a data directory, creates it and starts its server. The lock file names
+ * its owner (pid and start time), so the lock of a killed process is recognised and taken over. Should
+ * two processes take over the same dead lock within one instant, both may go on: then the rename that
+ * ends `initdb` and Postgres' own pid file still let only one server be.
+ */
+export async function withStartLock<T>(file: string, work: () => Promise<T>): Promise<T> {
+  const mine = `${process.pid} ${await startTimeOf(process.pid)} ${randomUUID()}`
+  const draft = `${file}.${mine.split(' ').at(-1)}`
+  await writeFile(draft, mine)
+  try {
+    await acquire(file, draft)
+  } finally {
+    await rm(draft, { force: true })
+  }
+  try {
+    return await work()
+  } finally {
+    if ((await contentOf(file)) === mine) await rm(file, { force: true })
+  }
+}
+
+async function acquire(file: string, draft: string): Promise<void> {
+  const deadline = Date.now() + LOCK_WAIT_MS
+  // A link appears with its content, so nobody ever reads a lock that does not say yet whose it is.
+  while (!(await linked(draft, file))) {
+    const owner = await contentOf(file)
+    if (owner === undefined) continue
+    if (!(await lives(owner))) await discard(file, owner)
+    else if (Date.now() > deadline)
+      throw new EmbeddedPostgresError(
+        `process ${owner.split(' ')[0]} has been starting this Postgres for over ${LOCK_WAIT_MS / 1000} s (lock: ${file})`,
+      )
+    else await sleep(LOCK_POLL_MS)
+  }
+}
+
+async function linked(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to)
+    return true
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw cause
+  }
+}
+
+async function lives(owner: string): Promise<boolean> {
+  const [pid, ...rest] = owner.split(' ')
+  const started = await startTimeOf(Number(pid))
+  return started !== undefined && started === rest.slice(0, -1).join(' ')
+}
+
+/** Moves the dead lock aside; if somebody replaced it since we read it, puts theirs back. */
+async function discard(file: string, dead: string): Promise<void> {
+  const aside = `${file}.${randomUUID()}`
+  const moved = await rename(file, aside).then(
+    () => true,
+    () => false,
+  )
+  if (!moved) return
+  if ((await contentOf(aside)) !== dead) await linked(aside, file)
+  await rm(aside, { force: true })
+}
+
+function contentOf(file: string): Promise<string | undefined> {
+  return readFile(file, 'utf8').catch(() => undefined)
+}

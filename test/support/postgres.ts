@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import pg from 'pg'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
+
+export interface FreshDatabase {
+  readonly url: string
+  readonly name: string
+  /** Also ends the connections that are still open to it. */
+  drop(): Promise<void>
+}
+
+let starting: Promise<EmbeddedPostgres> | undefined
+
+/**
+ * The server that tests create their databases on: the one STARCITE_TEST_DATABASE_URL names (as a user
+ * who may create databases), or a throw-away one of this process.
+ */
+export async function testServer(): Promise<{ url: string }> {
+  const given = process.env.STARCITE_TEST_DATABASE_URL
+  if (given) return { url: given }
+  // A failed start is forgotten, so that each test reports it and the next run of a watcher tries again.
+  starting ??= startEmbeddedPostgres({
+    dir: path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`),
+    durable: false,
+  }).catch((cause) => {
+    starting = undefined
+    throw cause
+  })
+  return { url: (await starting).url }
+}
+
+export async function stopTestServer(): Promise<void> {
+  const server = await starting
+  starting = undefined
+  if (server === undefined) return
+  await server.stop()
+  await rm(server.dir, { recursive: true, force: true })
+}
+
+/** An empty database, or a copy of `template`, under a name that no other test has, in any process. */
+export async function freshDatabase(options: { template?: string } = {}): Promise<FreshDatabase> {
+  const { url: server } = await testServer()
+  const name = `test_${randomUUID().replaceAll('-', '')}`
+  const template = options.template ?? 'template0'
+  await command(server, `create database ${name} template ${pg.escapeIdentifier(template)}`)
+  const url = new URL(server)
+  url.pathname = `/${name}`
+  return {
+    url: url.href,
+    name,
+    drop: () => command(server, `drop database if exists ${name} with (force)`),
+  }
+}
+
+async function command(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
