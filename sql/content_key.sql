@@ -1,0 +1,11 @@
+-- Tells a retry from another event under the same producer_seq. jsonb takes out what does not matter (white space,
+-- order of keys, how a character is escaped) and keeps what does (1 and 1.0 differ). Not salted, and not part of
+-- the chain.
+create or replace function starcite.content_key(
+  p_type text, p_actor text, p_source text, p_idempotency_key text, p_payload json, p_metadata json, p_refs json)
+returns bytea
+language sql immutable parallel safe
+return sha256(convert_to(
+  starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
+  || starcite.framed(p_idempotency_key) || starcite.framed(p_payload::jsonb::text)
+  || starcite.framed(p_metadata::jsonb::text) || starcite.framed(p_refs::jsonb::text), 'UTF8'));

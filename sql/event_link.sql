@@ -1,0 +1,12 @@
+-- What an event adds to its session's chain: hash = sha256(previous hash || event_link). The link is the content's
+-- digest followed by every other field, so it can be recomputed after the content was erased.
+create or replace function starcite.event_link(
+  p_seq bigint, p_inserted_at timestamptz, p_type text, p_actor text, p_source text,
+  p_producer_id text, p_producer_seq bigint, p_idempotency_key text, p_content_digest bytea)
+returns bytea
+language sql stable parallel safe
+return p_content_digest || convert_to(
+  starcite.framed(p_seq::text) || starcite.framed(starcite.wire_time(p_inserted_at))
+  || starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
+  || starcite.framed(p_producer_id) || starcite.framed(p_producer_seq::text)
+  || starcite.framed(p_idempotency_key), 'UTF8');

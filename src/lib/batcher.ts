@@ -1,0 +1,105 @@
+export interface BatcherOptions<In, Out> {
+  /** Handles a batch and answers item by item, in order. A rejection rejects every item of the batch. */
+  readonly send: (batch: readonly In[]) => Promise<readonly Outcome<Out>[]>
+  /** What an item weighs against the bounds. */
+  readonly weigh: (item: In) => Weight
+  /** A batch stops growing at either; an item larger than that goes alone. */
+  readonly maxBatch: Weight
+  /** Past either, `add` refuses rather than queues. */
+  readonly maxWaiting: Weight
+  /** The error of a refusal: at the bound, or after `stop`. */
+  readonly refuse: (why: 'full' | 'stopped') => Error
+}
+
+export interface Weight {
+  readonly count: number
+  readonly bytes: number
+}
+
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: Error }
+
+interface Waiting<In, Out> {
+  readonly item: In
+  readonly weight: Weight
+  resolve(value: Out): void
+  reject(error: Error): void
+}
+
+/**
+ * Gathers items into batches by self-clocking: nothing in flight, and what is there goes out at the end of this turn
+ * of the event loop; one batch in flight, and what arrives meanwhile is the next one. No timer, so an idle caller
+ * waits for nobody and a busy one pays one round trip for many.
+ */
+export class Batcher<In, Out> {
+  readonly #options: BatcherOptions<In, Out>
+  readonly #queue: Waiting<In, Out>[] = []
+  #waitingCount = 0
+  #waitingBytes = 0
+  #running: Promise<void> | undefined
+  #stopped = false
+
+  constructor(options: BatcherOptions<In, Out>) {
+    this.#options = options
+  }
+
+  /** Resolves once the item was handled. */
+  add(item: In): Promise<Out> {
+    if (this.#stopped) return Promise.reject(this.#options.refuse('stopped'))
+    const weight = this.#options.weigh(item)
+    const { maxWaiting } = this.#options
+    const full =
+      this.#waitingCount + weight.count > maxWaiting.count || this.#waitingBytes + weight.bytes > maxWaiting.bytes
+    // One item is always let in, so that an item heavier than the bound is slow rather than impossible.
+    if (full && this.#waitingCount > 0) return Promise.reject(this.#options.refuse('full'))
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ item, weight, resolve, reject })
+      this.#waitingCount += weight.count
+      this.#waitingBytes += weight.bytes
+      this.#running ??= this.#run()
+    })
+  }
+
+  /** Refuses what comes from now on and waits for what came before. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    // The rest of this turn joins the first batch.
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    while (this.#queue.length > 0) await this.#sendOne(this.#take())
+    this.#running = undefined
+  }
+
+  #take(): Waiting<In, Out>[] {
+    const { maxBatch } = this.#options
+    let [end, count, bytes] = [0, 0, 0]
+    for (const { weight } of this.#queue) {
+      if (end > 0 && (count + weight.count > maxBatch.count || bytes + weight.bytes > maxBatch.bytes)) break
+      end += 1
+      count += weight.count
+      bytes += weight.bytes
+    }
+    return this.#queue.splice(0, end)
+  }
+
+  async #sendOne(batch: readonly Waiting<In, Out>[]): Promise<void> {
+    try {
+      const outcomes = await this.#options.send(batch.map((it) => it.item))
+      batch.forEach((it, i) => {
+        const outcome = outcomes[i]
+        if (outcome === undefined) it.reject(new Error('the batch came back without an answer for this item'))
+        else if (outcome.ok) it.resolve(outcome.value)
+        else it.reject(outcome.error)
+      })
+    } catch (error) {
+      for (const it of batch) it.reject(error instanceof Error ? error : new Error(String(error)))
+    } finally {
+      for (const it of batch) {
+        this.#waitingCount -= it.weight.count
+        this.#waitingBytes -= it.weight.bytes
+      }
+    }
+  }
+}

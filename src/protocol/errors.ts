@@ -1,0 +1,71 @@
+/**
+ * Every error that a client can meet, by its code. The codes and statuses are the wire contract: a client branches
+ * on `error`, never on `message`, and may repeat a request that was answered with `retry: true` as it stands.
+ */
+export const ERRORS = {
+  invalid_json: { status: 400, retry: false },
+  invalid_session: { status: 400, retry: false },
+  invalid_metadata: { status: 400, retry: false },
+  invalid_refs: { status: 400, retry: false },
+  invalid_event: { status: 400, retry: false },
+  invalid_cursor: { status: 400, retry: false },
+  invalid_limit: { status: 400, retry: false },
+  invalid_list_query: { status: 400, retry: false },
+  invalid_tail_batch_size: { status: 400, retry: false },
+  invalid_websocket_upgrade: { status: 400, retry: false },
+  bad_request: { status: 400, retry: false },
+  not_found: { status: 404, retry: false },
+  session_not_found: { status: 404, retry: false },
+  method_not_allowed: { status: 405, retry: false },
+  session_exists: { status: 409, retry: false },
+  expected_version_conflict: { status: 409, retry: false },
+  expected_seq_conflict: { status: 409, retry: false },
+  producer_seq_conflict: { status: 409, retry: false },
+  producer_replay_conflict: { status: 409, retry: false },
+  cursor_ahead: { status: 409, retry: false },
+  session_erased: { status: 410, retry: false },
+  body_too_large: { status: 413, retry: false },
+  unsupported_media_type: { status: 415, retry: false },
+  append_backpressure: { status: 429, retry: true },
+  internal_error: { status: 500, retry: true },
+  storage_unavailable: { status: 503, retry: true },
+  draining: { status: 503, retry: true },
+} as const satisfies Record<string, { status: number; retry: boolean }>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** Machine-readable facts beside the message: `field`, `index`, `current_seq`, `retry_after_ms` … */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>
+
+export class AppError extends Error {
+  override readonly name = 'AppError'
+  readonly code: ErrorCode
+  readonly details: ErrorDetails
+
+  /** `message` is one sentence that names the field or value and says what was expected. */
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.details = details
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+
+  /** The body of the answer, on every transport. */
+  toJSON(): object {
+    return { error: this.code, message: this.message, ...this.details }
+  }
+}
+
+/** How a server ends a WebSocket. 1000 is reserved for the end of `follow=false`: clients take it for "finished". */
+export const CLOSE = {
+  finished: { code: 1000, reason: 'finished' },
+  internal: { code: 1011, reason: 'internal_error' },
+  draining: { code: 1012, reason: 'draining' },
+  slow: { code: 1013, reason: 'slow_consumer' },
+  erased: { code: 4004, reason: 'session_erased' },
+} as const
+
+export type Close = (typeof CLOSE)[keyof typeof CLOSE]

@@ -1,0 +1,50 @@
+/** Position of an event in its session: 1, 2, 3 … A cursor is the seq of the last event seen, 0 before the first. */
+export type Seq = number
+
+/** A stored event. `payload`, `metadata` and `refs` are JSON text, exactly as it was sent. */
+export interface StoredEvent {
+  readonly seq: Seq
+  readonly type: string
+  readonly payload: string
+  readonly actor: string
+  readonly source: string | null
+  readonly producerId: string | null
+  readonly producerSeq: number | null
+  readonly idempotencyKey: string | null
+  readonly metadata: string
+  readonly refs: string
+  /** RFC 3339, UTC, six fractional digits. */
+  readonly insertedAt: string
+}
+
+/**
+ * An event as every reader sees it, rendered once and shared. The text is the same whether the event is live, hot or
+ * cold (I5), so this function is the only place that writes it.
+ */
+export class Frame {
+  readonly seq: Seq
+  readonly text: string
+  #bytes: Buffer | undefined
+
+  constructor(seq: Seq, text: string) {
+    this.seq = seq
+    this.text = text
+  }
+
+  /** UTF-8 of `text`; made once, however many sockets it goes to. */
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.from(this.text)
+    return this.#bytes
+  }
+}
+
+/** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
+export function renderEvent(event: StoredEvent): Frame {
+  let text = `{"seq":${event.seq},"type":${JSON.stringify(event.type)},"payload":${event.payload},"actor":${JSON.stringify(event.actor)}`
+  if (event.source !== null) text += `,"source":${JSON.stringify(event.source)}`
+  if (event.producerId !== null)
+    text += `,"producer_id":${JSON.stringify(event.producerId)},"producer_seq":${event.producerSeq}`
+  if (event.idempotencyKey !== null) text += `,"idempotency_key":${JSON.stringify(event.idempotencyKey)}`
+  text += `,"metadata":${event.metadata},"refs":${event.refs},"inserted_at":"${event.insertedAt}"}`
+  return new Frame(event.seq, text)
+}
