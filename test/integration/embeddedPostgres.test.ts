@@ -8,6 +8,7 @@ import { expect } from 'chai'
 import pg from 'pg'
 import { unprivilegedAccount } from '../../src/db/embedded/account.ts'
 import { findPackage, usableBinaries } from '../../src/db/embedded/binaries.ts'
+import { createCluster } from '../../src/db/embedded/dataDirectory.ts'
 import { commandLineOf } from '../../src/db/embedded/processes.ts'
 import { EmbeddedPostgresLab, eventually, killed, query } from '../support/embeddedPostgres.ts'
 
@@ -219,7 +220,6 @@ describe('embedded Postgres', function () {
     ] as const)
       it(`creates the database anew after kill -9 of ${what}`, async () => {
         const node = lab.startInChild()
-        node.started.catch(() => undefined)
         const drafts = async () => (await readdir(lab.dir)).filter((name) => name.startsWith('data.init-'))
         await eventually(async () => {
           const [draft] = await drafts()
@@ -266,16 +266,39 @@ describe('embedded Postgres', function () {
     })
 
     it('hands on what initdb said, and where the rest is', async () => {
-      const dir = lab.path(...Array.from({ length: 6 }, () => 'x'.repeat(200))) // Postgres wants 1024 bytes at most
+      await mkdir(lab.path('native/bin'), { recursive: true })
+      const words = '#!/bin/sh\necho initializing\necho "initdb: error: not today" >&2\nexit 1\n'
+      await writeFile(lab.path('native/bin/initdb'), words, { mode: 0o755 })
+      const cluster = { dir: lab.path('data'), root: lab.dir, account: undefined, durable: true }
 
-      const message = await failure(lab.start({ dir }))
+      const message = await failure(createCluster(cluster))
 
-      const log = `${dir}.initdb.log`
-      expect(message)
-        .to.match(/initdb: error: .+/)
-        .and.include(log)
-      expect(await readFile(log, 'utf8')).to.include('initdb: error')
-      expect(await readdir(path.dirname(dir))).to.deep.equal([path.basename(log)])
+      expect(message).to.include('initdb: error: not today').and.include(lab.path('data.initdb.log'))
+      expect(await readFile(lab.path('data.initdb.log'), 'utf8')).to.include('initializing')
+      expect(await readdir(lab.dir)).to.have.members(['native', 'data.initdb.log'])
+    })
+
+    it('says that the disk is full, and works once there is room', async function () {
+      if (!asRoot) this.skip()
+      await mkdir(lab.path('disk'))
+      const mount = async (options: string) =>
+        (await once(spawn('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', lab.path('disk')]), 'exit'))[0]
+      if ((await mount('size=5m')) !== 0) this.skip() // a container without the right to mount
+
+      const message = await failure(lab.start({ dir: lab.path('disk/data') }))
+      await mount('remount,size=200m')
+      const server = await lab.start({ dir: lab.path('disk/data') })
+
+      expect(message).to.include('No space left on device')
+      expect(await readdir(lab.path('disk'))).to.deep.equal(['data'])
+      await server.stop()
+      await once(spawn('umount', [lab.path('disk')]), 'exit')
+    })
+
+    it('refuses a path that Postgres would cut short', async () => {
+      const dir = lab.path(...Array.from({ length: 6 }, () => 'x'.repeat(200)))
+
+      expect(await failure(lab.start({ dir }))).to.include('at most 900 bytes')
     })
 
     it('leaves alone a directory that holds something else', async () => {
@@ -394,9 +417,10 @@ async function breakPackage(root: string): Promise<void> {
 type Impostor = { pid: number; end(): void }
 
 /** A dead process whose parent does not look: its pid still answers. */
-async function zombie(): Promise<Impostor> {
+async function zombie(owner: { uid: number; gid: number }): Promise<Impostor> {
   const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 600'], {
     stdio: ['ignore', 'pipe', 'ignore'],
+    ...(asRoot ? owner : {}),
   })
   const [line] = await once(parent.stdout, 'data')
   const pid = Number(line)

@@ -55,7 +55,11 @@ export class EmbeddedPostgresLab {
     })
     this.#children.push(child)
     const lines = createInterface({ input: child.stdout })
-    const started = once(lines, 'line').then(([line]) => JSON.parse(line as string))
+    const started = Promise.race([
+      once(lines, 'line').then(([line]) => JSON.parse(line as string)),
+      once(child, 'exit').then(() => Promise.reject(new Error('the node ended before its server was up'))),
+    ])
+    started.catch(() => undefined) // a test that kills the node early does not wait for this
     return { process: child, started }
   }
 

@@ -57,7 +57,10 @@ export async function usableBinaries(
 ): Promise<string> {
   if ((await complaint(pack.root, account)) === undefined) return pack.root
   const copy = path.join(await copies(), `postgres-${pack.version}-${process.platform}-${process.arch}`)
-  if ((await stat(copy).catch(() => undefined)) === undefined) await copyPackage(pack.root, copy)
+  const found = await stat(copy).catch(() => undefined)
+  if (found === undefined) await copyPackage(pack.root, copy)
+  else if (process.getuid !== undefined && found.uid !== process.getuid())
+    throw new EmbeddedPostgresError(`${copy} belongs to another user: we do not run programs from there`)
   const problem = await complaint(copy, account)
   if (problem === undefined) return copy
   throw new EmbeddedPostgresError(

@@ -17,6 +17,8 @@ export interface Place {
 
 /** For data and binaries that root was asked to keep where nobody else may go. Survives a reboot. */
 const SYSTEM_STORE = '/var/lib/starcite'
+/** Postgres' programs cut a path at 1024 bytes without a word, and write elsewhere; the rest is room for its files. */
+const MAX_DIR_BYTES = 900
 
 /**
  * Ordinary users get the directory they asked for. For root the server runs as somebody else, who may
@@ -25,6 +27,10 @@ const SYSTEM_STORE = '/var/lib/starcite'
  */
 export async function choosePlace(wantedDir: string): Promise<Place> {
   const wanted = await canonical(wantedDir)
+  if (Buffer.byteLength(wanted) > MAX_DIR_BYTES)
+    throw new EmbeddedPostgresError(
+      `Postgres needs a data directory of at most ${MAX_DIR_BYTES} bytes: ${wanted}`,
+    )
   if (!areWeRoot()) {
     await create(path.dirname(wanted))
     return { dir: wanted, account: undefined, copies: async () => path.dirname(wanted) }

@@ -27,8 +27,8 @@ export async function readPostmaster(dir: string): Promise<Postmaster | undefine
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new EmbeddedPostgresError(
-      `The database in ${dir} belongs to another user: ${(cause as Error).message}. ` +
-        'Start as that user, or choose another directory.',
+      `cannot read the database in ${dir}: ${(cause as Error).message}. ` +
+        'If it belongs to another user, start as that user or choose another directory.',
       { cause },
     )
   }

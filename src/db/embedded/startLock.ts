@@ -11,15 +11,18 @@ const LOCK_POLL_MS = 25
 /**
  * One process at a time looks at a data directory, creates it and starts its server. The lock file names
  * its owner (pid and start time), so the lock of a killed process is recognised and taken over. Should
- * two processes take over the same dead lock within one instant, both may go on: then the rename that
- * ends `initdb` and Postgres' own pid file still let only one server be.
+ * two processes take over the same dead lock within one instant, both may go on: then one of them may
+ * fail, but Postgres' own pid file still keeps it to one server.
  */
 export async function withStartLock<T>(file: string, work: () => Promise<T>): Promise<T> {
   const mine = `${process.pid} ${await startTimeOf(process.pid)} ${randomUUID()}`
   const draft = `${file}.${mine.split(' ').at(-1)}`
-  await writeFile(draft, mine)
   try {
+    await writeFile(draft, mine)
     await acquire(file, draft)
+  } catch (cause) {
+    if (cause instanceof EmbeddedPostgresError) throw cause
+    throw new EmbeddedPostgresError(`cannot write ${file}: ${(cause as Error).message}`, { cause })
   } finally {
     await rm(draft, { force: true })
   }
