@@ -1,9 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
+import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
+import { startTimeOf } from '../../src/db/embedded/processes.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
+import { stopServer } from '../../src/db/embedded/stop.ts'
+
+const THROW_AWAY = /^starcite-test-(?<pid>\d+)-[0-9a-f]{8}$/
 
 export interface FreshDatabase {
   readonly url: string
@@ -22,14 +27,33 @@ export async function testServer(): Promise<{ url: string }> {
   const given = process.env.STARCITE_TEST_DATABASE_URL
   if (given) return { url: given }
   // A failed start is forgotten, so that each test reports it and the next run of a watcher tries again.
-  starting ??= startEmbeddedPostgres({
-    dir: path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`),
-    durable: false,
-  }).catch((cause) => {
+  starting ??= startThrowAway().catch((cause) => {
     starting = undefined
     throw cause
   })
   return { url: (await starting).url }
+}
+
+async function startThrowAway(): Promise<EmbeddedPostgres> {
+  await removeLeftovers()
+  const dir = path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+  return startEmbeddedPostgres({ dir, durable: false })
+}
+
+/** Ends the servers of test processes that were killed: the server outlives its process by design. */
+async function removeLeftovers(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = THROW_AWAY.exec(name)?.groups?.pid
+    if (pid === undefined || (await startTimeOf(Number(pid))) !== undefined) continue
+    const dir = path.join(tmpdir(), name)
+    try {
+      const server = await readPostmaster(dir)
+      if (server !== undefined) await stopServer(server.pid, dir)
+      await rm(dir, { recursive: true, force: true })
+    } catch {
+      // Another user's, or another test process is removing it at this moment.
+    }
+  }
 }
 
 export async function stopTestServer(): Promise<void> {
