@@ -94,6 +94,13 @@ create table starcite.segments (
 );
 comment on table starcite.segments is 'The partitions of events, by the stretch of time that each holds.';
 
+create table starcite.installed_objects (
+  name text primary key,
+  hash text not null,
+  release text not null
+);
+comment on table starcite.installed_objects is 'Functions and views as installed: the digest of each one''s file, and the release that brought it.';
+
 create table starcite.settings (
   name text primary key,
   value text not null

@@ -14,6 +14,8 @@ export const ERRORS = {
   invalid_tail_batch_size: { status: 400, retry: false },
   invalid_websocket_upgrade: { status: 400, retry: false },
   bad_request: { status: 400, retry: false },
+  request_timeout: { status: 408, retry: true },
+  headers_too_large: { status: 431, retry: false },
   not_found: { status: 404, retry: false },
   session_not_found: { status: 404, retry: false },
   method_not_allowed: { status: 405, retry: false },
@@ -28,6 +30,7 @@ export const ERRORS = {
   unsupported_media_type: { status: 415, retry: false },
   append_backpressure: { status: 429, retry: true },
   internal_error: { status: 500, retry: true },
+  too_many_sockets: { status: 503, retry: true },
   storage_unavailable: { status: 503, retry: true },
   draining: { status: 503, retry: true },
 } as const satisfies Record<string, { status: number; retry: boolean }>

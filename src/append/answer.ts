@@ -1,0 +1,51 @@
+import { AppError } from '../protocol/errors.ts'
+import type { AppendRequest, AppendResult } from './newEvent.ts'
+import type { OutcomeRow } from './queries.ts'
+
+/** What a request's rows mean to its caller: an answer, or the refusal of the event that was refused. */
+export function toAnswer(request: AppendRequest, rows: readonly OutcomeRow[]): AppendResult | AppError {
+  const refused = rows.findIndex((row) => row.outcome !== 'appended' && row.outcome !== 'deduped' && row.outcome !== 'batch_refused')
+  if (refused !== -1) return toError(request, rows, refused)
+  return {
+    results: rows.map((row) => ({ seq: row.seq, deduped: row.outcome === 'deduped' })),
+    lastSeq: rows[rows.length - 1]?.lastSeq ?? 0,
+  }
+}
+
+function toError(request: AppendRequest, rows: readonly OutcomeRow[], index: number): AppError {
+  const row = rows[index] as OutcomeRow
+  const event = request.events[index]
+  const where = request.events.length > 1 ? { index } : {}
+  const prefix = request.events.length > 1 ? `events[${index}]: ` : ''
+  const { outcome } = row
+  switch (outcome) {
+    case 'session_not_found':
+      return new AppError(outcome, `there is no session ${JSON.stringify(request.sessionId)}`)
+    case 'session_erased':
+      return new AppError(outcome, `session ${JSON.stringify(request.sessionId)} was erased`)
+    case 'expected_seq_conflict':
+      return new AppError(
+        outcome,
+        `${prefix}expected_seq does not match: the session is at ${row.lastSeq}`,
+        { current_seq: row.lastSeq, ...where },
+      )
+    case 'producer_seq_conflict':
+      return new AppError(
+        outcome,
+        `${prefix}producer_seq is ${event?.producerSeq}; the next one of producer ${JSON.stringify(event?.producerId)} is ${row.expected}`,
+        { expected_producer_seq: row.expected, ...where },
+      )
+    case 'producer_replay_conflict':
+      return new AppError(
+        outcome,
+        `${prefix}producer_seq ${event?.producerSeq} of producer ${JSON.stringify(event?.producerId)} was another event`,
+        where,
+      )
+    case 'appended':
+    case 'deduped':
+    case 'batch_refused':
+      return new AppError('internal_error', `an event of outcome ${outcome} was taken for a refusal`)
+    default:
+      return outcome satisfies never
+  }
+}

@@ -1,0 +1,179 @@
+import { classify, type Db } from '../db/pool.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import { Batcher, type Outcome } from '../lib/batcher.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import { AppError } from '../protocol/errors.ts'
+import { toAnswer } from './answer.ts'
+import { type AppendRequest, type AppendResult, isSafeToRepeat } from './newEvent.ts'
+import { appendEvents, busySessions, type OutcomeRow } from './queries.ts'
+
+export interface AppenderOptions {
+  readonly db: Db
+  readonly lanes: number
+  readonly batchEvents: number
+  readonly batchBytes: number
+  readonly queueEvents: number
+  readonly queueBytes: number
+  /** How long a batch is tried again before its callers are told that Postgres cannot be reached. */
+  readonly timeoutMs: number
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Told of every request that was committed, before its caller is answered. */
+  readonly onAppended: (request: AppendRequest, rows: readonly OutcomeRow[]) => void
+}
+
+const RETRY_BASE_MS = 20
+const RETRY_MAX_MS = 500
+const RETRY_AFTER_MS = 1000
+
+/**
+ * The append path of a node: requests gather in lanes, each lane sends one batch at a time. A session always uses the
+ * same lane, so one node never contends with itself for a session's lock.
+ *
+ * A batch that fails as a whole is tried again, until the time-out, when nothing of it can have been committed. When
+ * that is unknown (the connection broke), only requests that Postgres would recognise again are repeated. When
+ * somebody's long transaction holds a session, that session's requests are refused and the others go on. When
+ * Postgres refuses the statement itself, the batch is split until the request that is to blame stands alone.
+ */
+export class Appender {
+  readonly #options: AppenderOptions
+  readonly #lanes: readonly Batcher<AppendRequest, AppendResult>[]
+
+  constructor(options: AppenderOptions) {
+    this.#options = options
+    this.#lanes = Array.from(
+      { length: options.lanes },
+      () =>
+        new Batcher<AppendRequest, AppendResult>({
+          send: (batch) => this.#send(batch),
+          weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
+          maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
+          maxWaiting: { count: options.queueEvents, bytes: options.queueBytes },
+          refuse: (why) =>
+            why === 'full'
+              ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
+                  retry_after_ms: RETRY_AFTER_MS,
+                })
+              : new AppError('draining', 'this node is stopping; send the append again', { retry_after_ms: 0 }),
+        }),
+    )
+  }
+
+  /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
+  append(request: AppendRequest): Promise<AppendResult> {
+    const lane = this.#lanes[laneOf(request, this.#lanes.length)] as Batcher<AppendRequest, AppendResult>
+    return lane.add(request)
+  }
+
+  /** Refuses new appends and settles those under way. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.stop()))
+  }
+
+  /** Never rejects: every request of the batch gets its own outcome. */
+  #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
+    return this.#attempt(batch, 0, Date.now() + this.#options.timeoutMs)
+  }
+
+  async #attempt(
+    batch: readonly AppendRequest[],
+    attempt: number,
+    deadline: number,
+  ): Promise<Outcome<AppendResult>[]> {
+    const { db, log, metrics } = this.#options
+    const started = performance.now()
+    try {
+      const answers = await appendEvents(db, batch)
+      metrics.appendBatch(
+        batch.reduce((sum, request) => sum + request.events.length, 0),
+        (performance.now() - started) / 1000,
+      )
+      return batch.map((request, i) => this.#settle(request, answers[i] ?? []))
+    } catch (error) {
+      const failure = classify(error)
+      log.warn({ err: error, failure, requests: batch.length, attempt }, 'an append batch failed')
+      const tryAgain = async (requests: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> => {
+        if (requests.length === 0) return []
+        if (Date.now() >= deadline) return requests.map(() => failed(unavailable(error, failure === 'unknown')))
+        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS))
+        return this.#attempt(requests, attempt + 1, deadline)
+      }
+      switch (failure) {
+        case 'retry':
+        case 'unavailable':
+          return tryAgain(batch)
+        case 'unknown':
+          return eachOf(batch, isSafeToRepeat, tryAgain, () => unavailable(error, true))
+        case 'locked': {
+          const busy = await busySessions(db, batch).catch(() => new Set<AppendRequest>())
+          return eachOf(batch, (request) => !busy.has(request), tryAgain, () => locked(error))
+        }
+        case 'refused': {
+          if (batch.length === 1) return [failed(refused(error))]
+          const middle = Math.ceil(batch.length / 2)
+          const first = await this.#attempt(batch.slice(0, middle), attempt, deadline)
+          return [...first, ...(await this.#attempt(batch.slice(middle), attempt, deadline))]
+        }
+        default:
+          return failure satisfies never
+      }
+    }
+  }
+
+  #settle(request: AppendRequest, rows: readonly OutcomeRow[]): Outcome<AppendResult> {
+    const answer = toAnswer(request, rows)
+    if (answer instanceof AppError) return failed(answer)
+    this.#options.onAppended(request, rows)
+    return { ok: true, value: answer }
+  }
+}
+
+/** FNV-1a: spreads sessions over lanes; any node may choose differently. */
+function laneOf({ tenantId, sessionId }: AppendRequest, lanes: number): number {
+  let hash = 0x811c9dc5
+  for (const text of [tenantId, '/', sessionId])
+    for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return (hash >>> 0) % lanes
+}
+
+/** Handles the requests that qualify together, refuses the others, and puts the outcomes back in order. */
+async function eachOf(
+  batch: readonly AppendRequest[],
+  qualifies: (request: AppendRequest) => boolean,
+  handle: (requests: readonly AppendRequest[]) => Promise<Outcome<AppendResult>[]>,
+  refusal: () => AppError,
+): Promise<Outcome<AppendResult>[]> {
+  const handled = (await handle(batch.filter(qualifies))).values()
+  return batch.map((request) =>
+    qualifies(request) ? (handled.next().value as Outcome<AppendResult>) : failed(refusal()),
+  )
+}
+
+const failed = (error: AppError): Outcome<never> => ({ ok: false, error })
+
+const unavailable = (cause: unknown, outcomeUnknown: boolean): AppError =>
+  outcomeUnknown
+    ? new AppError(
+        'storage_unavailable',
+        'the connection to Postgres broke before its answer: the append may or may not be stored; with producer_id and producer_seq it is safe to send again',
+        { retry_after_ms: RETRY_AFTER_MS, outcome_unknown: true },
+        { cause },
+      )
+    : new AppError(
+        'storage_unavailable',
+        'Postgres cannot be reached or cannot write; nothing was stored',
+        { retry_after_ms: RETRY_AFTER_MS },
+        { cause },
+      )
+
+const locked = (cause: unknown): AppError =>
+  new AppError(
+    'storage_unavailable',
+    'another transaction holds this session; nothing was stored',
+    { retry_after_ms: RETRY_AFTER_MS },
+    { cause },
+  )
+
+const refused = (cause: unknown): AppError =>
+  new AppError('internal_error', 'Postgres refused the append; nothing was stored', {}, { cause })

@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import type { ClientBase } from 'pg'
+
+/** The files of sql/, each one object named as the file, in the order in which they stand on one another. */
+export const SQL_OBJECTS = [
+  'wire_time',
+  'framed',
+  'genesis_hash',
+  'content_digest',
+  'event_link',
+  'chain_step',
+  'chain',
+  'content_key',
+  'ensure_segment',
+  'create_session',
+  'merge_members',
+  'append_events',
+  'busy_sessions',
+  'append',
+] as const
+
+export const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)
+
+/** Whether release `a` is older than `b`, both `major.minor.patch`. */
+export function isOlder(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((it) => it.split(/[.-]/).slice(0, 3).map(Number))
+  for (let i = 0; i < 3; i += 1) {
+    const difference = (left?.[i] ?? 0) - (right?.[i] ?? 0)
+    if (difference !== 0) return difference < 0
+  }
+  return false
+}
+
+/**
+ * Installs functions and views that are not, or not in this form, in the database. Their signatures never change, so
+ * replacing a body under running nodes is safe. What a newer release installed is left alone: otherwise two releases
+ * that run side by side during a deploy would overwrite each other at every start.
+ *
+ * Runs inside the caller's transaction. Answers what it installed.
+ */
+export async function installFunctions(client: ClientBase, release: string): Promise<string[]> {
+  const { rows } = await client.query<{ name: string; hash: string; release: string }>(
+    'select o.name, o.hash, o.release from starcite.installed_objects o',
+  )
+  const installed = new Map(rows.map((row) => [row.name, row]))
+  const changed: string[] = []
+  for (const name of SQL_OBJECTS) {
+    const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
+    const hash = createHash('sha256').update(text).digest('hex')
+    const present = installed.get(name)
+    if (present?.hash === hash || (present && isOlder(release, present.release))) continue
+    await client.query(text)
+    await client.query(
+      `insert into starcite.installed_objects as o (name, hash, release) values ($1, $2, $3)
+       on conflict (name) do update set hash = excluded.hash, release = excluded.release`,
+      [name, hash, release],
+    )
+    changed.push(name)
+  }
+  if (changed.length > 0) {
+    // Postgres grants EXECUTE to everyone at creation; the log is for those to whom its owner grants it.
+    await client.query('revoke all on all functions in schema starcite from public')
+  }
+  return changed
+}

@@ -1,0 +1,87 @@
+import { readdir } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { runner } from 'node-pg-migrate'
+import pg from 'pg'
+import type { Log } from '../ops/log.ts'
+import { installFunctions } from './functions.ts'
+
+const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
+const MIGRATIONS_TABLE = 'migrations'
+/** Any constant will do, as long as every release uses the same one. */
+const LOCK_NAME = 'starcite.migrate'
+/** Postgres 14: `return` bodies of SQL functions, date_bin. */
+const MINIMUM_SERVER_VERSION = 140_000
+
+/** The database was migrated by a newer release than this one. */
+export class SchemaTooNewError extends Error {
+  override readonly name = 'SchemaTooNewError'
+}
+
+/** The server is older than Postgres 14. */
+export class ServerTooOldError extends Error {
+  override readonly name = 'ServerTooOldError'
+}
+
+/**
+ * Brings the schema to this release: tables from migrations/, functions and views from sql/. Any number of nodes may
+ * call it at once; they take turns behind one lock, and whoever comes second finds nothing to do. `url` must be a
+ * direct connection: the lock belongs to its session.
+ */
+export async function migrate(url: string, release: string, log: Log): Promise<void> {
+  const client = new pg.Client({ connectionString: url, application_name: 'starcite migrate', keepAlive: true })
+  client.on('error', (error) => log.warn({ err: error }, 'the connection that migrates broke'))
+  await client.connect()
+  try {
+    await refuseOldServer(client)
+    await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [LOCK_NAME])
+    await refuseNewerSchema(client)
+    const applied = await runner({
+      dbClient: client,
+      dir: fileURLToPath(MIGRATIONS_DIRECTORY),
+      direction: 'up',
+      migrationsSchema: 'starcite',
+      migrationsTable: MIGRATIONS_TABLE,
+      createMigrationsSchema: true,
+      schema: 'starcite',
+      singleTransaction: true,
+      noLock: true, // ours is held, and covers the functions too
+      verbose: false,
+      logger: { debug: ignore, info: ignore, warn: (message) => log.warn(message), error: (message) => log.error(message) },
+    })
+    await client.query('begin')
+    const functions = await installFunctions(client, release)
+    await client.query('commit')
+    if (applied.length + functions.length > 0)
+      log.info({ migrations: applied.map((it) => it.name), functions }, 'the schema is up to date')
+  } finally {
+    await client.end().catch(ignore)
+  }
+}
+
+const ignore = () => {}
+
+async function refuseOldServer(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ number: number; words: string }>(
+    `select current_setting('server_version_num')::int as number, current_setting('server_version') as words`,
+  )
+  const version = rows[0]
+  if (version && version.number < MINIMUM_SERVER_VERSION)
+    throw new ServerTooOldError(`the database server is Postgres ${version.words}; Starcite needs 14 or newer`)
+}
+
+async function refuseNewerSchema(client: pg.Client): Promise<void> {
+  const { rows: tables } = await client.query(
+    `select from pg_catalog.pg_tables t where t.schemaname = 'starcite' and t.tablename = $1`,
+    [MIGRATIONS_TABLE],
+  )
+  if (tables.length === 0) return
+  const { rows } = await client.query<{ name: string }>(`select m.name from starcite.${MIGRATIONS_TABLE} m`)
+  const files = await readdir(MIGRATIONS_DIRECTORY)
+  const known = new Set(files.filter((it) => it.endsWith('.sql')).map((it) => it.slice(0, -'.sql'.length)))
+  const unknown = rows.map((row) => row.name).filter((name) => !known.has(name))
+  if (unknown.length > 0)
+    throw new SchemaTooNewError(
+      `the database was migrated by a newer release of Starcite (it has ${unknown.join(', ')}); ` +
+        'run that release, or point DATABASE_URL at another database',
+    )
+}

@@ -1,0 +1,53 @@
+import cors from '@koa/cors'
+import Router from '@koa/router'
+import Koa from 'koa'
+import easyWs from 'koa-easy-ws'
+import type { Health } from '../ops/health.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { Services } from './context.ts'
+import { answerErrors } from './errors.ts'
+import { accessLog, authenticate, requestId, unknownPath } from './middleware.ts'
+import { appendRoutes } from './routes/append.ts'
+import { eventRoutes } from './routes/events.ts'
+import { opsRoutes } from './routes/ops.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+import { tailRoutes } from './routes/tail.ts'
+
+/** Inbound frames are ignored, so a client has no reason for larger ones. */
+const MAX_INBOUND_FRAME_BYTES = 64 * 1024
+
+/** The API. The order of the middleware is its table of contents. */
+export function createApp(services: Services, ops: { health: Health; metrics: Metrics } | undefined): Koa {
+  const { config, log } = services
+  const router = new Router()
+  if (ops) opsRoutes(router, ops.health, ops.metrics)
+  sessionRoutes(router, services)
+  appendRoutes(router, services)
+  eventRoutes(router, services)
+  tailRoutes(router, services)
+
+  const app = new Koa()
+  app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
+  app.use(requestId)
+  app.use(accessLog(log))
+  app.use(cors({ origin: config.corsOrigin, exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location'], maxAge: 600 }))
+  app.use(answerErrors(log))
+  app.use(authenticate)
+  app.use(easyWs('ws', { wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false } }))
+  app.use(router.routes() as Koa.Middleware)
+  app.use(unknownPath(router))
+  return app
+}
+
+/** Health and metrics alone, for STARCITE_OPS_PORT. */
+export function createOpsApp(health: Health, metrics: Metrics, log: Log): Koa {
+  const router = new Router()
+  opsRoutes(router, health, metrics)
+  const app = new Koa()
+  app.use(requestId)
+  app.use(answerErrors(log))
+  app.use(router.routes() as Koa.Middleware)
+  app.use(unknownPath(router))
+  return app
+}

@@ -1,0 +1,62 @@
+import type { IncomingMessage } from 'node:http'
+import { isUtf8 } from 'node:buffer'
+import { AppError } from '../protocol/errors.ts'
+
+export type BodyKind = 'json' | 'ndjson'
+
+/** A body over the bound is read on and thrown away up to this, so that its sender sees the 413 and not a reset. */
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+
+/** The client went away before its request was complete: there is nobody to answer. */
+export class ClientGoneError extends Error {
+  override readonly name = 'ClientGoneError'
+}
+
+/** Throws unsupported_media_type. A body without a Content-Type is taken for JSON. */
+export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): BodyKind {
+  const refuse = (what: string) => {
+    const types = allowed.map((kind) => (kind === 'json' ? 'application/json' : 'application/x-ndjson')).join(' or ')
+    return new AppError('unsupported_media_type', `${what}; send ${types} in UTF-8`)
+  }
+  const encoding = req.headers['content-encoding']
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
+    throw refuse(`Content-Encoding ${JSON.stringify(encoding)} is not understood`)
+  const header = req.headers['content-type']
+  if (header === undefined) return 'json'
+  const [type = '', ...parameters] = header.split(';').map((part) => part.trim().toLowerCase())
+  const charset = parameters.find((part) => part.startsWith('charset='))?.slice('charset='.length)
+  if (charset !== undefined && !/^"?utf-?8"?$/.test(charset))
+    throw refuse(`charset ${charset} is not understood`)
+  if (/^application\/(.+\+)?json$/.test(type)) return 'json'
+  if (/^application\/(x-)?(ndjson|jsonl)$/.test(type) && allowed.includes('ndjson')) return 'ndjson'
+  throw refuse(`Content-Type ${JSON.stringify(header)} is not understood here`)
+}
+
+/** The whole body as text. Throws body_too_large, invalid_json (not UTF-8), ClientGoneError. */
+export function readBody(req: IncomingMessage, maxBytes: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    const onData = (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= maxBytes) chunks.push(chunk)
+      else chunks.length = 0
+      if (bytes > MAX_DISCARDED_BYTES) settle(tooLarge)
+    }
+    const tooLarge = () =>
+      reject(new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes }))
+    const onEnd = () =>
+      settle(() => {
+        if (bytes > maxBytes) return tooLarge()
+        const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+        if (!isUtf8(body)) return reject(new AppError('invalid_json', 'the body is not UTF-8'))
+        resolve(body.toString('utf8'))
+      })
+    const onGone = () => settle(() => reject(new ClientGoneError('the client went away')))
+    const settle = (act: () => void) => {
+      req.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone)
+      act()
+    }
+    req.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone)
+  })
+}

@@ -1,0 +1,60 @@
+import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
+import type { Principal } from '../auth/principal.ts'
+import type { Config } from '../config.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { Session } from '../sessions/session.ts'
+import type { Sessions } from '../sessions/sessions.ts'
+import type { History } from '../tail/history.ts'
+import type { Tails } from '../tail/tail.ts'
+import type { Sockets } from './transports/sockets.ts'
+import { AppError } from '../protocol/errors.ts'
+import type { Context } from 'koa'
+
+/** What routes call. */
+export interface Services {
+  readonly config: Config
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly sessions: Sessions
+  readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
+  readonly tails: Tails
+  readonly history: History
+  readonly sockets: Sockets
+}
+
+/** What middleware leaves for routes in `ctx.state`. */
+export interface State {
+  requestId: string
+  principal: Principal
+}
+
+const MAX_ID_BYTES = 256
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+
+/** Why a text cannot be a session id, or undefined when it can. */
+export function badSessionId(id: string): string | undefined {
+  const bytes = Buffer.byteLength(id)
+  if (bytes < 1 || bytes > MAX_ID_BYTES) return `must be 1 to ${MAX_ID_BYTES} bytes`
+  if (CONTROL.test(id)) return 'must not contain control characters'
+  return id.isWellFormed() ? undefined : 'must be valid Unicode'
+}
+
+/** The session id in the path. One that no session can have is not found, before Postgres hears of it. */
+export function sessionId(ctx: Context & { params?: Record<string, string | undefined> }): string {
+  const id = ctx.params?.['id'] ?? ''
+  if (badSessionId(id) !== undefined)
+    throw new AppError('session_not_found', `there is no session ${JSON.stringify(id.slice(0, MAX_ID_BYTES))}`)
+  return id
+}
+
+export const findSession = (services: Services, ctx: Context): Promise<Session> =>
+  services.sessions.get((ctx.state as State).principal.tenantId, sessionId(ctx))
+
+/** Answers JSON text as it stands. */
+export function answerJson(ctx: Context, status: number, text: string): void {
+  ctx.status = status
+  ctx.type = 'application/json'
+  ctx.body = text
+}

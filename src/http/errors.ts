@@ -1,0 +1,62 @@
+import type { Socket } from 'node:net'
+import type { Server } from 'node:http'
+import { STATUS_CODES } from 'node:http'
+import type { Middleware } from 'koa'
+import { isUnavailable } from '../db/pool.ts'
+import type { Log } from '../ops/log.ts'
+import { AppError } from '../protocol/errors.ts'
+import { ClientGoneError } from './body.ts'
+import { answerJson, type State } from './context.ts'
+
+/** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
+export function toAppError(error: unknown, requestId: string, log: Log): AppError {
+  if (error instanceof AppError && error.code !== 'internal_error') return error
+  if (isUnavailable(error)) {
+    log.warn({ err: error, requestId }, 'Postgres cannot be reached')
+    return new AppError('storage_unavailable', 'Postgres cannot be reached', { retry_after_ms: 1000 }, { cause: error })
+  }
+  log.error({ err: error, requestId }, 'a request failed')
+  return new AppError('internal_error', 'something went wrong on our side', { request_id: requestId })
+}
+
+/** Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. */
+export function answerErrors(log: Log): Middleware {
+  return async (ctx, next) => {
+    try {
+      await next()
+    } catch (thrown) {
+      if (thrown instanceof ClientGoneError || ctx.res.headersSent) {
+        ctx.respond = false
+        ctx.req.socket.destroy()
+        return
+      }
+      const error = toAppError(thrown, (ctx.state as State).requestId, log)
+      const retryAfterMs = error.details['retry_after_ms']
+      if (typeof retryAfterMs === 'number') ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
+      // What is left of the body is not read, so the connection cannot carry another request.
+      if (!ctx.req.complete) ctx.set('Connection', 'close')
+      answerJson(ctx, error.status, JSON.stringify(error))
+    }
+  }
+}
+
+const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
+  HPE_HEADER_OVERFLOW: new AppError('headers_too_large', 'the request line and headers are larger than 16 KiB'),
+  ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'the request did not arrive in time'),
+}
+const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')
+
+/** What never became a request is answered in JSON too. */
+export function answerMalformed(server: Server): void {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
+    const answer = PARSE_FAILURES[error.code ?? ''] ?? MALFORMED
+    const body = JSON.stringify(answer)
+    socket.end(
+      `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+      () => socket.destroy(),
+    )
+    return undefined
+  })
+}

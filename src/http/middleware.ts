@@ -1,0 +1,48 @@
+import { randomUUID } from 'node:crypto'
+import type Router from '@koa/router'
+import type { Middleware } from 'koa'
+import { ANYONE } from '../auth/principal.ts'
+import type { Log } from '../ops/log.ts'
+import { AppError } from '../protocol/errors.ts'
+import type { State } from './context.ts'
+
+const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
+
+/** X-Request-Id: the caller's when it is sane, else a new one. */
+export const requestId: Middleware = (ctx, next) => {
+  const given = ctx.get('X-Request-Id')
+  const id = SANE_REQUEST_ID.test(given) ? given : randomUUID()
+  ;(ctx.state as State).requestId = id
+  ctx.set('X-Request-Id', id)
+  return next()
+}
+
+/** One line a request, at debug level; never the query string, which may carry a token. */
+export function accessLog(log: Log): Middleware {
+  return async (ctx, next) => {
+    if (!log.isLevelEnabled('debug')) return next()
+    const started = performance.now()
+    await next()
+    const { requestId } = ctx.state as State
+    const ms = Math.round((performance.now() - started) * 1000) / 1000
+    log.debug({ requestId, method: ctx.method, path: ctx.path, status: ctx.status, ms }, 'request')
+  }
+}
+
+/** STARCITE_AUTH_MODE=none: everybody is let in, into the one tenant. */
+export const authenticate: Middleware = (ctx, next) => {
+  ;(ctx.state as State).principal = ANYONE
+  return next()
+}
+
+/** After the routes: a path that none of them knows, or that some know by other methods. */
+export function unknownPath(router: Router): Middleware {
+  return (ctx, next) => {
+    const { path, pathAndMethod } = router.match(ctx.path, ctx.method)
+    if (pathAndMethod.length > 0) return next()
+    const methods = [...new Set(path.flatMap((layer) => layer.methods))]
+    if (methods.length === 0) throw new AppError('not_found', `there is nothing at ${ctx.path}`)
+    ctx.set('Allow', methods.join(', '))
+    throw new AppError('method_not_allowed', `${ctx.method} is not possible here; ${methods.join(', ')} is`)
+  }
+}

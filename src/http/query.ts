@@ -1,0 +1,38 @@
+import type { ParsedUrlQuery } from 'node:querystring'
+import { AppError, type ErrorCode } from '../protocol/errors.ts'
+
+/** One value of a query parameter; undefined when absent. Given twice it is refused: neither is clearly meant. */
+export function one(query: ParsedUrlQuery, name: string, code: ErrorCode): string | undefined {
+  const value = query[name]
+  if (Array.isArray(value)) throw new AppError(code, `${name} is given more than once`, { field: name })
+  return value
+}
+
+export function integer(
+  query: ParsedUrlQuery,
+  name: string,
+  code: ErrorCode,
+  range: { min: number; max: number },
+): number | undefined {
+  const text = one(query, name, code)
+  if (text === undefined) return undefined
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (value >= range.min && value <= range.max) return value
+  throw new AppError(code, `${name} must be an integer from ${range.min} to ${range.max}`, { field: name })
+}
+
+export function choice<T extends string>(
+  query: ParsedUrlQuery,
+  name: string,
+  code: ErrorCode,
+  allowed: readonly T[],
+): T | undefined {
+  const text = one(query, name, code)
+  if (text === undefined) return undefined
+  const value = allowed.find((it) => it === text)
+  if (value !== undefined) return value
+  throw new AppError(code, `${name} must be one of ${allowed.join(', ')}`, { field: name })
+}
+
+export const cursor = (query: ParsedUrlQuery): number | undefined =>
+  integer(query, 'cursor', 'invalid_cursor', { min: 0, max: Number.MAX_SAFE_INTEGER })

@@ -1,0 +1,43 @@
+import type Router from '@koa/router'
+import type { AppendResult } from '../../append/newEvent.ts'
+import { bodyKind, readBody } from '../body.ts'
+import { answerJson, type Services, type State, sessionId } from '../context.ts'
+import { parseBatch, parseEvent } from '../parseEvents.ts'
+
+export function appendRoutes(router: Router, { appends, config }: Services): void {
+  router.post('/v1/sessions/:id/append', async (ctx) => {
+    const { principal } = ctx.state as State
+    bodyKind(ctx.req, ['json'])
+    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const { results, lastSeq } = await appends.append({
+      tenantId: principal.tenantId,
+      sessionId: sessionId(ctx),
+      events: [parseEvent(text, principal)],
+      bytes: text.length,
+    })
+    const { seq, deduped } = results[0] as AppendResult['results'][0]
+    answerJson(
+      ctx,
+      201,
+      `{"seq":${seq},"last_seq":${lastSeq},"deduped":${deduped},"cursor":${seq},"committed_cursor":${lastSeq}}`,
+    )
+  })
+
+  router.post('/v1/sessions/:id/events', async (ctx) => {
+    const { principal } = ctx.state as State
+    const kind = bodyKind(ctx.req, ['json', 'ndjson'])
+    const text = await readBody(ctx.req, config.limits.batchBytes)
+    const { results, lastSeq } = await appends.append({
+      tenantId: principal.tenantId,
+      sessionId: sessionId(ctx),
+      events: parseBatch(text, kind, principal, config.limits.batchEvents),
+      bytes: text.length,
+    })
+    const cursor = results.at(-1)?.seq ?? lastSeq
+    answerJson(
+      ctx,
+      201,
+      JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }),
+    )
+  })
+}

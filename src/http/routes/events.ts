@@ -1,0 +1,50 @@
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import { AppError } from '../../protocol/errors.ts'
+import { answerJson, findSession, type Services } from '../context.ts'
+import { choice, cursor, integer, one } from '../query.ts'
+
+const DEFAULT_LIMIT = 100
+const MAX_LIMIT = 1000
+const MAX_WAIT_SECONDS = 60
+
+export function eventRoutes(router: Router, services: Services): void {
+  router.get('/v1/sessions/:id/events', async (ctx) => {
+    const request = {
+      cursor: cursor(ctx.query),
+      limit: integer(ctx.query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,
+      order: choice(ctx.query, 'order', 'invalid_list_query', ['asc', 'desc']) ?? 'asc',
+      type: filter(ctx, 'type'),
+      actor: filter(ctx, 'actor'),
+      waitMs: 1000 * (integer(ctx.query, 'wait', 'invalid_list_query', { min: 0, max: MAX_WAIT_SECONDS }) ?? 0),
+    }
+    const session = await findSession(services, ctx)
+    if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
+    const gone = new AbortController()
+    ctx.res.once('close', () => gone.abort())
+    const page = await services.history.page({
+      ...request,
+      sid: session.sid,
+      lastSeq: session.lastSeq,
+      signal: AbortSignal.any([gone.signal, services.sockets.draining]),
+    })
+    answerJson(
+      ctx,
+      200,
+      `{"events":[${page.frames.map((frame) => frame.text).join(',')}],"next_cursor":${page.nextCursor},"last_seq":${page.lastSeq}}`,
+    )
+  })
+}
+
+/** A reader ahead of the log would miss what is appended next, so it is told. */
+export function refuseAhead(at: number, lastSeq: number): void {
+  if (at > lastSeq)
+    throw new AppError('cursor_ahead', `cursor is ${at}, the session is at ${lastSeq}`, { last_seq: lastSeq })
+}
+
+function filter(ctx: Context, name: string): string | null {
+  const value = one(ctx.query, name, 'invalid_list_query')
+  if (value === '' || value?.includes('\0'))
+    throw new AppError('invalid_list_query', `${name} must be a non-empty string without NUL`, { field: name })
+  return value ?? null
+}

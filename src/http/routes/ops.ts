@@ -1,0 +1,20 @@
+import type Router from '@koa/router'
+import type { Health } from '../../ops/health.ts'
+import type { Metrics } from '../../ops/metrics.ts'
+import { answerJson } from '../context.ts'
+
+export function opsRoutes(router: Router, health: Health, metrics: Metrics): void {
+  router.get('/health/live', (ctx) => answerJson(ctx, 200, '{"status":"ok"}'))
+
+  router.get('/health/ready', async (ctx) => {
+    const reason = await health.notReadyBecause()
+    if (reason === undefined) answerJson(ctx, 200, '{"status":"ok"}')
+    else answerJson(ctx, 503, JSON.stringify({ status: 'unavailable', reason }))
+  })
+
+  router.get('/metrics', async (ctx) => {
+    ctx.status = 200
+    ctx.set('Content-Type', metrics.registry.contentType)
+    ctx.body = await metrics.registry.metrics()
+  })
+}

@@ -1,0 +1,125 @@
+import type Router from '@koa/router'
+import type { ParsedUrlQuery } from 'node:querystring'
+import { unstorable } from '../../lib/jsonText.ts'
+import { AppError } from '../../protocol/errors.ts'
+import { renderSession } from '../../sessions/session.ts'
+import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
+import { bodyKind, readBody } from '../body.ts'
+import { answerJson, badSessionId, type Services, type State, sessionId } from '../context.ts'
+import { keptText, parseObject, refuseUnstorable } from '../json.ts'
+import { choice, integer, one } from '../query.ts'
+import { NewSession, SessionPatch } from '../schemas.ts'
+import { validator } from '../validate.ts'
+
+const checkNew = validator(NewSession, 'invalid_session')
+const checkPatch = validator(SessionPatch, 'invalid_session', {
+  nullable: ['title'],
+  integers: ['expected_version'],
+})
+const DEFAULT_LIMIT = 100
+const MAX_LIMIT = 1000
+const MAX_FILTERS = 16
+
+export function sessionRoutes(router: Router, { sessions, config }: Services): void {
+  router.post('/v1/sessions', async (ctx) => {
+    const { principal } = ctx.state as State
+    bodyKind(ctx.req, ['json'])
+    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const object = parseObject(text.trim() === '' ? '{}' : text, 'invalid_session')
+    const body = checkNew(object.value)
+    refuseUnstorable(body, ['title'], 'invalid_session')
+    const problem = body.id === undefined ? undefined : badSessionId(body.id)
+    if (problem) throw new AppError('invalid_session', `id ${problem}`, { field: 'id' })
+    const session = await sessions.create({
+      tenantId: principal.tenantId,
+      ...(body.id === undefined ? {} : { id: body.id }),
+      title: body.title ?? null,
+      metadata: keptText(object, 'metadata', 'invalid_metadata') ?? '{}',
+      creatorPrincipal: keptText(object, 'creator_principal', 'invalid_session') ?? null,
+    })
+    ctx.set('Location', `/v1/sessions/${encodeURIComponent(session.id)}`)
+    answerJson(ctx, 201, renderSession(session))
+  })
+
+  router.get('/v1/sessions', async (ctx) => {
+    const { principal } = ctx.state as State
+    const page = await sessions.list({ tenantId: principal.tenantId, ...parseList(ctx.query) })
+    const list = page.sessions.map(renderSession).join(',')
+    answerJson(ctx, 200, `{"sessions":[${list}],"next_cursor":${JSON.stringify(page.nextCursor)}}`)
+  })
+
+  router.get('/v1/sessions/:id', async (ctx) => {
+    const { principal } = ctx.state as State
+    answerJson(ctx, 200, renderSession(await sessions.get(principal.tenantId, sessionId(ctx))))
+  })
+
+  router.patch('/v1/sessions/:id', async (ctx) => {
+    const { principal } = ctx.state as State
+    bodyKind(ctx.req, ['json'])
+    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const session = await sessions.patch(principal.tenantId, sessionId(ctx), parsePatch(text))
+    answerJson(ctx, 200, renderSession(session))
+  })
+
+  for (const [verb, archived] of [
+    ['archive', true],
+    ['unarchive', false],
+  ] as const) {
+    router.post(`/v1/sessions/:id/${verb}`, async (ctx) => {
+      const { principal } = ctx.state as State
+      const session = await sessions.setArchived(principal.tenantId, sessionId(ctx), archived)
+      answerJson(ctx, 200, renderSession(session))
+    })
+  }
+}
+
+function parsePatch(text: string): Patch {
+  const object = parseObject(text, 'invalid_session')
+  const body = checkPatch(object.value)
+  refuseUnstorable(body, ['title'], 'invalid_session')
+  const metadata = keptText(object, 'metadata', 'invalid_metadata')
+  if (body.title === undefined && metadata === undefined)
+    throw new AppError('invalid_session', 'the body must have title or metadata: there is nothing to change')
+  return {
+    ...(body.title === undefined ? {} : { title: body.title }),
+    ...(metadata === undefined ? {} : { metadata }),
+    ...(body.expected_version === undefined ? {} : { expectedVersion: body.expected_version }),
+  }
+}
+
+function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId'> {
+  const archived = choice(query, 'archived', 'invalid_list_query', ['false', 'true', 'all']) ?? 'false'
+  const after = one(query, 'cursor', 'invalid_cursor')
+  if (after !== undefined && badSessionId(after) !== undefined)
+    throw new AppError('invalid_cursor', `cursor must be a session id: it ${badSessionId(after)}`, { field: 'cursor' })
+  return {
+    after,
+    limit: integer(query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,
+    archived: archived === 'all' ? 'all' : archived === 'true',
+    filters: parseFilters(query),
+  }
+}
+
+/** `metadata.K=V` and `metadata[K]=V`: for each, the JSON texts of which the metadata must contain one. */
+function parseFilters(query: ParsedUrlQuery): string[][] {
+  const filters: string[][] = []
+  for (const [name, values] of Object.entries(query)) {
+    const match = /^metadata(?:\.(.+)|\[(.+)\])$/s.exec(name)
+    const key = match?.[1] ?? match?.[2]
+    if (key === undefined) continue
+    for (const value of [values ?? ''].flat()) filters.push(alternatives(key, value, name))
+  }
+  if (filters.length > MAX_FILTERS)
+    throw new AppError('invalid_list_query', `at most ${MAX_FILTERS} metadata filters are taken`)
+  return filters
+}
+
+function alternatives(key: string, value: string, field: string): string[] {
+  const asString = `{${JSON.stringify(key)}:${JSON.stringify(value)}}`
+  const problem = unstorable(asString)
+  if (problem) throw new AppError('invalid_list_query', `${field} cannot match: ${problem.reason}`, { field })
+  // V also stands for the number or boolean that it spells.
+  const isLiteral = /^(true|false|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/.test(value)
+  const asLiteral = `{${JSON.stringify(key)}:${value}}`
+  return isLiteral && unstorable(asLiteral) === undefined ? [asString, asLiteral] : [asString]
+}

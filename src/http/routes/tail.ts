@@ -1,0 +1,46 @@
+import type Router from '@koa/router'
+import { AppError } from '../../protocol/errors.ts'
+import { findSession, type Services } from '../context.ts'
+import { choice, cursor, integer } from '../query.ts'
+import { acceptUpgrade, refuseBadHandshake } from '../transports/upgrade.ts'
+import { serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
+import { refuseAhead } from './events.ts'
+
+const MAX_BATCH_SIZE = 1000
+
+export function tailRoutes(router: Router, services: Services): void {
+  router.get('/v1/sessions/:id/tail', async (ctx) => {
+    const { config, log, sockets, tails } = services
+    refuseBadHandshake(ctx)
+    const start = cursor(ctx.query) ?? 0
+    const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', { min: 1, max: MAX_BATCH_SIZE })
+    const follow = choice(ctx.query, 'follow', 'invalid_list_query', ['true', 'false']) !== 'false'
+    const session = await findSession(services, ctx)
+    refuseAhead(start, session.lastSeq)
+    if (sockets.draining.aborted) throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
+    if (sockets.isFull)
+      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', { retry_after_ms: 1000 })
+
+    const { socket } = ctx.req
+    const ws = await acceptUpgrade(ctx)
+    if (ws === undefined) return
+    sockets.add(ws)
+    // Not awaited: the HTTP side of this request is over.
+    void serveTail(
+      ws,
+      (signal, onStalled) =>
+        tails.run({
+          sid: session.sid,
+          cursor: start,
+          until: follow ? undefined : session.lastSeq,
+          sink: new WebSocketSink(ws, socket, {
+            batchSize: batchSize === 1 ? undefined : batchSize,
+            stallMs: config.tail.stallMs,
+            onStalled,
+          }),
+          signal,
+        }),
+      (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),
+    )
+  })
+}

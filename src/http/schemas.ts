@@ -1,0 +1,49 @@
+import { Type } from 'typebox'
+
+/** The largest integer that every JSON reader keeps; Postgres's bigint goes further. */
+const MAX_INTEGER = Number.MAX_SAFE_INTEGER
+/** Ample for names of things; an index entry of Postgres holds some 2,700 bytes. */
+export const MAX_NAME_CHARACTERS = 512
+
+const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
+const JsonObject = Type.Object({})
+
+export const Refs = Type.Object({
+  to_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+  step: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+  request_id: Type.Optional(Type.String()),
+  sequence_id: Type.Optional(Type.String()),
+})
+
+export const NewEvent = Type.Object({
+  type: Name,
+  payload: JsonObject,
+  actor: Type.Optional(Name),
+  producer_id: Type.Optional(Name),
+  producer_seq: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_INTEGER })),
+  source: Type.Optional(Name),
+  idempotency_key: Type.Optional(Name),
+  metadata: Type.Optional(JsonObject),
+  refs: Type.Optional(Refs),
+  expected_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+})
+
+export const NewEventBatch = Type.Object({
+  events: Type.Array(Type.Unknown(), { minItems: 1 }),
+  expected_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+})
+
+export const NewSession = Type.Object({
+  id: Type.Optional(Type.String({ minLength: 1 })),
+  title: Type.Optional(Type.String()),
+  metadata: Type.Optional(JsonObject),
+  creator_principal: Type.Optional(
+    Type.Object({ tenant_id: Type.Optional(Name), id: Name, type: Type.Optional(Name) }),
+  ),
+})
+
+export const SessionPatch = Type.Object({
+  title: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  metadata: Type.Optional(JsonObject),
+  expected_version: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+})

@@ -1,0 +1,59 @@
+import { type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Context } from 'koa'
+import type { WebSocket } from 'ws'
+import { AppError } from '../../protocol/errors.ts'
+
+/**
+ * Hands real `upgrade` requests to the HTTP handler, for koa-easy-ws. Without this Node's HTTP parser stays on the
+ * socket, and its request time-out kills a WebSocket 60 to 90 s after the client's first frame.
+ */
+export function bridgeUpgrades(
+  server: Server,
+  handler: (req: IncomingMessage, res: ServerResponse) => unknown,
+): void {
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    socket.on('error', () => {}) // ws adds its own; this one covers the time before
+    if (head.length > 0) socket.unshift(head) // koa-easy-ws passes on no head: keep early bytes on the socket
+    const res = new ServerResponse(req)
+    res.shouldKeepAlive = false
+    res.assignSocket(socket)
+    res.on('finish', () => {
+      res.detachSocket(socket)
+      socket.end()
+    })
+    handler(req, res)
+  })
+}
+
+/** What koa-easy-ws adds to the context of an upgrade request. */
+export interface UpgradeContext extends Context {
+  ws?: () => Promise<WebSocket>
+}
+
+const KEY = /^[+/0-9A-Za-z]{22}==$/
+
+/** Throws invalid_websocket_upgrade when the request is no proper WebSocket handshake. */
+export function refuseBadHandshake(ctx: UpgradeContext): void {
+  const { headers, method } = ctx.req
+  if (ctx.ws === undefined || method !== 'GET' || !KEY.test(headers['sec-websocket-key'] ?? ''))
+    throw new AppError('invalid_websocket_upgrade', 'this path takes a WebSocket upgrade')
+  if (headers['sec-websocket-version'] !== '13') {
+    ctx.set('Sec-WebSocket-Version', '13')
+    throw new AppError('invalid_websocket_upgrade', 'Sec-WebSocket-Version must be 13')
+  }
+}
+
+/** Completes the handshake; undefined when the client is gone already. */
+export async function acceptUpgrade(ctx: UpgradeContext): Promise<WebSocket | undefined> {
+  const { socket } = ctx.req
+  if (ctx.ws === undefined || socket.destroyed || !socket.readable || !socket.writable) {
+    ctx.respond = false
+    socket.destroy()
+    return undefined
+  }
+  ctx.res.detachSocket(socket)
+  const ws = await ctx.ws()
+  ws.on('error', () => {}) // a frame that breaks the protocol closes the socket; it must not end the process
+  return ws
+}

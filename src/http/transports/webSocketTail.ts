@@ -1,0 +1,68 @@
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import { CLOSE, type Close } from '../../protocol/errors.ts'
+import type { Frame } from '../../protocol/event.ts'
+import type { Sink } from '../../tail/tail.ts'
+import { closeSocket, socketDrained } from './sockets.ts'
+
+/** One event per text frame, or arrays of up to `batchSize` events. */
+export class WebSocketSink implements Sink {
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+  readonly #batchSize: number | undefined
+  readonly #stallMs: number
+  readonly #onStalled: () => void
+
+  constructor(
+    ws: WebSocket,
+    socket: Socket,
+    options: { batchSize: number | undefined; stallMs: number; onStalled: () => void },
+  ) {
+    this.#ws = ws
+    this.#socket = socket
+    this.#batchSize = options.batchSize
+    this.#stallMs = options.stallMs
+    this.#onStalled = options.onStalled
+  }
+
+  send(frames: readonly Frame[]): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) return
+    this.#socket.cork() // one system call for the page, not two for each frame
+    if (this.#batchSize === undefined)
+      for (const frame of frames) this.#ws.send(frame.bytes, { binary: false })
+    else
+      for (let i = 0; i < frames.length; i += this.#batchSize) {
+        const batch = frames.slice(i, i + this.#batchSize)
+        this.#ws.send(`[${batch.map((frame) => frame.text).join(',')}]`)
+      }
+    this.#socket.uncork()
+  }
+
+  async drained(signal: AbortSignal): Promise<void> {
+    if (!(await socketDrained(this.#socket, this.#stallMs, signal))) this.#onStalled()
+  }
+}
+
+/** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
+export async function serveTail(
+  ws: WebSocket,
+  tail: (signal: AbortSignal, onStalled: () => void) => Promise<void>,
+  onFault: (error: unknown) => void,
+): Promise<void> {
+  const ended = new AbortController()
+  let stalled = false
+  ws.on('message', () => {}) // inbound frames are ignored
+  ws.once('close', () => ended.abort())
+  let close: Close = CLOSE.finished
+  try {
+    await tail(ended.signal, () => {
+      stalled = true
+      ended.abort()
+    })
+    if (stalled) close = CLOSE.slow
+  } catch (error) {
+    onFault(error)
+    close = CLOSE.internal
+  }
+  await closeSocket(ws, close)
+}

@@ -1,0 +1,101 @@
+export type Env = Readonly<Record<string, string | undefined>>
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }
+const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+
+/**
+ * Reads settings out of an environment and collects everything that is wrong with them, so that one look at the
+ * report mends all of it. An empty value counts as not set. Problems name the variable and what was expected; they
+ * repeat the value unless it may hold a secret.
+ */
+export class EnvReader {
+  readonly #env: Env
+  readonly problems: string[] = []
+
+  constructor(env: Env) {
+    this.#env = env
+  }
+
+  /** The first of the names that is set. */
+  raw(...names: string[]): { name: string; value: string } | undefined {
+    for (const name of names) {
+      const value = this.#env[name]?.trim()
+      if (value !== undefined && value !== '') return { name, value }
+    }
+    return undefined
+  }
+
+  text<T extends string | undefined>(name: string, fallback: T): string | T {
+    return this.raw(name)?.value ?? fallback
+  }
+
+  int(name: string, range: { default: number; min: number; max: number }): number {
+    const found = this.raw(name)
+    if (found === undefined) return range.default
+    const value = /^-?\d+$/.test(found.value) ? Number(found.value) : Number.NaN
+    if (value >= range.min && value <= range.max) return value
+    return this.#refuse(found, `an integer from ${range.min} to ${range.max}`, range.default)
+  }
+
+  oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
+    const found = this.raw(name)
+    if (found === undefined) return fallback
+    const value = allowed.find((it) => it === found.value)
+    return value ?? this.#refuse(found, `one of ${allowed.join(', ')}`, fallback)
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    const found = this.raw(name)
+    if (found === undefined) return fallback
+    if (/^(true|1|yes|on)$/i.test(found.value)) return true
+    if (/^(false|0|no|off)$/i.test(found.value)) return false
+    return this.#refuse(found, 'true or false', fallback)
+  }
+
+  /** Bytes: a number with B, KB, MB or GB (powers of 1024); no unit means bytes. */
+  size(name: string, range: { default: string; min: string; max: string }): number {
+    const expected = `a size from ${range.min} to ${range.max}, such as ${range.default}`
+    return this.#withUnit(name, range, SIZE_UNITS, 'B', expected, (unit) => unit.toUpperCase())
+  }
+
+  /** Milliseconds: a number with ms, s, m, h or d. */
+  duration(name: string, range: { default: string; min: string; max: string }): number {
+    const expected = `a time from ${range.min} to ${range.max}, such as ${range.default}`
+    return this.#withUnit(name, range, TIME_UNITS, '', expected, (unit) => unit.toLowerCase())
+  }
+
+  /** A postgres:// URL, under the first of several names. It may hold a password, so a problem never repeats it. */
+  postgresUrl(...names: string[]): string | undefined {
+    const found = this.raw(...names)
+    if (found === undefined) return undefined
+    const url = URL.canParse(found.value) ? new URL(found.value) : undefined
+    if (url?.protocol === 'postgres:' || url?.protocol === 'postgresql:') return found.value
+    this.problems.push(`${found.name} must be a postgres:// URL, such as postgres://user:password@host:5432/database`)
+    return undefined
+  }
+
+  #withUnit(
+    name: string,
+    range: { default: string; min: string; max: string },
+    units: Readonly<Record<string, number>>,
+    noUnit: string,
+    expected: string,
+    fold: (unit: string) => string,
+  ): number {
+    const parse = (text: string): number => {
+      const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text)
+      const unit = units[fold(match?.[2] || noUnit)]
+      return match === null || unit === undefined ? Number.NaN : Math.round(Number(match[1]) * unit)
+    }
+    const found = this.raw(name)
+    if (found === undefined) return parse(range.default)
+    const value = parse(found.value)
+    if (value >= parse(range.min) && value <= parse(range.max)) return value
+    return this.#refuse(found, expected, parse(range.default))
+  }
+
+  #refuse<T>(found: { name: string; value: string }, expected: string, fallback: T): T {
+    this.problems.push(`${found.name} must be ${expected}; it is ${JSON.stringify(found.value)}`)
+    return fallback
+  }
+}

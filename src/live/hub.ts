@@ -1,0 +1,241 @@
+import type { Db } from '../db/pool.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { Frame, Seq } from '../protocol/event.ts'
+import { type PageBounds, readHeads, readHotAfterMany } from './queries.ts'
+import { Ring, RingBudget } from './ring.ts'
+
+export interface HubOptions {
+  readonly db: Db
+  readonly ringEvents: number
+  readonly ringBytes: number
+  readonly pollIntervalMs: number
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+/** Sessions per query, of reads that take many sessions at once. */
+const SESSIONS_PER_READ = 200
+const FILL_BOUNDS: PageBounds = { events: 256, bytes: 256 * 1024 }
+const RETRY_BASE_MS = 50
+const RETRY_MAX_MS = 1000
+
+/** What a node knows of a session that somebody tails here. */
+interface Live {
+  readonly sid: string
+  /** Undefined until the head was read, after the first tail registered. */
+  ring: Ring | undefined
+  /** The highest seq heard of; the ring follows it. */
+  head: Seq
+  tails: number
+  readonly wakes: Set<() => void>
+}
+
+/** A tail's hold on its session; `close` it when the tail ends. */
+export interface Subscription {
+  readonly sid: string
+  /** Resolves once the ring stands: from then on no commit goes unnoticed for longer than the poll interval. */
+  ready(signal: AbortSignal): Promise<void>
+  /** The events after `cursor` that the ring holds; undefined when they must come from storage. */
+  after(cursor: Seq, limit: number): readonly Frame[] | undefined
+  /** Resolves when there is more than `cursor`, or the signal is aborted. */
+  changed(cursor: Seq, signal: AbortSignal): Promise<void>
+  close(): void
+}
+
+/**
+ * Wakes the tails of this node. What it is told by notifications, by its own appends and by polling are only hints
+ * that a session has moved on; what tails get is read from Postgres, once per session and node, several sessions in
+ * one query, or comes from this node's own commits.
+ *
+ * A session is known here for as long as it has a tail: registered (no ring yet) → standing (ring at the head as read
+ * after registering) → gone with its last tail.
+ */
+export class Hub {
+  readonly #options: HubOptions
+  readonly #budget: RingBudget
+  readonly #sessions = new Map<string, Live>()
+  /** Sessions whose ring may be behind: to be positioned, or filled. */
+  readonly #behind = new Set<Live>()
+  readonly #stopping = new AbortController()
+  #filling: Promise<void> | undefined
+  #polling: Promise<void> | undefined
+  #pollNow: (() => void) | undefined
+
+  constructor(options: HubOptions) {
+    this.#options = options
+    this.#budget = new RingBudget(options.ringBytes)
+    this.#polling = this.#poll()
+  }
+
+  get tails(): number {
+    let tails = 0
+    for (const live of this.#sessions.values()) tails += live.tails
+    return tails
+  }
+
+  get ringBytes(): number {
+    return this.#budget.usedBytes
+  }
+
+  register(sid: string): Subscription {
+    let live = this.#sessions.get(sid)
+    if (live === undefined) {
+      live = { sid, ring: undefined, head: 0, tails: 0, wakes: new Set() }
+      this.#sessions.set(sid, live)
+      this.#catchUp(live)
+    }
+    live.tails += 1
+    return this.#subscription(live)
+  }
+
+  /** A hint that the session is at `lastSeq`, from wherever. */
+  hint(sid: string, lastSeq: Seq): void {
+    const live = this.#sessions.get(sid)
+    if (live === undefined || lastSeq <= live.head) return
+    live.head = lastSeq
+    if (live.ring === undefined || live.ring.last < lastSeq) this.#catchUp(live)
+  }
+
+  /** Events that this node has just committed. `frames` is asked for only when somebody tails the session here. */
+  appended(sid: string, lastSeq: Seq, frames: () => readonly Frame[]): void {
+    const live = this.#sessions.get(sid)
+    if (live === undefined) return
+    live.ring?.push(frames())
+    this.hint(sid, lastSeq)
+    this.#wake(live)
+  }
+
+  /** Notifications may have been missed: look at every tailed session now. */
+  checkAll(): void {
+    this.#pollNow?.()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#pollNow?.()
+    await Promise.all([this.#polling, this.#filling])
+  }
+
+  #subscription(live: Live): Subscription {
+    let open = true
+    return {
+      sid: live.sid,
+      ready: async (signal) => {
+        while (live.ring === undefined && !signal.aborted) await this.#nextWake(live, signal)
+      },
+      after: (cursor, limit) => live.ring?.after(cursor, limit),
+      changed: async (cursor, signal) => {
+        while ((live.ring?.last ?? 0) <= cursor && !signal.aborted) await this.#nextWake(live, signal)
+      },
+      close: () => {
+        if (!open) return
+        open = false
+        live.tails -= 1
+        if (live.tails > 0) return
+        live.ring?.clear()
+        this.#behind.delete(live)
+        this.#sessions.delete(live.sid)
+      },
+    }
+  }
+
+  #nextWake(live: Live, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        live.wakes.delete(wake)
+        signal.removeEventListener('abort', wake)
+        resolve()
+      }
+      live.wakes.add(wake)
+      signal.addEventListener('abort', wake, { once: true })
+    })
+  }
+
+  #wake(live: Live): void {
+    for (const wake of [...live.wakes]) wake()
+  }
+
+  #catchUp(live: Live): void {
+    this.#behind.add(live)
+    this.#filling ??= this.#fill().finally(() => {
+      this.#filling = undefined
+    })
+  }
+
+  /** Self-clocking: what falls behind during one read is the next read. */
+  async #fill(): Promise<void> {
+    const { signal } = this.#stopping
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    for (let failures = 0; this.#behind.size > 0 && !signal.aborted; ) {
+      const some = [...this.#behind].slice(0, SESSIONS_PER_READ)
+      try {
+        await this.#position(some.filter((live) => live.ring === undefined))
+        await this.#readOn(some)
+        failures = 0
+      } catch (error) {
+        this.#options.log.warn({ err: error, sessions: some.length }, 'reading on for tails failed')
+        await pause(jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+        failures += 1
+      }
+    }
+  }
+
+  async #position(fresh: readonly Live[]): Promise<void> {
+    if (fresh.length === 0) return
+    const heads = await readHeads(
+      this.#options.db,
+      fresh.map((live) => live.sid),
+    )
+    for (const live of fresh) {
+      const head = heads.get(live.sid) ?? 0
+      live.head = Math.max(live.head, head)
+      this.#restart(live, head)
+      this.#wake(live)
+    }
+  }
+
+  #restart(live: Live, last: Seq = live.head): void {
+    // This node's own commits may have moved the ring while we read.
+    if (live.ring && live.ring.last >= last) return
+    live.ring?.clear()
+    live.ring = new Ring(last, this.#options.ringEvents, this.#budget)
+  }
+
+  async #readOn(some: readonly Live[]): Promise<void> {
+    const wanted = some.flatMap((live) =>
+      live.ring && live.ring.last < live.head ? [{ live, sid: live.sid, cursor: live.ring.last }] : [],
+    )
+    if (wanted.length > 0) {
+      const frames = await readHotAfterMany(this.#options.db, wanted, FILL_BOUNDS)
+      for (const { live, cursor } of wanted) {
+        const own = frames.get(live.sid) ?? []
+        this.#options.metrics.read('hot', own.length)
+        if (own[0]?.seq === cursor + 1) live.ring?.push(own)
+        else this.#restart(live) // no longer hot: the tails that need it read it for themselves
+        this.#wake(live)
+      }
+    }
+    for (const live of some) if (live.ring && live.ring.last >= live.head) this.#behind.delete(live)
+  }
+
+  /** The safety net under notifications, and all there is while the listener is down. */
+  async #poll(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      const early = new AbortController()
+      this.#pollNow = () => early.abort()
+      await pause(this.#options.pollIntervalMs, early.signal)
+      if (signal.aborted) return
+      const sids = [...this.#sessions.keys()]
+      try {
+        for (let i = 0; i < sids.length; i += 1000)
+          for (const [sid, lastSeq] of await readHeads(this.#options.db, sids.slice(i, i + 1000)))
+            this.hint(sid, lastSeq)
+      } catch (error) {
+        this.#options.log.warn({ err: error, sessions: sids.length }, 'polling the heads of tailed sessions failed')
+      }
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import pgListen, { type Subscriber } from 'pg-listen'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import type { Seq } from '../protocol/event.ts'
+
+export interface ListenerOptions {
+  /** A direct connection: LISTEN does not work through a transaction pooler. */
+  readonly url: string
+  readonly log: Log
+  /** A session is at this seq. */
+  readonly onHead: (sid: string, lastSeq: Seq) => void
+  /** Connected, at first or again: whatever was notified before is lost. */
+  readonly onConnected: () => void
+  readonly onDisconnected: () => void
+}
+
+export const HEADS_CHANNEL = 'starcite_heads'
+
+/** A link that fell silent is found within twice this: the check itself may take as long. */
+const CHECK_INTERVAL_MS = 5000
+const CONNECT_TIMEOUT_MS = 5000
+const RETRY_BASE_MS = 100
+const RETRY_MAX_MS = 5000
+
+/**
+ * The one LISTEN connection of a process. connecting → listening → (broken) → connecting …, until stopped.
+ *
+ * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
+ * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try
+ * nothing. A half-open link is found by its periodic check, which `query_timeout` bounds.
+ */
+export class Listener {
+  readonly #options: ListenerOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+  /** Milliseconds since the epoch; undefined while listening. */
+  #downSince: number | undefined = Date.now()
+
+  constructor(options: ListenerOptions) {
+    this.#options = options
+  }
+
+  /** Milliseconds without notifications; 0 while they arrive. */
+  get downForMs(): number {
+    return this.#downSince === undefined ? 0 : Date.now() - this.#downSince
+  }
+
+  /** Does not wait for the connection: tails work without it, by polling. */
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#options
+    const { signal } = this.#stopping
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        await this.#listenUntilBroken(() => {
+          attempt = 0
+        })
+      } catch (error) {
+        log.warn({ err: error, attempt }, 'the notification listener is down; tails go on by polling')
+      }
+      await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+    }
+  }
+
+  async #listenUntilBroken(onListening: () => void): Promise<void> {
+    const { signal } = this.#stopping
+    const subscriber = this.#subscriber()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        subscriber.events.on('error', reject)
+        signal.addEventListener('abort', () => resolve(), { once: true })
+        this.#connect(subscriber).then(() => {
+          if (signal.aborted) return
+          onListening()
+          this.#downSince = undefined
+          this.#options.onConnected()
+        }, reject)
+      })
+    } finally {
+      if (this.#downSince === undefined) {
+        this.#downSince = Date.now()
+        this.#options.onDisconnected()
+      }
+      await subscriber.close().catch(() => {})
+    }
+  }
+
+  #subscriber(): Subscriber<Record<string, string>> {
+    // A CommonJS module seen from ESM: its default export is a member.
+    const subscriber = pgListen.default<Record<string, string>>(
+      {
+        connectionString: this.#options.url,
+        application_name: 'starcite listener',
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        query_timeout: CHECK_INTERVAL_MS,
+        keepAlive: true,
+      },
+      { retryLimit: 1, paranoidChecking: CHECK_INTERVAL_MS, parse: (text: string) => text },
+    )
+    subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onPayload(payload))
+    return subscriber
+  }
+
+  async #connect(subscriber: Subscriber<Record<string, string>>): Promise<void> {
+    await subscriber.connect()
+    await subscriber.listenTo(HEADS_CHANNEL)
+  }
+
+  /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]` is reported and passed over. */
+  #onPayload(payload: string): void {
+    try {
+      for (const [sid, lastSeq] of JSON.parse(payload) as [number, number][])
+        this.#options.onHead(String(sid), lastSeq)
+    } catch (error) {
+      this.#options.log.warn({ err: error }, `a notification on ${HEADS_CHANNEL} is not a list of heads`)
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import type { Db } from '../db/pool.ts'
+import type { Session } from './session.ts'
+
+const COLUMNS = `s.sid, s.tenant_id, s.id, s.title, s.metadata::text, s.creator_principal::text, h.last_seq, s.version,
+                 s.archived, starcite.wire_time(s.created_at), starcite.wire_time(s.updated_at),
+                 s.erased_at is not null`
+const FROM = 'from starcite.sessions s join starcite.session_heads h on h.sid = s.sid'
+
+type Row = readonly (string | null)[]
+
+function decode(row: Row): Session {
+  const [sid, tenantId, id, title, metadata, creator, lastSeq, version, archived, createdAt, updatedAt, erased] = row
+  return {
+    sid: sid as string,
+    tenantId: tenantId as string,
+    id: id as string,
+    title: title ?? null,
+    metadata: metadata as string,
+    creatorPrincipal: creator ?? null,
+    lastSeq: Number(lastSeq),
+    version: Number(version),
+    archived: archived === 't',
+    createdAt: createdAt as string,
+    updatedAt: updatedAt as string,
+    erased: erased === 't',
+  }
+}
+
+const FIND = { name: 'find_session', text: `select ${COLUMNS} ${FROM} where s.tenant_id = $1 and s.id = $2` }
+
+export async function findSession(db: Db, tenantId: string, id: string): Promise<Session | undefined> {
+  const [row] = await db.query(FIND, [tenantId, id])
+  return row && decode(row)
+}
+
+const CREATE = { name: 'create_session', text: 'select starcite.create_session($1, $2, $3, $4::json, $5::json)' }
+
+export interface NewSession {
+  readonly tenantId: string
+  readonly id: string
+  readonly title: string | null
+  readonly metadata: string
+  readonly creatorPrincipal: string | null
+}
+
+/** False when the tenant has a session of that id. */
+export async function createSession(db: Db, session: NewSession): Promise<boolean> {
+  const { tenantId, id, title, metadata, creatorPrincipal } = session
+  const [row] = await db.query(CREATE, [tenantId, id, title, metadata, creatorPrincipal])
+  return row?.[0] != null
+}
+
+const PATCH = {
+  name: 'patch_session',
+  text: `with target as (
+           select s.sid, s.version, s.erased_at, case when $3::boolean then $4::text else s.title end as title,
+                  s.title as old_title, starcite.merge_members(s.metadata, $5::json) as metadata,
+                  s.metadata as old_metadata
+             from starcite.sessions s where s.tenant_id = $1 and s.id = $2
+              for no key update
+         ), changed as (
+           update starcite.sessions s
+              set title = t.title, metadata = t.metadata, version = s.version + 1,
+                  updated_at = greatest(clock_timestamp(), s.updated_at)
+             from target t
+            where s.sid = t.sid and t.erased_at is null and t.version = coalesce($6::bigint, t.version)
+              and (t.title is distinct from t.old_title or t.metadata::jsonb <> t.old_metadata::jsonb)
+         )
+         select t.version = coalesce($6::bigint, t.version), t.version from target t`,
+}
+
+export interface SessionPatch {
+  /** Absent: stays as it is. Null: cleared. */
+  readonly title?: string | null
+  /** JSON text of an object; its members are put over what is there. */
+  readonly metadata?: string
+  readonly expectedVersion?: number
+}
+
+/** Changes what the patch names, unless the version is another than expected. Undefined: no such session. */
+export async function patchSession(
+  db: Db,
+  tenantId: string,
+  id: string,
+  patch: SessionPatch,
+): Promise<{ matched: boolean; version: number } | undefined> {
+  const [row] = await db.query(PATCH, [
+    tenantId,
+    id,
+    patch.title !== undefined,
+    patch.title ?? null,
+    patch.metadata ?? '{}',
+    patch.expectedVersion ?? null,
+  ])
+  return row && { matched: row[0] === 't', version: Number(row[1]) }
+}
+
+const ARCHIVE = {
+  name: 'archive_session',
+  text: `update starcite.sessions s
+            set archived = $3, version = s.version + 1, updated_at = greatest(clock_timestamp(), s.updated_at)
+          where s.tenant_id = $1 and s.id = $2 and s.archived <> $3 and s.erased_at is null`,
+}
+
+export async function setArchived(db: Db, tenantId: string, id: string, archived: boolean): Promise<void> {
+  await db.query(ARCHIVE, [tenantId, id, archived])
+}
+
+export interface SessionList {
+  readonly tenantId: string
+  readonly after: string | undefined
+  readonly limit: number
+  readonly archived: boolean | 'all'
+  /** All must hold; each holds when the metadata contains one of its JSON texts. */
+  readonly filters: readonly (readonly string[])[]
+}
+
+/** In order of id, bytewise. Filters use the index on metadata, or walk the ids when a filter selects little. */
+export async function listSessions(db: Db, list: SessionList): Promise<Session[]> {
+  const values: unknown[] = [list.tenantId, list.limit]
+  const bind = (value: unknown) => `$${values.push(value)}`
+  const conditions = ['s.tenant_id = $1', 's.erased_at is null']
+  if (list.after !== undefined) conditions.push(`s.id > ${bind(list.after)}`)
+  if (list.archived !== 'all') conditions.push(`s.archived = ${bind(list.archived)}`)
+  for (const alternatives of list.filters)
+    conditions.push(`(${alternatives.map((it) => `s.metadata::jsonb @> ${bind(it)}::jsonb`).join(' or ')})`)
+  const text = `select ${COLUMNS} ${FROM} where ${conditions.join(' and ')} order by s.id limit $2`
+  return (await db.query({ text }, values)).map(decode)
+}

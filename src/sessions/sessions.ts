@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import type { Db } from '../db/pool.ts'
+import { AppError } from '../protocol/errors.ts'
+import * as queries from './queries.ts'
+import type { Session } from './session.ts'
+
+export interface SessionPage {
+  readonly sessions: readonly Session[]
+  readonly nextCursor: string | null
+}
+
+/** What can be done with sessions apart from their logs. */
+export class Sessions {
+  readonly #db: Db
+
+  constructor(db: Db) {
+    this.#db = db
+  }
+
+  /** Throws session_not_found or session_erased. */
+  async get(tenantId: string, id: string): Promise<Session> {
+    const session = await queries.findSession(this.#db, tenantId, id)
+    if (session === undefined) throw notFound(id)
+    if (session.erased) throw new AppError('session_erased', `session ${JSON.stringify(id)} was erased`)
+    return session
+  }
+
+  /** Throws session_exists. Without an id, makes one. */
+  async create(wanted: Omit<queries.NewSession, 'id'> & { id?: string }): Promise<Session> {
+    const id = wanted.id ?? `ses_${randomBytes(12).toString('base64url')}`
+    if (!(await queries.createSession(this.#db, { ...wanted, id })))
+      throw new AppError('session_exists', `there is a session ${JSON.stringify(id)} already`)
+    return this.get(wanted.tenantId, id)
+  }
+
+  /** Throws session_not_found, session_erased, expected_version_conflict. */
+  async patch(tenantId: string, id: string, patch: queries.SessionPatch): Promise<Session> {
+    const result = await queries.patchSession(this.#db, tenantId, id, patch)
+    if (result === undefined) throw notFound(id)
+    const session = await this.get(tenantId, id)
+    if (!result.matched)
+      throw new AppError(
+        'expected_version_conflict',
+        `expected_version is ${patch.expectedVersion}, the session is at ${result.version}`,
+        { current_version: result.version },
+      )
+    return session
+  }
+
+  /** Idempotent. Hides the session from the default list, or shows it again. */
+  async setArchived(tenantId: string, id: string, archived: boolean): Promise<Session> {
+    await queries.setArchived(this.#db, tenantId, id, archived)
+    return this.get(tenantId, id)
+  }
+
+  async list(list: queries.SessionList): Promise<SessionPage> {
+    // One more than asked for tells whether there are more.
+    const rows = await queries.listSessions(this.#db, { ...list, limit: list.limit + 1 })
+    const sessions = rows.slice(0, list.limit)
+    return { sessions, nextCursor: rows.length > list.limit ? (sessions.at(-1)?.id ?? null) : null }
+  }
+}
+
+const notFound = (id: string) => new AppError('session_not_found', `there is no session ${JSON.stringify(id)}`)
