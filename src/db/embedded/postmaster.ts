@@ -1,6 +1,7 @@
 import { readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { takesClients } from './clients.ts'
 import { EmbeddedPostgresError } from './error.ts'
 import { answers, commandLineOf } from './processes.ts'
 import { logFileOf } from './serverLog.ts'
@@ -43,7 +44,7 @@ export async function isServerOf(pid: number, dir: string): Promise<boolean> {
 }
 
 /**
- * The server that runs on this directory, once it is ready; one that is just stopping is waited out.
+ * The server that runs on this directory, once it takes clients; one that is just stopping is waited out.
  * `crashed` says that the last one did not end in order.
  */
 export async function findServer(dir: string): Promise<{ server?: Postmaster; crashed: boolean }> {
@@ -53,14 +54,15 @@ export async function findServer(dir: string): Promise<{ server?: Postmaster; cr
     if (found === undefined) return { crashed: false }
     const waited = Date.now() - began
     const lives = await isServerOf(found.pid, dir)
-    if (lives && found.status === 'ready') return { server: found, crashed: false }
+    if (lives && found.status === 'ready' && (await takesClients(found.port)))
+      return { server: found, crashed: false }
     if (!lives && (found.pid > 0 || waited > EMPTY_FILE_MS)) {
       await clearStale(dir, found)
       return { crashed: true }
     }
     if (waited > READY_WAIT_MS)
       throw new EmbeddedPostgresError(
-        `The server of ${dir} (process ${found.pid}) has been ${found.status} for over ` +
+        `The server of ${dir} (process ${found.pid}) does not take clients (${found.status}) for over ` +
           `${READY_WAIT_MS / 1000} s. See ${logFileOf(dir)}, and try again later.`,
       )
     await sleep(POLL_MS)

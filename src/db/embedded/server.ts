@@ -1,12 +1,12 @@
 import { findPackage, usableBinaries } from './binaries.ts'
+import { isInUse, urlOf } from './clients.ts'
 import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
 import { launch } from './launch.ts'
 import { choosePlace, holdsData } from './place.ts'
-import { LOOPBACK } from './ports.ts'
 import { findServer, isServerOf, type Postmaster } from './postmaster.ts'
 import { boundLog } from './serverLog.ts'
 import { withStartLock } from './startLock.ts'
-import { isInUse, stopServer } from './stop.ts'
+import { stopServer } from './stop.ts'
 
 export interface EmbeddedPostgres {
   /** Plain TCP on loopback: postgres://postgres@127.0.0.1:PORT/postgres */
@@ -78,7 +78,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 const lockOf = (dir: string): string => `${dir}.lock`
 
 function handle(dir: string, { pid, port }: Postmaster, adopted: boolean): EmbeddedPostgres {
-  const url = `postgres://postgres@${LOOPBACK}:${port}/postgres`
+  const url = urlOf(port)
   let stopping: Promise<'stopped'> | undefined
   const stop = () => {
     stopping ??= stopServer(pid, dir).then(() => 'stopped')
@@ -95,7 +95,7 @@ function handle(dir: string, { pid, port }: Postmaster, adopted: boolean): Embed
       // Under the lock nobody can adopt the server between our look at its clients and its end.
       return withStartLock(lockOf(dir), async () => {
         if (!(await isServerOf(pid, dir))) return 'stopped'
-        return (await isInUse(url)) ? 'left running' : stop()
+        return (await isInUse(port)) ? 'left running' : stop()
       })
     },
   }

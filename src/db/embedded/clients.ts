@@ -1,0 +1,53 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { LOOPBACK } from './ports.ts'
+
+/** On loopback an answer takes milliseconds; a machine under full load may need a thousand times that. */
+const CONNECT_MS = 5_000
+/** The server notices a closed connection a moment after the client closed it: ours should not count. */
+const LAST_CLIENT_GRACE_MS = 1_000
+const POLL_MS = 10
+/** What a server says that is just starting or stopping: `cannot_connect_now`. */
+const NOT_NOW = '57P03'
+
+export const urlOf = (port: number): string => `postgres://postgres@${LOOPBACK}:${port}/postgres`
+
+/** Whether the server lets clients in. One that was just killed may look alive for a moment, but does not. */
+export async function takesClients(port: number): Promise<boolean> {
+  try {
+    await withClient(port, (client) => client.query('select 1'))
+    return true
+  } catch (cause) {
+    // Any other refusal (too many clients, say) is an answer too, and only a living server answers.
+    return cause instanceof pg.DatabaseError && cause.code !== NOT_NOW
+  }
+}
+
+/** Whether clients other than the asker stay connected. */
+export function isInUse(port: number): Promise<boolean> {
+  return withClient(port, async (client) => {
+    for (const deadline = Date.now() + LAST_CLIENT_GRACE_MS; ; await sleep(POLL_MS)) {
+      const { rowCount } = await client.query(
+        `select from pg_catalog.pg_stat_activity a
+          where a.backend_type = 'client backend' and a.pid <> pg_catalog.pg_backend_pid()`,
+      )
+      if (rowCount === 0) return false
+      if (Date.now() > deadline) return true
+    }
+  })
+}
+
+async function withClient<T>(port: number, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({
+    connectionString: urlOf(port),
+    connectionTimeoutMillis: CONNECT_MS,
+    query_timeout: CONNECT_MS,
+  })
+  client.on('error', () => undefined) // the server may end under us; the query then fails by itself
+  try {
+    await client.connect()
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
