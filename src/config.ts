@@ -6,7 +6,9 @@ export class ConfigError extends Error {
   readonly problems: readonly string[]
 
   constructor(problems: readonly string[]) {
-    super(`the configuration has ${problems.length} problem(s):\n${problems.map((it) => `  - ${it}`).join('\n')}`)
+    super(
+      `the configuration has ${problems.length} problem(s):\n${problems.map((it) => `  - ${it}`).join('\n')}`,
+    )
     this.problems = problems
   }
 }
@@ -24,6 +26,8 @@ export function loadConfig(env: Env) {
     opsPort: read.raw('STARCITE_OPS_PORT')
       ? read.int('STARCITE_OPS_PORT', { default: 0, min: 0, max: 65_535 })
       : undefined,
+    /** Authentication by JWT is not built yet; asking for it must not silently leave the door open. */
+    authMode: read.oneOf('STARCITE_AUTH_MODE', ['none'], 'none'),
     logLevel: read.oneOf(
       'STARCITE_LOG_LEVEL',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -49,7 +53,11 @@ export function loadConfig(env: Env) {
     },
 
     append: {
-      lanes: read.int('STARCITE_APPEND_LANES', { default: Math.min(2, poolSize - 1), min: 1, max: poolSize - 1 }),
+      lanes: read.int('STARCITE_APPEND_LANES', {
+        default: Math.min(2, poolSize - 1),
+        min: 1,
+        max: poolSize - 1,
+      }),
       batchEvents: read.int('STARCITE_APPEND_BATCH_EVENTS', { default: 256, min: 1, max: 10_000 }),
       batchBytes: read.size('STARCITE_APPEND_BATCH_BYTES', { default: '4MB', min: '1KB', max: '64MB' }),
       /** Per lane; past either bound an append is answered 429. */

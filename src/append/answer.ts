@@ -4,7 +4,9 @@ import type { OutcomeRow } from './queries.ts'
 
 /** What a request's rows mean to its caller: an answer, or the refusal of the event that was refused. */
 export function toAnswer(request: AppendRequest, rows: readonly OutcomeRow[]): AppendResult | AppError {
-  const refused = rows.findIndex((row) => row.outcome !== 'appended' && row.outcome !== 'deduped' && row.outcome !== 'batch_refused')
+  const refused = rows.findIndex(
+    (row) => row.outcome !== 'appended' && row.outcome !== 'deduped' && row.outcome !== 'batch_refused',
+  )
   if (refused !== -1) return toError(request, rows, refused)
   return {
     results: rows.map((row) => ({ seq: row.seq, deduped: row.outcome === 'deduped' })),
@@ -24,11 +26,10 @@ function toError(request: AppendRequest, rows: readonly OutcomeRow[], index: num
     case 'session_erased':
       return new AppError(outcome, `session ${JSON.stringify(request.sessionId)} was erased`)
     case 'expected_seq_conflict':
-      return new AppError(
-        outcome,
-        `${prefix}expected_seq does not match: the session is at ${row.lastSeq}`,
-        { current_seq: row.lastSeq, ...where },
-      )
+      return new AppError(outcome, `${prefix}expected_seq does not match: the session is at ${row.lastSeq}`, {
+        current_seq: row.lastSeq,
+        ...where,
+      })
     case 'producer_seq_conflict':
       return new AppError(
         outcome,

@@ -55,7 +55,9 @@ export class Appender {
               ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
                   retry_after_ms: RETRY_AFTER_MS,
                 })
-              : new AppError('draining', 'this node is stopping; send the append again', { retry_after_ms: 0 }),
+              : new AppError('draining', 'this node is stopping; send the append again', {
+                  retry_after_ms: 0,
+                }),
         }),
     )
   }
@@ -95,7 +97,8 @@ export class Appender {
       log.warn({ err: error, failure, requests: batch.length, attempt }, 'an append batch failed')
       const tryAgain = async (requests: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> => {
         if (requests.length === 0) return []
-        if (Date.now() >= deadline) return requests.map(() => failed(unavailable(error, failure === 'unknown')))
+        if (Date.now() >= deadline)
+          return requests.map(() => failed(unavailable(error, failure === 'unknown')))
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS))
         return this.#attempt(requests, attempt + 1, deadline)
       }
@@ -107,7 +110,12 @@ export class Appender {
           return eachOf(batch, isSafeToRepeat, tryAgain, () => unavailable(error, true))
         case 'locked': {
           const busy = await busySessions(db, batch).catch(() => new Set<AppendRequest>())
-          return eachOf(batch, (request) => !busy.has(request), tryAgain, () => locked(error))
+          return eachOf(
+            batch,
+            (request) => !busy.has(request),
+            tryAgain,
+            () => locked(error),
+          )
         }
         case 'refused': {
           if (batch.length === 1) return [failed(refused(error))]

@@ -28,7 +28,11 @@ export class ServerTooOldError extends Error {
  * direct connection: the lock belongs to its session.
  */
 export async function migrate(url: string, release: string, log: Log): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: 'starcite migrate', keepAlive: true })
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'starcite migrate',
+    keepAlive: true,
+  })
   client.on('error', (error) => log.warn({ err: error }, 'the connection that migrates broke'))
   await client.connect()
   try {
@@ -46,7 +50,12 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
       singleTransaction: true,
       noLock: true, // ours is held, and covers the functions too
       verbose: false,
-      logger: { debug: ignore, info: ignore, warn: (message) => log.warn(message), error: (message) => log.error(message) },
+      logger: {
+        debug: ignore,
+        info: ignore,
+        warn: (message) => log.warn(message),
+        error: (message) => log.error(message),
+      },
     })
     await client.query('begin')
     const functions = await installFunctions(client, release)
@@ -66,7 +75,9 @@ async function refuseOldServer(client: pg.Client): Promise<void> {
   )
   const version = rows[0]
   if (version && version.number < MINIMUM_SERVER_VERSION)
-    throw new ServerTooOldError(`the database server is Postgres ${version.words}; Starcite needs 14 or newer`)
+    throw new ServerTooOldError(
+      `the database server is Postgres ${version.words}; Starcite needs 14 or newer`,
+    )
 }
 
 async function refuseNewerSchema(client: pg.Client): Promise<void> {

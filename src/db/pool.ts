@@ -64,6 +64,11 @@ export class Db {
     }
   }
 
+  /** Rejects when Postgres does not answer within the time-out. */
+  async ping(): Promise<void> {
+    await this.query({ text: 'select 1' }, [])
+  }
+
   get size(): { total: number; idle: number; waiting: number } {
     return {
       total: this.#pool.totalCount,
@@ -115,7 +120,8 @@ export function classify(error: unknown): Failure {
     if (RETRYABLE.has(code)) return 'retry'
     if (code === LOCK_NOT_AVAILABLE) return 'locked'
     // cannot_connect_now, too_many_connections, and authentication: the connection was refused, nothing was sent.
-    if (code === '57P03' || code === '53300' || code.startsWith('28') || code === '3D000') return 'unavailable'
+    if (code === '57P03' || code === '53300' || code.startsWith('28') || code === '3D000')
+      return 'unavailable'
     // FATAL ends the session at any moment, the commit's included.
     if (error.severity !== 'ERROR') return 'unknown'
     // insufficient resources, read-only server, statement cancelled, system errors
@@ -132,7 +138,10 @@ export function classify(error: unknown): Failure {
 export function isUnavailable(error: unknown): boolean {
   const isFromDatabase =
     error instanceof pg.DatabaseError ||
-    (error instanceof Error && /^(Connection terminated|Query read timeout|timeout exceeded|Client has encountered)/.test(error.message)) ||
+    (error instanceof Error &&
+      /^(Connection terminated|Query read timeout|timeout exceeded|Client has encountered)/.test(
+        error.message,
+      )) ||
     (error instanceof Error && 'syscall' in error && 'errno' in error)
   return isFromDatabase && classify(error) !== 'refused'
 }

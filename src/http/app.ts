@@ -1,13 +1,13 @@
 import cors from '@koa/cors'
 import Router from '@koa/router'
 import Koa from 'koa'
-import easyWs from 'koa-easy-ws'
+import koaEasyWs from 'koa-easy-ws'
 import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
-import { accessLog, authenticate, requestId, unknownPath } from './middleware.ts'
+import { accessLog, authenticate, gate, requestId, unknownPath } from './middleware.ts'
 import { appendRoutes } from './routes/append.ts'
 import { eventRoutes } from './routes/events.ts'
 import { opsRoutes } from './routes/ops.ts'
@@ -17,11 +17,14 @@ import { tailRoutes } from './routes/tail.ts'
 /** Inbound frames are ignored, so a client has no reason for larger ones. */
 const MAX_INBOUND_FRAME_BYTES = 64 * 1024
 
+// A CommonJS module whose types say `default` where there is none at run time.
+const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
+
 /** The API. The order of the middleware is its table of contents. */
-export function createApp(services: Services, ops: { health: Health; metrics: Metrics } | undefined): Koa {
-  const { config, log } = services
+export function createApp(services: Services, health: Health): Koa {
+  const { config, log, metrics } = services
   const router = new Router()
-  if (ops) opsRoutes(router, ops.health, ops.metrics)
+  if (config.opsPort === undefined) opsRoutes(router, health, metrics)
   sessionRoutes(router, services)
   appendRoutes(router, services)
   eventRoutes(router, services)
@@ -31,8 +34,15 @@ export function createApp(services: Services, ops: { health: Health; metrics: Me
   app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
   app.use(requestId)
   app.use(accessLog(log))
-  app.use(cors({ origin: config.corsOrigin, exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location'], maxAge: 600 }))
+  app.use(
+    cors({
+      origin: config.corsOrigin,
+      exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location'],
+      maxAge: 600,
+    }),
+  )
   app.use(answerErrors(log))
+  app.use(gate(health))
   app.use(authenticate)
   app.use(easyWs('ws', { wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false } }))
   app.use(router.routes() as Koa.Middleware)

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
 import { AppError } from '../protocol/errors.ts'
 
 export type BodyKind = 'json' | 'ndjson'
@@ -15,7 +15,9 @@ export class ClientGoneError extends Error {
 /** Throws unsupported_media_type. A body without a Content-Type is taken for JSON. */
 export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): BodyKind {
   const refuse = (what: string) => {
-    const types = allowed.map((kind) => (kind === 'json' ? 'application/json' : 'application/x-ndjson')).join(' or ')
+    const types = allowed
+      .map((kind) => (kind === 'json' ? 'application/json' : 'application/x-ndjson'))
+      .join(' or ')
     return new AppError('unsupported_media_type', `${what}; send ${types} in UTF-8`)
   }
   const encoding = req.headers['content-encoding']
@@ -44,7 +46,9 @@ export function readBody(req: IncomingMessage, maxBytes: number): Promise<string
       if (bytes > MAX_DISCARDED_BYTES) settle(tooLarge)
     }
     const tooLarge = () =>
-      reject(new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes }))
+      reject(
+        new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes }),
+      )
     const onEnd = () =>
       settle(() => {
         if (bytes > maxBytes) return tooLarge()

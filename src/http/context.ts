@@ -1,15 +1,15 @@
+import type { Context } from 'koa'
 import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { AppError } from '../protocol/errors.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { History } from '../tail/history.ts'
 import type { Tails } from '../tail/tail.ts'
 import type { Sockets } from './transports/sockets.ts'
-import { AppError } from '../protocol/errors.ts'
-import type { Context } from 'koa'
 
 /** What routes call. */
 export interface Services {
@@ -43,9 +43,12 @@ export function badSessionId(id: string): string | undefined {
 
 /** The session id in the path. One that no session can have is not found, before Postgres hears of it. */
 export function sessionId(ctx: Context & { params?: Record<string, string | undefined> }): string {
-  const id = ctx.params?.['id'] ?? ''
+  const id = ctx.params?.id ?? ''
   if (badSessionId(id) !== undefined)
-    throw new AppError('session_not_found', `there is no session ${JSON.stringify(id.slice(0, MAX_ID_BYTES))}`)
+    throw new AppError(
+      'session_not_found',
+      `there is no session ${JSON.stringify(id.slice(0, MAX_ID_BYTES))}`,
+    )
   return id
 }
 

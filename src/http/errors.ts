@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net'
 import type { Server } from 'node:http'
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
 import { isUnavailable } from '../db/pool.ts'
 import type { Log } from '../ops/log.ts'
@@ -13,7 +13,12 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
   if (error instanceof AppError && error.code !== 'internal_error') return error
   if (isUnavailable(error)) {
     log.warn({ err: error, requestId }, 'Postgres cannot be reached')
-    return new AppError('storage_unavailable', 'Postgres cannot be reached', { retry_after_ms: 1000 }, { cause: error })
+    return new AppError(
+      'storage_unavailable',
+      'Postgres cannot be reached',
+      { retry_after_ms: 1000 },
+      { cause: error },
+    )
   }
   log.error({ err: error, requestId }, 'a request failed')
   return new AppError('internal_error', 'something went wrong on our side', { request_id: requestId })
@@ -31,8 +36,9 @@ export function answerErrors(log: Log): Middleware {
         return
       }
       const error = toAppError(thrown, (ctx.state as State).requestId, log)
-      const retryAfterMs = error.details['retry_after_ms']
-      if (typeof retryAfterMs === 'number') ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
+      const retryAfterMs = error.details.retry_after_ms
+      if (typeof retryAfterMs === 'number')
+        ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
       // What is left of the body is not read, so the connection cannot carry another request.
       if (!ctx.req.complete) ctx.set('Connection', 'close')
       answerJson(ctx, error.status, JSON.stringify(error))
@@ -41,7 +47,10 @@ export function answerErrors(log: Log): Middleware {
 }
 
 const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
-  HPE_HEADER_OVERFLOW: new AppError('headers_too_large', 'the request line and headers are larger than 16 KiB'),
+  HPE_HEADER_OVERFLOW: new AppError(
+    'headers_too_large',
+    'the request line and headers are larger than 16 KiB',
+  ),
   ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'the request did not arrive in time'),
 }
 const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')

@@ -1,5 +1,5 @@
-import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { isDeeperThan, MAX_JSON_DEPTH, memberTexts, unstorable, unstorableString } from '../lib/jsonText.ts'
+import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { isRecord } from './validate.ts'
 
 /** A JSON object as it came: its values, and the text of each member. */
@@ -28,11 +28,17 @@ export function parseJson(text: string, where = ''): unknown {
 }
 
 /** The text of a member that must be kept to the letter. Throws `code` when it cannot be. */
-export function keptText(object: JsonObjectText, field: string, code: ErrorCode, where = ''): string | undefined {
+export function keptText(
+  object: JsonObjectText,
+  field: string,
+  code: ErrorCode,
+  where = '',
+): string | undefined {
   const text = object.members.get(field)
   if (text === undefined || text === 'null') return undefined
   const problem = unstorable(text)
-  if (problem) throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
+  if (problem)
+    throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
   return text
 }
 
@@ -46,6 +52,7 @@ export function refuseUnstorable(
   for (const field of fields) {
     const member = value[field]
     const problem = typeof member === 'string' ? unstorableString(member) : undefined
-    if (problem) throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
+    if (problem)
+      throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
   }
 }

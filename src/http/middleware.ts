@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { ANYONE } from '../auth/principal.ts'
+import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { State } from './context.ts'
@@ -26,6 +27,16 @@ export function accessLog(log: Log): Middleware {
     const { requestId } = ctx.state as State
     const ms = Math.round((performance.now() - started) * 1000) / 1000
     log.debug({ requestId, method: ctx.method, path: ctx.path, status: ctx.status, ms }, 'request')
+  }
+}
+
+/** Before the node is ready only health answers; while it drains, connections are not kept for another request. */
+export function gate(health: Health): Middleware {
+  return (ctx, next) => {
+    if (health.phase === 'draining') ctx.set('Connection', 'close')
+    if (health.phase === 'starting' && ctx.path.startsWith('/v1/'))
+      throw new AppError('storage_unavailable', 'this node is starting', { retry_after_ms: 1000 })
+    return next()
   }
 }
 

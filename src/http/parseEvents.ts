@@ -26,18 +26,24 @@ export function parseBatch(
   maxEvents: number,
 ): EventToAppend[] {
   const { texts, expectedSeq } = kind === 'ndjson' ? ndjson(text) : jsonBatch(text)
-  if (texts.length === 0) throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
+  if (texts.length === 0)
+    throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
   if (texts.length > maxEvents)
-    throw new AppError('invalid_event', `events must have at most ${maxEvents} events, it has ${texts.length}`, {
-      field: 'events',
-      max_events: maxEvents,
-    })
+    throw new AppError(
+      'invalid_event',
+      `events must have at most ${maxEvents} events, it has ${texts.length}`,
+      {
+        field: 'events',
+        max_events: maxEvents,
+      },
+    )
   const events = texts.map((eventText, index) => {
     const where = `events[${index}]: `
     try {
       return toEvent(parseObject(eventText, 'invalid_event', where), principal, where)
     } catch (error) {
-      if (error instanceof AppError) throw new AppError(error.code, error.message, { ...error.details, index })
+      if (error instanceof AppError)
+        throw new AppError(error.code, error.message, { ...error.details, index })
       throw error
     }
   })
@@ -62,7 +68,11 @@ function toEvent(object: JsonObjectText, principal: Principal, where: string): E
   const hasProducer = event.producer_id !== undefined
   if (hasProducer !== (event.producer_seq !== undefined)) {
     const field = hasProducer ? 'producer_seq' : 'producer_id'
-    throw new AppError('invalid_event', `${where}producer_id and producer_seq go together: ${field} is missing`, { field })
+    throw new AppError(
+      'invalid_event',
+      `${where}producer_id and producer_seq go together: ${field} is missing`,
+      { field },
+    )
   }
   return {
     type: event.type,

@@ -12,6 +12,9 @@ const HEADERS_TIMEOUT_MS = 20_000
 /** How often Node looks for requests past those. */
 const CHECK_INTERVAL_MS = 5000
 
+/** While draining: a connection is closed this soon after its last answer. */
+const IDLE_CHECK_MS = 50
+
 /** An HTTP server that listens. */
 export class HttpServer {
   readonly #server: Server
@@ -49,8 +52,11 @@ export class HttpServer {
   /** Accepts nothing new; resolves when the requests under way are answered. */
   drain(): Promise<void> {
     return new Promise((resolve) => {
-      this.#server.close(() => resolve())
-      this.#server.closeIdleConnections()
+      const closing = setInterval(() => this.#server.closeIdleConnections(), IDLE_CHECK_MS)
+      this.#server.close(() => {
+        clearInterval(closing)
+        resolve()
+      })
     })
   }
 

@@ -52,10 +52,14 @@ function toInteger(value: Record<string, unknown>, path: string): void {
 
 function toAppError(error: ErrorObject | undefined, code: ErrorCode, where: string): AppError {
   const path = (error?.instancePath ?? '').split('/').slice(1).map(unescapePointer)
-  if (error?.keyword === 'required') path.push(String(error.params['missingProperty']))
+  if (error?.keyword === 'required') path.push(String(error.params.missingProperty))
   const field = path.join('.')
   const expected = error?.keyword === 'required' ? 'is required' : (error?.message ?? 'is not valid')
-  return new AppError(OWN_CODES[path[0] ?? ''] ?? code, `${where}${field || 'the body'} ${expected}`, field ? { field } : {})
+  return new AppError(
+    OWN_CODES[path[0] ?? ''] ?? code,
+    `${where}${field || 'the body'} ${expected}`,
+    field ? { field } : {},
+  )
 }
 
 const unescapePointer = (part: string) => part.replaceAll('~1', '/').replaceAll('~0', '~')

@@ -16,7 +16,9 @@ export interface Weight {
   readonly bytes: number
 }
 
-export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: Error }
+export type Outcome<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: Error }
 
 interface Waiting<In, Out> {
   readonly item: In
@@ -48,7 +50,8 @@ export class Batcher<In, Out> {
     const weight = this.#options.weigh(item)
     const { maxWaiting } = this.#options
     const full =
-      this.#waitingCount + weight.count > maxWaiting.count || this.#waitingBytes + weight.bytes > maxWaiting.bytes
+      this.#waitingCount + weight.count > maxWaiting.count ||
+      this.#waitingBytes + weight.bytes > maxWaiting.bytes
     // One item is always let in, so that an item heavier than the bound is slow rather than impossible.
     if (full && this.#waitingCount > 0) return Promise.reject(this.#options.refuse('full'))
     return new Promise((resolve, reject) => {

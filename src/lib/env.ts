@@ -1,7 +1,13 @@
 export type Env = Readonly<Record<string, string | undefined>>
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 }
-const TIME_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const TIME_UNITS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+}
 
 /**
  * Reads settings out of an environment and collects everything that is wrong with them, so that one look at the
@@ -70,7 +76,9 @@ export class EnvReader {
     if (found === undefined) return undefined
     const url = URL.canParse(found.value) ? new URL(found.value) : undefined
     if (url?.protocol === 'postgres:' || url?.protocol === 'postgresql:') return found.value
-    this.problems.push(`${found.name} must be a postgres:// URL, such as postgres://user:password@host:5432/database`)
+    this.problems.push(
+      `${found.name} must be a postgres:// URL, such as postgres://user:password@host:5432/database`,
+    )
     return undefined
   }
 

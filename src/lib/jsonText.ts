@@ -118,7 +118,9 @@ export function isDeeperThan(text: string, limit: number): boolean {
 // other from the left never mistakes the second half of `\\` for the start of one.
 const ESCAPES = /\\(?:u([0-9a-fA-F]{4})|[^u])/g
 // A number of many characters, or with a long exponent, outside or inside a string: looked at closer when met.
-const LONG_NUMBER = new RegExp(`[0-9.]{${MAX_NUMBER_CHARACTERS}}|[0-9][eE][+-]?[0-9]{${MAX_EXPONENT_DIGITS + 1}}`)
+const LONG_NUMBER = new RegExp(
+  `[0-9.]{${MAX_NUMBER_CHARACTERS}}|[0-9][eE][+-]?[0-9]{${MAX_EXPONENT_DIGITS + 1}}`,
+)
 const NUMBER = /-?[0-9][0-9.]*(?:[eE][+-]?([0-9]+))?/y
 
 /**
@@ -126,7 +128,10 @@ const NUMBER = /-?[0-9][0-9.]*(?:[eE][+-]?([0-9]+))?/y
  * Postgres text holds them), numbers beyond any numeric type.
  */
 export function unstorable(text: string): JsonProblem | undefined {
-  return (text.includes('\\u') ? badEscape(text) : undefined) ?? (LONG_NUMBER.test(text) ? badNumber(text) : undefined)
+  return (
+    (text.includes('\\u') ? badEscape(text) : undefined) ??
+    (LONG_NUMBER.test(text) ? badNumber(text) : undefined)
+  )
 }
 
 function badEscape(text: string): JsonProblem | undefined {
@@ -142,7 +147,9 @@ function badEscape(text: string): JsonProblem | undefined {
   return high === -1 ? undefined : LONE_SURROGATE
 }
 
-const LONE_SURROGATE: JsonProblem = { reason: 'it contains half of a surrogate pair, which is no Unicode text' }
+const LONE_SURROGATE: JsonProblem = {
+  reason: 'it contains half of a surrogate pair, which is no Unicode text',
+}
 
 function badNumber(text: string): JsonProblem | undefined {
   for (let at = 0; at < text.length; at += 1) {

@@ -234,7 +234,10 @@ export class Hub {
           for (const [sid, lastSeq] of await readHeads(this.#options.db, sids.slice(i, i + 1000)))
             this.hint(sid, lastSeq)
       } catch (error) {
-        this.#options.log.warn({ err: error, sessions: sids.length }, 'polling the heads of tailed sessions failed')
+        this.#options.log.warn(
+          { err: error, sessions: sids.length },
+          'polling the heads of tailed sessions failed',
+        )
       }
     }
   }

@@ -14,6 +14,10 @@ export class Health {
   #phase: 'starting' | 'running' | 'draining' = 'starting'
   #probes: HealthProbes | undefined
 
+  get phase(): 'starting' | 'running' | 'draining' {
+    return this.#phase
+  }
+
   running(probes: HealthProbes): void {
     this.#probes = probes
     this.#phase = 'running'

@@ -11,7 +11,11 @@ const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 export class Metrics {
   readonly registry = new Registry()
   readonly #appends = this.#counter('starcite_events_append_total', 'Events committed by this node')
-  readonly #batchSize = this.#histogram('starcite_append_batch_events', 'Events per append transaction', BATCH_BUCKETS)
+  readonly #batchSize = this.#histogram(
+    'starcite_append_batch_events',
+    'Events per append transaction',
+    BATCH_BUCKETS,
+  )
   readonly #batchSeconds = this.#histogram(
     'starcite_append_batch_seconds',
     'Time of one append transaction, as the node sees it',

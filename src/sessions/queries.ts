@@ -9,7 +9,20 @@ const FROM = 'from starcite.sessions s join starcite.session_heads h on h.sid = 
 type Row = readonly (string | null)[]
 
 function decode(row: Row): Session {
-  const [sid, tenantId, id, title, metadata, creator, lastSeq, version, archived, createdAt, updatedAt, erased] = row
+  const [
+    sid,
+    tenantId,
+    id,
+    title,
+    metadata,
+    creator,
+    lastSeq,
+    version,
+    archived,
+    createdAt,
+    updatedAt,
+    erased,
+  ] = row
   return {
     sid: sid as string,
     tenantId: tenantId as string,
@@ -33,7 +46,10 @@ export async function findSession(db: Db, tenantId: string, id: string): Promise
   return row && decode(row)
 }
 
-const CREATE = { name: 'create_session', text: 'select starcite.create_session($1, $2, $3, $4::json, $5::json)' }
+const CREATE = {
+  name: 'create_session',
+  text: 'select starcite.create_session($1, $2, $3, $4::json, $5::json)',
+}
 
 export interface NewSession {
   readonly tenantId: string

@@ -61,4 +61,5 @@ export class Sessions {
   }
 }
 
-const notFound = (id: string) => new AppError('session_not_found', `there is no session ${JSON.stringify(id)}`)
+const notFound = (id: string) =>
+  new AppError('session_not_found', `there is no session ${JSON.stringify(id)}`)

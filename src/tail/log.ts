@@ -44,7 +44,8 @@ export class EventLog {
 function contiguous(page: readonly Frame[], cursor: Seq): readonly Frame[] {
   if (page.length === 0) throw new HoleError(`event ${cursor + 1} is in no tier`)
   page.forEach((frame, i) => {
-    if (frame.seq !== cursor + 1 + i) throw new HoleError(`event ${cursor + 1 + i} is missing before ${frame.seq}`)
+    if (frame.seq !== cursor + 1 + i)
+      throw new HoleError(`event ${cursor + 1 + i} is missing before ${frame.seq}`)
   })
   return page
 }

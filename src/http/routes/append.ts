@@ -34,10 +34,6 @@ export function appendRoutes(router: Router, { appends, config }: Services): voi
       bytes: text.length,
     })
     const cursor = results.at(-1)?.seq ?? lastSeq
-    answerJson(
-      ctx,
-      201,
-      JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }),
-    )
+    answerJson(ctx, 201, JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }))
   })
 }

@@ -16,7 +16,8 @@ export function eventRoutes(router: Router, services: Services): void {
       order: choice(ctx.query, 'order', 'invalid_list_query', ['asc', 'desc']) ?? 'asc',
       type: filter(ctx, 'type'),
       actor: filter(ctx, 'actor'),
-      waitMs: 1000 * (integer(ctx.query, 'wait', 'invalid_list_query', { min: 0, max: MAX_WAIT_SECONDS }) ?? 0),
+      waitMs:
+        1000 * (integer(ctx.query, 'wait', 'invalid_list_query', { min: 0, max: MAX_WAIT_SECONDS }) ?? 0),
     }
     const session = await findSession(services, ctx)
     if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
@@ -45,6 +46,8 @@ export function refuseAhead(at: number, lastSeq: number): void {
 function filter(ctx: Context, name: string): string | null {
   const value = one(ctx.query, name, 'invalid_list_query')
   if (value === '' || value?.includes('\0'))
-    throw new AppError('invalid_list_query', `${name} must be a non-empty string without NUL`, { field: name })
+    throw new AppError('invalid_list_query', `${name} must be a non-empty string without NUL`, {
+      field: name,
+    })
   return value ?? null
 }

@@ -1,9 +1,9 @@
-import type Router from '@koa/router'
 import type { ParsedUrlQuery } from 'node:querystring'
+import type Router from '@koa/router'
 import { unstorable } from '../../lib/jsonText.ts'
 import { AppError } from '../../protocol/errors.ts'
-import { renderSession } from '../../sessions/session.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
+import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { answerJson, badSessionId, type Services, type State, sessionId } from '../context.ts'
 import { keptText, parseObject, refuseUnstorable } from '../json.ts'
@@ -91,7 +91,9 @@ function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId'> {
   const archived = choice(query, 'archived', 'invalid_list_query', ['false', 'true', 'all']) ?? 'false'
   const after = one(query, 'cursor', 'invalid_cursor')
   if (after !== undefined && badSessionId(after) !== undefined)
-    throw new AppError('invalid_cursor', `cursor must be a session id: it ${badSessionId(after)}`, { field: 'cursor' })
+    throw new AppError('invalid_cursor', `cursor must be a session id: it ${badSessionId(after)}`, {
+      field: 'cursor',
+    })
   return {
     after,
     limit: integer(query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,

@@ -13,13 +13,19 @@ export function tailRoutes(router: Router, services: Services): void {
     const { config, log, sockets, tails } = services
     refuseBadHandshake(ctx)
     const start = cursor(ctx.query) ?? 0
-    const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', { min: 1, max: MAX_BATCH_SIZE })
+    const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', {
+      min: 1,
+      max: MAX_BATCH_SIZE,
+    })
     const follow = choice(ctx.query, 'follow', 'invalid_list_query', ['true', 'false']) !== 'false'
     const session = await findSession(services, ctx)
     refuseAhead(start, session.lastSeq)
-    if (sockets.draining.aborted) throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
+    if (sockets.draining.aborted)
+      throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
     if (sockets.isFull)
-      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', { retry_after_ms: 1000 })
+      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', {
+        retry_after_ms: 1000,
+      })
 
     const { socket } = ctx.req
     const ws = await acceptUpgrade(ctx)

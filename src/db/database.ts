@@ -1,0 +1,111 @@
+import path from 'node:path'
+import pg from 'pg'
+import type { Config } from '../config.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
+import { migrate } from './migrate.ts'
+import { classify, Db } from './pool.ts'
+
+/** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
+export class DatabaseStartError extends Error {
+  override readonly name = 'DatabaseStartError'
+}
+
+const RETRY_BASE_MS = 200
+const RETRY_MAX_MS = 3000
+
+/** The Postgres of a node: connections for appends apart from those for everything else, so neither starves the other. */
+export class Database {
+  readonly appends: Db
+  readonly reads: Db
+  readonly directUrl: string
+  readonly #embedded: EmbeddedPostgres | undefined
+  readonly #config: Config['database']
+  readonly #log: Log
+  readonly #stopping = new AbortController()
+
+  constructor(
+    config: Config['database'],
+    urls: { url: string; directUrl: string },
+    lanes: number,
+    embedded: EmbeddedPostgres | undefined,
+    log: Log,
+  ) {
+    const pool = (size: number, applicationName: string) =>
+      new Db({ ...config, url: urls.url, size, applicationName, log })
+    this.appends = pool(lanes, 'starcite append')
+    this.reads = pool(config.poolSize - lanes, 'starcite')
+    this.directUrl = urls.directUrl
+    this.#embedded = embedded
+    this.#config = config
+    this.#log = log
+  }
+
+  get embeddedDir(): string | undefined {
+    return this.#embedded?.dir
+  }
+
+  get connections(): { total: number; waiting: number } {
+    const [reads, appends] = [this.reads.size, this.appends.size]
+    return { total: reads.total + appends.total, waiting: reads.waiting + appends.waiting }
+  }
+
+  /**
+   * Waits for Postgres, and brings the schema to this release. Throws DatabaseStartError (not there in time, wrong
+   * password, no such database), SchemaTooNewError, ServerTooOldError.
+   */
+  async prepare(release: string): Promise<void> {
+    const deadline = Date.now() + this.#config.startupWaitMs
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await migrate(this.directUrl, release, this.#log)
+      } catch (error) {
+        const final = whyFinal(error)
+        if (final !== undefined) throw new DatabaseStartError(final, { cause: error })
+        if (!(error instanceof pg.DatabaseError) && classify(error) === 'unknown' && !isNetwork(error))
+          throw error
+        if (error instanceof pg.DatabaseError && classify(error) === 'refused') throw error
+        if (Date.now() >= deadline || this.#stopping.signal.aborted)
+          throw new DatabaseStartError(
+            `Postgres did not answer within ${this.#config.startupWaitMs / 1000} s: ${(error as Error).message || String(error)}`,
+            { cause: error },
+          )
+        this.#log.warn({ reason: (error as Error).message, attempt }, 'waiting for Postgres')
+        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), this.#stopping.signal)
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await Promise.all([this.appends.stop(), this.reads.stop()])
+    await this.#embedded?.stop({ ifUnused: true })
+  }
+}
+
+/** Opens the database of the configuration, or, without one, starts the embedded Postgres. */
+export async function openDatabase(config: Config['database'], lanes: number, log: Log): Promise<Database> {
+  const { url, directUrl } = config
+  if (url !== undefined)
+    return new Database(config, { url, directUrl: directUrl ?? url }, lanes, undefined, log)
+  const embedded = await startEmbeddedPostgres({
+    dir: path.resolve(config.embeddedDir),
+    onMessage: (message) => log.info(message),
+  })
+  return new Database(config, { url: embedded.url, directUrl: embedded.url }, lanes, embedded, log)
+}
+
+/** In words for an operator, when the error is one that waiting does not mend. */
+function whyFinal(error: unknown): string | undefined {
+  if (!(error instanceof pg.DatabaseError)) return undefined
+  if (error.code === '28P01' || error.code === '28000')
+    return `Postgres refuses the user or password of the database URL: ${error.message}`
+  if (error.code === '3D000') return `the database of the database URL does not exist: ${error.message}`
+  if (error.code === '42501') return `the database user may not create the schema: ${error.message}`
+  return undefined
+}
+
+function isNetwork(error: unknown): boolean {
+  return error instanceof Error && ('syscall' in error || /^Connection terminated/.test(error.message))
+}

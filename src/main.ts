@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs'
+import { ConfigError, loadConfig } from './config.ts'
+import { DatabaseStartError } from './db/database.ts'
+import { EmbeddedPostgresError } from './db/embedded/error.ts'
+import { SchemaTooNewError, ServerTooOldError } from './db/migrate.ts'
+import { createLog } from './ops/log.ts'
+import { type Service, startService } from './service.ts'
+
+/** How a node ends; docs/operations.md lists them. */
+const EXIT = { ok: 0, fault: 1, config: 2, port: 3, database: 4, schema: 5 } as const
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string
+}
+
+async function main(): Promise<void> {
+  const config = loadConfig(process.env)
+  const log = createLog(config.logLevel)
+  process.on('uncaughtException', (error) => {
+    log.fatal({ err: error }, 'an uncaught error')
+    process.exit(EXIT.fault)
+  })
+
+  const starting = startService(config, version, log)
+  let stopping = false
+  const stop = (signal: NodeJS.Signals) => {
+    if (stopping) process.exit(EXIT.fault) // asked twice: at once
+    stopping = true
+    log.info({ signal }, 'draining')
+    starting
+      .then((service) => service.stop())
+      .then(
+        () => process.exit(EXIT.ok),
+        (error) => {
+          log.error({ err: error }, 'not everything stopped cleanly')
+          process.exit(EXIT.fault)
+        },
+      )
+  }
+  process.on('SIGTERM', stop).on('SIGINT', stop)
+
+  const service = await starting
+  log.info({ url: service.url, version }, 'ready')
+  if (service.embeddedDir !== undefined) process.stdout.write(welcome(service))
+}
+
+function welcome({ url, embeddedDir }: Service): string {
+  return `
+  Starcite ${version} is ready.
+
+    API    ${url}/v1
+    Data   ${embeddedDir}  (embedded Postgres; set DATABASE_URL to use your own)
+
+  Try it, in another terminal:
+
+    curl -s ${url}/v1/sessions -H 'content-type: application/json' -d '{"id":"ses_demo"}'
+    curl -s ${url}/v1/sessions/ses_demo/append -H 'content-type: application/json' \\
+      -d '{"type":"content","payload":{"text":"hello"}}'
+    curl -s ${url}/v1/sessions/ses_demo/events
+
+`
+}
+
+function explain(error: unknown): { exit: number; message: string } {
+  const { message } = error as Error
+  if (error instanceof ConfigError) return { exit: EXIT.config, message }
+  if (error instanceof DatabaseStartError || error instanceof EmbeddedPostgresError)
+    return { exit: EXIT.database, message }
+  if (error instanceof SchemaTooNewError || error instanceof ServerTooOldError)
+    return { exit: EXIT.schema, message }
+  const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number }
+  if (syscall === 'listen' && code === 'EADDRINUSE')
+    return { exit: EXIT.port, message: `port ${port} is taken by another process; set PORT to another one` }
+  if (syscall === 'listen') return { exit: EXIT.port, message: `cannot listen: ${message}` }
+  return { exit: EXIT.fault, message: (error as Error).stack ?? String(error) }
+}
+
+main().catch((error: unknown) => {
+  const { exit, message } = explain(error)
+  process.stderr.write(`starcite: ${message}\n`)
+  process.exit(exit)
+})

@@ -1,0 +1,160 @@
+import { Appender } from './append/appender.ts'
+import type { AppendRequest } from './append/newEvent.ts'
+import type { OutcomeRow } from './append/queries.ts'
+import type { Config } from './config.ts'
+import { type Database, openDatabase } from './db/database.ts'
+import { createApp, createOpsApp } from './http/app.ts'
+import { HttpServer } from './http/server.ts'
+import { Sockets } from './http/transports/sockets.ts'
+import { pause } from './lib/backoff.ts'
+import { StopStack } from './lib/stopStack.ts'
+import { Hub } from './live/hub.ts'
+import { Listener } from './live/listener.ts'
+import { Health } from './ops/health.ts'
+import type { Log } from './ops/log.ts'
+import { Metrics } from './ops/metrics.ts'
+import { type Frame, renderEvent } from './protocol/event.ts'
+import { Sessions } from './sessions/sessions.ts'
+import { History } from './tail/history.ts'
+import { EventLog } from './tail/log.ts'
+import { Tails } from './tail/tail.ts'
+import { SegmentKeeper } from './tiering/segmentKeeper.ts'
+
+export interface Service {
+  /** Where the API is, from this machine. */
+  readonly url: string
+  /** Where the embedded Postgres keeps its data; undefined with a database of one's own. */
+  readonly embeddedDir: string | undefined
+  /** Drains and stops, within the grace time. May be called twice. */
+  stop(): Promise<void>
+}
+
+/**
+ * Puts a node together: starts each part on those before it, and stops them in reverse. Resolves when the node is
+ * ready. Rejects, with everything stopped again, when it cannot be: see db/database.ts and http/server.ts for how.
+ */
+export async function startService(config: Config, release: string, log: Log): Promise<Service> {
+  const stack = new StopStack()
+  try {
+    const metrics = new Metrics()
+    const health = new Health()
+    const database = stack.add('database', await openDatabase(config.database, config.append.lanes, log))
+    const { reads, appends: appendDb } = database
+
+    const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))
+    const listener = stack.add('listener', listen(database, hub, metrics, log))
+    const appender = stack.add(
+      'appender',
+      new Appender({
+        db: appendDb,
+        ...config.append,
+        timeoutMs: config.database.timeoutMs,
+        log,
+        metrics,
+        onAppended: (request, rows) => publish(hub, request, rows),
+      }),
+    )
+    const keeper = stack.add('segments', new SegmentKeeper(reads, config.database.segmentIntervalMs, log))
+    const sockets = new Sockets({
+      ...config.tail,
+      maxSockets: config.limits.sockets,
+      drainSpreadMs: config.drainSpreadMs,
+    })
+    const services = {
+      config,
+      log,
+      metrics,
+      appends: appender,
+      sessions: new Sessions(reads),
+      tails: new Tails(hub, new EventLog(reads, metrics), log, metrics),
+      history: new History(reads, hub),
+      sockets,
+    }
+    measure(metrics, database, hub, sockets)
+
+    const http = stack.add(
+      'http',
+      await HttpServer.start(createApp(services, health), config.port, config.host),
+    )
+    if (config.opsPort !== undefined)
+      stack.add(
+        'ops',
+        await HttpServer.start(createOpsApp(health, metrics, log), config.opsPort, config.host),
+      )
+    await database.prepare(release)
+    await keeper.start()
+    listener.start()
+    health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
+
+    let stopping: Promise<void> | undefined
+    return {
+      url: `http://${config.host ?? 'localhost'}:${http.port}`,
+      embeddedDir: database.embeddedDir,
+      stop: () => {
+        stopping ??= drain(config, health, http, sockets).then(() => stack.stop())
+        return stopping
+      },
+    }
+  } catch (cause) {
+    await stack.stop().catch((error) => log.error({ err: error }, 'stopping after a failed start'))
+    throw cause
+  }
+}
+
+function listen(database: Database, hub: Hub, metrics: Metrics, log: Log): Listener {
+  return new Listener({
+    url: database.directUrl,
+    log,
+    onHead: (sid, lastSeq) => hub.hint(sid, lastSeq),
+    onConnected: () => {
+      metrics.listenerUp(true)
+      hub.checkAll()
+    },
+    onDisconnected: () => metrics.listenerUp(false),
+  })
+}
+
+/** A node's own commits reach its tails without a way through Postgres. */
+function publish(hub: Hub, request: AppendRequest, rows: readonly OutcomeRow[]): void {
+  const last = rows.at(-1)
+  if (last === undefined) return
+  hub.appended(last.sid, last.lastSeq, () =>
+    rows.flatMap((row, i): Frame[] => {
+      const event = request.events[i]
+      return event && row.outcome === 'appended'
+        ? [renderEvent({ ...event, seq: row.seq, insertedAt: row.insertedAt })]
+        : []
+    }),
+  )
+}
+
+function measure(metrics: Metrics, database: Database, hub: Hub, sockets: Sockets): void {
+  metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
+  metrics.gauge('starcite_sockets', 'WebSockets open on this node', () => sockets.count)
+  metrics.gauge(
+    'starcite_ring_bytes',
+    'Characters of events kept in memory for live tails',
+    () => hub.ringBytes,
+  )
+  metrics.gauge(
+    'starcite_db_pool_connections',
+    'Database connections of this node',
+    () => database.connections.total,
+  )
+  metrics.gauge(
+    'starcite_db_pool_waiting',
+    'Callers waiting for a database connection',
+    () => database.connections.waiting,
+  )
+}
+
+/** Out of the load balancer, no new connections, requests under way answered, sockets sent away; then it may stop. */
+async function drain(config: Config, health: Health, http: HttpServer, sockets: Sockets): Promise<void> {
+  health.draining()
+  const patience = new AbortController()
+  await Promise.race([
+    Promise.all([http.drain(), sockets.drain()]),
+    pause(config.shutdownGraceMs, patience.signal),
+  ])
+  patience.abort()
+}

@@ -1,0 +1,51 @@
+import type { Db } from '../db/pool.ts'
+import { pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import { ensureSegments, setSegmentInterval } from './queries.ts'
+
+const MIN_PERIOD_MS = 500
+const MAX_PERIOD_MS = 600_000
+
+/**
+ * Makes segments ahead of time, so that no append has to. Every node does it; they meet in starcite.ensure_segment.
+ * A node that fails to only leaves the work to the next append.
+ */
+export class SegmentKeeper {
+  readonly #db: Db
+  readonly #intervalMs: number
+  readonly #log: Log
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+
+  constructor(db: Db, intervalMs: number, log: Log) {
+    this.#db = db
+    this.#intervalMs = intervalMs
+    this.#log = log
+  }
+
+  /** Resolves when the present segment stands. */
+  async start(): Promise<void> {
+    await setSegmentInterval(this.#db, this.#intervalMs)
+    await ensureSegments(this.#db)
+    this.#running = this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    const periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, this.#intervalMs / 4))
+    for (;;) {
+      await pause(periodMs, signal)
+      if (signal.aborted) return
+      try {
+        await ensureSegments(this.#db)
+      } catch (error) {
+        this.#log.warn({ err: error }, 'the next segment could not be made ahead of time')
+      }
+    }
+  }
+}

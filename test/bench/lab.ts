@@ -1,0 +1,130 @@
+import { mkdir, rm } from 'node:fs/promises'
+import path from 'node:path'
+import pg from 'pg'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
+import { StopStack } from '../../src/lib/stopStack.ts'
+import { Child } from './calls.ts'
+import { appendEvents } from './load/appendEvents.ts'
+import type { LoadHandlers } from './load/loadChild.ts'
+import type { TailHandlers } from './load/tailChild.ts'
+import { StarciteNode } from './node.ts'
+import { agentEvents, sessionNames } from './payloads.ts'
+import type { BaselineHandlers } from './servers/baseline.ts'
+import type { FloorHandlers } from './servers/floor.ts'
+
+const FILL_AT_ONCE = 500
+const ROOT = path.join(import.meta.dirname, '../..')
+
+/** Everything that rows run against, each started when it is first asked for, all of it stopped by `stop`. */
+export class Lab {
+  readonly #stack = new StopStack()
+  readonly #started = new Map<string, Promise<unknown>>()
+  readonly #profileDir: string | undefined
+  #stopped = false
+
+  constructor(options: { profileDir: string | undefined }) {
+    this.#profileDir = options.profileDir
+  }
+
+  /** Durable: every figure that involves a commit involves a flush to the disk. */
+  readonly postgres = (): Promise<EmbeddedPostgres> =>
+    this.#once('postgres', async () => {
+      // Beside the code, not in a temporary directory, which may be memory.
+      const dir = path.join(ROOT, '.starcite', `bench-${process.pid}`)
+      await mkdir(path.dirname(dir), { recursive: true })
+      const server = await startEmbeddedPostgres({ dir })
+      this.#stack.add('the data directory', { stop: () => rm(server.dir, { recursive: true, force: true }) })
+      return this.#stack.add('postgres', server)
+    })
+
+  /** The URL of a database of this name; made empty at first. */
+  readonly database = (name: string): Promise<string> =>
+    this.#once(`database ${name}`, async () => {
+      const { url } = await this.postgres()
+      await query(url, `create database ${pg.escapeIdentifier(name)}`)
+      return Object.assign(new URL(url), { pathname: `/${name}` }).href
+    })
+
+  readonly node = (name: 'a' | 'b' | 'fresh'): Promise<StarciteNode> =>
+    this.#once(`node ${name}`, async () => {
+      const databaseUrl = await this.database('starcite')
+      return this.#stack.add(name, await StarciteNode.start({ databaseUrl, profileDir: this.#profileDir }))
+    })
+
+  /** Sessions of this row, and the URL of the database that they are in. */
+  async sessions(row: string, count: number): Promise<string[]> {
+    return this.#once(`sessions ${row}`, async () => {
+      const names = sessionNames(row, count)
+      await this.node('a') // which migrates
+      const url = await this.database('starcite')
+      await query(url, `select starcite.create_session('default', n) from unnest($1::text[]) n`, [names])
+      return names
+    })
+  }
+
+  /** A session that already has this many events. */
+  async filledSession(row: string, events: number): Promise<string> {
+    const [session] = await this.sessions(row, 1)
+    await this.#once(`events of ${row}`, async () => {
+      const url = await this.database('starcite')
+      await connected(url, async (client) => {
+        for (let from = 0; from < events; from += FILL_AT_ONCE) {
+          const some = agentEvents(Math.min(FILL_AT_ONCE, events - from), from)
+          await appendEvents(client, Array(some.length).fill(session), some)
+        }
+      })
+    })
+    return session!
+  }
+
+  readonly load = () => this.#child<LoadHandlers>('load/loadChild.ts')
+  readonly tails = () => this.#child<TailHandlers>('load/tailChild.ts')
+
+  readonly floor = () =>
+    this.#once('floor', async () => {
+      const child = await this.#child<FloorHandlers>('servers/floor.ts')
+      return { pid: child.pid, port: await child.call('listen', undefined as never) }
+    })
+
+  readonly baseline = () =>
+    this.#once('baseline', async () => {
+      const [url, sessions] = [await this.database('baseline'), sessionNames('baseline', 200)]
+      const child = await this.#child<BaselineHandlers>('servers/baseline.ts')
+      return { url, sessions, pid: child.pid, ...(await child.call('listen', { url, sessions })) }
+    })
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await Promise.allSettled(this.#started.values())
+    await this.#stack.stop()
+  }
+
+  #child<H extends Readonly<Record<string, (argument: never) => Promise<unknown>>>>(script: string) {
+    return this.#once(script, async () =>
+      this.#stack.add(script, new Child<H>(new URL(script, import.meta.url))),
+    )
+  }
+
+  #once<T>(name: string, start: () => Promise<T>): Promise<T> {
+    if (this.#stopped) return Promise.reject(new Error('the benchmark was stopped'))
+    const known = this.#started.get(name) as Promise<T> | undefined
+    if (known !== undefined) return known
+    const started = start()
+    this.#started.set(name, started)
+    return started
+  }
+}
+
+export function query(url: string, text: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
+  return connected(url, async (client) => (await client.query(text, values)).rows)
+}
+
+async function connected<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}

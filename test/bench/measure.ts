@@ -1,0 +1,65 @@
+import { cpuOf } from './cpu.ts'
+import type { Sample } from './load/httpLoad.ts'
+import type { Case, Row } from './rows/case.ts'
+import { concat, median, percentile } from './stats.ts'
+
+const ROUNDS = 3
+const WARM_UP_SECONDS = 1
+
+interface Round extends Sample {
+  readonly cpu: Readonly<Record<string, number>>
+}
+
+/**
+ * Measures the cases in turns, a few rounds of each, and takes medians: a machine that is slower for a while then
+ * slows what is compared alike.
+ */
+export async function measure(
+  cases: readonly Case[],
+  seconds: number,
+  say: (message: string) => void,
+): Promise<Row[]> {
+  const rounds = new Map<Case, Round[]>()
+  for (const it of cases) {
+    say(`warming up: ${it.name}`)
+    await it.prepare()
+    await it.run(WARM_UP_SECONDS)
+    rounds.set(it, [])
+  }
+  for (let n = 1; n <= ROUNDS; n++) {
+    for (const [it, done] of rounds) {
+      const round = await measureOnce(it, seconds / ROUNDS)
+      done.push(round)
+      say(`round ${n} of ${ROUNDS}: ${it.name}: ${Math.round(round.count / round.seconds)}/s`)
+    }
+  }
+  return [...rounds].map(([it, done]) => rowOf(it, done))
+}
+
+async function measureOnce(it: Case, seconds: number): Promise<Round> {
+  const pids = await it.prepare()
+  const before = await cpuOf(pids)
+  const sample = await it.run(seconds)
+  const after = await cpuOf(pids)
+  const cpu = Object.entries(after ?? {}).map(([name, ms]) => [name, ms - before![name]!] as const)
+  return { ...sample, cpu: Object.fromEntries(cpu) }
+}
+
+function rowOf({ id, group, name, note }: Case, rounds: readonly Round[]): Row {
+  const latencies = concat(rounds.map((it) => it.latencies)).sort()
+  const rates = rounds.map((it) => it.count / it.seconds)
+  const count = rounds.reduce((sum, it) => sum + it.count, 0)
+  const processes = Object.keys(rounds[0]!.cpu)
+  const cpuMs = (process: string) => rounds.reduce((sum, it) => sum + it.cpu[process]!, 0)
+  return {
+    id,
+    group,
+    name,
+    unit: 'per second',
+    value: median(rates),
+    rounds: rates,
+    ...(latencies.length > 0 ? { p50: percentile(latencies, 50), p99: percentile(latencies, 99) } : {}),
+    cpu: Object.fromEntries(processes.map((it) => [it, (cpuMs(it) * 1000) / count])),
+    ...(note === undefined ? {} : { note }),
+  }
+}

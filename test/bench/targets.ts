@@ -1,0 +1,86 @@
+import type { Row } from './rows/case.ts'
+
+export interface Verdict {
+  /** The row it stands beside in the table. */
+  readonly row: string
+  readonly what: string
+  readonly got: number
+  readonly wanted: number
+  readonly bound: 'at least' | 'at most'
+  readonly met: boolean
+}
+
+interface Target {
+  readonly row: string
+  readonly what: string
+  readonly wanted: number
+  readonly bound: 'at least' | 'at most'
+  /** The row that it is divided by; without one the figure itself counts. */
+  readonly over?: string
+  readonly figure: 'value' | 'p50' | 'p99'
+}
+
+const TARGETS: readonly Target[] = [
+  { row: 'ours-64', what: '× by hand', over: 'baseline-64', figure: 'value', wanted: 4, bound: 'at least' },
+  {
+    row: 'ours-64',
+    what: '× empty route',
+    over: 'floor-64',
+    figure: 'value',
+    wanted: 0.6,
+    bound: 'at least',
+  },
+  { row: 'ours-64', what: 'ms p99', figure: 'p99', wanted: 40, bound: 'at most' },
+  {
+    row: 'ours-1',
+    what: '× bare commit, p50',
+    over: 'commit-1',
+    figure: 'p50',
+    wanted: 2.5,
+    bound: 'at most',
+  },
+  {
+    row: 'hot-64',
+    what: '× over 200 sessions',
+    over: 'ours-64',
+    figure: 'value',
+    wanted: 0.8,
+    bound: 'at least',
+  },
+  {
+    row: 'batches-8',
+    what: '× by hand',
+    over: 'baseline-64',
+    figure: 'value',
+    wanted: 15,
+    bound: 'at least',
+  },
+  { row: 'direct-256', what: 'events/s', figure: 'value', wanted: 20_000, bound: 'at least' },
+  { row: 'lag-same', what: 'deliveries/s: none behind', figure: 'value', wanted: 9_800, bound: 'at least' },
+  { row: 'lag-same', what: 'ms p99', figure: 'p99', wanted: 50, bound: 'at most' },
+  { row: 'lag-other', what: 'deliveries/s: none behind', figure: 'value', wanted: 9_800, bound: 'at least' },
+  { row: 'lag-other', what: 'ms p99', figure: 'p99', wanted: 50, bound: 'at most' },
+  { row: 'fanout', what: 'ms p99', figure: 'p99', wanted: 100, bound: 'at most' },
+  { row: 'replay', what: 'events/s', figure: 'value', wanted: 60_000, bound: 'at least' },
+  {
+    row: 'replay-500',
+    what: '× a frame each',
+    over: 'replay',
+    figure: 'value',
+    wanted: 3,
+    bound: 'at least',
+  },
+]
+
+/** The targets, as far as the rows for them were run. */
+export function judge(rows: readonly Row[]): Verdict[] {
+  const byId = new Map(rows.map((row) => [row.id, row]))
+  return TARGETS.flatMap(({ row, what, over, figure, wanted, bound }) => {
+    const value = byId.get(row)?.[figure]
+    const divisor = over === undefined ? 1 : byId.get(over)?.[figure]
+    if (value === undefined || divisor === undefined) return []
+    const got = value / divisor
+    const met = bound === 'at least' ? got >= wanted : got <= wanted
+    return [{ row, what, got, wanted, bound, met }]
+  })
+}
