@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { loadConfig } from '../../src/config.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { type Service, startService } from '../../src/service.ts'
+
+export type Settings = Readonly<Record<string, string>>
+
+/** Fast to stop, silent; tests say what else they need. */
+const TEST_SETTINGS: Settings = { PORT: '0', STARCITE_HOST: '127.0.0.1', STARCITE_DRAIN_SPREAD: '0s' }
+
+/** A node inside this process. Quick to start; for whatever does not kill it. */
+export function startNode(database: { url: string }, settings: Settings = {}): Promise<Service> {
+  const config = loadConfig({ ...TEST_SETTINGS, DATABASE_URL: database.url, ...settings })
+  return startService(config, '0.0.0-test', createLog(process.env.STARCITE_TEST_LOG_LEVEL ?? 'silent'))
+}
+
+export interface NodeProcess {
+  readonly url: string
+  readonly child: ChildProcess
+  /** Everything it wrote so far, both streams. */
+  readonly output: () => string
+  kill(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+}
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+/** Runs the program as an operator would; what it does is up to the caller. */
+export function runProgram(settings: Settings): { child: ChildProcess; output: () => string } {
+  const { PATH, HOME, TMPDIR } = process.env
+  const child = spawn(process.execPath, ['--import', 'tsx', MAIN], {
+    env: {
+      ...(PATH && { PATH }),
+      ...(HOME && { HOME }),
+      ...(TMPDIR && { TMPDIR }),
+      ...TEST_SETTINGS,
+      ...settings,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr])
+    stream?.on('data', (chunk: Buffer) => {
+      output += chunk
+    })
+  return { child, output: () => output }
+}
+
+/** A node in a process of its own, ready. */
+export async function spawnNode(database: { url: string }, settings: Settings = {}): Promise<NodeProcess> {
+  const port = settings.PORT ?? String(await freePort())
+  const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings })
+  const url = `http://127.0.0.1:${port}`
+  while (!(await isReady(url))) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`the node ended while starting:\n${output()}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  return {
+    url,
+    child,
+    output,
+    kill: async (signal) => {
+      const ended = once(child, 'exit')
+      child.kill(signal)
+      const [code, endedBy] = await ended
+      return { code, signal: endedBy }
+    },
+  }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  return fetch(`${url}/health/ready`).then(
+    (response) => response.ok,
+    () => false,
+  )
+}
+
+/** A port that nobody listens on now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
