@@ -117,9 +117,10 @@ export function isDeeperThan(text: string, limit: number): boolean {
 // In valid JSON a backslash stands only in a string and always begins an escape, so taking escapes one after the
 // other from the left never mistakes the second half of `\\` for the start of one.
 const ESCAPES = /\\(?:u([0-9a-fA-F]{4})|[^u])/g
-// A number of many characters, or with a long exponent, outside or inside a string: looked at closer when met.
+// A number of many characters, or with a long exponent, outside or inside a string: looked at closer when met. A run of
+// digits is tried from its start only; from each of its digits it would be read a thousand times over.
 const LONG_NUMBER = new RegExp(
-  `[0-9.]{${MAX_NUMBER_CHARACTERS}}|[0-9][eE][+-]?[0-9]{${MAX_EXPONENT_DIGITS + 1}}`,
+  `(?<![0-9.])[0-9.]{${MAX_NUMBER_CHARACTERS}}|[0-9][eE][+-]?[0-9]{${MAX_EXPONENT_DIGITS + 1}}`,
 )
 const NUMBER = /-?[0-9][0-9.]*(?:[eE][+-]?([0-9]+))?/y
 
