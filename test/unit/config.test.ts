@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs'
+import { expect } from 'chai'
+import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
+
+interface Documented {
+  readonly name: string
+  readonly default: string
+  readonly range: string
+}
+
+/** The rows of the page's tables of variables. */
+function documented(): Documented[] {
+  const page = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
+  return [...page.matchAll(/^\| `([A-Z_0-9]+)` \|([^|]*)\|([^|]*)\|/gm)].map((row) => ({
+    name: row[1] as string,
+    default: (row[2] as string).replaceAll('`', '').trim(),
+    range: (row[3] as string).trim(),
+  }))
+}
+
+/** The names that are asked for. */
+function variablesRead(): string[] {
+  const names = new Set<string>()
+  loadConfig(
+    new Proxy(
+      {},
+      {
+        get(_, name) {
+          names.add(String(name))
+          return undefined
+        },
+      },
+    ),
+  )
+  return [...names]
+}
+
+function problemsOf(env: Record<string, string>): readonly string[] {
+  try {
+    loadConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+
+describe('the configuration', () => {
+  it('stands without any variable, and cannot be changed afterwards', () => {
+    const config = loadConfig({})
+
+    expect(config).to.include({ port: 4000, opsPort: undefined })
+    expect(config.database).to.include({ url: undefined, directUrl: undefined })
+    expect(() => {
+      ;(config as { port: number }).port = 1
+    }).to.throw(TypeError)
+  })
+
+  it('takes DATABASE_URL before its other name, for LISTEN too unless that has its own', () => {
+    const [a, b, c] = ['postgres://a/db', 'postgres://b/db', 'postgres://c/db'] as const
+    const urls = (env: Record<string, string>): Pick<Config['database'], 'url' | 'directUrl'> => {
+      const { url, directUrl } = loadConfig(env).database
+      return { url, directUrl }
+    }
+
+    expect(urls({ DATABASE_URL: a, STARCITE_POSTGRES_URL: b })).to.deep.equal({ url: a, directUrl: a })
+    expect(urls({ STARCITE_POSTGRES_URL: b })).to.deep.equal({ url: b, directUrl: b })
+    expect(urls({ DATABASE_URL: a, STARCITE_LISTEN_URL: c })).to.deep.equal({ url: a, directUrl: c })
+  })
+
+  it('leaves a connection that does not append, however small the pool', () => {
+    const lanes = (size: string) => loadConfig({ DB_POOL_SIZE: size }).append.lanes
+
+    expect([lanes('3'), lanes('10'), lanes('1000')]).to.deep.equal([2, 2, 2])
+    expect(problemsOf({ DB_POOL_SIZE: '3', STARCITE_APPEND_LANES: '3' })).to.deep.equal([
+      'STARCITE_APPEND_LANES must be an integer from 1 to 2; it is "3"',
+    ])
+  })
+
+  it('reports every problem together, without the passwords', () => {
+    const problems = problemsOf({
+      PORT: 'abc',
+      DB_POOL_SIZE: '2',
+      DATABASE_URL: 'mysql://root:hunter2@db/x',
+      STARCITE_LISTEN_URL: 'hunter2',
+      STARCITE_AUTH_MODE: 'jwt',
+      STARCITE_RING_BYTES: 'much',
+      STARCITE_PREPARED_STATEMENTS: 'maybe',
+    })
+
+    expect(problems.map((it) => it.split(' ')[0])).to.have.members([
+      'PORT',
+      'DB_POOL_SIZE',
+      'DATABASE_URL',
+      'STARCITE_LISTEN_URL',
+      'STARCITE_AUTH_MODE',
+      'STARCITE_RING_BYTES',
+      'STARCITE_PREPARED_STATEMENTS',
+    ])
+    expect(new ConfigError(problems).message)
+      .to.match(/has 7 problem\(s\):\n {2}- /)
+      .and.not.include('hunter2')
+  })
+})
+
+describe('docs/configuration.md', () => {
+  it('lists the variables that are read, each once, and no others', () => {
+    expect(documented().map((it) => it.name)).to.have.members(variablesRead())
+  })
+
+  for (const row of documented()) {
+    if (row.default !== '' && !row.name.endsWith('_URL'))
+      it(`says truly what ${row.name} is when it is not set`, () => {
+        expect(loadConfig({ [row.name]: row.default })).to.deep.equal(loadConfig({}))
+      })
+
+    if (row.range !== '')
+      it(`says truly what ${row.name} may be`, () => {
+        const [problem] = problemsOf({ [row.name]: 'nonsense' })
+
+        expect(problem)
+          .to.match(new RegExp(`^${row.name} must be `))
+          .and.include(row.range)
+      })
+  }
+})
