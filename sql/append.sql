@@ -6,7 +6,7 @@
 -- commits, so append late and commit soon. A refusal raises, so that it cannot be overlooked:
 --   SC404 session_not_found · SC410 session_erased · SC001 expected_seq_conflict · SC002 producer_seq_conflict
 --   SC003 producer_replay_conflict; the detail is a JSON object (current_seq, expected_producer_seq).
--- A value that JSON readers cannot agree on (\u0000, lone surrogates) is refused by its cast to jsonb.
+-- \u0000, which Postgres text cannot hold, is refused by starcite.comparable.
 create or replace function starcite.append(
   p_session_id text, p_type text, p_payload json, p_actor text default 'anonymous', p_source text default null,
   p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,
@@ -28,9 +28,9 @@ begin
     when (p_producer_id is null) <> (p_producer_seq is null) then 'producer_id and producer_seq go together'
     when p_producer_seq < 1 then 'producer_seq must be 1 or more'
     when p_expected_seq < 0 then 'expected_seq must be 0 or more'
-    when coalesce(jsonb_typeof(p_payload::jsonb), '') <> 'object' then 'payload must be a JSON object'
-    when jsonb_typeof(coalesce(p_metadata, '{}')::jsonb) <> 'object' then 'metadata must be a JSON object'
-    when jsonb_typeof(coalesce(p_refs, '{}')::jsonb) <> 'object' then 'refs must be a JSON object'
+    when coalesce(jsonb_typeof(starcite.comparable(p_payload)), '') <> 'object' then 'payload must be a JSON object'
+    when jsonb_typeof(starcite.comparable(coalesce(p_metadata, '{}'))) <> 'object' then 'metadata must be a JSON object'
+    when jsonb_typeof(starcite.comparable(coalesce(p_refs, '{}'))) <> 'object' then 'refs must be a JSON object'
   end;
   if v_problem is not null then
     raise exception 'starcite.append: %', v_problem using errcode = 'invalid_parameter_value';

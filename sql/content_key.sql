@@ -4,8 +4,8 @@
 create or replace function starcite.content_key(
   p_type text, p_actor text, p_source text, p_idempotency_key text, p_payload json, p_metadata json, p_refs json)
 returns bytea
-language sql immutable parallel safe
+language sql stable parallel safe
 return sha256(convert_to(
   starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
-  || starcite.framed(p_idempotency_key) || starcite.framed(p_payload::jsonb::text)
-  || starcite.framed(p_metadata::jsonb::text) || starcite.framed(p_refs::jsonb::text), 'UTF8'));
+  || starcite.framed(p_idempotency_key) || starcite.framed(starcite.comparable(p_payload)::text)
+  || starcite.framed(starcite.comparable(p_metadata)::text) || starcite.framed(starcite.comparable(p_refs)::text), 'UTF8'));

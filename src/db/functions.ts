@@ -11,6 +11,7 @@ export const SQL_OBJECTS = [
   'event_link',
   'chain_step',
   'chain',
+  'comparable',
   'content_key',
   'ensure_segment',
   'create_session',

@@ -33,10 +33,11 @@ export function keptText(
   field: string,
   code: ErrorCode,
   where = '',
+  loneSurrogates: 'refused' | 'kept' = 'refused',
 ): string | undefined {
   const text = object.members.get(field)
   if (text === undefined || text === 'null') return undefined
-  const problem = unstorable(text)
+  const problem = unstorable(text, loneSurrogates)
   if (problem)
     throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
   return text

@@ -76,14 +76,14 @@ function toEvent(object: JsonObjectText, principal: Principal, where: string): E
   }
   return {
     type: event.type,
-    payload: keptText(object, 'payload', 'invalid_event', where) ?? '{}',
+    payload: keptText(object, 'payload', 'invalid_event', where, 'kept') ?? '{}',
     actor: principal.actor ?? event.actor ?? 'anonymous',
     source: event.source ?? null,
     producerId: event.producer_id ?? null,
     producerSeq: event.producer_seq ?? null,
     idempotencyKey: event.idempotency_key ?? null,
-    metadata: keptText(object, 'metadata', 'invalid_metadata', where) ?? '{}',
-    refs: keptText(object, 'refs', 'invalid_refs', where) ?? '{}',
+    metadata: keptText(object, 'metadata', 'invalid_metadata', where, 'kept') ?? '{}',
+    refs: keptText(object, 'refs', 'invalid_refs', where, 'kept') ?? '{}',
     expectedSeq: event.expected_seq ?? null,
   }
 }

@@ -126,23 +126,28 @@ const NUMBER = /-?[0-9][0-9.]*(?:[eE][+-]?([0-9]+))?/y
 
 /**
  * Why a valid JSON text cannot be stored to the letter, or undefined when it can: U+0000 and lone surrogates (no
- * Postgres text holds them), numbers beyond any numeric type.
+ * Postgres text holds them), numbers beyond any numeric type. Where only `json` is asked for, and never `jsonb`, an
+ * escaped lone surrogate can be kept: streamed text now and then cuts an emoji in two.
  */
-export function unstorable(text: string): JsonProblem | undefined {
+export function unstorable(
+  text: string,
+  loneSurrogates: 'refused' | 'kept' = 'refused',
+): JsonProblem | undefined {
   return (
-    (text.includes('\\u') ? badEscape(text) : undefined) ??
+    (text.includes('\\u') ? badEscape(text, loneSurrogates) : undefined) ??
     (LONG_NUMBER.test(text) ? badNumber(text) : undefined)
   )
 }
 
-function badEscape(text: string): JsonProblem | undefined {
+function badEscape(text: string, loneSurrogates: 'refused' | 'kept'): JsonProblem | undefined {
   let high = -1 // the index just after a high surrogate that waits for its other half
   for (const match of text.matchAll(ESCAPES)) {
     const code = match[1] === undefined ? -1 : Number.parseInt(match[1], 16)
     const isLow = code >= 0xdc00 && code <= 0xdfff
+    if (code === 0) return { reason: 'it contains \\u0000, which Postgres text cannot hold' }
+    if (loneSurrogates === 'kept') continue
     if (high !== -1 && !(isLow && match.index === high)) return LONE_SURROGATE
     if (high === -1 && isLow) return LONE_SURROGATE
-    if (code === 0) return { reason: 'it contains \\u0000, which Postgres text cannot hold' }
     high = code >= 0xd800 && code <= 0xdbff ? match.index + match[0].length : -1
   }
   return high === -1 ? undefined : LONE_SURROGATE
