@@ -1,0 +1,102 @@
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+
+/** What happens to bytes from now on. `silent`: they vanish, and so do goodbyes, as on a cable that was pulled. */
+export type Traffic = 'flowing' | 'silent' | 'silent towards the client'
+
+interface Link {
+  readonly client: Socket
+  readonly server: Socket
+  traffic: Traffic
+}
+
+/** A TCP proxy in front of Postgres, to cut, silence and delay what passes. */
+export class TcpProxy {
+  readonly #target: URL
+  readonly #server: Server
+  readonly #links = new Set<Link>()
+  #traffic: Traffic = 'flowing'
+  /** How long bytes take, in each direction. */
+  delayMs = 0
+
+  private constructor(target: URL, server: Server) {
+    this.#target = target
+    this.#server = server
+  }
+
+  /** In front of the server of a database URL. */
+  static async start(database: { url: string }): Promise<TcpProxy> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true })
+    const proxy = new TcpProxy(new URL(database.url), server)
+    server.on('connection', (client) => proxy.#onClient(client))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return proxy
+  }
+
+  /** The same database, by way of this proxy. */
+  get url(): string {
+    const url = new URL(this.#target)
+    url.hostname = '127.0.0.1'
+    url.port = String((this.#server.address() as { port: number }).port)
+    return url.href
+  }
+
+  get links(): number {
+    return this.#links.size
+  }
+
+  /** Ends every connection, on both sides. */
+  cut(): void {
+    for (const { client, server } of this.#links) {
+      client.destroy()
+      server.destroy()
+    }
+  }
+
+  /**
+   * Silences the connections there are, and those to come until `flow`. They stay dead for ever, but open: neither
+   * side is told.
+   */
+  silence(traffic: Exclude<Traffic, 'flowing'> = 'silent'): void {
+    this.#traffic = traffic
+    for (const link of this.#links) link.traffic = traffic
+  }
+
+  /** New connections work again. */
+  flow(): void {
+    this.#traffic = 'flowing'
+  }
+
+  async stop(): Promise<void> {
+    this.#server.close()
+    this.cut()
+    await once(this.#server, 'close')
+  }
+
+  #onClient(client: Socket): void {
+    const server = connect({
+      host: this.#target.hostname,
+      port: Number(this.#target.port || 5432),
+      allowHalfOpen: true,
+      noDelay: true,
+    })
+    const link: Link = { client, server, traffic: this.#traffic }
+    this.#links.add(link)
+    const passes = (towards: Socket) =>
+      link.traffic === 'flowing' || (link.traffic === 'silent towards the client' && towards === server)
+    const forward = (from: Socket, to: Socket) => {
+      // Each act takes the same time, so their order is kept.
+      const later = (act: () => void) => (this.delayMs > 0 ? setTimeout(act, this.delayMs) : act())
+      from.on('data', (chunk) => later(() => passes(to) && to.writable && to.write(chunk)))
+      from.on('end', () => later(() => passes(to) && to.end()))
+      from.on('error', () => {}) // followed by close
+      from.on('close', () => {
+        this.#links.delete(link)
+        later(() => passes(to) && to.destroy())
+      })
+    }
+    forward(client, server)
+    forward(server, client)
+  }
+}
