@@ -26,6 +26,7 @@ create or replace function starcite.append_events(
   p_expected_seqs bigint[], p_batches int[])
 returns table (ordinal int, outcome text, sid bigint, seq bigint, last_seq bigint, expected bigint, inserted_at text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan  -- every look-up is by key: planning anew for each call finds nothing better
 set lock_timeout = '2s'  -- a session held by somebody's long transaction is an error, not a queue without end
 as $$
 #variable_conflict use_column
