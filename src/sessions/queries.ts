@@ -66,6 +66,7 @@ export async function createSession(db: Db, session: NewSession): Promise<boolea
   return row?.[0] != null
 }
 
+// As text, jsonb still tells 1.0 from 1; as jsonb, they are equal and the new spelling would be lost.
 const PATCH = {
   name: 'patch_session',
   text: `with target as (
@@ -80,7 +81,7 @@ const PATCH = {
                   updated_at = greatest(clock_timestamp(), s.updated_at)
              from target t
             where s.sid = t.sid and t.erased_at is null and t.version = coalesce($6::bigint, t.version)
-              and (t.title is distinct from t.old_title or t.metadata::jsonb <> t.old_metadata::jsonb)
+              and (t.title is distinct from t.old_title or t.metadata::jsonb::text <> t.old_metadata::jsonb::text)
          )
          select t.version = coalesce($6::bigint, t.version), t.version from target t`,
 }
