@@ -1,13 +1,13 @@
 -- Appends many events, of any sessions, in one call: the one place where seq, expected_seq and dedupe are decided.
 --
 -- Item k of every array is event k; events of one session are taken in the order in which they stand. p_batches
--- makes events stand or fall together: those that carry the same number (adjacent, of one session) are all stored
--- or none; null stands alone.
+-- makes events stand or fall together: those of one session that carry the same number, one after the other, are all
+-- stored or none; null stands alone.
 --
 -- Returns one row per event. A refusal is a row too, never an exception, so that one bad event does not undo its
 -- neighbours:
 --   outcome               seq            expected
---   appended              its seq
+--   appended              its seq                                 inserted_at, null otherwise, is its time
 --   deduped               the original's                          a retry of an event that is stored already
 --   session_not_found
 --   session_erased
@@ -15,11 +15,12 @@
 --   producer_seq_conflict                the producer_seq that would be accepted
 --   expected_seq_conflict                                         last_seq is what the session is at
 --   batch_refused                                                 another event of its batch was refused
--- last_seq is the session's after this event (or, refused, at it). What is refused consumes nothing.
+-- last_seq is the session's after this event; at a refusal, the session's as that leaves it. What is refused consumes
+-- nothing.
 --
 -- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
--- never in a circle. Each statement after the locking one sees what earlier holders committed, which is why locking
--- and reading are two statements.
+-- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
+-- us committed, and a session that was created after the look-up counts as not found, since its head is not locked.
 create or replace function starcite.append_events(
   p_tenant_ids text[], p_session_ids text[], p_types text[], p_payloads json[], p_actors text[], p_sources text[],
   p_producer_ids text[], p_producer_seqs bigint[], p_idempotency_keys text[], p_metadata json[], p_refs json[],
@@ -31,12 +32,12 @@ set lock_timeout = '2s'  -- a session held by somebody's long transaction is an 
 as $$
 #variable_conflict use_column
 declare
-  v_count constant int := cardinality(p_session_ids);
+  v_count constant int := coalesce(cardinality(p_session_ids), 0);
   v_now timestamptz;
   r record;
   -- decided, by event
   v_outcomes text[] := array_fill(null::text, array[v_count]);
-  v_sids bigint[] := array_fill(null::bigint, array[v_count]);
+  v_sids bigint[];
   v_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_last_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_expected bigint[] := array_fill(null::bigint, array[v_count]);
@@ -51,7 +52,7 @@ declare
   v_last_seq bigint;
   v_at timestamptz;
   v_batch int;
-  v_batch_first int;
+  v_batch_events int[];
   v_batch_last_seq bigint;
   v_batch_expected_seq bigint;
   v_batch_refused boolean;
@@ -64,51 +65,51 @@ declare
   v_original_seq bigint;
   v_original_digest bytea;
   v_expected_seq bigint;
+  v_event int;
   v_hints int;
 begin
-  perform 1
-     from starcite.session_heads h
-    where h.sid = any (array(
-            select s.sid
-              from (select distinct u.t, u.i from unnest(p_tenant_ids, p_session_ids) as u (t, i)) k
-             cross join lateral (select s.sid from starcite.sessions s
-                                  where s.tenant_id = k.t and s.id = k.i limit 1) s))
-    order by h.sid
-      for no key update;
+  v_sids := array(
+    select s.sid
+      from unnest(p_tenant_ids, p_session_ids) with ordinality as k (t, i, o)
+      left join lateral (select s.sid from starcite.sessions s
+                          where s.tenant_id = k.t and s.id = k.i limit 1) s on true
+     order by k.o);
+
+  perform from starcite.session_heads h where h.sid = any (v_sids) order by h.sid for no key update;
 
   v_now := clock_timestamp();
 
   for r in
-    select i.o::int as o, s.sid, s.erased_at is not null as erased, h.last_seq, h.last_event_at,
+    select i.o::int as o, i.sid, s.erased_at is not null as erased, h.last_seq, h.last_event_at,
            i.producer_id, i.producer_seq, i.expected_seq, i.batch,
            p.producer_seq as stored_producer_seq, p.seq as stored_seq, p.digest as stored_digest,
            case when i.producer_id is not null
                 then starcite.content_key(i.type, i.actor, i.source, i.idempotency_key, i.payload, i.metadata, i.refs)
             end as digest,
            case when i.producer_id is not null
-                then lag(i.o) over (partition by s.sid, i.producer_id order by i.o)
+                then lag(i.o) over (partition by i.sid, i.producer_id order by i.o)
             end as previous_of_producer
-      from unnest(p_tenant_ids, p_session_ids, p_types, p_payloads, p_actors, p_sources, p_producer_ids,
-                  p_producer_seqs, p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches)
+      from unnest(v_sids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_producer_seqs,
+                  p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches)
              with ordinality
-             as i (tenant_id, id, type, payload, actor, source, producer_id, producer_seq, idempotency_key, metadata,
-                   refs, expected_seq, batch, o)
-      left join lateral (select s.sid, s.erased_at from starcite.sessions s
-                          where s.tenant_id = i.tenant_id and s.id = i.id limit 1) s on true
+             as i (sid, type, payload, actor, source, producer_id, producer_seq, idempotency_key, metadata, refs,
+                   expected_seq, batch, o)
+      left join lateral (select s.erased_at from starcite.sessions s where s.sid = i.sid limit 1) s on true
       left join lateral (select h.last_seq, h.last_event_at from starcite.session_heads h
-                          where h.sid = s.sid limit 1) h on true
+                          where h.sid = i.sid limit 1) h on true
       left join lateral (select p.producer_seq, p.seq, p.digest from starcite.producers p
-                          where p.sid = s.sid and p.producer_id = i.producer_id limit 1) p on true
-     order by s.sid nulls last, i.o
+                          where p.sid = i.sid and p.producer_id = i.producer_id limit 1) p on true
+     order by i.sid nulls last, i.o
   loop
     if r.sid is distinct from v_sid then
       v_sid := r.sid;
       v_last_seq := r.last_seq;
       v_at := greatest(v_now, r.last_event_at);
+      v_batch := null;
     end if;
     if r.batch is null or r.batch is distinct from v_batch then
       v_batch := r.batch;
-      v_batch_first := r.o;
+      v_batch_events := '{}';
       v_batch_last_seq := v_last_seq;
       v_batch_expected_seq := null;
       v_batch_refused := false;
@@ -169,9 +170,11 @@ begin
 
     -- A refusal takes back what its batch had been given.
     if v_batch is not null and v_outcome not in ('appended', 'deduped', 'batch_refused') then
-      for i in v_batch_first .. r.o - 1 loop
-        v_outcomes[i] := 'batch_refused';
-        v_seqs[i] := null;
+      foreach v_event in array v_batch_events loop
+        v_outcomes[v_event] := 'batch_refused';
+        v_seqs[v_event] := null;
+        v_last_seqs[v_event] := v_batch_last_seq;
+        v_times[v_event] := null;
       end loop;
       v_last_seq := v_batch_last_seq;
       v_batch_refused := true;
@@ -182,6 +185,7 @@ begin
     if v_outcome = 'appended' then
       v_last_seq := v_last_seq + 1;
       v_seq := v_last_seq;
+      v_times[r.o] := v_at;
       if r.producer_id is not null then
         v_newest_after[r.o] := r.o;
       end if;
@@ -189,11 +193,12 @@ begin
       v_expected[r.o] := v_known_producer_seq + 1;
     end if;
     v_outcomes[r.o] := v_outcome;
-    v_sids[r.o] := v_sid;
     v_seqs[r.o] := v_seq;
     v_last_seqs[r.o] := v_last_seq;
-    v_times[r.o] := v_at;
     v_digests[r.o] := r.digest;
+    if v_batch is not null then
+      v_batch_events := v_batch_events || r.o;
+    end if;
   end loop;
 
   if 'appended' = any (v_outcomes) then
@@ -208,7 +213,7 @@ begin
                as i (outcome, sid, seq, at, digest, type, payload, actor, source, producer_id, producer_seq,
                      idempotency_key, metadata, refs)
        where i.outcome = 'appended'
-    ), digested as (
+    ), digested as materialized (
       select n.*, starcite.content_digest(n.salt, n.payload, n.metadata, n.refs) as content_digest from numbered n
     ), chained as (
       select d.*,

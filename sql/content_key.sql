@@ -7,5 +7,5 @@ returns bytea
 language sql stable parallel safe
 return sha256(convert_to(
   starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
-  || starcite.framed(p_idempotency_key) || starcite.framed(starcite.comparable(p_payload)::text)
-  || starcite.framed(starcite.comparable(p_metadata)::text) || starcite.framed(starcite.comparable(p_refs)::text), 'UTF8'));
+  || starcite.framed(p_idempotency_key) || coalesce(starcite.comparable(p_payload)::text, '-')
+  || coalesce(starcite.comparable(p_metadata)::text, '-') || coalesce(starcite.comparable(p_refs)::text, '-'), 'UTF8'));
