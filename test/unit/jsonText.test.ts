@@ -149,6 +149,8 @@ describe('what cannot be kept', () => {
         const isBad = members.some(([name, value]) => holdsBadText(JSON.parse(`{${name}:${value}}`)))
 
         expect(unstorable(text) !== undefined, text).to.equal(isBad)
+        const holdsNul = members.some((it) => it.some((string) => JSON.parse(string).includes('\0')))
+        expect(unstorable(text, 'kept') !== undefined, text).to.equal(holdsNul)
       }),
       { numRuns: 1000 },
     )
