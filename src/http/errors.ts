@@ -1,5 +1,4 @@
 import type { Server } from 'node:http'
-import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
 import { isUnavailable } from '../db/pool.ts'
@@ -7,6 +6,7 @@ import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import { ClientGoneError } from './body.ts'
 import { answerJson, type State } from './context.ts'
+import { answerRaw } from './rawAnswer.ts'
 
 /** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
 export function toAppError(error: unknown, requestId: string, log: Log): AppError {
@@ -60,12 +60,7 @@ export function answerMalformed(server: Server): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
     const answer = PARSE_FAILURES[error.code ?? ''] ?? MALFORMED
-    const body = JSON.stringify(answer)
-    socket.end(
-      `HTTP/1.1 ${answer.status} ${STATUS_CODES[answer.status]}\r\nContent-Type: application/json; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-      () => socket.destroy(),
-    )
+    answerRaw(socket, answer)
     return undefined
   })
 }

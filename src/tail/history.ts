@@ -14,6 +14,7 @@ export interface HistoryRequest {
   readonly actor: string | null
   /** How long to wait for a first event when there is none past the cursor. */
   readonly waitMs: number
+  /** Ends the waiting early. */
   readonly signal: AbortSignal
 }
 
@@ -43,8 +44,12 @@ export class History {
   }
 
   async #forwards(request: HistoryRequest): Promise<HistoryPage> {
-    const deadline = AbortSignal.any([request.signal, AbortSignal.timeout(request.waitMs)])
     const subscription = request.waitMs > 0 ? this.#hub.register(request.sid) : undefined
+    const deadline = new AbortController()
+    const stopWaiting = () => deadline.abort()
+    const timer = setTimeout(stopWaiting, request.waitMs)
+    if (request.signal.aborted) stopWaiting()
+    request.signal.addEventListener('abort', stopWaiting, { once: true })
     try {
       let cursor = request.cursor ?? 0
       for (let lastSeq = request.lastSeq; ; lastSeq = await this.#lastSeq(request.sid)) {
@@ -54,11 +59,14 @@ export class History {
           cursor = more ? (frames.at(-1)?.seq ?? cursor) : below - 1
           if (frames.length > 0 || request.waitMs === 0) return { frames, nextCursor: cursor, lastSeq }
         }
-        if (subscription === undefined || deadline.aborted) return { frames: [], nextCursor: cursor, lastSeq }
-        await subscription.ready(deadline)
-        await subscription.changed(cursor, deadline)
+        if (subscription === undefined || deadline.signal.aborted)
+          return { frames: [], nextCursor: cursor, lastSeq }
+        await subscription.ready(deadline.signal)
+        await subscription.changed(cursor, deadline.signal)
       }
     } finally {
+      clearTimeout(timer)
+      request.signal.removeEventListener('abort', stopWaiting)
       subscription?.close()
     }
   }

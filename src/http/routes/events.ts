@@ -21,20 +21,35 @@ export function eventRoutes(router: Router, services: Services): void {
     }
     const session = await findSession(services, ctx)
     if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
-    const gone = new AbortController()
-    ctx.res.once('close', () => gone.abort())
-    const page = await services.history.page({
-      ...request,
-      sid: session.sid,
-      lastSeq: session.lastSeq,
-      signal: AbortSignal.any([gone.signal, services.sockets.draining]),
-    })
+    const page = await whileWanted(ctx, services.sockets.draining, (signal) =>
+      services.history.page({ ...request, sid: session.sid, lastSeq: session.lastSeq, signal }),
+    )
     answerJson(
       ctx,
       200,
       `{"events":[${page.frames.map((frame) => frame.text).join(',')}],"next_cursor":${page.nextCursor},"last_seq":${page.lastSeq}}`,
     )
   })
+}
+
+/** Runs with a signal that is aborted when the client goes away or the node drains. */
+async function whileWanted<T>(
+  ctx: Context,
+  draining: AbortSignal,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const unwanted = new AbortController()
+  const leave = () => unwanted.abort()
+  if (draining.aborted) leave()
+  ctx.res.once('close', leave)
+  // Not AbortSignal.any: it would keep something in the signal of the node for every request.
+  draining.addEventListener('abort', leave, { once: true })
+  try {
+    return await run(unwanted.signal)
+  } finally {
+    draining.removeEventListener('abort', leave)
+    ctx.res.off('close', leave)
+  }
 }
 
 /** A reader ahead of the log would miss what is appended next, so it is told. */

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { WebSocket } from 'ws'
 import { AppError } from '../../protocol/errors.ts'
+import { answerRaw } from '../rawAnswer.ts'
 
 /**
  * Hands real `upgrade` requests to the HTTP handler, for koa-easy-ws. Without this Node's HTTP parser stays on the
@@ -14,6 +15,7 @@ export function bridgeUpgrades(
 ): void {
   server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on('error', () => {}) // ws adds its own; this one covers the time before
+    if (hasBody(req)) return refuseBody(socket)
     if (head.length > 0) socket.unshift(head) // koa-easy-ws passes on no head: keep early bytes on the socket
     const res = new ServerResponse(req)
     res.shouldKeepAlive = false
@@ -26,18 +28,30 @@ export function bridgeUpgrades(
   })
 }
 
+/** Node stops parsing at any Upgrade header (curl --http2 sends one), so a body behind it cannot be read. */
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+
+function refuseBody(socket: Socket): void {
+  answerRaw(socket, new AppError('bad_request', 'a request with a body cannot ask for an Upgrade'))
+}
+
 /** What koa-easy-ws adds to the context of an upgrade request. */
 export interface UpgradeContext extends Context {
   ws?: () => Promise<WebSocket>
 }
 
 const KEY = /^[+/0-9A-Za-z]{22}==$/
+/** Names of sub-protocols (RFC 9110 tokens), comma-separated; ws answers others itself, and not in JSON. */
+const PROTOCOLS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/
 
 /** Throws invalid_websocket_upgrade when the request is no proper WebSocket handshake. */
 export function refuseBadHandshake(ctx: UpgradeContext): void {
   const { headers, method } = ctx.req
   if (ctx.ws === undefined || method !== 'GET' || !KEY.test(headers['sec-websocket-key'] ?? ''))
     throw new AppError('invalid_websocket_upgrade', 'this path takes a WebSocket upgrade')
+  if (!PROTOCOLS.test(headers['sec-websocket-protocol'] ?? 'none'))
+    throw new AppError('invalid_websocket_upgrade', 'Sec-WebSocket-Protocol must be a list of names')
   if (headers['sec-websocket-version'] !== '13') {
     ctx.set('Sec-WebSocket-Version', '13')
     throw new AppError('invalid_websocket_upgrade', 'Sec-WebSocket-Version must be 13')
@@ -53,7 +67,9 @@ export async function acceptUpgrade(ctx: UpgradeContext): Promise<WebSocket | un
     return undefined
   }
   ctx.res.detachSocket(socket)
-  const ws = await ctx.ws()
-  ws.on('error', () => {}) // a frame that breaks the protocol closes the socket; it must not end the process
+  // ws refuses a few more handshakes than we do, by closing the socket and answering nobody.
+  const closed = new Promise<undefined>((resolve) => socket.once('close', () => resolve(undefined)))
+  const ws = await Promise.race([ctx.ws(), closed])
+  ws?.on('error', () => {}) // a frame that breaks the protocol closes the socket; it must not end the process
   return ws
 }
