@@ -17,8 +17,8 @@ export function toAnswer(request: AppendRequest, rows: readonly OutcomeRow[]): A
 function toError(request: AppendRequest, rows: readonly OutcomeRow[], index: number): AppError {
   const row = rows[index] as OutcomeRow
   const event = request.events[index]
-  const where = request.events.length > 1 ? { index } : {}
-  const prefix = request.events.length > 1 ? `events[${index}]: ` : ''
+  const where = request.isBatch ? { index } : {}
+  const prefix = request.isBatch ? `events[${index}]: ` : ''
   const { outcome } = row
   switch (outcome) {
     case 'session_not_found':

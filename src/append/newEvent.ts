@@ -17,6 +17,8 @@ export interface AppendRequest {
   readonly tenantId: string
   readonly sessionId: string
   readonly events: readonly NewEvent[]
+  /** Sent as a batch, be it of one: a refusal names the index of its event. */
+  readonly isBatch: boolean
   /** Size of the request's JSON, which is what it weighs in queues. */
   readonly bytes: number
 }

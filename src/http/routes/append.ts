@@ -13,6 +13,7 @@ export function appendRoutes(router: Router, { appends, config }: Services): voi
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
       events: [parseEvent(text, principal)],
+      isBatch: false,
       bytes: text.length,
     })
     const { seq, deduped } = results[0] as AppendResult['results'][0]
@@ -31,6 +32,7 @@ export function appendRoutes(router: Router, { appends, config }: Services): voi
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
       events: parseBatch(text, kind, principal, config.limits.batchEvents),
+      isBatch: true,
       bytes: text.length,
     })
     const cursor = results.at(-1)?.seq ?? lastSeq
