@@ -61,7 +61,8 @@ async function onClients(url: string, count: number, seconds: number, turn: Turn
       clients.map(async (client, index) => {
         for (let n = 0; performance.now() < deadline; n++) {
           const sent = performance.now()
-          done += await turn(client, index, n)
+          const events = await turn(client, index, n)
+          done += events
           latencies.push(performance.now() - sent)
         }
       }),
