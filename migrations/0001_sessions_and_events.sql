@@ -9,6 +9,14 @@
 --     locked in sid order.
 --   * Payloads are `json`, not `jsonb`: json keeps the text exactly as it was sent.
 
+do $$
+begin
+  if getdatabaseencoding() <> 'UTF8' then
+    raise exception 'Starcite needs a database with the encoding UTF8; this one has %', getdatabaseencoding();
+  end if;
+end
+$$;
+
 create table starcite.sessions (
   sid bigint generated always as identity primary key,
   tenant_id text collate "C" not null,
@@ -32,6 +40,8 @@ comment on column starcite.sessions.erased_at is 'Set when the content was erase
 
 -- `metadata.K=V` filters of the session list: containment, so path_ops (smaller, and all that @> needs).
 create index sessions_metadata_idx on starcite.sessions using gin ((metadata::jsonb) jsonb_path_ops);
+-- The session list, of either kind, when most sessions are of the other: without walking over those.
+create index sessions_list_idx on starcite.sessions (tenant_id, archived, id) where erased_at is null;
 
 create table starcite.session_heads (
   sid bigint primary key references starcite.sessions (sid),
