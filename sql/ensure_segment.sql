@@ -2,10 +2,13 @@
 -- segment calls it too, so an append never fails for the lack of one.
 --
 -- Locks: one advisory lock, so two callers never make the same segment; an append calls this while it holds its
--- heads, and nobody who holds the advisory lock waits for a head, so the order is always heads, then this.
+-- heads, so the order is always heads, then this. (Only an SQL transaction that appends, makes a segment by it, and
+-- then appends to another session breaks that order; Postgres would end it, or the other, as a deadlock.)
 -- The table is made apart and then attached: `create table … partition of` would lock events exclusively.
 create or replace function starcite.ensure_segment(p_at timestamptz) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'   -- a day of the interval has 24 hours, whatever the caller's clock changes do
+set datestyle = 'ISO'  -- the bounds are read back as they were written
 as $$
 declare
   v_name text;
@@ -31,14 +34,25 @@ begin
   select coalesce(max(s.to_at), v_from) into v_from from starcite.segments s where s.to_at > v_from and s.to_at <= p_at;
   select coalesce(min(s.from_at), v_to) into v_to from starcite.segments s where s.from_at < v_to and s.from_at > p_at;
 
-  v_name := 'events_' || to_char(v_from at time zone 'UTC', 'YYYYMMDD"t"HH24MISS');
+  -- The name may be taken: by a segment that began within the same second, or by one on its way out.
+  v_name := 'events_' || to_char(v_from, 'YYYYMMDD"t"HH24MISS');
+  for i in 2 .. 1000 loop
+    exit when to_regclass('starcite.' || v_name) is null;
+    v_name := 'events_' || to_char(v_from, 'YYYYMMDD"t"HH24MISS') || '_' || i;
+  end loop;
+
+  begin
+    insert into starcite.segments (name, from_at, to_at) values (v_name, v_from, v_to);
+  exception when exclusion_violation then
+    raise exception 'the segment for % was made after this transaction took its snapshot', p_at
+      using errcode = 'serialization_failure', hint = 'Run the transaction again.';
+  end;
   execute format('create table starcite.%I (like starcite.events including all)', v_name);
   execute format('create unique index on starcite.%I (sid, seq)', v_name);
   execute format('create unique index on starcite.%I (sid, producer_id, producer_seq) where producer_id is not null',
     v_name);
   execute format('alter table starcite.events attach partition starcite.%I for values from (%L) to (%L)',
     v_name, v_from, v_to);
-  insert into starcite.segments (name, from_at, to_at) values (v_name, v_from, v_to);
   return v_name;
 end
 $$;
