@@ -3,10 +3,13 @@
 --   begin; update orders …; select * from starcite.append('ses_1', 'order.paid', '{"order":7}'); commit;
 --
 -- Same rules, same chain, same notification as an append over HTTP. The session's log is locked until the caller
--- commits, so append late and commit soon. A refusal raises, so that it cannot be overlooked:
---   SC404 session_not_found · SC410 session_erased · SC001 expected_seq_conflict · SC002 producer_seq_conflict
---   SC003 producer_replay_conflict; the detail is a JSON object (current_seq, expected_producer_seq).
--- \u0000, which Postgres text cannot hold, is refused by starcite.comparable.
+-- commits, so append late and commit soon; transactions that append to several sessions do it in one order.
+-- A refusal raises, so that it cannot be overlooked; some carry a JSON object as detail:
+--   SC404 session_not_found · SC410 session_erased · SC003 producer_replay_conflict
+--   SC001 expected_seq_conflict {"current_seq"} · SC002 producer_seq_conflict {"expected_producer_seq"}
+--   22023 a value that an append over HTTP would refuse too
+-- \u0000, which Postgres text cannot hold, is refused by starcite.comparable (22P05). In repeatable read, an append
+-- after somebody else's is a serialization failure (40001), as any update would be.
 create or replace function starcite.append(
   p_session_id text, p_type text, p_payload json, p_actor text default 'anonymous', p_source text default null,
   p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,
@@ -16,6 +19,12 @@ create or replace function starcite.append(
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+  c_max_name constant int := 512;  -- characters; index entries hold some 2,700 bytes
+  c_max_integer constant bigint := 9007199254740991;  -- the largest that every JSON reader keeps
+  c_whole constant jsonpath := 'strict $.keyvalue() ? (@.key == "to_seq" || @.key == "step").value
+                                  ? (@.type() != "number" || @ < 0 || @ != @.floor())';
+  c_words constant jsonpath := 'strict $.keyvalue() ? (@.key == "request_id" || @.key == "sequence_id").value
+                                  ? (@.type() != "string" && @.type() != "null")';
   v_result record;
   v_problem text;
 begin
@@ -26,11 +35,18 @@ begin
     when p_idempotency_key = '' then 'idempotency_key must be a non-empty string, or null'
     when p_producer_id = '' then 'producer_id must be a non-empty string, or null'
     when (p_producer_id is null) <> (p_producer_seq is null) then 'producer_id and producer_seq go together'
-    when p_producer_seq < 1 then 'producer_seq must be 1 or more'
+    when greatest(length(p_type), length(p_actor), length(p_source), length(p_producer_id), length(p_idempotency_key))
+         > c_max_name then format('type, actor, source, producer_id and idempotency_key have at most %s characters',
+                                  c_max_name)
+    when p_producer_seq not between 1 and c_max_integer then format('producer_seq must be from 1 to %s', c_max_integer)
     when p_expected_seq < 0 then 'expected_seq must be 0 or more'
     when coalesce(jsonb_typeof(starcite.comparable(p_payload)), '') <> 'object' then 'payload must be a JSON object'
     when jsonb_typeof(starcite.comparable(coalesce(p_metadata, '{}'))) <> 'object' then 'metadata must be a JSON object'
     when jsonb_typeof(starcite.comparable(coalesce(p_refs, '{}'))) <> 'object' then 'refs must be a JSON object'
+    when jsonb_path_exists(starcite.comparable(p_refs), c_whole)
+         then 'refs.to_seq and refs.step must be integers, 0 or more'
+    when jsonb_path_exists(starcite.comparable(p_refs), c_words)
+         then 'refs.request_id and refs.sequence_id must be strings'
   end;
   if v_problem is not null then
     raise exception 'starcite.append: %', v_problem using errcode = 'invalid_parameter_value';
@@ -57,7 +73,7 @@ begin
         using errcode = 'SC002', detail = json_build_object('expected_producer_seq', v_result.expected)::text;
     when 'producer_replay_conflict' then
       raise exception 'producer_replay_conflict: producer_seq % of % was another event', p_producer_seq, p_producer_id
-        using errcode = 'SC003', detail = json_build_object('expected_producer_seq', v_result.expected)::text;
+        using errcode = 'SC003';
   end case;
   seq := v_result.seq;
   last_seq := v_result.last_seq;
