@@ -15,8 +15,8 @@
 --   producer_seq_conflict                the producer_seq that would be accepted
 --   expected_seq_conflict                                         last_seq is what the session is at
 --   batch_refused                                                 another event of its batch was refused
--- last_seq is the session's after this event; at a refusal, the session's as that leaves it. What is refused consumes
--- nothing.
+-- last_seq is the session's after this event, or when this event was refused. What is refused consumes nothing; what
+-- was given to a batch is taken back, and expected and last_seq then say what would have done at that place of it.
 --
 -- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
 -- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
@@ -168,6 +168,7 @@ begin
       v_outcome := 'expected_seq_conflict';
     end if;
 
+    v_last_seqs[r.o] := v_last_seq;
     -- A refusal takes back what its batch had been given.
     if v_batch is not null and v_outcome not in ('appended', 'deduped', 'batch_refused') then
       foreach v_event in array v_batch_events loop
@@ -185,6 +186,7 @@ begin
     if v_outcome = 'appended' then
       v_last_seq := v_last_seq + 1;
       v_seq := v_last_seq;
+      v_last_seqs[r.o] := v_last_seq;
       v_times[r.o] := v_at;
       if r.producer_id is not null then
         v_newest_after[r.o] := r.o;
@@ -194,7 +196,6 @@ begin
     end if;
     v_outcomes[r.o] := v_outcome;
     v_seqs[r.o] := v_seq;
-    v_last_seqs[r.o] := v_last_seq;
     v_digests[r.o] := r.digest;
     if v_batch is not null then
       v_batch_events := v_batch_events || r.o;
