@@ -127,12 +127,12 @@ begin
     v_expected_seq := coalesce(r.expected_seq, v_batch_expected_seq);
     v_batch_expected_seq := null;
 
-    if v_sid is null then
+    if v_batch_refused then
+      v_outcome := 'batch_refused';
+    elsif v_sid is null then
       v_outcome := 'session_not_found';
     elsif r.erased then
       v_outcome := 'session_erased';
-    elsif v_batch_refused then
-      v_outcome := 'batch_refused';
     elsif r.producer_seq <= v_known_producer_seq then
       -- Which event was that? One of this call, the producer's latest as stored, or one that is still hot.
       v_original_seq := null;
