@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import pgListen, { type Subscriber } from 'pg-listen'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
@@ -12,6 +13,7 @@ export interface ListenerOptions {
   /** Connected, at first or again: whatever was notified before is lost. */
   readonly onConnected: () => void
   readonly onDisconnected: () => void
+  readonly checkIntervalMs?: number
 }
 
 export const HEADS_CHANNEL = 'starcite_heads'
@@ -19,6 +21,8 @@ export const HEADS_CHANNEL = 'starcite_heads'
 /** A link that fell silent is found within twice this: the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
+/** A server that is there has taken our goodbye by then. */
+const CLOSE_TIMEOUT_MS = 300
 const RETRY_BASE_MS = 100
 const RETRY_MAX_MS = 5000
 
@@ -27,7 +31,8 @@ const RETRY_MAX_MS = 5000
  *
  * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
  * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try
- * nothing. A half-open link is found by its periodic check, which `query_timeout` bounds.
+ * nothing. A half-open link is found by its periodic check, which `query_timeout` bounds. The socket is ours too: over
+ * such a link pg would say goodbye and wait for ever for the other side to hang up.
  */
 export class Listener {
   readonly #options: ListenerOptions
@@ -72,7 +77,8 @@ export class Listener {
 
   async #listenUntilBroken(onListening: () => void): Promise<void> {
     const { signal } = this.#stopping
-    const subscriber = this.#subscriber()
+    const socket = new Socket()
+    const subscriber = this.#subscriber(socket)
     try {
       await new Promise<void>((resolve, reject) => {
         subscriber.events.on('error', reject)
@@ -89,21 +95,25 @@ export class Listener {
         this.#downSince = Date.now()
         this.#options.onDisconnected()
       }
+      const impatience = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
       await subscriber.close().catch(() => {})
+      clearTimeout(impatience)
     }
   }
 
-  #subscriber(): Subscriber<Record<string, string>> {
+  #subscriber(socket: Socket): Subscriber<Record<string, string>> {
+    const { url, checkIntervalMs = CHECK_INTERVAL_MS } = this.#options
     // A CommonJS module seen from ESM: its default export is a member.
     const subscriber = pgListen.default<Record<string, string>>(
       {
-        connectionString: this.#options.url,
+        connectionString: url,
         application_name: 'starcite listener',
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-        query_timeout: CHECK_INTERVAL_MS,
+        query_timeout: checkIntervalMs,
         keepAlive: true,
+        stream: () => socket,
       },
-      { retryLimit: 1, paranoidChecking: CHECK_INTERVAL_MS, parse: (text: string) => text },
+      { retryLimit: 1, paranoidChecking: checkIntervalMs, parse: (text: string) => text },
     )
     subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onPayload(payload))
     return subscriber

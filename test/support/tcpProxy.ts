@@ -92,7 +92,7 @@ export class TcpProxy {
       from.on('end', () => later(() => passes(to) && to.end()))
       from.on('error', () => {}) // followed by close
       from.on('close', () => {
-        this.#links.delete(link)
+        if (to.destroyed) this.#links.delete(link)
         later(() => passes(to) && to.destroy())
       })
     }
