@@ -64,10 +64,9 @@ const TARGETS: readonly Target[] = [
   { row: 'replay', what: 'events/s', figure: 'value', wanted: 60_000, bound: 'at least' },
   {
     row: 'replay-500',
-    what: '× a frame each',
-    over: 'replay',
+    what: 'events/s',
     figure: 'value',
-    wanted: 3,
+    wanted: 180_000,
     bound: 'at least',
   },
 ]

@@ -7,10 +7,12 @@ const CLOSE = 8
 const PING = 9
 /** A masked pong without content. The mask may be anything: there is nothing to mask. */
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
+const CLOSED = Buffer.from([0x88, 0x80, 0, 0, 0, 0])
 
 export interface Listener {
   /** One text frame, a view of what was received. */
   text(frame: Buffer): void
+  /** Once: the server said goodbye with a code, or the connection is gone. */
   closed(code: number | undefined): void
 }
 
@@ -19,7 +21,7 @@ export class WebSocketReader {
   readonly #socket: Socket
   readonly #listener: Listener
   #pending: Buffer | undefined
-  #code: number | undefined
+  #isClosed = false
 
   private constructor(socket: Socket, listener: Listener) {
     this.#socket = socket
@@ -38,14 +40,21 @@ export class WebSocketReader {
     const reader = new WebSocketReader(socket, listener)
     socket.on('data', (chunk) => reader.#take(chunk))
     socket.on('error', () => {}) // 'close' follows
-    socket.on('close', () => listener.closed(reader.#code))
+    socket.on('close', () => reader.#closed(undefined))
     if (rest.length > 0) reader.#take(rest)
     return reader
   }
 
   close(): void {
-    this.#socket.removeAllListeners('close')
+    this.#isClosed = true
     this.#socket.destroy()
+  }
+
+  #closed(code: number | undefined): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#socket.end(CLOSED)
+    this.#listener.closed(code)
   }
 
   #take(chunk: Buffer): void {
@@ -61,7 +70,7 @@ export class WebSocketReader {
       at = frame.end
       if (frame.opcode === TEXT) this.#listener.text(data.subarray(frame.start, frame.end))
       else if (frame.opcode === PING) this.#socket.write(PONG)
-      else if (frame.opcode === CLOSE) this.#code = data.readUInt16BE(frame.start)
+      else if (frame.opcode === CLOSE) this.#closed(data.readUInt16BE(frame.start))
       else throw new Error(`a frame with opcode ${frame.opcode}`)
     }
   }
