@@ -1,16 +1,25 @@
 import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type Koa from 'koa'
 import { answerMalformed } from './errors.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
 
-/** Longer than the idle time-outs of common load balancers (60 s), so that they close first, never into a request. */
-const KEEP_ALIVE_MS = 75_000
-/** From its first byte, a request has this long to arrive. */
-const REQUEST_TIMEOUT_MS = 60_000
-const HEADERS_TIMEOUT_MS = 20_000
-/** How often Node looks for requests past those. */
-const CHECK_INTERVAL_MS = 5000
+export interface HttpTimeouts {
+  /** How long a connection is kept for another request. */
+  readonly keepAliveMs: number
+  /** From its first byte, a request has this long to arrive. */
+  readonly requestMs: number
+  readonly headersMs: number
+  /** How often Node looks for requests past those. */
+  readonly checkIntervalMs: number
+}
+
+const TIMEOUTS: HttpTimeouts = {
+  keepAliveMs: 75_000, // past the idle time-outs of common load balancers (60 s): they close first, never into a request
+  requestMs: 60_000,
+  headersMs: 20_000,
+  checkIntervalMs: 5000,
+}
 
 /** While draining: a connection is closed this soon after its last answer. */
 const IDLE_CHECK_MS = 50
@@ -18,29 +27,40 @@ const IDLE_CHECK_MS = 50
 /** An HTTP server that listens. */
 export class HttpServer {
   readonly #server: Server
+  readonly #connections = new Set<Socket>()
 
   private constructor(server: Server) {
     this.#server = server
+    server.on('connection', (socket: Socket) => {
+      this.#connections.add(socket)
+      socket.once('close', () => this.#connections.delete(socket))
+    })
   }
 
   /** Resolves when it listens; rejects when the port is taken (EADDRINUSE) or not allowed (EACCES). */
-  static start(app: Koa, port: number, host: string | undefined): Promise<HttpServer> {
+  static start(
+    app: Koa,
+    port: number,
+    host: string | undefined,
+    timeouts: HttpTimeouts = TIMEOUTS,
+  ): Promise<HttpServer> {
     const server = createServer({
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+      keepAliveTimeout: timeouts.keepAliveMs,
+      requestTimeout: timeouts.requestMs,
+      headersTimeout: timeouts.headersMs,
+      connectionsCheckingInterval: timeouts.checkIntervalMs,
       noDelay: true,
     })
     const handler = app.callback()
     server.on('request', handler)
     bridgeUpgrades(server, handler)
     answerMalformed(server)
+    const http = new HttpServer(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
       server.listen(port, host, () => {
         server.off('error', reject)
-        resolve(new HttpServer(server))
+        resolve(http)
       })
     })
   }
@@ -52,12 +72,18 @@ export class HttpServer {
   /** Accepts nothing new; resolves when the requests under way are answered. */
   drain(): Promise<void> {
     return new Promise((resolve) => {
-      const closing = setInterval(() => this.#server.closeIdleConnections(), IDLE_CHECK_MS)
+      const closing = setInterval(() => this.#closeIdle(), IDLE_CHECK_MS)
       this.#server.close(() => {
         clearInterval(closing)
         resolve()
       })
     })
+  }
+
+  #closeIdle(): void {
+    this.#server.closeIdleConnections()
+    // Opened ahead of need, as browsers and pools do, and never used: Node counts them as busy.
+    for (const socket of this.#connections) if (socket.bytesRead === 0) socket.destroy()
   }
 
   /** Cuts what is left. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { pause } from '../../lib/backoff.ts'
@@ -28,6 +29,7 @@ export class Sockets {
 
   constructor(options: SocketsOptions) {
     this.#options = options
+    setMaxListeners(0, this.#draining.signal) // one for each request that waits
     this.#pinging = setInterval(() => this.#ping(), options.pingIntervalMs)
     this.#pinging.unref()
   }
