@@ -1,0 +1,64 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { expect } from 'chai'
+import type pg from 'pg'
+import { describeSchema } from '../support/describeSchema.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+
+const DESCRIPTION = new URL('schema.txt', import.meta.url)
+
+describe('the schema', () => {
+  let database: FreshDatabase
+  let db: pg.Client
+
+  before(async () => {
+    database = await migratedDatabase()
+    db = await connect(database)
+  })
+  after(async () => {
+    await db.end()
+    await database.drop()
+  })
+
+  it('is the one that schema.txt describes (UPDATE_SCHEMA=1 writes it anew)', async () => {
+    const actual = await describeSchema(db)
+    if (process.env.UPDATE_SCHEMA) await writeFile(DESCRIPTION, actual)
+
+    expect(actual).to.equal(await readFile(DESCRIPTION, 'utf8'))
+  })
+
+  it('gives PUBLIC nothing', async () => {
+    const { rows } = await db.query(
+      `select 'function ' || p.oid::regprocedure as object
+         from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+        where p.pronamespace = 'starcite'::regnamespace and g.grantee = 0
+        union all
+       select 'relation ' || c.oid::regclass
+         from pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) g
+        where c.relnamespace = 'starcite'::regnamespace and g.grantee = 0
+        union all
+       select 'schema ' || n.nspname
+         from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) g
+        where n.nspname = 'starcite' and g.grantee = 0`,
+    )
+    expect(rows).to.deep.equal([])
+  })
+
+  it('pins the search_path of every function that runs as its owner', async () => {
+    const { rows } = await db.query(
+      `select p.proname, p.proconfig from pg_proc p where p.pronamespace = 'starcite'::regnamespace and p.prosecdef`,
+    )
+    expect(rows).not.to.deep.equal([])
+    for (const { proname, proconfig } of rows)
+      expect(proconfig, proname).to.include('search_path=pg_catalog, pg_temp')
+  })
+
+  it('explains every table, and is in UTF8', async () => {
+    const { rows } = await db.query(
+      `select c.relname from pg_class c
+        where c.relnamespace = 'starcite'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'
+          and obj_description(c.oid, 'pg_class') is null`,
+    )
+    expect(rows).to.deep.equal([])
+  })
+})

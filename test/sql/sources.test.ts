@@ -1,0 +1,56 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { expect } from 'chai'
+import { SQL_DIRECTORY, SQL_OBJECTS } from '../../src/db/functions.ts'
+
+const MIGRATIONS = new URL('../../migrations/', import.meta.url)
+
+const read = async (directory: URL) => {
+  const names = (await readdir(directory)).filter((it) => it.endsWith('.sql')).sort()
+  return Promise.all(
+    names.map(async (name) => ({ name, text: await readFile(new URL(name, directory), 'utf8') })),
+  )
+}
+/** Without comments and without what stands between $$. */
+const statementsOf = (text: string) => text.replaceAll(/\$\$.*?\$\$/gs, '').replaceAll(/--.*/g, '')
+
+describe('the SQL sources', () => {
+  it('install every file of sql/, and only those', async () => {
+    const files = (await readdir(SQL_DIRECTORY)).sort()
+
+    expect(files).to.deep.equal(SQL_OBJECTS.map((name) => `${name}.sql`).sort())
+  })
+
+  it('define in each file of sql/ the one object that it is named after, under a header', async () => {
+    for (const { name, text } of await read(SQL_DIRECTORY)) {
+      const created = [
+        ...statementsOf(text).matchAll(/\bcreate\b(?: or replace)? (?:function|aggregate|view) (\S+?)[\s(]/g),
+      ]
+      expect(
+        created.map((it) => it[1]),
+        name,
+      ).to.deep.equal([`starcite.${name.slice(0, -'.sql'.length)}`])
+      const others = statementsOf(text)
+        .split(';')
+        .map((it) => it.trim())
+        .filter((it) => it !== '' && !/^(create|comment on) /.test(it))
+      expect(others, name).to.deep.equal([])
+      expect(text, name).to.match(/^-- \w.*\n(--.*\n)*create or replace /)
+    }
+  })
+
+  it('install after what they call', async () => {
+    for (const [place, name] of SQL_OBJECTS.entries()) {
+      const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
+      const called = SQL_OBJECTS.filter((it) => text.replaceAll(/--.*/g, '').includes(`starcite.${it}(`))
+      for (const it of called) expect(SQL_OBJECTS.indexOf(it), `${name} calls ${it}`).to.be.at.most(place)
+    }
+  })
+
+  it('say of each migration whether it breaks running nodes, and never what hides all above it', async () => {
+    for (const [index, { name, text }] of (await read(MIGRATIONS)).entries()) {
+      expect(name).to.match(new RegExp(`^${String(index + 1).padStart(4, '0')}_[a-z0-9_]+\\.sql$`))
+      expect(text, name).to.match(/^-- breaking: (yes|no)\. \S/)
+      expect(text, name).not.to.match(/-- *(up|down) migration/i)
+    }
+  })
+})
