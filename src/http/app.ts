@@ -23,7 +23,7 @@ const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
 /** The API. The order of the middleware is its table of contents. */
 export function createApp(services: Services, health: Health): Koa {
   const { config, log, metrics } = services
-  const router = new Router()
+  const router = new Router({ sensitive: true })
   if (config.opsPort === undefined) opsRoutes(router, health, metrics)
   sessionRoutes(router, services)
   appendRoutes(router, services)
@@ -52,7 +52,7 @@ export function createApp(services: Services, health: Health): Koa {
 
 /** Health and metrics alone, for STARCITE_OPS_PORT. */
 export function createOpsApp(health: Health, metrics: Metrics, log: Log): Koa {
-  const router = new Router()
+  const router = new Router({ sensitive: true })
   opsRoutes(router, health, metrics)
   const app = new Koa()
   app.use(requestId)
