@@ -77,7 +77,9 @@ begin
 
   perform from starcite.session_heads h where h.sid = any (v_sids) order by h.sid for no key update;
 
-  v_now := clock_timestamp();
+  -- Never into a segment that is being moved away, whatever the clock says.
+  select greatest(clock_timestamp(), s.value::timestamptz) into strict v_now
+    from starcite.settings s where s.name = 'closed_before';
 
   for r in
     select i.o::int as o, i.sid, s.erased_at is not null as erased, h.last_seq, h.last_event_at,
@@ -205,7 +207,7 @@ begin
   if 'appended' = any (v_outcomes) then
     perform starcite.ensure_segment(t.at) from (select distinct u.at from unnest(v_times) as u (at)) t
       where t.at is not null
-        and not exists (select from starcite.segments s where s.from_at <= t.at and t.at < s.to_at);
+        and not exists (select from starcite.segments s where tstzrange(s.from_at, s.to_at) @> t.at);
 
     with numbered as (
       select i.*, uuid_send(gen_random_uuid()) as salt

@@ -16,13 +16,13 @@ declare
   v_from timestamptz;
   v_to timestamptz;
 begin
-  select s.name into v_name from starcite.segments s where s.from_at <= p_at and p_at < s.to_at;
+  select s.name into v_name from starcite.segments s where tstzrange(s.from_at, s.to_at) @> p_at;
   if found then
     return v_name;
   end if;
 
   perform pg_advisory_xact_lock(hashtextextended('starcite.ensure_segment', 0));
-  select s.name into v_name from starcite.segments s where s.from_at <= p_at and p_at < s.to_at;
+  select s.name into v_name from starcite.segments s where tstzrange(s.from_at, s.to_at) @> p_at;
   if found then
     return v_name;
   end if;
@@ -37,7 +37,8 @@ begin
   -- The name may be taken: by a segment that began within the same second, or by one on its way out.
   v_name := 'events_' || to_char(v_from, 'YYYYMMDD"t"HH24MISS');
   for i in 2 .. 1000 loop
-    exit when to_regclass('starcite.' || v_name) is null;
+    exit when to_regclass('starcite.' || v_name) is null
+      and not exists (select from starcite.segments s where s.name = v_name);
     v_name := 'events_' || to_char(v_from, 'YYYYMMDD"t"HH24MISS') || '_' || i;
   end loop;
 

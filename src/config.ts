@@ -82,7 +82,76 @@ export function loadConfig(env: Env) {
       /** A peer that takes nothing at all for this long is closed with 1013. */
       stallMs: read.duration('STARCITE_STALL_TIMEOUT', { default: '60s', min: '100ms', max: '1h' }),
     },
+
+    tiering: {
+      /** A segment is moved once its end is older than this. */
+      hotRetentionMs: read.duration('STARCITE_HOT_RETENTION', { default: '24h', min: '0s', max: '3650d' }),
+      flushIntervalMs: read.int('STARCITE_ARCHIVE_FLUSH_INTERVAL_MS', {
+        default: 30_000,
+        min: 50,
+        max: 86_400_000,
+      }),
+      readCacheBytes: read.size('STARCITE_ARCHIVE_READ_CACHE_MAX_SIZE', {
+        default: '512MB',
+        min: '1MB',
+        max: '1024GB',
+      }),
+    },
+
+    archive: readArchive(read),
   }
   if (read.problems.length > 0) throw new ConfigError(read.problems)
   return Object.freeze(config)
+}
+
+/** Where cold storage keeps its objects. `s3` is there when that is in a bucket. */
+function readArchive(read: EnvReader) {
+  const bucket = read.text('STARCITE_S3_BUCKET', undefined)
+  const adapter = read.oneOf('STARCITE_ARCHIVE_ADAPTER', ['s3', 'postgres'], bucket ? 's3' : 'postgres')
+  const credentials = readCredentials(read, adapter === 's3')
+  const s3 = {
+    region: read.raw('STARCITE_S3_REGION', 'AWS_REGION', 'AWS_DEFAULT_REGION')?.value ?? 'us-east-1',
+    endpoint: read.httpUrl('STARCITE_S3_ENDPOINT', 'AWS_ENDPOINT_URL_S3', 'AWS_ENDPOINT_URL'),
+    credentials,
+    prefix: read.text('STARCITE_S3_PREFIX', 'starcite'),
+    pathStyle: read.flag('STARCITE_S3_PATH_STYLE', true),
+  }
+  if (adapter === 'postgres') return { adapter, s3: undefined }
+  if (bucket === undefined)
+    read.problems.push('STARCITE_S3_BUCKET must be set when STARCITE_ARCHIVE_ADAPTER is s3')
+  return { adapter, s3: { bucket: bucket ?? '', ...s3 } }
+}
+
+/** The names of one family belong together: an id of one with the secret of the other would open nothing. */
+const OWN_CREDENTIALS = {
+  id: 'STARCITE_S3_ACCESS_KEY_ID',
+  secret: 'STARCITE_S3_SECRET_ACCESS_KEY',
+  token: 'STARCITE_S3_SESSION_TOKEN',
+}
+const AWS_CREDENTIALS = {
+  id: 'AWS_ACCESS_KEY_ID',
+  secret: 'AWS_SECRET_ACCESS_KEY',
+  token: 'AWS_SESSION_TOKEN',
+}
+
+/** Undefined: the SDK looks for credentials itself. What AWS_* says matters to us only when there is a bucket. */
+function readCredentials(read: EnvReader, isUsed: boolean) {
+  const readPair = (names: typeof OWN_CREDENTIALS, isJudged: boolean) => {
+    const [id, secret, token] = [read.raw(names.id), read.raw(names.secret), read.raw(names.token)]
+    if (id && secret)
+      return {
+        accessKeyId: id.value,
+        secretAccessKey: secret.value,
+        ...(token && { sessionToken: token.value }),
+      }
+    const half = id ?? secret ?? token
+    if (half && isJudged)
+      for (const [name, found] of [[names.id, id] as const, [names.secret, secret] as const])
+        if (!found) read.problems.push(`${name} must be set when ${half.name} is`)
+    return undefined
+  }
+  const own = readPair(OWN_CREDENTIALS, true)
+  const hasOwn = Object.values(OWN_CREDENTIALS).some((name) => read.raw(name))
+  const shared = readPair(AWS_CREDENTIALS, isUsed && !hasOwn)
+  return own ?? (hasOwn ? undefined : shared)
 }

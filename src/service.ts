@@ -10,6 +10,7 @@ import { pause } from './lib/backoff.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { Hub } from './live/hub.ts'
 import { Listener } from './live/listener.ts'
+import { openObjectStore } from './objects/open.ts'
 import { Health } from './ops/health.ts'
 import type { Log } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
@@ -18,7 +19,9 @@ import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
 import { Tails } from './tail/tail.ts'
+import { ColdReader } from './tiering/coldReader.ts'
 import { SegmentKeeper } from './tiering/segmentKeeper.ts'
+import { TieringJob } from './tiering/tieringJob.ts'
 
 export interface Service {
   /** Where the API is, from this machine. */
@@ -54,20 +57,36 @@ export async function startService(config: Config, release: string, log: Log): P
         onAppended: (request, rows) => publish(hub, request, rows),
       }),
     )
-    const keeper = stack.add('segments', new SegmentKeeper(reads, config.database.segmentIntervalMs, log))
+    const keeper = stack.add(
+      'segments',
+      new SegmentKeeper(reads, config.database.segmentIntervalMs, config.tiering.hotRetentionMs, log),
+    )
     const sockets = new Sockets({
       ...config.tail,
       maxSockets: config.limits.sockets,
       drainSpreadMs: config.drainSpreadMs,
     })
+    const store = stack.add('object store', await openObjectStore(config.archive, reads))
+    const cold = new ColdReader(reads, store, config.tiering.readCacheBytes, metrics)
+    const tiering = stack.add(
+      'tiering',
+      new TieringJob({
+        url: database.directUrl,
+        connectTimeoutMs: config.database.timeoutMs,
+        store,
+        intervalMs: config.tiering.flushIntervalMs,
+        log,
+        metrics,
+      }),
+    )
     const services = {
       config,
       log,
       metrics,
       appends: appender,
       sessions: new Sessions(reads),
-      tails: new Tails(hub, new EventLog(reads, metrics), log, metrics),
-      history: new History(reads, hub),
+      tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
+      history: new History(reads, cold, hub),
       sockets,
     }
     measure(metrics, database, hub, sockets)
@@ -84,6 +103,7 @@ export async function startService(config: Config, release: string, log: Log): P
     await database.prepare(release)
     await keeper.start()
     listener.start()
+    tiering.start()
     health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
 
     let stopping: Promise<void> | undefined

@@ -19,6 +19,7 @@ export const SQL_OBJECTS = [
   'append_events',
   'busy_sessions',
   'append',
+  'tiering_status',
 ] as const
 
 export const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)

@@ -109,6 +109,8 @@ const RETRYABLE = new Set([
   '40001', // serialization_failure
   '40P01', // deadlock_detected
 ])
+/** The append took its time before its segment was closed; the next try takes a later one. */
+const SEGMENT_IS_CLOSED = 'segment_is_closed'
 const LOCK_NOT_AVAILABLE = '55P03' // lock_timeout
 // Connection errors that come before anything is sent; pg says these in words only.
 const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
@@ -119,6 +121,7 @@ export function classify(error: unknown): Failure {
     const code = error.code ?? ''
     if (RETRYABLE.has(code)) return 'retry'
     if (code === LOCK_NOT_AVAILABLE) return 'locked'
+    if (error.constraint === SEGMENT_IS_CLOSED) return 'retry'
     // cannot_connect_now, too_many_connections, and authentication: the connection was refused, nothing was sent.
     if (code === '57P03' || code === '53300' || code.startsWith('28') || code === '3D000')
       return 'unavailable'

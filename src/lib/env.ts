@@ -82,6 +82,16 @@ export class EnvReader {
     return undefined
   }
 
+  /** An http:// or https:// URL, under the first of several names. A problem does not repeat it either. */
+  httpUrl(...names: string[]): string | undefined {
+    const found = this.raw(...names)
+    if (found === undefined) return undefined
+    const url = URL.canParse(found.value) ? new URL(found.value) : undefined
+    if (url?.protocol === 'http:' || url?.protocol === 'https:') return found.value
+    this.problems.push(`${found.name} must be an http:// or https:// URL`)
+    return undefined
+  }
+
   #withUnit(
     name: string,
     range: { default: string; min: string; max: string },

@@ -38,6 +38,30 @@ export class Metrics {
     registers: [this.registry],
   })
 
+  readonly #archivedEvents = this.#counter(
+    'starcite_archive_events_total',
+    'Events moved to objects by this node',
+  )
+  readonly #archivedBytes = this.#counter(
+    'starcite_archive_bytes_total',
+    'Bytes of objects written by this node',
+  )
+  readonly #archiveFailures = this.#counter(
+    'starcite_archive_failures_total',
+    'Passes of the tiering job that failed on this node',
+  )
+  readonly #archiveSeconds = this.#histogram(
+    'starcite_archive_segment_seconds',
+    'Time to move one segment',
+    LATENCY_BUCKETS.map((it) => it * 60),
+  )
+  readonly #coldCache = new Counter({
+    name: 'starcite_archive_read_cache_total',
+    help: 'Look-ups of cold slices in the cache, by result',
+    labelNames: ['result'],
+    registers: [this.registry],
+  })
+
   #counter(name: string, help: string): Counter {
     return new Counter({ name, help, registers: [this.registry] })
   }
@@ -74,5 +98,19 @@ export class Metrics {
 
   listenerUp(up: boolean): void {
     this.#listenerUp.set(up ? 1 : 0)
+  }
+
+  segmentMoved(events: number, bytes: number, seconds: number): void {
+    this.#archivedEvents.inc(events)
+    this.#archivedBytes.inc(bytes)
+    this.#archiveSeconds.observe(seconds)
+  }
+
+  tieringFailed(): void {
+    this.#archiveFailures.inc()
+  }
+
+  coldCache(hit: boolean): void {
+    this.#coldCache.inc({ result: hit ? 'hit' : 'miss' })
   }
 }

@@ -2,6 +2,8 @@ import type { Db } from '../db/pool.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
+import type { ColdTier } from './coldTier.ts'
+import { HoleError } from './log.ts'
 
 export interface HistoryRequest {
   readonly sid: string
@@ -25,21 +27,30 @@ export interface HistoryPage {
   readonly lastSeq: Seq
 }
 
-/** A filtered page looks at this many events at most, and then says how far it came. */
+/** A page looks at this many events at most, matching or not, and then says how far it came. */
 const MAX_SCAN_EVENTS = 20_000
-const PAGE_BYTES = 8 * 1024 * 1024
+/** Characters of frames; a page ends once it has as many. */
+const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
+
+/** What a stretch of the log gave: its matching events, and the last seq that was looked at. */
+interface Found {
+  readonly frames: readonly Frame[]
+  readonly reached: Seq
+}
 
 /** Pages of history, in either direction, from whatever tier. */
 export class History {
   readonly #db: Db
+  readonly #cold: ColdTier
   readonly #hub: Hub
 
-  constructor(db: Db, hub: Hub) {
+  constructor(db: Db, cold: ColdTier, hub: Hub) {
     this.#db = db
+    this.#cold = cold
     this.#hub = hub
   }
 
-  async page(request: HistoryRequest): Promise<HistoryPage> {
+  page(request: HistoryRequest): Promise<HistoryPage> {
     return request.order === 'desc' ? this.#backwards(request) : this.#forwards(request)
   }
 
@@ -54,9 +65,12 @@ export class History {
       let cursor = request.cursor ?? 0
       for (let lastSeq = request.lastSeq; ; lastSeq = await this.#lastSeq(request.sid)) {
         while (cursor < lastSeq) {
-          const below = Math.min(cursor + MAX_SCAN_EVENTS, lastSeq) + 1
-          const { frames, more } = await this.#read(request, cursor, below)
-          cursor = more ? (frames.at(-1)?.seq ?? cursor) : below - 1
+          const { frames, reached } = await this.#scan(
+            request,
+            cursor + 1,
+            Math.min(cursor + MAX_SCAN_EVENTS, lastSeq),
+          )
+          cursor = reached
           if (frames.length > 0 || request.waitMs === 0) return { frames, nextCursor: cursor, lastSeq }
         }
         if (subscription === undefined || deadline.signal.aborted)
@@ -72,26 +86,80 @@ export class History {
   }
 
   async #backwards(request: HistoryRequest): Promise<HistoryPage> {
-    const below = Math.min(request.cursor ?? Number.MAX_SAFE_INTEGER, request.lastSeq + 1)
-    const above = Math.max(0, below - 1 - MAX_SCAN_EVENTS)
-    const { frames, more } = await this.#read(request, above, below)
-    const reached = more ? (frames.at(-1)?.seq ?? 1) : above + 1
-    return { frames, nextCursor: reached > 1 ? reached : null, lastSeq: request.lastSeq }
+    const { cursor, lastSeq } = request
+    const newest = Math.min((cursor ?? Number.MAX_SAFE_INTEGER) - 1, lastSeq)
+    if (newest < 1) return { frames: [], nextCursor: null, lastSeq }
+    const { frames, reached } = await this.#scan(request, Math.max(1, newest - MAX_SCAN_EVENTS + 1), newest)
+    return { frames, nextCursor: reached > 1 ? reached : null, lastSeq }
   }
 
-  /** `more`: a bound ended the page, not the range. */
-  async #read(request: HistoryRequest, above: Seq, below: Seq): Promise<{ frames: Frame[]; more: boolean }> {
-    const { sid, order, type, actor, limit } = request
-    if (below - above <= 1) return { frames: [], more: false }
-    // One more than asked for tells whether something ended the page; bytes may end it too, but never before the first.
-    const bounds: PageBounds = { events: limit + 1, bytes: PAGE_BYTES }
-    const found = await readHotHistory(this.#db, sid, { above, below, order, type, actor }, bounds)
+  /** Looks through first..last in the request's order, tier by tier, until that or a bound of the page ends it. */
+  async #scan(request: HistoryRequest, first: Seq, last: Seq): Promise<Found> {
+    const isAsc = request.order === 'asc'
+    const frames: Frame[] = []
+    let characters = 0
+    let [from, to] = [first, last]
+    while (from <= to && frames.length < request.limit && characters < MAX_PAGE_CHARACTERS) {
+      const found = await this.#read(request, from, to, request.limit - frames.length)
+      for (const frame of found.frames) {
+        frames.push(frame)
+        characters += frame.text.length
+      }
+      if (isAsc) from = found.reached + 1
+      else to = found.reached - 1
+    }
+    return { frames, reached: isAsc ? from - 1 : to + 1 }
+  }
+
+  /** One step of a scan, in one tier; it reaches at least one event further. */
+  async #read(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
+    const isAsc = request.order === 'asc'
+    for (;;) {
+      const coldUntil = await this.#cold.coldUntil(request.sid)
+      if ((isAsc ? from : to) <= coldUntil) return this.#readCold(request, from, to, limit)
+      const found = await this.#readHot(request, isAsc ? from : Math.max(from, coldUntil + 1), to, limit)
+      // Events that were moved meanwhile are missing from what was found: look again.
+      if ((await this.#cold.coldUntil(request.sid)) === coldUntil) return found
+    }
+  }
+
+  async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
+    const { sid, order, type, actor } = request
+    // One more than asked for tells whether something is left; bytes may end it too, but never before the first.
+    const bounds: PageBounds = { events: limit + 1, bytes: MAX_PAGE_CHARACTERS }
+    const query = { above: from - 1, below: to + 1, order, type, actor }
+    const found = await readHotHistory(this.#db, sid, query, bounds)
     // At most 3 bytes per UTF-16 unit: a page that is taken for full without being so merely ends early.
     const mostBytes = found.reduce((sum, frame) => sum + 3 * frame.text.length, 0)
-    return { frames: found.slice(0, limit), more: found.length > limit || mostBytes >= PAGE_BYTES }
+    const frames = found.slice(0, limit)
+    const isCut = found.length > limit || mostBytes >= MAX_PAGE_CHARACTERS
+    const end = order === 'asc' ? to : from
+    return { frames, reached: isCut ? (frames.at(-1)?.seq ?? end) : end }
+  }
+
+  async #readCold(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
+    const isAsc = request.order === 'asc'
+    const start = isAsc ? from : to
+    const slice = await this.#cold.sliceAt(request.sid, start)
+    if (slice === undefined) throw new HoleError(`event ${start} of session ${request.sid} is in no tier`)
+    const wanted = slice.filter(({ seq }) => seq >= from && seq <= to)
+    if (!isAsc) wanted.reverse()
+    const frames: Frame[] = []
+    for (const frame of wanted) {
+      if (!matches(frame, request)) continue
+      frames.push(frame)
+      if (frames.length === limit) return { frames, reached: frame.seq }
+    }
+    return { frames, reached: wanted.at(-1)?.seq ?? start }
   }
 
   async #lastSeq(sid: string): Promise<Seq> {
     return (await readHeads(this.#db, [sid])).get(sid) ?? 0
   }
+}
+
+function matches(frame: Frame, { type, actor }: HistoryRequest): boolean {
+  if (type === null && actor === null) return true
+  const event = JSON.parse(frame.text) as { type: string; actor: string }
+  return (type === null || event.type === type) && (actor === null || event.actor === actor)
 }

@@ -3,6 +3,7 @@ import type { Subscription } from '../live/hub.ts'
 import { type PageBounds, readHotAfter } from '../live/queries.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
+import type { ColdTier } from './coldTier.ts'
 
 /**
  * A slow reader costs its node one page and one page ahead, so pages are small; they are large enough that reading
@@ -15,37 +16,70 @@ export class HoleError extends Error {
   override readonly name = 'HoleError'
 }
 
-/** The one place that knows where events are: the ring of a tailed session, then Postgres. */
-export class EventLog {
-  readonly #db: Db
-  readonly #metrics: Metrics
-
-  constructor(db: Db, metrics: Metrics) {
-    this.#db = db
-    this.#metrics = metrics
-  }
-
+/** One reader's way through a session's log. */
+export interface LogReader {
   /**
    * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with a
    * HoleError when the next event exists but is nowhere to be found.
    */
-  async after(subscription: Subscription, cursor: Seq): Promise<readonly Frame[]> {
-    const live = subscription.after(cursor, PAGE_BOUNDS.events)
-    if (live !== undefined) {
-      if (live.length > 0) this.#metrics.read('ring', live.length)
-      return live
+  after(cursor: Seq): Promise<readonly Frame[]>
+}
+
+/** The one place that knows where events are: the ring of a tailed session, Postgres, or objects. */
+export class EventLog {
+  readonly #db: Db
+  readonly #cold: ColdTier
+  readonly #metrics: Metrics
+
+  constructor(db: Db, cold: ColdTier, metrics: Metrics) {
+    this.#db = db
+    this.#cold = cold
+    this.#metrics = metrics
+  }
+
+  reader(subscription: Subscription): LogReader {
+    const { sid } = subscription
+    // Only a hint that saves looking into Postgres first: what was cold stays cold.
+    let coldUntil = 0
+
+    const fromHot = async (cursor: Seq) => {
+      const page = contiguous(await readHotAfter(this.#db, sid, cursor, PAGE_BOUNDS), cursor)
+      this.#metrics.read('hot', page.length)
+      return page
     }
-    const page = await readHotAfter(this.#db, subscription.sid, cursor, PAGE_BOUNDS)
-    this.#metrics.read('hot', page.length)
-    return contiguous(page, cursor)
+    const fromCold = async (cursor: Seq) => {
+      const slice = (await this.#cold.sliceAt(sid, cursor + 1)) ?? []
+      const page = slice.filter((frame) => frame.seq > cursor).slice(0, PAGE_BOUNDS.events)
+      this.#metrics.read('cold', page.length)
+      const sliceEnd = slice.at(-1)?.seq
+      if (sliceEnd !== undefined) {
+        coldUntil = Math.max(coldUntil, sliceEnd)
+        this.#cold.prefetch(sid, sliceEnd + 1)
+      }
+      return page
+    }
+
+    return {
+      after: async (cursor) => {
+        const live = subscription.after(cursor, PAGE_BOUNDS.events)
+        if (live !== undefined) {
+          if (live.length > 0) this.#metrics.read('ring', live.length)
+          return live
+        }
+        const tiers = cursor < coldUntil ? [fromCold, fromHot] : [fromHot, fromCold]
+        // The event may move from the second tier to the first while we look: then it is in the first.
+        for (const read of [...tiers, ...tiers]) {
+          const page = await read(cursor)
+          if (page.length > 0) return page
+        }
+        throw new HoleError(`event ${cursor + 1} of session ${sid} is in no tier`)
+      },
+    }
   }
 }
 
+/** The part of a page that follows the cursor without a hole; what is behind a hole has older events in another tier. */
 function contiguous(page: readonly Frame[], cursor: Seq): readonly Frame[] {
-  if (page.length === 0) throw new HoleError(`event ${cursor + 1} is in no tier`)
-  page.forEach((frame, i) => {
-    if (frame.seq !== cursor + 1 + i)
-      throw new HoleError(`event ${cursor + 1 + i} is missing before ${frame.seq}`)
-  })
-  return page
+  const hole = page.findIndex((frame, i) => frame.seq !== cursor + 1 + i)
+  return hole === -1 ? page : page.slice(0, hole)
 }

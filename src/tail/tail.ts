@@ -46,7 +46,8 @@ export class Tails {
   /** Resolves when `until` was delivered or the signal aborted; rejects on a fault, with nothing skipped. */
   async run({ sid, cursor: start, until, sink, signal }: TailOptions): Promise<void> {
     const subscription = this.#hub.register(sid) // before the first read, so that nothing falls in between
-    const read = (cursor: Seq) => this.#read(() => this.#eventLog.after(subscription, cursor), signal)
+    const reader = this.#eventLog.reader(subscription)
+    const read = (cursor: Seq) => this.#read(() => reader.after(cursor), signal)
     try {
       await subscription.ready(signal)
       let cursor = start
@@ -76,15 +77,14 @@ export class Tails {
     }
   }
 
-  /** A database that is away makes a tail wait, not fail. */
+  /** A database or an object store that is away makes a tail wait, not fail. */
   async #read(read: () => Promise<readonly Frame[]>, signal: AbortSignal): Promise<readonly Frame[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await read()
       } catch (error) {
         if (signal.aborted) return []
-        // A hole is looked at once more, for it may have been in the middle of moving; then it is a fault.
-        if (error instanceof HoleError && attempt > 0) throw error
+        if (error instanceof HoleError) throw error
         this.#log.warn({ err: error, attempt }, 'a tail could not read on')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       }

@@ -1,7 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
-import { ensureSegments, setSegmentInterval } from './queries.ts'
+import { ensureSegments, writeSettings } from './queries.ts'
 
 const MIN_PERIOD_MS = 500
 const MAX_PERIOD_MS = 600_000
@@ -13,19 +13,21 @@ const MAX_PERIOD_MS = 600_000
 export class SegmentKeeper {
   readonly #db: Db
   readonly #intervalMs: number
+  readonly #retentionMs: number
   readonly #log: Log
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
 
-  constructor(db: Db, intervalMs: number, log: Log) {
+  constructor(db: Db, intervalMs: number, retentionMs: number, log: Log) {
     this.#db = db
     this.#intervalMs = intervalMs
+    this.#retentionMs = retentionMs
     this.#log = log
   }
 
   /** Resolves when the present segment stands. */
   async start(): Promise<void> {
-    await setSegmentInterval(this.#db, this.#intervalMs)
+    await writeSettings(this.#db, this.#intervalMs, this.#retentionMs)
     await ensureSegments(this.#db)
     this.#running = this.#run()
   }

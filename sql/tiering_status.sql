@@ -1,0 +1,23 @@
+-- How far behind the moving of segments is: one row. A segment is due when its end is older than the hot retention.
+create or replace view starcite.tiering_status as
+select coalesce(sum(case when g.state in ('hot', 'closed') and d.is_due
+                         then greatest(pg_stat_get_live_tuples(to_regclass(format('starcite.%I', g.name))), 0)
+                    end), 0)::bigint as pending_events,
+       coalesce(max(case when g.state in ('hot', 'closed') and d.is_due
+                         then clock_timestamp() - g.to_at - r.retention
+                    end), interval '0') as lag,
+       count(*) filter (where g.state = 'hot') as hot_segments,
+       count(*) filter (where g.state = 'closed') as closed_segments,
+       count(*) filter (where g.state = 'moved') as moved_segments,
+       (select coalesce(sum(o.events), 0) from starcite.objects o) as copied_events,
+       (select coalesce(sum(o.bytes), 0) from starcite.objects o) as object_bytes,
+       (select count(*) from starcite.objects o) as objects,
+       max(g.moved_at) as last_moved_at
+  from (select s.value::interval as retention from starcite.settings s where s.name = 'hot_retention') r
+  left join starcite.segments g on true
+  left join lateral (select g.to_at <= clock_timestamp() - r.retention as is_due) d on true;
+
+comment on view starcite.tiering_status is 'How far behind the moving of segments out of the hot tables is.';
+comment on column starcite.tiering_status.pending_events is 'Events of due segments that are not yet moved, as Postgres estimates them.';
+comment on column starcite.tiering_status.lag is 'How long ago the oldest of those segments became due.';
+comment on column starcite.tiering_status.object_bytes is 'Bytes of all objects, those in the making included.';

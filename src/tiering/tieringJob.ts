@@ -1,0 +1,100 @@
+import { DbSession } from '../db/session.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { ObjectStore } from '../objects/objectStore.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import { type MoveProgress, Mover, type Probe, StoppedError } from './mover.ts'
+import { dueSegments, tryLockJob, unlockJob } from './queries.ts'
+
+export interface TieringOptions {
+  /** A direct connection: the job's lock belongs to its session. */
+  readonly url: string
+  readonly connectTimeoutMs: number
+  readonly store: ObjectStore
+  /** How often to look for segments that are due. */
+  readonly intervalMs: number
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly onProgress?: (progress: Readonly<MoveProgress>) => void
+  readonly probe?: Probe
+}
+
+export type PassResult =
+  | { readonly ran: false }
+  | { readonly ran: true; readonly moved: readonly MoveProgress[] }
+
+const RETRY_BASE_MS = 1000
+const RETRY_MAX_MS = 60_000
+
+/**
+ * Moves segments that are due, on one node at a time: whoever holds the lock. The lock, the notes in the manifest and
+ * the move itself are on one connection, so a node that lost its lock cannot finish anything; what it may still write
+ * is an object of the very name and content that its successor writes.
+ */
+export class TieringJob {
+  readonly #options: TieringOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+
+  constructor(options: TieringOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Interrupts a pass between two objects; the next one, anywhere, goes on from there. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  /** Moves all that is due now. `ran: false`: another node is at it. Rejects at the first segment that fails. */
+  async pass(): Promise<PassResult> {
+    const { url, connectTimeoutMs, log, store, onProgress, probe } = this.#options
+    const { signal } = this.#stopping
+    const session = await DbSession.open(url, 'starcite tiering', connectTimeoutMs, log)
+    try {
+      if (!(await tryLockJob(session))) return { ran: false }
+      const mover = new Mover({
+        session,
+        store,
+        signal,
+        ...(onProgress && { onProgress }),
+        ...(probe && { probe }),
+      })
+      const moved: MoveProgress[] = []
+      for (const segment of await dueSegments(session)) {
+        const started = performance.now()
+        const progress = await mover.move(segment)
+        const seconds = (performance.now() - started) / 1000
+        this.#options.metrics.segmentMoved(progress.events, progress.bytes, seconds)
+        log.info({ ...progress, seconds }, 'a segment was moved')
+        moved.push(progress)
+      }
+      await unlockJob(session)
+      return { ran: true, moved }
+    } finally {
+      await session.stop()
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { intervalMs, log, metrics } = this.#options
+    const { signal } = this.#stopping
+    for (let failures = 0; !signal.aborted; ) {
+      await pause(failures === 0 ? intervalMs : jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+      if (signal.aborted) return
+      try {
+        await this.pass()
+        failures = 0
+      } catch (error) {
+        if (error instanceof StoppedError) return
+        failures += 1
+        metrics.tieringFailed()
+        log.warn({ err: error, failures }, 'moving segments failed; it is tried again')
+      }
+    }
+  }
+}
