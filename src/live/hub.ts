@@ -196,7 +196,7 @@ export class Hub {
     }
   }
 
-  #restart(live: Live, last: Seq = live.head): void {
+  #restart(live: Live, last: Seq): void {
     // This node's own commits may have moved the ring while we read.
     if (live.ring && live.ring.last >= last) return
     live.ring?.clear()
@@ -209,15 +209,34 @@ export class Hub {
     )
     if (wanted.length > 0) {
       const frames = await readHotAfterMany(this.#options.db, wanted, FILL_BOUNDS)
+      const astray: { live: Live; head: Seq }[] = []
       for (const { live, cursor } of wanted) {
         const own = frames.get(live.sid) ?? []
         this.#options.metrics.read('hot', own.length)
+        if (live.tails === 0) continue // gone meanwhile, and its memory given back
         if (own[0]?.seq === cursor + 1) live.ring?.push(own)
-        else this.#restart(live) // no longer hot: the tails that need it read it for themselves
+        else astray.push({ live, head: live.head })
         this.#wake(live)
       }
+      await this.#reposition(astray)
     }
     for (const live of some) if (live.ring && live.ring.last >= live.head) this.#behind.delete(live)
+  }
+
+  /** What follows is no longer hot: tails that need it read it for themselves. Or the hint was not true: back to the head. */
+  async #reposition(astray: readonly { live: Live; head: Seq }[]): Promise<void> {
+    if (astray.length === 0) return
+    const heads = await readHeads(
+      this.#options.db,
+      astray.map(({ live }) => live.sid),
+    )
+    for (const { live, head } of astray) {
+      const real = heads.get(live.sid) ?? 0
+      if (head > real) {
+        if (live.head === head) live.head = real // else there was another hint, which is looked at next
+      } else this.#restart(live, real)
+      this.#wake(live)
+    }
   }
 
   /** The safety net under notifications, and all there is while the listener is down. */

@@ -127,8 +127,11 @@ export class Listener {
   /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]` is reported and passed over. */
   #onPayload(payload: string): void {
     try {
-      for (const [sid, lastSeq] of JSON.parse(payload) as [number, number][])
-        this.#options.onHead(String(sid), lastSeq)
+      for (const [sid, lastSeq] of JSON.parse(payload) as [unknown, unknown][]) {
+        if (!Number.isSafeInteger(sid) || !Number.isSafeInteger(lastSeq))
+          throw new TypeError(`no head: ${sid}`)
+        this.#options.onHead(String(sid), lastSeq as Seq)
+      }
     } catch (error) {
       this.#options.log.warn({ err: error }, `a notification on ${HEADS_CHANNEL} is not a list of heads`)
     }

@@ -1,0 +1,178 @@
+import { expect } from 'chai'
+import type pg from 'pg'
+import { Db } from '../../src/db/pool.ts'
+import { Hub } from '../../src/live/hub.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { Metrics } from '../../src/ops/metrics.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { TcpProxy } from '../support/tcpProxy.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+import { timed, until } from '../support/until.ts'
+
+describe('the hub', function () {
+  this.timeout(20_000)
+  let database: FreshDatabase
+  let proxy: TcpProxy
+  let client: pg.Client
+  let db: Db
+  let hub: Hub
+  let sid: string
+  const never = new AbortController().signal
+
+  before(async () => {
+    database = await migratedDatabase()
+    client = await connect(database)
+  })
+  after(async () => {
+    await client.end()
+    await database.drop()
+  })
+  beforeEach(async () => {
+    proxy = await TcpProxy.start(database)
+    const log = createLog('silent')
+    db = new Db({
+      url: proxy.url,
+      size: 2,
+      applicationName: 'hub test',
+      timeoutMs: 500,
+      preparedStatements: true,
+      log,
+    })
+    hub = new Hub({
+      db,
+      log,
+      metrics: new Metrics(),
+      ringEvents: 100,
+      ringBytes: 1024 * 1024,
+      pollIntervalMs: 200,
+    })
+    sid = await newSession()
+  })
+  afterEach(async () => {
+    await hub.stop()
+    await db.stop()
+    await proxy.stop()
+  })
+
+  async function newSession(): Promise<string> {
+    const { rows } = await client.query<{ sid: string }>(
+      `select starcite.create_session('default', gen_random_uuid()::text) as sid`,
+    )
+    return rows[0]!.sid
+  }
+
+  async function append(to: string, events: number): Promise<void> {
+    await client.query(
+      `select starcite.append(s.id, 'n', json_build_object('n', g.n))
+         from starcite.sessions s cross join generate_series(1, $2) as g (n) where s.sid = $1`,
+      [to, events],
+    )
+  }
+
+  const seqs = (frames: readonly { seq: number }[] | undefined) => frames?.map(({ seq }) => seq)
+
+  it('finds by polling what nobody told it of', async () => {
+    const subscription = hub.register(sid)
+    await subscription.ready(never)
+    await append(sid, 3)
+
+    const { ms } = await timed(subscription.changed(0, never))
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3])
+    expect(ms).to.be.below(1000)
+    subscription.close()
+  })
+
+  it('reads on at once when it is told', async () => {
+    const subscription = hub.register(sid)
+    await subscription.ready(never)
+    await append(sid, 2)
+    hub.hint(sid, 2)
+
+    const { ms } = await timed(subscription.changed(0, never))
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2])
+    expect(ms).to.be.below(150)
+    subscription.close()
+  })
+
+  it('is not led past the end of the log by a hint that is not true (I3)', async () => {
+    const subscription = hub.register(sid)
+    await subscription.ready(never)
+    await append(sid, 2)
+
+    for (const hint of [1_000_000, -1, Number.MAX_SAFE_INTEGER, 1_000_000]) hub.hint(sid, hint)
+    await subscription.changed(0, never)
+    await until('it has read', () => seqs(subscription.after(0, 10))?.length === 2)
+    await append(sid, 1)
+    await subscription.changed(2, never)
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3])
+    subscription.close()
+  })
+
+  it('gives back the memory of a session whose last tail left in the middle of a read', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      const other = await newSession()
+      const subscription = hub.register(other)
+      await subscription.ready(never)
+      await append(other, 5)
+      hub.hint(other, 5)
+      // Its read is on the way now.
+      await new Promise((resolve) => setImmediate(resolve))
+      subscription.close()
+    }
+    const last = hub.register(sid)
+    await last.ready(never)
+    await append(sid, 1)
+    hub.hint(sid, 1)
+    await until('the last is read', () => last.after(0, 1)?.length === 1)
+
+    last.close()
+
+    expect(hub.ringBytes).to.equal(0)
+    expect(hub.tails).to.equal(0)
+  })
+
+  it('goes on by itself after its database was away', async () => {
+    const subscription = hub.register(sid)
+    await subscription.ready(never)
+    proxy.silence()
+    await append(sid, 1)
+    hub.hint(sid, 1)
+    await until('its read was tried', () => proxy.links > 0)
+    proxy.flow()
+
+    await subscription.changed(0, never)
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1])
+    subscription.close()
+  })
+
+  it('serves a session whose first read fails', async () => {
+    proxy.silence()
+    const subscription = hub.register(sid)
+    await until('its read was tried', () => proxy.links > 0)
+    proxy.flow()
+
+    await subscription.ready(never)
+    await append(sid, 1)
+    await subscription.changed(0, never)
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1])
+    subscription.close()
+  })
+
+  it('stops within one query time-out when its database is away (I9)', async () => {
+    const subscription = hub.register(sid)
+    await subscription.ready(never)
+    proxy.silence()
+    hub.hint(sid, 5)
+    await new Promise((resolve) => setImmediate(resolve))
+
+    const { ms } = await timed(hub.stop())
+
+    expect(ms).to.be.below(1500)
+    subscription.close()
+  })
+})
