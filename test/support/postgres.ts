@@ -18,6 +18,7 @@ export interface FreshDatabase {
 }
 
 let starting: Promise<EmbeddedPostgres> | undefined
+const undropped = new Set<FreshDatabase>()
 
 /**
  * The server that tests create their databases on: the one STARCITE_TEST_DATABASE_URL names (as a user
@@ -59,7 +60,10 @@ async function removeLeftovers(): Promise<void> {
 export async function stopTestServer(): Promise<void> {
   const server = await starting
   starting = undefined
-  if (server === undefined) return
+  if (server === undefined) {
+    for (const database of undropped) await database.drop() // templates; the server is not ours to throw away
+    return
+  }
   await server.stop()
   await rm(server.dir, { recursive: true, force: true })
 }
@@ -72,11 +76,16 @@ export async function freshDatabase(options: { template?: string } = {}): Promis
   await command(server, `create database ${name} template ${pg.escapeIdentifier(template)}`)
   const url = new URL(server)
   url.pathname = `/${name}`
-  return {
+  const database: FreshDatabase = {
     url: url.href,
     name,
-    drop: () => command(server, `drop database if exists ${name} with (force)`),
+    drop: async () => {
+      undropped.delete(database)
+      await command(server, `drop database if exists ${name} with (force)`)
+    },
   }
+  undropped.add(database)
+  return database
 }
 
 async function command(url: string, sql: string): Promise<void> {
