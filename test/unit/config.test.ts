@@ -77,6 +77,77 @@ describe('the configuration', () => {
     ])
   })
 
+  describe('of cold storage', () => {
+    const archive = (env: Record<string, string>) => loadConfig(env).archive
+
+    it('is the table without a bucket, and the bucket with one, unless it is said', () => {
+      expect(archive({})).to.deep.equal({ adapter: 'postgres', s3: undefined })
+      expect(archive({ STARCITE_S3_BUCKET: 'b', STARCITE_ARCHIVE_ADAPTER: 'postgres' }).s3).to.equal(
+        undefined,
+      )
+      expect(archive({ STARCITE_S3_BUCKET: 'b' })).to.deep.equal({
+        adapter: 's3',
+        s3: {
+          bucket: 'b',
+          region: 'us-east-1',
+          endpoint: undefined,
+          credentials: undefined,
+          prefix: 'starcite',
+          pathStyle: true,
+        },
+      })
+    })
+
+    it('takes what AWS calls it where our own names are not set', () => {
+      const aws = {
+        STARCITE_S3_BUCKET: 'b',
+        AWS_REGION: 'eu-west-1',
+        AWS_DEFAULT_REGION: 'eu-west-2',
+        AWS_ENDPOINT_URL: 'http://all',
+        AWS_ENDPOINT_URL_S3: 'http://s3',
+        AWS_ACCESS_KEY_ID: 'aws id',
+        AWS_SECRET_ACCESS_KEY: 'aws secret',
+        AWS_SESSION_TOKEN: 'aws token',
+      }
+      const own = {
+        STARCITE_S3_REGION: 'auto',
+        STARCITE_S3_ENDPOINT: 'https://own',
+        STARCITE_S3_ACCESS_KEY_ID: 'id',
+        STARCITE_S3_SECRET_ACCESS_KEY: 'secret',
+      }
+
+      expect(archive(aws).s3).to.deep.include({
+        region: 'eu-west-1',
+        endpoint: 'http://s3',
+        credentials: { accessKeyId: 'aws id', secretAccessKey: 'aws secret', sessionToken: 'aws token' },
+      })
+      expect(archive({ ...aws, ...own }).s3).to.deep.include({
+        region: 'auto',
+        endpoint: 'https://own',
+        credentials: { accessKeyId: 'id', secretAccessKey: 'secret' },
+      })
+    })
+
+    it('refuses s3 without a bucket and half a key, and says no secret', () => {
+      expect(problemsOf({ STARCITE_ARCHIVE_ADAPTER: 's3' })).to.deep.equal([
+        'STARCITE_S3_BUCKET must be set when STARCITE_ARCHIVE_ADAPTER is s3',
+      ])
+      expect(problemsOf({ STARCITE_S3_SECRET_ACCESS_KEY: 'hunter2', AWS_ACCESS_KEY_ID: 'x' })).to.deep.equal([
+        'STARCITE_S3_ACCESS_KEY_ID must be set when STARCITE_S3_SECRET_ACCESS_KEY is',
+      ])
+      expect(problemsOf({ STARCITE_S3_BUCKET: 'b', AWS_ACCESS_KEY_ID: 'hunter2' })).to.deep.equal([
+        'AWS_SECRET_ACCESS_KEY must be set when AWS_ACCESS_KEY_ID is',
+      ])
+      expect(problemsOf({ STARCITE_S3_ENDPOINT: 'ftp://user:hunter2@host' })).to.deep.equal([
+        'STARCITE_S3_ENDPOINT must be an http:// or https:// URL',
+      ])
+    })
+
+    it('does not mind what AWS_* says when there is no bucket', () => {
+      expect(archive({ AWS_ACCESS_KEY_ID: 'x' }).adapter).to.equal('postgres')
+    })
+  })
+
   it('reports every problem together, without the passwords', () => {
     const problems = problemsOf({
       PORT: 'abc',

@@ -1,0 +1,124 @@
+import { setMaxListeners } from 'node:events'
+import { jittered, pause } from '../lib/backoff.ts'
+import { ObjectStoreError, type ObjectStoreFault } from './objectStore.ts'
+
+export interface Patience {
+  readonly attempts: number
+  /** Bound on each attempt, the last byte of the answer included. */
+  readonly attemptMs: number
+  /** First bound of the pause between attempts; it doubles up to the second. */
+  readonly pauseMs: number
+  readonly maxPauseMs: number
+}
+
+/** An object of 16 MB at 1 MB/s fits into one attempt; a store that is away is given up after some seconds. */
+export const PATIENCE: Patience = { attempts: 4, attemptMs: 20_000, pauseMs: 150, maxPauseMs: 3000 }
+
+/** The answer began and did not come whole; the next one may. */
+export class BrokenAnswer extends ObjectStoreError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('damaged', message, options)
+  }
+}
+
+/** What an error means, or undefined when it is none of the store's but a fault of ours. */
+export type Explain = (error: unknown) => ObjectStoreFault | undefined
+
+/** Tries a store's calls a few times, each attempt bounded in time, and settles all of them when it is stopped. */
+export class Attempts {
+  readonly #patience: Patience
+  readonly #explain: Explain
+  readonly #stopping = new AbortController()
+
+  constructor(patience: Patience, explain: Explain) {
+    this.#patience = patience
+    this.#explain = explain
+    setMaxListeners(0, this.#stopping.signal) // each call under way listens
+  }
+
+  /** `attempt` must be safe to repeat. Its signal is a courtesy: an attempt that ignores it is left behind. */
+  async run<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    attempt: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const call = new Follower([signal, this.#stopping.signal])
+    try {
+      for (let tries = 1; ; tries += 1) {
+        call.signal.throwIfAborted()
+        try {
+          return await this.#once(call.signal, attempt)
+        } catch (cause) {
+          call.signal.throwIfAborted()
+          const kind = cause instanceof ObjectStoreError ? cause.kind : this.#explain(cause)
+          if (kind === undefined) throw cause
+          const isWorthAnother = kind === 'unavailable' || cause instanceof BrokenAnswer
+          if (!isWorthAnother || tries >= this.#patience.attempts)
+            throw new ObjectStoreError(kind, `${what}: ${describe(cause)}`, { cause })
+        }
+        const { pauseMs, maxPauseMs } = this.#patience
+        await pause(jittered(tries - 1, pauseMs, maxPauseMs), call.signal)
+      }
+    } finally {
+      call.release()
+    }
+  }
+
+  stop(): void {
+    this.#stopping.abort(new ObjectStoreError('unavailable', 'the object store was stopped'))
+  }
+
+  async #once<T>(call: AbortSignal, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { attemptMs } = this.#patience
+    const bounded = new Follower([call])
+    const timer = setTimeout(
+      () => bounded.abort(new ObjectStoreError('unavailable', `no whole answer within ${attemptMs} ms`)),
+      attemptMs,
+    )
+    try {
+      return await Promise.race([attempt(bounded.signal), bounded.aborted])
+    } finally {
+      clearTimeout(timer)
+      bounded.release()
+    }
+  }
+}
+
+/** Aborts with the first of several signals. (AbortSignal.any would stay tied to the signals that outlive the call.) */
+class Follower {
+  readonly #controller = new AbortController()
+  readonly #followed: readonly AbortSignal[]
+  readonly #onAbort = (event: Event) => this.abort((event.target as AbortSignal).reason)
+  /** Only ever rejects. */
+  readonly aborted: Promise<never>
+
+  constructor(signals: readonly (AbortSignal | undefined)[]) {
+    this.#followed = signals.filter((it) => it !== undefined)
+    this.aborted = new Promise((_, reject) => {
+      this.signal.addEventListener('abort', () => reject(this.signal.reason), { once: true })
+    })
+    this.aborted.catch(() => {}) // nobody may be waiting
+    for (const signal of this.#followed) {
+      if (signal.aborted) this.abort(signal.reason)
+      else signal.addEventListener('abort', this.#onAbort)
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  abort(reason: unknown): void {
+    this.#controller.abort(reason)
+  }
+
+  release(): void {
+    for (const signal of this.#followed) signal.removeEventListener('abort', this.#onAbort)
+  }
+}
+
+/** Some errors of the network have no message, only a code. */
+function describe(cause: unknown): string {
+  const { name, message, code } = cause as NodeJS.ErrnoException
+  return message || code || name || String(cause)
+}
