@@ -39,6 +39,8 @@ export class Db {
     })
     // Without a listener an idle connection that breaks would end the process. The pool has dropped it already.
     this.#pool.on('error', (error) => options.log.warn({ err: error }, 'an idle database connection broke'))
+    // The same for one that breaks under a query: the query rejects, and that is told to whoever asked.
+    this.#pool.on('connect', (client) => client.on('error', () => {}))
   }
 
   /**
