@@ -9,7 +9,7 @@ import type { Case, Row } from './rows/case.ts'
 import { MEMORY, memoryRow } from './rows/memory.ts'
 import { tailCases } from './rows/tails.ts'
 import { renderPlot } from './svg.ts'
-import { renderTable } from './table.ts'
+import { renderNotes, renderTable } from './table.ts'
 import { judge } from './targets.ts'
 import { verify } from './verify.ts'
 

@@ -3,7 +3,7 @@ import type { Sample } from './load/httpLoad.ts'
 import type { Case, Row } from './rows/case.ts'
 import { concat, median, percentile } from './stats.ts'
 
-const ROUNDS = 3
+const ROUNDS = 5
 const WARM_UP_SECONDS = 1
 
 interface Round extends Sample {
@@ -11,8 +11,8 @@ interface Round extends Sample {
 }
 
 /**
- * Measures the cases in turns, a few rounds of each, and takes medians: a machine that is slower for a while then
- * slows what is compared alike.
+ * Measures the cases in turns, a few short rounds of each, and takes medians: a machine that is slower for a while
+ * then slows what is compared alike.
  */
 export async function measure(
   cases: readonly Case[],

@@ -21,6 +21,14 @@ export function renderTable(rows: readonly Row[], verdicts: readonly Verdict[]):
   return lines.map((line) => renderLine(line, widths)).join('\n')
 }
 
+/** What a figure means where its name does not say it, once for all rows that it holds for. */
+export function renderNotes(rows: readonly Row[]): string {
+  const groups = new Map<string, Set<string>>()
+  for (const { note, group } of rows)
+    if (note !== undefined) groups.set(note, (groups.get(note) ?? new Set()).add(group))
+  return [...groups].map(([note, names]) => `${[...names].join(', ')}: ${note}.`).join('\n')
+}
+
 function renderLine(line: Line | 'rule', widths: readonly number[]): string {
   if (line === 'rule') return widths.map((width) => '─'.repeat(width)).join('──')
   const pad = (cell: string, column: number) =>

@@ -1,4 +1,5 @@
 import type { Row } from './rows/case.ts'
+import { median } from './stats.ts'
 
 export interface Verdict {
   /** The row it stands beside in the table. */
@@ -15,7 +16,7 @@ interface Target {
   readonly what: string
   readonly wanted: number
   readonly bound: 'at least' | 'at most'
-  /** The row that it is divided by; without one the figure itself counts. */
+  /** The row that it is divided by, if it is a ratio. */
   readonly over?: string
   readonly figure: 'value' | 'p50' | 'p99'
 }
@@ -74,12 +75,20 @@ const TARGETS: readonly Target[] = [
 /** The targets, as far as the rows for them were run. */
 export function judge(rows: readonly Row[]): Verdict[] {
   const byId = new Map(rows.map((row) => [row.id, row]))
-  return TARGETS.flatMap(({ row, what, over, figure, wanted, bound }) => {
-    const value = byId.get(row)?.[figure]
-    const divisor = over === undefined ? 1 : byId.get(over)?.[figure]
-    if (value === undefined || divisor === undefined) return []
-    const got = value / divisor
-    const met = bound === 'at least' ? got >= wanted : got <= wanted
-    return [{ row, what, got, wanted, bound, met }]
+  return TARGETS.flatMap(({ row: id, what, over: overId, figure, wanted, bound }) => {
+    const row = byId.get(id)
+    const over = overId === undefined ? undefined : byId.get(overId)
+    if (row === undefined || (overId !== undefined && over === undefined)) return []
+    const got = over === undefined ? row[figure] : ratio(row, over, figure)
+    if (got === undefined) return []
+    return [{ row: id, what, got, wanted, bound, met: bound === 'at least' ? got >= wanted : got <= wanted }]
   })
+}
+
+/** Of rates it is the median of each round's ratio: within a round both met the machine in the same mood. */
+function ratio(row: Row, over: Row, figure: Target['figure']): number {
+  const { rounds } = over
+  if (figure !== 'value' || row.rounds === undefined || rounds === undefined)
+    return row[figure]! / over[figure]!
+  return median(row.rounds.map((rate, round) => rate / rounds[round]!))
 }

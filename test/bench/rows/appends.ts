@@ -12,7 +12,7 @@ export function appendCases(lab: Lab): Case[] {
 
   const rowsOf = (target: HttpTarget, id: string, name: string, connections: number, batch = 1): Case => ({
     id: `${id}-${connections}`,
-    group: id,
+    group: id.split('-')[0]!,
     name: `${name}, ${connections} connection${connections === 1 ? '' : 's'}`,
     prepare: target.prepare,
     run: (seconds) => http(target, { connections, batch }, seconds),
@@ -36,8 +36,8 @@ export function sqlCases(lab: Lab): Case[] {
   const direct = (connections: number, perCall: number): Case => ({
     id: `direct-${perCall}`,
     group: 'direct',
-    name: `append_events by SQL, ${connections} connections × ${perCall} events per call`,
-    note: 'latency is that of a call',
+    name: `append_events by SQL, ${connections} connections, ${perCall} a call`,
+    note: 'each connection has sessions of its own; the latency is that of a call',
     prepare: async () => {
       await lab.sessions('direct', SESSIONS)
       return { postgres: (await lab.postgres()).pid, load: (await lab.load()).pid }

@@ -58,7 +58,7 @@ function lagCase(lab: Lab, options: LagOptions): Case {
     id,
     group,
     name,
-    note: 'from inserted_at (before the commit) to receipt',
+    note: 'lag runs from inserted_at, so it holds the commit too, to receipt; rates are deliveries',
     prepare: async () => ({
       a: (await lab.node('a')).pid,
       ...(tailsOn === 'b' ? { b: (await lab.node('b')).pid } : {}),
