@@ -45,9 +45,10 @@ async function run({ only, seconds, json }: Options): Promise<void> {
   const verdicts = judge(rows)
   const machine = await describeMachine((await lab.postgres()).url)
   console.log(renderTable(rows, verdicts))
-  console.log(
-    `\n${acknowledged.toLocaleString('en')} acknowledged appends are in the database, each under its own seq.`,
-  )
+  console.log(`\n${renderNotes(rows)}`)
+  console.log('Rates are medians of rounds, ratios of rates medians of the ratios in each round.')
+  const count = acknowledged.toLocaleString('en')
+  console.log(`${count} acknowledged appends are in the database, each under its own seq.`)
   if (json === undefined) return
   await mkdir(path.dirname(json), { recursive: true })
   await writeFile(json, `${JSON.stringify({ machine, seconds, acknowledged, rows, verdicts }, null, 2)}\n`)
