@@ -139,7 +139,7 @@ begin
       -- Which event was that? One of this call, the producer's latest as stored, or one that is still hot.
       v_original_seq := null;
       v_older := v_newest;
-      while p_producer_seqs[v_older] > r.producer_seq or v_outcomes[v_older] <> 'appended' loop
+      while p_producer_seqs[v_older] > r.producer_seq loop
         v_older := v_newest_before[v_older];
       end loop;
       if v_older is not null then
