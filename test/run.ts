@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { stopTestServer, testServer } from './support/postgres.ts'
 
-const LEVELS = ['test/unit', 'test/sql', 'test/integration', 'test/http', 'test/e2e']
+const LEVELS = ['test/unit', 'test/sql', 'test/integration', 'test/contract', 'test/http', 'test/e2e']
 const LONG_LIVED = 'test/e2e/endurance.test.ts'
 const MOCHA = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
 

@@ -1,6 +1,7 @@
 import { stopTestServer } from './postgres.ts'
+import { stopTestS3 } from './s3.ts'
 
 /** Mocha runs these around the whole of a process's tests. */
 export const mochaHooks = {
-  afterAll: stopTestServer,
+  afterAll: [stopTestS3, stopTestServer],
 }

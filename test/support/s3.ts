@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto'
+import type { S3Settings } from '../../src/objects/s3Store.ts'
+import { hasRadosgw, startRadosgw } from './radosgw.ts'
+import { S3Server } from './s3Server.ts'
+
+type Kind = 'given' | 'radosgw' | 'in-process'
+
+/** ENDPOINT, and as far as they differ from what is below BUCKET, REGION, ACCESS_KEY_ID, SECRET_ACCESS_KEY and so on. */
+const env = (name: string) => process.env[`STARCITE_TEST_S3_${name}`]
+
+const kind: Kind = env('ENDPOINT') ? 'given' : hasRadosgw() ? 'radosgw' : 'in-process'
+
+/** In words, for the titles of tests: a run without a real server must say so. */
+export const TEST_S3 = {
+  given: 'the S3 server of STARCITE_TEST_S3_ENDPOINT',
+  radosgw: "Ceph's gateway, a real S3 server",
+  'in-process':
+    'NO REAL S3 SERVER HERE, so our in-process one (install radosgw, ceph-mon, ceph-osd and ceph-common, ' +
+    'or set STARCITE_TEST_S3_ENDPOINT)',
+}[kind]
+
+let running: Promise<{ settings: S3Settings; stop: () => Promise<void> }> | undefined
+
+/** May take a while the first time: give the hook that calls it this much. */
+export const TEST_S3_START_MS = 180_000
+
+/** A bucket for tests, one for this process; each test keeps to a prefix or keys of its own. */
+export async function testS3(): Promise<S3Settings> {
+  // A failed start is forgotten, so that each test reports it.
+  running ??= start().catch((cause) => {
+    running = undefined
+    throw cause
+  })
+  return (await running).settings
+}
+
+export async function stopTestS3(): Promise<void> {
+  const server = await running
+  running = undefined
+  await server?.stop()
+}
+
+async function start(): Promise<{ settings: S3Settings; stop: () => Promise<void> }> {
+  if (kind === 'radosgw') return startRadosgw()
+  if (kind === 'in-process') {
+    const server = await S3Server.start()
+    return { settings: server.settings, stop: () => server.stop() }
+  }
+  const [accessKeyId, secretAccessKey, sessionToken] = [
+    env('ACCESS_KEY_ID'),
+    env('SECRET_ACCESS_KEY'),
+    env('SESSION_TOKEN'),
+  ]
+  const settings: S3Settings = {
+    bucket: env('BUCKET') ?? 'starcite-test',
+    region: env('REGION') ?? 'us-east-1',
+    endpoint: env('ENDPOINT'),
+    credentials:
+      accessKeyId && secretAccessKey
+        ? { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
+        : undefined,
+    prefix: `starcite-test-${randomUUID()}`,
+    pathStyle: env('PATH_STYLE') !== 'false',
+  }
+  return { settings, stop: async () => {} }
+}
