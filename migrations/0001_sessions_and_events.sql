@@ -9,6 +9,8 @@
 --     locked in sid order.
 --   * Payloads are `json`, not `jsonb`: json keeps the text exactly as it was sent.
 
+set local lock_timeout = '2s';
+
 do $$
 begin
   if getdatabaseencoding() <> 'UTF8' then

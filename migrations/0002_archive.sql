@@ -1,4 +1,6 @@
 -- breaking: no. Older nodes never look at the table, and nothing is put there before a node of this release does.
+set local lock_timeout = '2s';
+
 create table starcite.archive_objects (
   key text collate "C" primary key,
   body bytea not null,

@@ -17,6 +17,7 @@ alter table starcite.segments
   add column moved_at timestamptz,
   add column dropped_at timestamptz,
   add column events bigint,
+  -- squawk-ignore constraint-missing-not-valid
   add constraint segments_state_is_known check (state in ('hot', 'closed', 'moved', 'dropped'));
 comment on column starcite.segments.state is 'hot, closed (being copied), moved (its events are read from objects), dropped (the partition is gone).';
 comment on column starcite.segments.events is 'How many events were moved; null before.';
@@ -45,6 +46,7 @@ create table starcite.slices (
   last_seq bigint not null,
   object_id bigint not null references starcite.objects (object_id),
   byte_offset bigint not null,
+  -- squawk-ignore prefer-bigint-over-int
   bytes int not null,
   sha256 bytea not null,
   primary key (sid, first_seq),
