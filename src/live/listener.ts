@@ -78,11 +78,12 @@ export class Listener {
   async #listenUntilBroken(onListening: () => void): Promise<void> {
     const { signal } = this.#stopping
     const socket = new Socket()
+    const over = new AbortController()
     const subscriber = this.#subscriber(socket)
     try {
       await new Promise<void>((resolve, reject) => {
         subscriber.events.on('error', reject)
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        signal.addEventListener('abort', () => resolve(), { signal: over.signal })
         this.#connect(subscriber).then(() => {
           if (signal.aborted) return
           onListening()
@@ -91,6 +92,7 @@ export class Listener {
         }, reject)
       })
     } finally {
+      over.abort()
       if (this.#downSince === undefined) {
         this.#downSince = Date.now()
         this.#options.onDisconnected()
