@@ -8,17 +8,19 @@ export interface Answer {
   readonly json: any
 }
 
-/** One HTTP call, with a JSON body unless it is text already. */
+/** One HTTP call, with a JSON body unless it is text already. Rejects with a TimeoutError past `timeoutMs`. */
 export async function call(
   method: string,
   url: string,
   body?: unknown,
   headers: Readonly<Record<string, string>> = {},
+  timeoutMs?: number,
 ): Promise<Answer> {
   const isText = typeof body === 'string' || body instanceof Uint8Array
   const response = await fetch(url, {
     method,
     headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
+    ...(timeoutMs === undefined ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
     ...(body === undefined ? {} : { body: isText ? (body as string) : JSON.stringify(body) }),
   })
   const text = await response.text()

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
 /** What happens to bytes from now on. `silent`: they vanish, and so do goodbyes, as on a cable that was pulled. */
-export type Traffic = 'flowing' | 'silent' | 'silent towards the client'
+export type Traffic = 'flowing' | 'refused' | 'silent' | 'silent towards the client'
 
 interface Link {
   readonly client: Socket
@@ -16,6 +16,7 @@ export class TcpProxy {
   readonly #server: Server
   readonly #links = new Set<Link>()
   #traffic: Traffic = 'flowing'
+  #accepted = 0
   /** How long bytes take, in each direction. */
   delayMs = 0
 
@@ -42,6 +43,11 @@ export class TcpProxy {
     return url.href
   }
 
+  /** Connections so far. */
+  get accepted(): number {
+    return this.#accepted
+  }
+
   get links(): number {
     return this.#links.size
   }
@@ -58,9 +64,15 @@ export class TcpProxy {
    * Silences the connections there are, and those to come until `flow`. They stay dead for ever, but open: neither
    * side is told.
    */
-  silence(traffic: Exclude<Traffic, 'flowing'> = 'silent'): void {
+  silence(traffic: 'silent' | 'silent towards the client' = 'silent'): void {
     this.#traffic = traffic
     for (const link of this.#links) link.traffic = traffic
+  }
+
+  /** Ends every connection, and those to come at once. */
+  refuse(): void {
+    this.#traffic = 'refused'
+    this.cut()
   }
 
   /** New connections work again. */
@@ -75,6 +87,11 @@ export class TcpProxy {
   }
 
   #onClient(client: Socket): void {
+    this.#accepted += 1
+    if (this.#traffic === 'refused') {
+      client.destroy()
+      return
+    }
     const server = connect({
       host: this.#target.hostname,
       port: Number(this.#target.port || 5432),
