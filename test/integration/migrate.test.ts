@@ -1,0 +1,168 @@
+import { expect } from 'chai'
+import type pg from 'pg'
+import { SQL_OBJECTS } from '../../src/db/functions.ts'
+import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { call } from '../support/client.ts'
+import { startNode } from '../support/node.ts'
+import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
+import { ResumingTail } from '../support/resumingTail.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
+
+const log = createLog('silent')
+
+describe('migrating', function () {
+  this.timeout(30_000)
+  const databases: FreshDatabase[] = []
+  const clients: pg.Client[] = []
+
+  afterEach(async () => {
+    for (const client of clients.splice(0)) await client.end()
+    for (const database of databases.splice(0)) await database.drop()
+  })
+
+  async function open(database: FreshDatabase): Promise<{ database: FreshDatabase; db: pg.Client }> {
+    databases.push(database)
+    const db = await connect(database)
+    clients.push(db)
+    return { database, db }
+  }
+
+  const releases = async (db: pg.Client) => {
+    const { rows } = await db.query<{ name: string; release: string }>(
+      'select o.name, o.release from starcite.installed_objects o order by o.name',
+    )
+    return rows
+  }
+
+  it('ten at once on an empty database all succeed, and one of them did the work', async () => {
+    const { database, db } = await open(await freshDatabase())
+
+    await Promise.all(Array.from({ length: 10 }, () => migrate(database.url, '1.2.3', log)))
+
+    const { rows } = await db.query<{ name: string; times: string }>(
+      'select m.name, count(*) as times from starcite.migrations m group by m.name',
+    )
+    expect(rows).not.to.have.lengthOf(0)
+    expect(rows.every(({ times }) => times === '1')).to.equal(true)
+    expect((await releases(db)).map(({ name }) => name)).to.deep.equal([...SQL_OBJECTS].sort())
+  })
+
+  it('ten nodes that start at once on an empty database all come up and serve', async () => {
+    const { database } = await open(await freshDatabase())
+
+    const nodes = await Promise.all(
+      Array.from({ length: 10 }, () => startNode(database, { DB_POOL_SIZE: '3' })),
+    )
+
+    const created = await call('POST', `${nodes[0]?.url}/v1/sessions`, { id: 'first' })
+    expect(created.status).to.equal(201)
+    const answers = await Promise.all(
+      nodes.map(({ url }) => call('POST', `${url}/v1/sessions/first/append`, { type: 't', payload: {} })),
+    )
+    expect(answers.map(({ json }) => json.seq).sort((x, y) => x - y)).to.deep.equal([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+    ])
+    await Promise.all(nodes.map((node) => node.stop()))
+  })
+
+  it('does nothing the second time', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    const { rows: before } = await db.query(
+      'select p.proname, p.xmin from pg_catalog.pg_proc p order by p.oid',
+    )
+
+    await migrate(database.url, '0.0.0-test', log)
+
+    const { rows: after } = await db.query(
+      'select p.proname, p.xmin from pg_catalog.pg_proc p order by p.oid',
+    )
+    expect(after).to.deep.equal(before)
+  })
+
+  it('lets a node go on serving while a newer release takes over, and leaves the functions of that alone', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    const node = await startNode(database)
+    await call('POST', `${node.url}/v1/sessions`, { id: 's' })
+    const tail = new ResumingTail(() => node.url, 's')
+    let serving = true
+    const statuses = new Set<number>()
+    const traffic = (async () => {
+      while (serving)
+        statuses.add(
+          (await call('POST', `${node.url}/v1/sessions/s/append`, { type: 't', payload: {} })).status,
+        )
+    })()
+
+    // A newer release: another table, and every function replaced by a body that differs.
+    await until('there is traffic', () => tail.cursor > 5)
+    const { rows } = await db.query<{ definition: string }>(
+      `select pg_get_functiondef(p.oid) as definition from pg_catalog.pg_proc p
+        where p.pronamespace = 'starcite'::regnamespace and p.prokind = 'f'`,
+    )
+    for (const { definition } of rows) await db.query(definition)
+    await db.query(`update starcite.installed_objects set hash = 'of another text', release = '99.0.0'`)
+    await db.query('create table starcite.of_a_newer_release ()')
+    const seen = tail.cursor
+    await until('the node goes on', () => tail.cursor > seen + 20)
+    serving = false
+    await traffic
+    await migrate(database.url, '0.0.0-test', log)
+
+    expect([...statuses]).to.deep.equal([201])
+    expect(tail.faults).to.deep.equal([])
+    expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['99.0.0']))
+    tail.stop()
+    await node.stop()
+  })
+
+  it('replaces what an older release installed, all of it or nothing', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query(`update starcite.installed_objects set hash = 'old', release = '0.0.0'`)
+
+    await migrate(database.url, '0.0.1', log)
+
+    expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['0.0.1']))
+  })
+
+  it('refuses a schema with a migration that it does not know, and changes nothing', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query(`insert into starcite.migrations (name, run_on) values ('9999_from_the_future', now())`)
+    await db.query(`update starcite.installed_objects set hash = 'old', release = '0.0.0'`)
+
+    const refusal = await migrate(database.url, '1.0.0', log).then(
+      () => undefined,
+      (error: Error) => error,
+    )
+
+    expect(refusal).to.be.instanceOf(SchemaTooNewError)
+    expect(refusal?.message).to.include('9999_from_the_future')
+    expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['0.0.0']))
+  })
+
+  it('waits for one that holds the lock, and goes on when that one dies', async () => {
+    const { database, db } = await open(await freshDatabase())
+    const holder = await connect(database)
+    const { rows } = await holder.query<{ pid: number }>(
+      `select pg_advisory_lock(hashtextextended('starcite.migrate', 0)), pg_backend_pid() as pid`,
+    )
+    let done = false
+    const migrating = migrate(database.url, '1.0.0', log).then(() => {
+      done = true
+    })
+    await until('it waits for the lock', async () => {
+      const waiting = await db.query(
+        `select from pg_catalog.pg_stat_activity a
+          where a.datname = current_database() and a.wait_event_type = 'Lock'`,
+      )
+      return waiting.rowCount === 1
+    })
+    expect(done).to.equal(false)
+
+    await db.query('select pg_terminate_backend($1)', [rows[0]?.pid])
+    await migrating
+
+    expect(await releases(db)).to.have.lengthOf(SQL_OBJECTS.length)
+  })
+})
