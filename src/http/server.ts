@@ -1,7 +1,9 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type Koa from 'koa'
+import { AppError } from '../protocol/errors.ts'
 import { answerMalformed } from './errors.ts'
+import { answerRaw } from './rawAnswer.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
 
 export interface HttpTimeouts {
@@ -14,7 +16,7 @@ export interface HttpTimeouts {
   readonly checkIntervalMs: number
 }
 
-const TIMEOUTS: HttpTimeouts = {
+export const HTTP_TIMEOUTS: HttpTimeouts = {
   keepAliveMs: 75_000, // past the idle time-outs of common load balancers (60 s): they close first, never into a request
   requestMs: 60_000,
   headersMs: 20_000,
@@ -23,6 +25,11 @@ const TIMEOUTS: HttpTimeouts = {
 
 /** While draining: a connection is closed this soon after its last answer. */
 const IDLE_CHECK_MS = 50
+
+const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: it has no Host')
+
+const lacksHost = ({ headers, httpVersion }: IncomingMessage): boolean =>
+  headers.host === undefined && httpVersion === '1.1'
 
 /** An HTTP server that listens. */
 export class HttpServer {
@@ -42,7 +49,7 @@ export class HttpServer {
     app: Koa,
     port: number,
     host: string | undefined,
-    timeouts: HttpTimeouts = TIMEOUTS,
+    timeouts: HttpTimeouts = HTTP_TIMEOUTS,
   ): Promise<HttpServer> {
     const server = createServer({
       keepAliveTimeout: timeouts.keepAliveMs,
@@ -50,9 +57,13 @@ export class HttpServer {
       headersTimeout: timeouts.headersMs,
       connectionsCheckingInterval: timeouts.checkIntervalMs,
       noDelay: true,
+      requireHostHeader: false, // ours to refuse, in JSON
     })
-    const handler = app.callback()
+    const answer = app.callback()
+    const handler = (req: IncomingMessage, res: ServerResponse) =>
+      lacksHost(req) ? answerRaw(req.socket, NO_HOST) : answer(req, res)
     server.on('request', handler)
+    server.on('checkExpectation', handler) // one that is not 100-continue; Node itself would answer without a body
     bridgeUpgrades(server, handler)
     answerMalformed(server)
     const http = new HttpServer(server)
