@@ -26,7 +26,7 @@ export class RawConnection {
 
   static async open(base: string): Promise<RawConnection> {
     const { hostname, port } = new URL(base)
-    const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+    const socket = connect({ host: hostname, port: Number(port) })
     await once(socket, 'connect')
     return new RawConnection(socket)
   }
@@ -41,7 +41,7 @@ export class RawConnection {
     for (;;) {
       const found = parseAnswers(this.received)
       if (found.length >= count || this.ended) return found
-      await Promise.race([once(this.socket, 'data'), once(this.socket, 'close')])
+      await this.#change()
     }
   }
 
@@ -51,7 +51,17 @@ export class RawConnection {
 
   /** Resolves when the connection is gone. */
   async closed(): Promise<void> {
-    if (!this.ended) await once(this.socket, 'close')
+    while (!this.ended) await this.#change()
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        this.socket.off('data', done).off('close', done)
+        resolve()
+      }
+      this.socket.on('data', done).on('close', done)
+    })
   }
 
   destroy(): void {
