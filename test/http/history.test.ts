@@ -5,6 +5,7 @@ import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
 
 const COUNT = 25
 const seqsFrom = (first: number, last: number) =>
@@ -185,12 +186,12 @@ describe('history over HTTP', () => {
       )
       const tails = async () =>
         Number(/^starcite_tails (\d+)/m.exec((await call('GET', `${node.url}/metrics`)).text)?.[1])
-      while ((await tails()) === 0);
+      await until('somebody waits', async () => (await tails()) > 0)
 
       leaving.abort()
 
       expect(await gone).to.equal('gone')
-      while ((await tails()) > 0);
+      await until('nobody waits', async () => (await tails()) === 0)
     })
   })
 

@@ -7,6 +7,7 @@ import { type Answer, call, TailClient } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
 
 const seqsFrom = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
@@ -362,7 +363,7 @@ describe('tails over WebSocket', () => {
         client.socket.pause()
         const open = async () =>
           Number(/^starcite_tails (\d+)/m.exec((await call('GET', `${patient.url}/metrics`)).text)?.[1])
-        while ((await open()) > 0);
+        await until('the tail has ended', async () => (await open()) === 0)
 
         client.socket.resume()
         await client.until(({ closed }) => closed !== undefined)
