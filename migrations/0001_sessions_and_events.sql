@@ -50,12 +50,14 @@ create table starcite.session_heads (
   last_seq bigint not null default 0,
   chain_hash bytea not null,
   last_event_at timestamptz not null default '-infinity',
+  erased boolean not null default false,
   constraint session_heads_hash_is_sha256 check (octet_length(chain_hash) = 32)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table starcite.session_heads is 'The end of each session''s log: the row that an append locks, reads and moves on.';
 comment on column starcite.session_heads.last_seq is 'seq of the newest event; 0 when there is none.';
 comment on column starcite.session_heads.chain_hash is 'hash of the newest event; before the first, starcite.genesis_hash of the session''s name.';
 comment on column starcite.session_heads.last_event_at is 'inserted_at of the newest event; the next one is never earlier.';
+comment on column starcite.session_heads.erased is 'Follows sessions.erased_at, by trigger: here, because appends lock this row and no other.';
 
 create table starcite.producers (
   sid bigint not null references starcite.sessions (sid),

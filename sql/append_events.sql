@@ -34,26 +34,50 @@ as $$
 declare
   v_count constant int := coalesce(cardinality(p_session_ids), 0);
   v_now timestamptz;
+  v_segment_from timestamptz;
+  v_segment_to timestamptz;
+  v_head starcite.session_heads;
+  v_salt bytea;
+  v_digest bytea;
   r record;
   -- decided, by event
   v_outcomes text[] := array_fill(null::text, array[v_count]);
   v_sids bigint[];
   v_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_last_seqs bigint[] := array_fill(null::bigint, array[v_count]);
-  v_expected bigint[] := array_fill(null::bigint, array[v_count]);
+  v_expected bigint[];
   v_times timestamptz[] := array_fill(null::timestamptz, array[v_count]);
-  v_digests bytea[] := array_fill(null::bytea, array[v_count]);
+  v_salts bytea[] := array_fill(null::bytea, array[v_count]);
+  v_content_digests bytea[] := array_fill(null::bytea, array[v_count]);
+  v_hashes bytea[] := array_fill(null::bytea, array[v_count]);
+  -- Of producers, by event; null when the call has none: what is stored of the event's producer, what tells the event
+  -- from others, and which event of this call is the producer's one before.
+  v_stored_producer_seqs bigint[];
+  v_stored_seqs bigint[];
+  v_stored_digests bytea[];
+  v_digests bytea[];
+  v_previous_of_producer int[];
   -- The producer's newest event of this call, before and after each event, by ordinal; null: what is stored in
   -- producers. One that was refused afterwards, with its batch, is passed over when it is looked up.
-  v_newest_before int[] := array_fill(null::int, array[v_count]);
-  v_newest_after int[] := array_fill(null::int, array[v_count]);
+  v_newest_before int[];
+  v_newest_after int[];
+  -- the heads, in sid order as the loop is: as they were locked, and in the end as they are to be left
+  v_heads int := 0;
+  v_head_sids bigint[];
+  v_head_seqs bigint[];
+  v_head_hashes bytea[];
+  v_head_times timestamptz[];
+  v_head_erased boolean[];
   -- the session and the batch that the loop is in
   v_sid bigint;
   v_last_seq bigint;
+  v_hash bytea;
   v_at timestamptz;
+  v_erased boolean;
   v_batch int;
   v_batch_events int[];
   v_batch_last_seq bigint;
+  v_batch_hash bytea;
   v_batch_expected_seq bigint;
   v_batch_refused boolean;
   -- the event at hand
@@ -66,8 +90,46 @@ declare
   v_original_digest bytea;
   v_expected_seq bigint;
   v_event int;
-  v_hints int;
+  v_hint text := '';
 begin
+  -- A single event without a producer is the commonest call by far, and the one whose latency shows: the same
+  -- decisions in plain statements, because setting up the plans for sets costs more than running them.
+  if v_count = 1 and p_producer_ids[1] is null then
+    select h.* into v_head
+      from starcite.sessions s join starcite.session_heads h on h.sid = s.sid
+     where s.tenant_id = p_tenant_ids[1] and s.id = p_session_ids[1]
+       for no key update of h;
+    ordinal := 1;
+    sid := v_head.sid;
+    last_seq := v_head.last_seq;
+    outcome := case when v_head.sid is null then 'session_not_found'
+                    when v_head.erased then 'session_erased'
+                    when p_expected_seqs[1] <> v_head.last_seq then 'expected_seq_conflict'
+                    else 'appended' end;
+    if outcome = 'appended' then
+      select greatest(clock_timestamp(), s.value::timestamptz, v_head.last_event_at) into strict v_at
+        from starcite.settings s where s.name = 'closed_before';
+      perform starcite.ensure_segment(v_at)
+        where not exists (select from starcite.segments s where tstzrange(s.from_at, s.to_at) @> v_at);
+      last_seq := v_head.last_seq + 1;
+      seq := last_seq;
+      inserted_at := starcite.wire_time(v_at);
+      v_salt := uuid_send(gen_random_uuid());
+      v_digest := starcite.content_digest(v_salt, p_payloads[1], p_metadata[1], p_refs[1]);
+      v_hash := sha256(v_head.chain_hash || starcite.event_link(last_seq, v_at, p_types[1], p_actors[1], p_sources[1],
+                                              null, null, p_idempotency_keys[1], v_digest));
+      insert into starcite.events (sid, seq, inserted_at, type, actor, source, idempotency_key, payload, metadata, refs,
+                                   salt, content_digest, hash)
+      values (v_head.sid, last_seq, v_at, p_types[1], p_actors[1], p_sources[1], p_idempotency_keys[1], p_payloads[1],
+              p_metadata[1], p_refs[1], v_salt, v_digest, v_hash);
+      update starcite.session_heads h set last_seq = v_head.last_seq + 1, chain_hash = v_hash, last_event_at = v_at
+       where h.sid = v_head.sid;
+      perform pg_notify('starcite_heads', '[[' || v_head.sid || ',' || v_head.last_seq + 1 || ']]');
+    end if;
+    return next;
+    return;
+  end if;
+
   v_sids := array(
     select s.sid
       from unnest(p_tenant_ids, p_session_ids) with ordinality as k (t, i, o)
@@ -75,56 +137,85 @@ begin
                           where s.tenant_id = k.t and s.id = k.i limit 1) s on true
      order by k.o);
 
-  perform from starcite.session_heads h where h.sid = any (v_sids) order by h.sid for no key update;
+  with locked as (
+    select h.* from starcite.session_heads h where h.sid = any (v_sids) order by h.sid for no key update
+  )
+  select array_agg(h.sid), array_agg(h.last_seq), array_agg(h.chain_hash), array_agg(h.last_event_at),
+         array_agg(h.erased)
+    into v_head_sids, v_head_seqs, v_head_hashes, v_head_times, v_head_erased
+    from locked h;
 
   -- Never into a segment that is being moved away, whatever the clock says.
-  select greatest(clock_timestamp(), s.value::timestamptz) into strict v_now
-    from starcite.settings s where s.name = 'closed_before';
+  select n.now, g.from_at, g.to_at into strict v_now, v_segment_from, v_segment_to
+    from (select greatest(clock_timestamp(), s.value::timestamptz) as now
+            from starcite.settings s where s.name = 'closed_before') n
+    left join starcite.segments g on tstzrange(g.from_at, g.to_at) @> n.now;
+
+  if cardinality(array_remove(p_producer_ids, null)) > 0 then
+    select array_agg(p.producer_seq order by i.o), array_agg(p.seq order by i.o), array_agg(p.digest order by i.o),
+           array_agg(i.digest order by i.o), array_agg(i.previous order by i.o)
+      into v_stored_producer_seqs, v_stored_seqs, v_stored_digests, v_digests, v_previous_of_producer
+      from (select i.o, i.sid, i.producer_id,
+                   case when i.producer_id is not null
+                        then starcite.content_key(i.type, i.actor, i.source, i.idempotency_key, i.payload, i.metadata,
+                                                  i.refs)
+                    end as digest,
+                   case when i.producer_id is not null
+                        then lag(i.o) over (partition by i.sid, i.producer_id order by i.o)
+                    end::int as previous
+              from unnest(v_sids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_idempotency_keys,
+                          p_metadata, p_refs) with ordinality
+                     as i (sid, type, payload, actor, source, producer_id, idempotency_key, metadata, refs, o)) i
+      left join lateral (select p.producer_seq, p.seq, p.digest from starcite.producers p
+                          where p.sid = i.sid and p.producer_id = i.producer_id limit 1) p on true;
+    v_expected := array_fill(null::bigint, array[v_count]);
+    v_newest_before := array_fill(null::int, array[v_count]);
+    v_newest_after := array_fill(null::int, array[v_count]);
+  end if;
 
   for r in
-    select i.o::int as o, i.sid, s.erased_at is not null as erased, h.last_seq, h.last_event_at,
-           i.producer_id, i.producer_seq, i.expected_seq, i.batch,
-           p.producer_seq as stored_producer_seq, p.seq as stored_seq, p.digest as stored_digest,
-           case when i.producer_id is not null
-                then starcite.content_key(i.type, i.actor, i.source, i.idempotency_key, i.payload, i.metadata, i.refs)
-            end as digest,
-           case when i.producer_id is not null
-                then lag(i.o) over (partition by i.sid, i.producer_id order by i.o)
-            end as previous_of_producer
-      from unnest(v_sids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_producer_seqs,
-                  p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches)
-             with ordinality
-             as i (sid, type, payload, actor, source, producer_id, producer_seq, idempotency_key, metadata, refs,
-                   expected_seq, batch, o)
-      left join lateral (select s.erased_at from starcite.sessions s where s.sid = i.sid limit 1) s on true
-      left join lateral (select h.last_seq, h.last_event_at from starcite.session_heads h
-                          where h.sid = i.sid limit 1) h on true
-      left join lateral (select p.producer_seq, p.seq, p.digest from starcite.producers p
-                          where p.sid = i.sid and p.producer_id = i.producer_id limit 1) p on true
+    select i.o::int as o, i.sid, i.type, i.actor, i.source, i.producer_id, i.producer_seq, i.idempotency_key,
+           i.expected_seq, i.batch,
+           i.salt, starcite.content_digest(i.salt, i.payload, i.metadata, i.refs) as content_digest
+      from (select i.*, uuid_send(gen_random_uuid()) as salt
+              from unnest(v_sids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_producer_seqs,
+                          p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches) with ordinality
+                     as i (sid, type, payload, actor, source, producer_id, producer_seq, idempotency_key, metadata,
+                           refs, expected_seq, batch, o)
+            offset 0) i  -- or the salt would be another one at each mention
      order by i.sid nulls last, i.o
   loop
     if r.sid is distinct from v_sid then
+      v_heads := v_heads + 1;  -- past the last head for events of no session, which come last
       v_sid := r.sid;
-      v_last_seq := r.last_seq;
-      v_at := greatest(v_now, r.last_event_at);
+      v_last_seq := v_head_seqs[v_heads];
+      v_hash := v_head_hashes[v_heads];
+      v_at := greatest(v_now, v_head_times[v_heads]);
+      v_erased := v_head_erased[v_heads];
+      v_head_times[v_heads] := v_at;
       v_batch := null;
     end if;
     if r.batch is null or r.batch is distinct from v_batch then
       v_batch := r.batch;
       v_batch_events := '{}';
       v_batch_last_seq := v_last_seq;
+      v_batch_hash := v_hash;
       v_batch_expected_seq := null;
       v_batch_refused := false;
     end if;
 
-    v_newest := v_newest_after[r.previous_of_producer];
-    while v_outcomes[v_newest] <> 'appended' loop
-      v_newest := v_newest_before[v_newest];
-    end loop;
-    v_known_producer_seq := case when v_newest is null then r.stored_producer_seq else p_producer_seqs[v_newest] end;
-
     v_outcome := 'appended';
     v_seq := null;
+    v_newest := null;
+    v_known_producer_seq := null;
+    if r.producer_id is not null then
+      v_newest := v_newest_after[v_previous_of_producer[r.o]];
+      while v_outcomes[v_newest] <> 'appended' loop
+        v_newest := v_newest_before[v_newest];
+      end loop;
+      v_known_producer_seq :=
+        case when v_newest is null then v_stored_producer_seqs[r.o] else p_producer_seqs[v_newest] end;
+    end if;
     -- An expected_seq that met a retry still stands for the rest of its batch.
     v_expected_seq := coalesce(r.expected_seq, v_batch_expected_seq);
     v_batch_expected_seq := null;
@@ -133,7 +224,7 @@ begin
       v_outcome := 'batch_refused';
     elsif v_sid is null then
       v_outcome := 'session_not_found';
-    elsif r.erased then
+    elsif v_erased then
       v_outcome := 'session_erased';
     elsif r.producer_seq <= v_known_producer_seq then
       -- Which event was that? One of this call, the producer's latest as stored, or one that is still hot.
@@ -141,13 +232,16 @@ begin
       v_older := v_newest;
       while p_producer_seqs[v_older] > r.producer_seq loop
         v_older := v_newest_before[v_older];
+        while v_outcomes[v_older] <> 'appended' loop
+          v_older := v_newest_before[v_older];
+        end loop;
       end loop;
       if v_older is not null then
         v_original_seq := v_seqs[v_older];
         v_original_digest := v_digests[v_older];
-      elsif r.producer_seq = r.stored_producer_seq then
-        v_original_seq := r.stored_seq;
-        v_original_digest := r.stored_digest;
+      elsif r.producer_seq = v_stored_producer_seqs[r.o] then
+        v_original_seq := v_stored_seqs[r.o];
+        v_original_digest := v_stored_digests[r.o];
       else
         select e.seq,
                starcite.content_key(e.type, e.actor, e.source, e.idempotency_key, e.payload, e.metadata, e.refs)
@@ -157,7 +251,7 @@ begin
       end if;
       if v_original_seq is null then
         v_outcome := 'producer_seq_conflict';
-      elsif v_original_digest = r.digest then
+      elsif v_original_digest = v_digests[r.o] then
         v_outcome := 'deduped';
         v_seq := v_original_seq;
         v_batch_expected_seq := v_expected_seq;
@@ -180,83 +274,90 @@ begin
         v_times[v_event] := null;
       end loop;
       v_last_seq := v_batch_last_seq;
+      v_hash := v_batch_hash;
       v_batch_refused := true;
     end if;
 
-    v_newest_before[r.o] := v_newest;
-    v_newest_after[r.o] := v_newest;
+    if r.producer_id is not null then
+      v_newest_before[r.o] := v_newest;
+      v_newest_after[r.o] := case when v_outcome = 'appended' then r.o else v_newest end;
+    end if;
     if v_outcome = 'appended' then
       v_last_seq := v_last_seq + 1;
       v_seq := v_last_seq;
+      v_hash := sha256(v_hash || starcite.event_link(v_seq, v_at, r.type, r.actor, r.source, r.producer_id,
+                                   r.producer_seq, r.idempotency_key, r.content_digest));
       v_last_seqs[r.o] := v_last_seq;
       v_times[r.o] := v_at;
-      if r.producer_id is not null then
-        v_newest_after[r.o] := r.o;
-      end if;
+      v_salts[r.o] := r.salt;
+      v_content_digests[r.o] := r.content_digest;
+      v_hashes[r.o] := v_hash;
     elsif v_outcome = 'producer_seq_conflict' then
       v_expected[r.o] := v_known_producer_seq + 1;
     end if;
     v_outcomes[r.o] := v_outcome;
     v_seqs[r.o] := v_seq;
-    v_digests[r.o] := r.digest;
+    if v_sid is not null then
+      v_head_seqs[v_heads] := v_last_seq;
+      v_head_hashes[v_heads] := v_hash;
+    end if;
     if v_batch is not null then
       v_batch_events := v_batch_events || r.o;
     end if;
   end loop;
 
   if 'appended' = any (v_outcomes) then
-    perform starcite.ensure_segment(t.at) from (select distinct u.at from unnest(v_times) as u (at)) t
-      where t.at is not null
-        and not exists (select from starcite.segments s where tstzrange(s.from_at, s.to_at) @> t.at);
+    -- Nearly always the segment of now, which is there.
+    for i in 1 .. cardinality(v_head_sids) loop
+      v_at := v_head_times[i];
+      if (v_at >= v_segment_from and v_at < v_segment_to) is not true then
+        perform starcite.ensure_segment(v_at) where v_at = any (v_times);
+      end if;
+    end loop;
 
-    with numbered as (
-      select i.*, uuid_send(gen_random_uuid()) as salt
-        from unnest(v_outcomes, v_sids, v_seqs, v_times, v_digests, p_types, p_payloads, p_actors, p_sources,
-                    p_producer_ids, p_producer_seqs, p_idempotency_keys, p_metadata, p_refs)
-               as i (outcome, sid, seq, at, digest, type, payload, actor, source, producer_id, producer_seq,
-                     idempotency_key, metadata, refs)
-       where i.outcome = 'appended'
-    ), digested as materialized (
-      select n.*, starcite.content_digest(n.salt, n.payload, n.metadata, n.refs) as content_digest from numbered n
-    ), chained as (
-      select d.*,
-             starcite.chain(h.chain_hash, starcite.event_link(d.seq, d.at, d.type, d.actor, d.source, d.producer_id,
-                              d.producer_seq, d.idempotency_key, d.content_digest))
-               over (partition by d.sid order by d.seq) as hash
-        from digested d
-       cross join lateral (select h.chain_hash from starcite.session_heads h where h.sid = d.sid limit 1) h
-    ), stored as (
-      insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
-                                   idempotency_key, payload, metadata, refs, salt, content_digest, hash)
-      select c.sid, c.seq, c.at, c.producer_seq, c.type, c.actor, c.source, c.producer_id,
-             c.idempotency_key, c.payload, c.metadata, c.refs, c.salt, c.content_digest, c.hash
-        from chained c
-    ), remembered as (
+    insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
+                                 idempotency_key, payload, metadata, refs, salt, content_digest, hash)
+    select i.sid, i.seq, i.at, i.producer_seq, i.type, i.actor, i.source, i.producer_id,
+           i.idempotency_key, i.payload, i.metadata, i.refs, i.salt, i.content_digest, i.hash
+      from unnest(v_outcomes, v_sids, v_seqs, v_times, v_salts, v_content_digests, v_hashes, p_types, p_payloads,
+                  p_actors, p_sources, p_producer_ids, p_producer_seqs, p_idempotency_keys, p_metadata, p_refs)
+             as i (outcome, sid, seq, at, salt, content_digest, hash, type, payload, actor, source, producer_id,
+                   producer_seq, idempotency_key, metadata, refs)
+     where i.outcome = 'appended';
+
+    if v_digests is not null then
       insert into starcite.producers as p (sid, producer_id, producer_seq, seq, digest)
-      select distinct on (c.sid, c.producer_id) c.sid, c.producer_id, c.producer_seq, c.seq, c.digest
-        from chained c
-       where c.producer_id is not null
-       order by c.sid, c.producer_id, c.seq desc
+      select distinct on (i.sid, i.producer_id) i.sid, i.producer_id, i.producer_seq, i.seq, i.digest
+        from unnest(v_outcomes, v_sids, v_seqs, v_digests, p_producer_ids, p_producer_seqs)
+               as i (outcome, sid, seq, digest, producer_id, producer_seq)
+       where i.outcome = 'appended' and i.producer_id is not null
+       order by i.sid, i.producer_id, i.seq desc
           on conflict (sid, producer_id) do update
-         set producer_seq = excluded.producer_seq, seq = excluded.seq, digest = excluded.digest
-    ), head as (
+         set producer_seq = excluded.producer_seq, seq = excluded.seq, digest = excluded.digest;
+    end if;
+
+    for r in
       update starcite.session_heads h
-         set last_seq = c.seq, chain_hash = c.hash, last_event_at = c.at
-        from (select distinct on (c.sid) c.sid, c.seq, c.hash, c.at from chained c order by c.sid, c.seq desc) c
-       where h.sid = c.sid
+         set last_seq = i.seq, chain_hash = i.hash, last_event_at = i.at
+        from unnest(v_head_sids, v_head_seqs, v_head_hashes, v_head_times) as i (sid, seq, hash, at)
+       where h.sid = i.sid and h.last_seq < i.seq
       returning h.sid, h.last_seq
-    ), hint as (
-      -- 7,800 characters: Postgres refuses a payload of 8,000 bytes or more, and a pair has at most 42.
-      select x.pair, sum(length(x.pair) + 1) over (order by x.sid) / 7800 as part
-        from (select h.sid, format('[%s,%s]', h.sid, h.last_seq) as pair from head h) x
-    )
-    select count(pg_notify('starcite_heads', m.payload)) into v_hints
-      from (select '[' || string_agg(h.pair, ',') || ']' as payload from hint h group by h.part) m;
+    loop
+      v_hint := v_hint || ',[' || r.sid || ',' || r.last_seq || ']';
+      -- Postgres refuses a payload of 8,000 bytes or more, and a pair has at most 42.
+      if length(v_hint) > 7900 then
+        perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']');
+        v_hint := '';
+      end if;
+    end loop;
+    if v_hint <> '' then
+      perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']');
+    end if;
   end if;
 
   return query
-    select u.o::int, u.outcome, u.sid, u.seq, u.last_seq, u.expected, starcite.wire_time(u.at)
-      from unnest(v_outcomes, v_sids, v_seqs, v_last_seqs, v_expected, v_times) with ordinality
-             as u (outcome, sid, seq, last_seq, expected, at, o);
+    select u.o::int, u.outcome, u.sid, u.seq, u.last_seq, v_expected[u.o], starcite.wire_time(u.at)
+      from unnest(v_outcomes, v_sids, v_seqs, v_last_seqs, v_times) with ordinality
+             as u (outcome, sid, seq, last_seq, at, o);
 end
 $$;

@@ -15,6 +15,7 @@ export const SQL_OBJECTS = [
   'content_key',
   'ensure_segment',
   'create_session',
+  'mark_erased',
   'merge_members',
   'append_events',
   'busy_sessions',

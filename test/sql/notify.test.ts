@@ -91,7 +91,7 @@ describe('notifications of new heads', () => {
 
     expect(outcomes.every((it) => it.outcome === 'appended')).to.equal(true)
     const payloads = await notified()
-    expect(payloads.length).to.be.within(17, 18)
+    expect(payloads.length).to.be.within(16, 17)
     expect(Math.max(...payloads.map((it) => Buffer.byteLength(it)))).to.be.below(8000)
     const pairs = payloads.flatMap((it) => it.slice(2, -2).split('],['))
     expect(new Set(pairs).size).to.equal(ids.length)
