@@ -139,7 +139,7 @@ describe('appending many events over HTTP', () => {
       expect(await lastSeq(id)).to.equal(0)
     })
 
-    it('with an expected seq that does not match', async () => {
+    it('with an expected seq that does not match; told is the one that would have, at its place', async () => {
       const id = await session()
       await batch(id, [event(1)])
 
@@ -148,7 +148,7 @@ describe('appending many events over HTTP', () => {
         index: 0,
       })
       expectError(await batch(id, [event(2), event(3, { expected_seq: 1 })]), 409, 'expected_seq_conflict', {
-        current_seq: 1,
+        current_seq: 2,
         index: 1,
       })
       expect(await lastSeq(id)).to.equal(1)
