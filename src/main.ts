@@ -9,6 +9,9 @@ import { type Service, startService } from './service.ts'
 /** How a node ends; docs/operations.md lists them. */
 const EXIT = { ok: 0, fault: 1, config: 2, port: 3, database: 4, schema: 5 } as const
 
+/** After the grace time, for what Postgres or a disk still holds up. */
+const LAST_MS = 1000
+
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string
 }
@@ -21,14 +24,23 @@ async function main(): Promise<void> {
     process.exit(EXIT.fault)
   })
 
-  const starting = startService(config, version, log)
+  const givingUp = new AbortController()
+  const starting = startService(config, version, log, givingUp.signal)
   let stopping = false
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(EXIT.fault) // asked twice: at once
     stopping = true
     log.info({ signal }, 'draining')
+    givingUp.abort()
+    setTimeout(() => {
+      log.error('the grace time is over')
+      process.exit(EXIT.fault)
+    }, config.shutdownGraceMs + LAST_MS)
     starting
-      .then((service) => service.stop())
+      .then(
+        (service) => service.stop(),
+        () => {}, // it was not ready yet, and what had started is stopped
+      )
       .then(
         () => process.exit(EXIT.ok),
         (error) => {
@@ -39,7 +51,10 @@ async function main(): Promise<void> {
   }
   process.on('SIGTERM', stop).on('SIGINT', stop)
 
-  const service = await starting
+  const service = await starting.catch((error) => {
+    if (!stopping) throw error
+  })
+  if (service === undefined) return
   log.info({ url: service.url, version }, 'ready')
   if (service.embeddedDir !== undefined) process.stdout.write(welcome(service))
 }

@@ -34,9 +34,15 @@ export interface Service {
 
 /**
  * Puts a node together: starts each part on those before it, and stops them in reverse. Resolves when the node is
- * ready. Rejects, with everything stopped again, when it cannot be: see db/database.ts and http/server.ts for how.
+ * ready. Rejects, with everything stopped again, when it cannot be (see db/database.ts and http/server.ts for how), or
+ * when the signal is aborted before.
  */
-export async function startService(config: Config, release: string, log: Log): Promise<Service> {
+export async function startService(
+  config: Config,
+  release: string,
+  log: Log,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Service> {
   const stack = new StopStack()
   try {
     const metrics = new Metrics()
@@ -67,7 +73,13 @@ export async function startService(config: Config, release: string, log: Log): P
       drainSpreadMs: config.drainSpreadMs,
     })
     const store = stack.add('object store', await openObjectStore(config.archive, reads))
-    const cold = new ColdReader(reads, store, config.tiering.readCacheBytes, metrics)
+    const cold = new ColdReader({
+      db: reads,
+      store,
+      cacheBytes: config.tiering.readCacheBytes,
+      log,
+      metrics,
+    })
     const tiering = stack.add(
       'tiering',
       new TieringJob({
@@ -90,6 +102,7 @@ export async function startService(config: Config, release: string, log: Log): P
       sockets,
     }
     measure(metrics, database, hub, sockets)
+    measureTiering(metrics, tiering, cold)
 
     const http = stack.add(
       'http',
@@ -100,8 +113,10 @@ export async function startService(config: Config, release: string, log: Log): P
         'ops',
         await HttpServer.start(createOpsApp(health, metrics, log), config.opsPort, config.host),
       )
-    await database.prepare(release)
-    await keeper.start()
+    await unlessAborted(
+      database.prepare(release).then(() => keeper.start()),
+      signal,
+    )
     listener.start()
     tiering.start()
     health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
@@ -165,6 +180,34 @@ function measure(metrics: Metrics, database: Database, hub: Hub, sockets: Socket
     'starcite_db_pool_waiting',
     'Callers waiting for a database connection',
     () => database.connections.waiting,
+  )
+}
+
+/** What is under way when the signal is aborted is left to end by itself. */
+function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(new Error('told to stop before it was ready'))
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject)
+  })
+}
+
+function measureTiering(metrics: Metrics, tiering: TieringJob, cold: ColdReader): void {
+  metrics.gauge(
+    'starcite_archive_pending_rows',
+    'Events of due segments that are not yet moved, as Postgres estimates them',
+    () => tiering.status.pendingEvents,
+  )
+  metrics.gauge(
+    'starcite_archive_lag',
+    'Seconds since the oldest segment that is not yet moved was due',
+    () => tiering.status.lagSeconds,
+  )
+  metrics.gauge(
+    'starcite_archive_read_cache_bytes',
+    'Memory of events read from objects',
+    () => cold.cachedBytes,
   )
 }
 

@@ -107,5 +107,8 @@ function whyFinal(error: unknown): string | undefined {
 }
 
 function isNetwork(error: unknown): boolean {
-  return error instanceof Error && ('syscall' in error || /^Connection terminated/.test(error.message))
+  return (
+    error instanceof Error &&
+    ('syscall' in error || /^Connection terminated|^timeout expired/.test(error.message))
+  )
 }

@@ -9,6 +9,8 @@ const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
 /** Any constant will do, as long as every release uses the same one. */
 const LOCK_NAME = 'starcite.migrate'
+/** A host that takes the connection and says nothing is not there yet. */
+const CONNECT_TIMEOUT_MS = 10_000
 /** Postgres 14: `return` bodies of SQL functions, date_bin. */
 const MINIMUM_SERVER_VERSION = 140_000
 
@@ -31,6 +33,7 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
   const client = new pg.Client({
     connectionString: url,
     application_name: 'starcite migrate',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
   })
   client.on('error', (error) => log.warn({ err: error }, 'the connection that migrates broke'))
