@@ -53,7 +53,8 @@ export async function spawnNode(database: { url: string }, settings: Settings = 
   const port = settings.PORT ?? String(await freePort())
   const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings })
   const url = `http://127.0.0.1:${port}`
-  while (!(await isReady(url))) {
+  const opsUrl = `http://127.0.0.1:${settings.STARCITE_OPS_PORT ?? port}`
+  while (!(await isReady(opsUrl))) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error(`the node ended while starting:\n${output()}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -63,10 +64,12 @@ export async function spawnNode(database: { url: string }, settings: Settings = 
     child,
     output,
     kill: async (signal) => {
-      const ended = once(child, 'exit')
-      child.kill(signal)
-      const [code, endedBy] = await ended
-      return { code, signal: endedBy }
+      if (child.exitCode === null && child.signalCode === null) {
+        const ended = once(child, 'exit')
+        child.kill(signal)
+        await ended
+      }
+      return { code: child.exitCode, signal: child.signalCode }
     },
   }
 }
