@@ -43,8 +43,10 @@ async function tier(): Promise<void> {
     })
     const result = await job.pass()
     if (process.stdout.isTTY) write('\r\x1b[K')
-    if (!result.ran) write('Another node is moving segments now.\n')
-    else if (result.moved.length === 0) write('Nothing is due.\n')
+    if (!result.ran) {
+      write('Another node is moving segments now.\n')
+      process.exitCode = 1
+    } else if (result.moved.length === 0) write('Nothing is due.\n')
     else
       for (const { segment, events, objects, bytes } of result.moved)
         write(`${segment}: ${amount(events)} events in ${amount(objects)} objects, ${amount(bytes)} bytes\n`)

@@ -1,5 +1,11 @@
+import { Socket } from 'node:net'
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
+
+/** Short of a network's own limits on idle connections; the kernel gives a peer that is gone up some minutes later. */
+const KEEP_ALIVE_MS = 10_000
+/** How long Postgres has to answer our goodbye before the connection is cut. */
+const END_TIMEOUT_MS = 1000
 
 /**
  * One connection, for what needs a session of its own: advisory locks, cursors, statements that may not run in a
@@ -7,9 +13,12 @@ import type { Log } from '../ops/log.ts'
  */
 export class DbSession {
   readonly #client: pg.Client
+  readonly #socket: Socket
+  #last: Promise<unknown> = Promise.resolve()
 
-  private constructor(client: pg.Client) {
+  private constructor(client: pg.Client, socket: Socket) {
     this.#client = client
+    this.#socket = socket
   }
 
   /** `url` must be a direct connection. Rejects when it cannot be had within `connectTimeoutMs`. */
@@ -19,33 +28,43 @@ export class DbSession {
     connectTimeoutMs: number,
     log: Log,
   ): Promise<DbSession> {
+    const socket = new Socket()
     const client = new pg.Client({
       connectionString: url,
       application_name: applicationName,
       connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+      stream: () => socket,
       types: { getTypeParser: () => ((value: string) => value) as never },
     })
     client.on('error', (error) => log.warn({ err: error }, `the connection of ${applicationName} broke`))
-    await client.connect()
-    return new DbSession(client)
+    try {
+      await client.connect()
+    } catch (cause) {
+      socket.destroy()
+      throw cause
+    }
+    return new DbSession(client, socket)
   }
 
-  async query(
-    text: string,
-    values: readonly unknown[] = [],
-  ): Promise<readonly (readonly (string | null)[])[]> {
-    const result = await this.#client.query<(string | null)[]>({
-      text,
-      values: [...values],
-      rowMode: 'array',
+  /** One statement; those of several callers run one after the other. */
+  query(text: string, values: readonly unknown[] = []): Promise<readonly (readonly (string | null)[])[]> {
+    const result = this.#last.then(async () => {
+      const { rows } = await this.#client.query<(string | null)[]>({
+        text,
+        values: [...values],
+        rowMode: 'array',
+      })
+      return rows
     })
-    return result.rows ?? []
+    this.#last = result.catch(() => {})
+    return result
   }
 
-  /** Commits what `run` did, or nothing of it. */
+  /** Commits what `run` did, or nothing of it. Nobody else may use the session meanwhile. */
   async transaction<T>(run: () => Promise<T>): Promise<T> {
-    await this.query('begin')
+    await this.query('begin isolation level read committed')
     try {
       const result = await run()
       await this.query('commit')
@@ -56,7 +75,10 @@ export class DbSession {
     }
   }
 
+  /** A statement under way fails, here; Postgres may still finish it. */
   async stop(): Promise<void> {
+    const impatience = setTimeout(() => this.#socket.destroy(), END_TIMEOUT_MS)
     await this.#client.end().catch(() => {})
+    clearTimeout(impatience)
   }
 }

@@ -2,8 +2,10 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
 import { isUnavailable } from '../db/pool.ts'
+import { ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
+import { DamagedObjectError } from '../tiering/archive.ts'
 import { ClientGoneError } from './body.ts'
 import { answerJson, type State } from './context.ts'
 import { answerRaw } from './rawAnswer.ts'
@@ -11,6 +13,16 @@ import { answerRaw } from './rawAnswer.ts'
 /** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
 export function toAppError(error: unknown, requestId: string, log: Log): AppError {
   if (error instanceof AppError && error.code !== 'internal_error') return error
+  if (error instanceof ObjectStoreError || error instanceof DamagedObjectError) {
+    const isPassing = error instanceof ObjectStoreError && error.kind === 'unavailable'
+    log[isPassing ? 'warn' : 'error']({ err: error, requestId }, 'cold storage cannot be read')
+    return new AppError(
+      'archive_read_unavailable',
+      'older events of this session cannot be read now',
+      { retry_after_ms: 1000 },
+      { cause: error },
+    )
+  }
   if (isUnavailable(error)) {
     log.warn({ err: error, requestId }, 'Postgres cannot be reached')
     return new AppError(

@@ -1,5 +1,6 @@
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { PackedObject } from './packer.ts'
+import { unpackSlice } from './slice.ts'
 
 /** An object in the store is not what was written, or not what the manifest says. */
 export class DamagedObjectError extends Error {
@@ -20,18 +21,27 @@ function keyPart(text: string): string {
   return /^\.+$/.test(encoded) ? encoded.replaceAll('.', '%2E') : encoded
 }
 
+export interface StoreOptions {
+  readonly signal: AbortSignal
+  /** Called between writing and reading back. */
+  readonly onStored: () => unknown
+}
+
 /**
  * Writes an object and reads it back. Resolves only when the store returned exactly what was written, now or by an
- * earlier attempt of the same content.
+ * earlier attempt of the same content, and every slice in it opens.
  */
 export async function storeVerified(
   store: ObjectStore,
   key: string,
   object: PackedObject,
-  onStored: () => unknown,
+  { signal, onStored }: StoreOptions,
 ): Promise<void> {
-  await store.putNew(key, object.body) // 'exists': an earlier attempt; what counts is what is there
+  await store.putNew(key, object.body, signal) // 'exists': an earlier attempt; what counts is what is there
   await onStored()
-  if (!(await store.get(key)).equals(object.body))
-    throw new DamagedObjectError(`object ${key} was read back different`)
+  const stored = await store.get(key, signal)
+  // Never overwritten or deleted from here: if another node has noted it, it may be all there is of its events.
+  if (!stored.equals(object.body)) throw new DamagedObjectError(`object ${key} was read back different`)
+  for (const { offset, bytes, firstSeq, lastSeq } of object.slices)
+    await unpackSlice(stored.subarray(offset, offset + bytes), firstSeq, lastSeq)
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Db } from '../db/pool.ts'
-import type { ObjectStore } from '../objects/objectStore.ts'
+import { type ObjectStore, ObjectStoreError } from '../objects/objectStore.ts'
+import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import { DamagedObjectError } from './archive.ts'
@@ -10,25 +11,32 @@ import { unpackSlice } from './slice.ts'
 
 /** A cached frame costs its text, twice when it was also encoded, and what holds it. */
 const FRAME_OVERHEAD_BYTES = 150
+/** Somebody waits for a slice, which is small: so less than the store's own patience with large objects. */
+const READ_TIMEOUT_MS = 15_000
+
+export interface ColdReaderOptions {
+  readonly db: Db
+  readonly store: ObjectStore
+  readonly cacheBytes: number
+  readonly log: Log
+  readonly metrics: Metrics
+  readonly timeoutMs?: number
+}
 
 /**
  * Reads events that have moved out of Postgres: which bytes, from the manifest; those bytes, with one Range GET a slice,
  * checked against their digest; and keeps slices that were read, within a bound of bytes. Readers of one slice at the
- * same time share one read.
+ * same time share one read. What cannot be had rejects with an ObjectStoreError, what is wrong with a DamagedObjectError.
  */
 export class ColdReader {
-  readonly #db: Db
-  readonly #store: ObjectStore
-  readonly #metrics: Metrics
+  readonly #options: ColdReaderOptions
   readonly #slices: LRUCache<string, readonly Frame[]>
   readonly #reading = new Map<string, Promise<readonly Frame[]>>()
 
-  constructor(db: Db, store: ObjectStore, cacheBytes: number, metrics: Metrics) {
-    this.#db = db
-    this.#store = store
-    this.#metrics = metrics
+  constructor(options: ColdReaderOptions) {
+    this.#options = options
     this.#slices = new LRUCache({
-      maxSize: Math.max(1, cacheBytes),
+      maxSize: Math.max(1, options.cacheBytes),
       sizeCalculation: (frames) =>
         1 + frames.reduce((sum, frame) => sum + 2 * frame.text.length + FRAME_OVERHEAD_BYTES, 0),
     })
@@ -41,12 +49,12 @@ export class ColdReader {
 
   /** The last seq of the session's cold part; 0 when all of it is hot. */
   coldUntil(sid: string): Promise<Seq> {
-    return coldUntil(this.#db, sid)
+    return coldUntil(this.#options.db, sid)
   }
 
   /** The cold events of the slice that holds `seq`, all of them; undefined when that event is not cold. */
   async sliceAt(sid: string, seq: Seq): Promise<readonly Frame[] | undefined> {
-    const slice = await findSlice(this.#db, sid, seq)
+    const slice = await findSlice(this.#options.db, sid, seq)
     return slice && this.#frames(slice)
   }
 
@@ -58,7 +66,7 @@ export class ColdReader {
   async #frames(slice: Slice): Promise<readonly Frame[]> {
     const name = `${slice.key}@${slice.offset}`
     const cached = this.#slices.get(name)
-    this.#metrics.coldCache(cached !== undefined)
+    this.#options.metrics.coldCache(cached !== undefined)
     if (cached !== undefined) return cached
     let reading = this.#reading.get(name)
     if (reading === undefined) {
@@ -71,9 +79,30 @@ export class ColdReader {
   }
 
   async #read({ key, offset, bytes, sha256, firstSeq, lastSeq }: Slice): Promise<readonly Frame[]> {
-    const member = await this.#store.getRange(key, offset, bytes)
-    if (createHash('sha256').update(member).digest('hex') !== sha256)
-      throw new DamagedObjectError(`the bytes of object ${key} at ${offset} are not those that were written`)
-    return unpackSlice(member, firstSeq, lastSeq)
+    const member = await this.#fetch(key, offset, bytes)
+    if (createHash('sha256').update(member).digest('hex') === sha256)
+      return unpackSlice(member, firstSeq, lastSeq)
+    const error = new DamagedObjectError(
+      `the bytes of object ${key} at ${offset} are not those that were written`,
+    )
+    this.#options.log.error({ err: error, key, offset, bytes }, 'cold storage is damaged')
+    throw error
+  }
+
+  async #fetch(key: string, offset: number, bytes: number): Promise<Buffer> {
+    const { store, timeoutMs = READ_TIMEOUT_MS } = this.#options
+    const patience = new AbortController()
+    const timer = setTimeout(
+      () =>
+        patience.abort(
+          new ObjectStoreError('unavailable', `${key} could not be read within ${timeoutMs} ms`),
+        ),
+      timeoutMs,
+    )
+    try {
+      return await store.getRange(key, offset, bytes, patience.signal)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }

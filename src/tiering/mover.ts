@@ -1,20 +1,11 @@
 import type { DbSession } from '../db/session.ts'
+import { readAhead } from '../lib/readAhead.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
-import { objectKey, storeVerified } from './archive.ts'
-import { type PackedObject, Packer } from './packer.ts'
+import { ObjectWriter } from './objectWriter.ts'
+import { Packer } from './packer.ts'
+import { portions, remainder } from './portions.ts'
 import * as queries from './queries.ts'
-
-/** The points between the steps of a move. Tests stop a process at each; nothing else listens. */
-export type Step =
-  | 'closed'
-  | 'stored'
-  | 'verified'
-  | 'recorded'
-  | 'copied'
-  | 'switched'
-  | 'detached'
-  | 'dropped'
-export type Probe = (step: Step) => unknown
+import type { Probe } from './step.ts'
 
 export interface MoveProgress {
   readonly segment: string
@@ -36,10 +27,9 @@ export class StoppedError extends Error {
   override readonly name = 'StoppedError'
 }
 
-/** What one read of the partition brings into memory, at about these bounds. */
-const READ_EVENTS = 4000
-const READ_BYTES = 2 * 1024 * 1024
 const RUNS_PER_FETCH = 1000
+/** Of one read, whatever the averages said; one event may be larger. */
+const MAX_READ_BYTES = 8 * 1024 * 1024
 
 /**
  * Moves one segment out of the hot tables: hot → closed → moved → dropped (migrations/0003_tiering.sql tells the steps).
@@ -52,54 +42,78 @@ export class Mover {
     this.#options = options
   }
 
-  async move(segment: queries.Segment): Promise<MoveProgress> {
-    const { session } = this.#options
-    const { name } = segment
+  /** Until its events are read from objects. Answers what was copied by this run. */
+  async move({ name, state }: queries.Segment): Promise<MoveProgress> {
+    const { session, probe } = this.#options
     const progress: MoveProgress = { segment: name, events: 0, objects: 0, bytes: 0 }
-    const { probe } = this.#options
-    if (segment.state === 'hot') {
+    if (state === 'moved') return progress
+    if (state === 'hot') {
       await queries.closeSegment(session, name)
       await probe?.('closed')
     }
-    if (segment.state !== 'moved') {
-      await this.#copy(name, progress)
-      await this.#switch(name)
-      await probe?.('switched')
-    }
-    await this.#drop(name)
-    await probe?.('dropped')
+    await this.#copy(name, progress)
+    await probe?.('copied')
+    await this.#switch(name)
+    await probe?.('switched')
     return progress
   }
 
+  /** Takes the empty partition of a moved segment away. */
+  async drop(segment: string): Promise<void> {
+    const { session, probe } = this.#options
+    const attachment = await queries.attachment(session, segment)
+    if (attachment === 'attached' || attachment === 'pending')
+      await queries.detachSegment(session, segment, attachment === 'pending')
+    await probe?.('detached')
+    await queries.dropSegment(session, segment)
+    await probe?.('dropped')
+  }
+
   async #copy(segment: string, progress: MoveProgress): Promise<void> {
-    const { session } = this.#options
-    const packer = new Packer((object) => this.#keep(segment, object, progress))
+    const { session, store, signal, probe } = this.#options
+    const writer = new ObjectWriter({
+      store,
+      segment,
+      signal,
+      probe,
+      record: async (key, object) => {
+        await queries.recordObject(session, segment, key, object)
+        progress.events += object.events
+        progress.objects += 1
+        progress.bytes += object.body.length
+        this.#options.onProgress?.(progress)
+      },
+    })
+    try {
+      const packer = new Packer((object) => writer.add(object))
+      for await (const events of readAhead(this.#read(segment)))
+        for (const { run, event } of events) {
+          const wait = packer.add(run, event)
+          if (wait) await wait
+        }
+      await packer.finish()
+      await writer.finish()
+    } finally {
+      await writer.stop()
+    }
+  }
+
+  /** What is left to be copied, in order. */
+  async *#read(segment: string): AsyncGenerator<queries.RunEvent[], void> {
+    const { session, signal } = this.#options
     await queries.openRuns(session, segment, await queries.progressOf(session, segment))
     for (;;) {
       const runs = await queries.fetchRuns(session, RUNS_PER_FETCH)
       if (runs.length === 0) break
-      for (const part of portions(runs)) {
-        if (this.#options.signal.aborted) throw new StoppedError(`moving ${segment} was interrupted`)
-        for (const { run, event } of await queries.readRuns(session, segment, part))
-          await packer.add(run, event)
-      }
+      for (const portion of portions(runs))
+        for (let rest = portion; rest.length > 0; ) {
+          if (signal.aborted) throw new StoppedError(`moving ${segment} was interrupted`)
+          const events = await queries.readRuns(session, segment, rest, MAX_READ_BYTES)
+          yield events
+          rest = remainder(rest, events.at(-1))
+        }
     }
-    await packer.finish()
     await queries.closeRuns(session)
-    await this.#options.probe?.('copied')
-  }
-
-  async #keep(segment: string, object: PackedObject, progress: MoveProgress): Promise<void> {
-    const { session, store, probe, onProgress } = this.#options
-    const key = objectKey(segment, object)
-    await storeVerified(store, key, object, () => probe?.('stored'))
-    await probe?.('verified')
-    await queries.recordObject(session, segment, key, object)
-    await probe?.('recorded')
-    progress.events += object.events
-    progress.objects += 1
-    progress.bytes += object.body.length
-    onProgress?.(progress)
   }
 
   async #switch(segment: string): Promise<void> {
@@ -108,34 +122,4 @@ export class Mover {
     if (hot !== copied) throw new Error(`segment ${segment} has ${hot} events, its objects have ${copied}`)
     await queries.switchSegment(session, segment, copied)
   }
-
-  async #drop(segment: string): Promise<void> {
-    const { session, probe } = this.#options
-    const attachment = await queries.attachment(session, segment)
-    if (attachment === 'attached' || attachment === 'pending')
-      await queries.detachSegment(session, segment, attachment === 'pending')
-    await probe?.('detached')
-    await queries.dropSegment(session, segment)
-  }
-}
-
-/** Runs in portions that fit in memory; a long run is cut by its average event. */
-function* portions(runs: readonly queries.Run[]): Generator<queries.Run[]> {
-  let portion: queries.Run[] = []
-  let [events, bytes] = [0, 0]
-  for (const run of runs) {
-    const averageBytes = Math.max(1, run.bytes / (run.lastSeq - run.firstSeq + 1))
-    const most = Math.max(1, Math.min(READ_EVENTS, Math.floor(READ_BYTES / averageBytes)))
-    for (let firstSeq = run.firstSeq; firstSeq <= run.lastSeq; firstSeq += most) {
-      const lastSeq = Math.min(run.lastSeq, firstSeq + most - 1)
-      portion.push({ ...run, firstSeq, lastSeq })
-      events += lastSeq - firstSeq + 1
-      bytes += (lastSeq - firstSeq + 1) * averageBytes
-      if (events < READ_EVENTS && bytes < READ_BYTES) continue
-      yield portion
-      portion = []
-      ;[events, bytes] = [0, 0]
-    }
-  }
-  if (portion.length > 0) yield portion
 }

@@ -62,30 +62,26 @@ export class Packer {
   readonly #emit: (object: PackedObject) => Promise<void>
   #tenantId: string | undefined
   #slice: OpenSlice | undefined
+  #last: { readonly sid: string; readonly seq: number } | undefined
   #compressing: { slice: OpenSlice; member: Promise<Buffer> }[] = []
   #members: { slice: OpenSlice; member: Buffer }[] = []
   #bytes = 0
 
-  /** `emit` stores an object; the packer waits for it, so no more than one is in memory. */
+  /** `emit` takes an object, and resolves when the packer may go on to the next. */
   constructor(emit: (object: PackedObject) => Promise<void>, bounds: PackerBounds = PACKER_BOUNDS) {
     this.#emit = emit
     this.#bounds = bounds
   }
 
-  async add(owner: Owner, event: ArchivedEvent): Promise<void> {
-    if (owner.tenantId !== this.#tenantId) {
-      await this.finish()
-      this.#tenantId = owner.tenantId
-    }
+  /** A promise when there is something to wait for before the next one. */
+  add(owner: Owner, event: ArchivedEvent): Promise<void> | undefined {
+    this.#refuseHole(owner, event.frame.seq)
     const line = archiveLine(owner.sessionId, event)
-    if (this.#slice && !this.#fits(this.#slice, owner, line)) await this.#endSlice()
-    const { seq } = event.frame
-    this.#slice ??= { owner, firstSeq: seq, lastSeq: seq - 1, lines: [], characters: 0 }
-    if (seq !== this.#slice.lastSeq + 1)
-      throw new Error(`event ${this.#slice.lastSeq + 1} of session ${owner.sid} is missing before ${seq}`)
-    this.#slice.lines.push(line)
-    this.#slice.characters += line.length
-    this.#slice.lastSeq = seq
+    if (this.#slice && this.#fits(this.#slice, owner, line)) {
+      this.#put(this.#slice, event.frame.seq, line)
+      return undefined
+    }
+    return this.#begin(owner, event.frame.seq, line)
   }
 
   /** Closes the object at hand, if there is one. */
@@ -93,6 +89,28 @@ export class Packer {
     await this.#endSlice()
     await this.#collect(0)
     await this.#endObject()
+  }
+
+  #refuseHole({ sid }: Owner, seq: number): void {
+    if (this.#last?.sid === sid && this.#last.seq + 1 !== seq)
+      throw new Error(`event ${this.#last.seq + 1} of session ${sid} is missing before ${seq}`)
+    this.#last = { sid, seq }
+  }
+
+  async #begin(owner: Owner, seq: number, line: string): Promise<void> {
+    await this.#endSlice()
+    if (owner.tenantId !== this.#tenantId) {
+      await this.finish()
+      this.#tenantId = owner.tenantId
+    }
+    this.#slice = { owner, firstSeq: seq, lastSeq: seq, lines: [], characters: 0 }
+    this.#put(this.#slice, seq, line)
+  }
+
+  #put(slice: OpenSlice, seq: number, line: string): void {
+    slice.lines.push(line)
+    slice.characters += line.length
+    slice.lastSeq = seq
   }
 
   #fits(slice: OpenSlice, owner: Owner, line: string): boolean {

@@ -1,7 +1,8 @@
 import pg from 'pg'
 import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../db/eventRows.ts'
-import type { Db } from '../db/pool.ts'
+import { classify, type Db } from '../db/pool.ts'
 import type { DbSession } from '../db/session.ts'
+import { jittered, pause } from '../lib/backoff.ts'
 import type { Owner, PackedObject } from './packer.ts'
 import type { ArchivedEvent } from './slice.ts'
 
@@ -32,6 +33,13 @@ export async function ensureSegments(db: Db): Promise<void> {
 
 // --- The job. All of it on the one connection that holds the job's lock: who loses the lock can write no more.
 
+/** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
+export async function prepareJob(session: DbSession): Promise<void> {
+  await session.query(`set statement_timeout = '30min'`)
+  await session.query('set idle_session_timeout = 0')
+}
+
+/** Held until it is given back, or the connection ends. */
 export async function tryLockJob(session: DbSession): Promise<boolean> {
   const [row] = await session.query(`select pg_try_advisory_lock(hashtextextended('starcite.tiering', 0))`)
   return row?.[0] === 't'
@@ -39,6 +47,20 @@ export async function tryLockJob(session: DbSession): Promise<boolean> {
 
 export async function unlockJob(session: DbSession): Promise<void> {
   await session.query(`select pg_advisory_unlock(hashtextextended('starcite.tiering', 0))`)
+}
+
+export interface TieringStatus {
+  /** Events of due segments that are not yet moved, as Postgres estimates them. */
+  readonly pendingEvents: number
+  /** Since the oldest of those segments was due. */
+  readonly lagSeconds: number
+}
+
+export async function tieringStatus(session: DbSession): Promise<TieringStatus> {
+  const [row] = await session.query(
+    'select t.pending_events, extract(epoch from t.lag) from starcite.tiering_status t',
+  )
+  return { pendingEvents: Number(row?.[0] ?? 0), lagSeconds: Number(row?.[1] ?? 0) }
 }
 
 export interface Segment {
@@ -60,23 +82,38 @@ export async function dueSegments(session: DbSession): Promise<Segment[]> {
 
 const table = (segment: string) => `starcite.${pg.escapeIdentifier(segment)}`
 
-/** No queue behind us: whoever waits for a lock of a table makes everyone after it wait. */
-const PATIENCE = `set local lock_timeout = '200ms'`
+/** Whoever waits for a table makes everyone after it wait: so not for long, and again a little later. */
+const LOCK_TIMEOUT = '50ms'
+const LOCK_ATTEMPTS = 20
+const LOCK_PAUSE_MS = 500
+
+/** A transaction that locks a segment. Rejects when others hold it all the time: some long query, or a vacuum. */
+async function lockingSegment(session: DbSession, run: () => Promise<void>): Promise<void> {
+  for (let attempt = 1; ; attempt += 1)
+    try {
+      return await session.transaction(async () => {
+        await session.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`)
+        await run()
+      })
+    } catch (error) {
+      if (classify(error) !== 'locked' || attempt === LOCK_ATTEMPTS) throw error
+      await pause(jittered(0, LOCK_PAUSE_MS, LOCK_PAUSE_MS))
+    }
+}
 
 /**
  * No event gets in any more: times handed out from now on are past its end, and should a transaction still carry an
  * older idea of the time, Postgres itself refuses the row (the append is tried again and gets a later time).
  */
 export async function closeSegment(session: DbSession, segment: string): Promise<void> {
-  await session.transaction(async () => {
-    await session.query(PATIENCE)
+  await lockingSegment(session, async () => {
+    await session.query(
+      `alter table ${table(segment)} add constraint segment_is_closed check (false) not valid`,
+    )
     await session.query(
       `update starcite.settings s set value = starcite.wire_time(greatest(s.value::timestamptz, g.to_at))
          from starcite.segments g where s.name = 'closed_before' and g.name = $1`,
       [segment],
-    )
-    await session.query(
-      `alter table ${table(segment)} add constraint segment_is_closed check (false) not valid`,
     )
     await session.query(
       `update starcite.segments g set state = 'closed', closed_at = clock_timestamp() where g.name = $1`,
@@ -147,29 +184,40 @@ export async function closeRuns(session: DbSession): Promise<void> {
   await session.query('close runs')
 }
 
-/** The events of some runs, in their order. */
+export interface RunEvent {
+  readonly run: Run
+  readonly event: ArchivedEvent
+}
+
+/** The events of some runs, in their order, until they weigh `bytes`; at least one. */
 export async function readRuns(
   session: DbSession,
   segment: string,
   runs: readonly Run[],
-): Promise<{ run: Run; event: ArchivedEvent }[]> {
+  bytes: number,
+): Promise<RunEvent[]> {
   const rows = await session.query(
-    `select w.o, encode(e.salt, 'hex'), encode(e.content_digest, 'hex'), encode(e.hash, 'hex'), ${EVENT_COLUMNS}
-       from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
-      cross join lateral (select * from ${table(segment)} e
-                           where e.sid = w.sid and e.seq between w.first_seq and w.last_seq order by e.seq) e
-      order by w.o, e.seq`,
-    [runs.map((run) => run.sid), runs.map((run) => run.firstSeq), runs.map((run) => run.lastSeq)],
+    `select e.o, encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex'), ${EVENT_COLUMNS}
+       from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
+               from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
+              cross join lateral (select * from ${table(segment)} e
+                                   where e.sid = w.sid and e.seq between w.first_seq and w.last_seq order by e.seq) e) e
+      where e.bytes_before < $4
+      order by e.o, e.seq`,
+    [runs.map((run) => run.sid), runs.map((run) => run.firstSeq), runs.map((run) => run.lastSeq), bytes],
   )
-  return rows.map((row) => ({
-    run: runs[Number(row[0]) - 1] as Run,
-    event: {
-      salt: row[1] ?? null,
-      contentDigest: row[2] as string,
-      hash: row[3] as string,
-      frame: decodeEvent(row, 4),
-    },
-  }))
+  return rows.map((row) => {
+    const hashes = row[1] as string
+    return {
+      run: runs[Number(row[0]) - 1] as Run,
+      event: {
+        contentDigest: hashes.slice(0, 64),
+        hash: hashes.slice(64, 128),
+        salt: hashes.slice(128) || null,
+        frame: decodeEvent(row, 2),
+      },
+    }
+  })
 }
 
 /** Notes an object that lies in the store, read back and compared. Readers do not see it before the segment is moved. */
@@ -221,8 +269,7 @@ export async function countEvents(
 
 /** The instant of the move: readers find the events in the objects, and the partition is empty. */
 export async function switchSegment(session: DbSession, segment: string, events: number): Promise<void> {
-  await session.transaction(async () => {
-    await session.query(PATIENCE)
+  await lockingSegment(session, async () => {
     await session.query(`truncate ${table(segment)}`)
     await session.query(
       `update starcite.segments g set state = 'moved', moved_at = clock_timestamp(), events = $2 where g.name = $1`,
@@ -247,9 +294,12 @@ export async function attachment(
   return row[0] === 't' ? 'pending' : 'attached'
 }
 
-/** Takes the empty partition off; `finalize` goes on with a detach that was interrupted. */
+/**
+ * Takes the empty partition off; `finalize` goes on with a detach that was interrupted. Detaching waits, without a lock
+ * on the parent, for transactions that have used it; finalizing waits with one that only the making of segments meets.
+ */
 export async function detachSegment(session: DbSession, segment: string, finalize: boolean): Promise<void> {
-  await session.query(`set lock_timeout = '5s'`)
+  await session.query(`set lock_timeout = '${finalize ? '1s' : '5s'}'`)
   try {
     await session.query(
       `alter table starcite.events detach partition ${table(segment)} ${finalize ? 'finalize' : 'concurrently'}`,
@@ -260,8 +310,7 @@ export async function detachSegment(session: DbSession, segment: string, finaliz
 }
 
 export async function dropSegment(session: DbSession, segment: string): Promise<void> {
-  await session.transaction(async () => {
-    await session.query(PATIENCE)
+  await lockingSegment(session, async () => {
     await session.query(`drop table if exists ${table(segment)}`)
     await session.query(
       `update starcite.segments g set state = 'dropped', dropped_at = clock_timestamp() where g.name = $1`,
@@ -322,15 +371,4 @@ const COLD_UNTIL = {
 export async function coldUntil(db: Db, sid: string): Promise<number> {
   const [row] = await db.query(COLD_UNTIL, [sid])
   return Number(row?.[0] ?? 0)
-}
-
-const STATUS = {
-  name: 'tiering_status',
-  text: 'select t.pending_events, extract(epoch from t.lag) from starcite.tiering_status t',
-}
-
-/** How far behind the job is: events of due segments (Postgres's estimate), and seconds since the oldest was due. */
-export async function tieringStatus(db: Db): Promise<{ pendingEvents: number; lagSeconds: number }> {
-  const [row] = await db.query(STATUS, [])
-  return { pendingEvents: Number(row?.[0] ?? 0), lagSeconds: Number(row?.[1] ?? 0) }
 }

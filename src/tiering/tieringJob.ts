@@ -3,8 +3,16 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { type MoveProgress, Mover, type Probe, StoppedError } from './mover.ts'
-import { dueSegments, tryLockJob, unlockJob } from './queries.ts'
+import { type MoveProgress, Mover, StoppedError } from './mover.ts'
+import {
+  dueSegments,
+  prepareJob,
+  type TieringStatus,
+  tieringStatus,
+  tryLockJob,
+  unlockJob,
+} from './queries.ts'
+import type { Probe } from './step.ts'
 
 export interface TieringOptions {
   /** A direct connection: the job's lock belongs to its session. */
@@ -35,16 +43,22 @@ export class TieringJob {
   readonly #options: TieringOptions
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
+  #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0 }
 
   constructor(options: TieringOptions) {
     this.#options = options
+  }
+
+  /** As it was when this node last looked, whoever runs the job. */
+  get status(): TieringStatus {
+    return this.#status
   }
 
   start(): void {
     this.#running ??= this.#run()
   }
 
-  /** Interrupts a pass between two objects; the next one, anywhere, goes on from there. */
+  /** Cuts a pass that is under way; the next one, anywhere, goes on from there. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#running
@@ -52,32 +66,61 @@ export class TieringJob {
 
   /** Moves all that is due now. `ran: false`: another node is at it. Rejects at the first segment that fails. */
   async pass(): Promise<PassResult> {
-    const { url, connectTimeoutMs, log, store, onProgress, probe } = this.#options
+    const { url, connectTimeoutMs, log } = this.#options
     const { signal } = this.#stopping
     const session = await DbSession.open(url, 'starcite tiering', connectTimeoutMs, log)
+    const cut = () => void session.stop()
+    signal.addEventListener('abort', cut, { once: true })
     try {
+      await prepareJob(session)
       if (!(await tryLockJob(session))) return { ran: false }
-      const mover = new Mover({
-        session,
-        store,
-        signal,
-        ...(onProgress && { onProgress }),
-        ...(probe && { probe }),
-      })
-      const moved: MoveProgress[] = []
-      for (const segment of await dueSegments(session)) {
-        const started = performance.now()
-        const progress = await mover.move(segment)
+      const moved = await this.#moveDue(session)
+      await unlockJob(session)
+      return { ran: true, moved }
+    } catch (cause) {
+      throw signal.aborted ? new StoppedError('moving segments was interrupted', { cause }) : cause
+    } finally {
+      // Also after a failure, and while another node is at it: lag shows on every node.
+      await tieringStatus(session).then(
+        (status) => {
+          this.#status = status
+        },
+        () => {},
+      )
+      signal.removeEventListener('abort', cut)
+      await session.stop()
+    }
+  }
+
+  async #moveDue(session: DbSession): Promise<MoveProgress[]> {
+    const { store, log, metrics, onProgress, probe } = this.#options
+    const mover = new Mover({
+      session,
+      store,
+      signal: this.#stopping.signal,
+      ...(onProgress && { onProgress }),
+      ...(probe && { probe }),
+    })
+    const moved: MoveProgress[] = []
+    let failedDrop: { readonly cause: unknown } | undefined
+    for (const segment of await dueSegments(session)) {
+      this.#status = await tieringStatus(session)
+      const started = performance.now()
+      const progress = await mover.move(segment)
+      if (segment.state !== 'moved') {
         const seconds = (performance.now() - started) / 1000
-        this.#options.metrics.segmentMoved(progress.events, progress.bytes, seconds)
+        metrics.segmentMoved(progress.events, progress.bytes, seconds)
         log.info({ ...progress, seconds }, 'a segment was moved')
         moved.push(progress)
       }
-      await unlockJob(session)
-      return { ran: true, moved }
-    } finally {
-      await session.stop()
+      // Empty partitions may wait for the end of somebody's long transaction; events need not.
+      if (failedDrop === undefined)
+        await mover.drop(segment.name).catch((cause: unknown) => {
+          failedDrop = { cause }
+        })
     }
+    if (failedDrop) throw failedDrop.cause
+    return moved
   }
 
   async #run(): Promise<void> {

@@ -1,0 +1,76 @@
+import type { ObjectStore } from '../objects/objectStore.ts'
+import { objectKey, storeVerified } from './archive.ts'
+import type { PackedObject } from './packer.ts'
+import type { Probe } from './step.ts'
+
+/** Enough to hide a store's latency when a segment has many small tenants. */
+const MAX_OBJECTS = 8
+/** What is being stored, in bytes, and as much again while it is read back. One object may be larger. */
+const MAX_BYTES = 9 * 1024 * 1024
+
+export interface ObjectWriterOptions {
+  readonly store: ObjectStore
+  readonly segment: string
+  /** Notes an object in the manifest. */
+  readonly record: (key: string, object: PackedObject) => Promise<void>
+  readonly signal: AbortSignal
+  readonly probe: Probe | undefined
+}
+
+/**
+ * Stores objects, a few at a time, and notes them in the manifest in the order in which they came: so whatever was
+ * noted, the next run goes on behind the last of it. After a failure nothing more is noted.
+ */
+export class ObjectWriter {
+  readonly #options: ObjectWriterOptions
+  readonly #failed = new AbortController()
+  readonly #under: { readonly bytes: number; readonly noted: Promise<void> }[] = []
+
+  constructor(options: ObjectWriterOptions) {
+    this.#options = options
+    options.signal.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  /** Resolves when there is room for another; rejects with the failure of an earlier one. */
+  async add(object: PackedObject): Promise<void> {
+    await this.#untilRoomFor(object.body.length)
+    const noted = this.#write(object, this.#under.at(-1)?.noted)
+    noted.catch(this.#abort)
+    this.#under.push({ bytes: object.body.length, noted })
+  }
+
+  /** Resolves when all are noted. */
+  async finish(): Promise<void> {
+    for (let first = this.#under.shift(); first; first = this.#under.shift()) await first.noted
+  }
+
+  /** Gives up what is under way. Resolves when none of it is any more. */
+  async stop(): Promise<void> {
+    this.#abort()
+    this.#options.signal.removeEventListener('abort', this.#abort)
+    await Promise.allSettled(this.#under.map(({ noted }) => noted))
+  }
+
+  readonly #abort = () => this.#failed.abort()
+
+  async #untilRoomFor(bytes: number): Promise<void> {
+    const total = () => this.#under.reduce((sum, it) => sum + it.bytes, bytes)
+    while (this.#under.length > 0 && (this.#under.length >= MAX_OBJECTS || total() > MAX_BYTES)) {
+      await this.#under[0]?.noted
+      this.#under.shift()
+    }
+  }
+
+  async #write(object: PackedObject, previous: Promise<void> | undefined): Promise<void> {
+    const { store, segment, record, probe } = this.#options
+    const key = objectKey(segment, object)
+    await storeVerified(store, key, object, {
+      signal: this.#failed.signal,
+      onStored: () => probe?.('stored'),
+    })
+    await previous
+    await probe?.('verified')
+    await record(key, object)
+    await probe?.('recorded')
+  }
+}
