@@ -26,10 +26,15 @@ export interface AppenderOptions {
 const RETRY_BASE_MS = 20
 const RETRY_MAX_MS = 500
 const RETRY_AFTER_MS = 1000
+/** How long a session that somebody held stays out of the common lanes. */
+const HELD_MS = 10_000
+/** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
+const MAX_HELD = 1000
 
 /**
  * The append path of a node: requests gather in lanes, each lane sends one batch at a time. A session always uses the
- * same lane, so one node never contends with itself for a session's lock.
+ * same lane, so one node never contends with itself for a session's lock. A session that was found locked by somebody's
+ * long transaction goes through a lane apart for a while, so that its waiting is nobody else's.
  *
  * A batch that fails as a whole is tried again, until the time-out, when nothing of it can have been committed. When
  * that is unknown (the connection broke), only requests that Postgres would recognise again are repeated. When
@@ -39,43 +44,57 @@ const RETRY_AFTER_MS = 1000
 export class Appender {
   readonly #options: AppenderOptions
   readonly #lanes: readonly Batcher<AppendRequest, AppendResult>[]
+  readonly #laneOfHeld: Batcher<AppendRequest, AppendResult>
+  /** Sessions found locked, and until when (milliseconds since the epoch) they are taken for it; oldest first. */
+  readonly #held = new Map<string, number>()
 
   constructor(options: AppenderOptions) {
     this.#options = options
-    this.#lanes = Array.from(
-      { length: options.lanes },
-      () =>
-        new Batcher<AppendRequest, AppendResult>({
-          send: (batch) => this.#send(batch),
-          weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
-          maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
-          maxWaiting: { count: options.queueEvents, bytes: options.queueBytes },
-          refuse: (why) =>
-            why === 'full'
-              ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
-                  retry_after_ms: RETRY_AFTER_MS,
-                })
-              : new AppError('draining', 'this node is stopping; send the append again', {
-                  retry_after_ms: 0,
-                }),
-        }),
-    )
+    const lane = () =>
+      new Batcher<AppendRequest, AppendResult>({
+        send: (batch) => this.#send(batch),
+        weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
+        maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
+        maxWaiting: { count: options.queueEvents, bytes: options.queueBytes },
+        refuse: (why) =>
+          why === 'full'
+            ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
+                retry_after_ms: RETRY_AFTER_MS,
+              })
+            : new AppError('draining', 'this node is stopping; send the append again', {
+                retry_after_ms: 0,
+              }),
+      })
+    this.#lanes = Array.from({ length: options.lanes }, lane)
+    this.#laneOfHeld = lane()
   }
 
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
-    const lane = this.#lanes[laneOf(request, this.#lanes.length)] as Batcher<AppendRequest, AppendResult>
-    return lane.add(request)
+    const key = sessionKey(request)
+    const isHeld = (this.#held.get(key) ?? 0) > Date.now()
+    const lane = isHeld ? this.#laneOfHeld : this.#lanes[hashOf(key) % this.#lanes.length]
+    return (lane as Batcher<AppendRequest, AppendResult>).add(request)
   }
 
   /** Refuses new appends and settles those under way. */
   async stop(): Promise<void> {
-    await Promise.all(this.#lanes.map((lane) => lane.stop()))
+    await Promise.all([...this.#lanes, this.#laneOfHeld].map((lane) => lane.stop()))
   }
 
   /** Never rejects: every request of the batch gets its own outcome. */
   #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
     return this.#attempt(batch, 0, Date.now() + this.#options.timeoutMs)
+  }
+
+  #hold(requests: Iterable<AppendRequest>): void {
+    for (const request of requests) {
+      const key = sessionKey(request)
+      this.#held.delete(key) // to the end of the order
+      this.#held.set(key, Date.now() + HELD_MS)
+      const [oldest] = this.#held.keys()
+      if (this.#held.size > MAX_HELD && oldest !== undefined) this.#held.delete(oldest)
+    }
   }
 
   async #attempt(
@@ -110,6 +129,7 @@ export class Appender {
           return eachOf(batch, isSafeToRepeat, tryAgain, () => unavailable(error, true))
         case 'locked': {
           const busy = await busySessions(db, batch).catch(() => new Set<AppendRequest>())
+          this.#hold(busy)
           return eachOf(
             batch,
             (request) => !busy.has(request),
@@ -137,12 +157,14 @@ export class Appender {
   }
 }
 
-/** FNV-1a: spreads sessions over lanes; any node may choose differently. */
-function laneOf({ tenantId, sessionId }: AppendRequest, lanes: number): number {
+/** NUL stands in no id, so no two sessions share a key. */
+const sessionKey = ({ tenantId, sessionId }: AppendRequest): string => `${tenantId}\0${sessionId}`
+
+/** FNV-1a. Spreads sessions over lanes; any node may choose differently. */
+function hashOf(key: string): number {
   let hash = 0x811c9dc5
-  for (const text of [tenantId, '/', sessionId])
-    for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % lanes
+  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
+  return hash >>> 0
 }
 
 /** Handles the requests that qualify together, refuses the others, and puts the outcomes back in order. */

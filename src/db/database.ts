@@ -28,14 +28,14 @@ export class Database {
   constructor(
     config: Config['database'],
     urls: { url: string; directUrl: string },
-    lanes: number,
+    appendConnections: number,
     embedded: EmbeddedPostgres | undefined,
     log: Log,
   ) {
     const pool = (size: number, applicationName: string) =>
       new Db({ ...config, url: urls.url, size, applicationName, log })
-    this.appends = pool(lanes, 'starcite append')
-    this.reads = pool(config.poolSize - lanes, 'starcite')
+    this.appends = pool(appendConnections, 'starcite append')
+    this.reads = pool(config.poolSize - appendConnections, 'starcite')
     this.directUrl = urls.directUrl
     this.#embedded = embedded
     this.#config = config
@@ -85,15 +85,25 @@ export class Database {
 }
 
 /** Opens the database of the configuration, or, without one, starts the embedded Postgres. */
-export async function openDatabase(config: Config['database'], lanes: number, log: Log): Promise<Database> {
+export async function openDatabase(
+  config: Config['database'],
+  appendConnections: number,
+  log: Log,
+): Promise<Database> {
   const { url, directUrl } = config
   if (url !== undefined)
-    return new Database(config, { url, directUrl: directUrl ?? url }, lanes, undefined, log)
+    return new Database(config, { url, directUrl: directUrl ?? url }, appendConnections, undefined, log)
   const embedded = await startEmbeddedPostgres({
     dir: path.resolve(config.embeddedDir),
     onMessage: (message) => log.info(message),
   })
-  return new Database(config, { url: embedded.url, directUrl: embedded.url }, lanes, embedded, log)
+  return new Database(
+    config,
+    { url: embedded.url, directUrl: embedded.url },
+    appendConnections,
+    embedded,
+    log,
+  )
 }
 
 /** In words for an operator, when the error is one that waiting does not mend. */

@@ -28,7 +28,10 @@ export function createApp(services: Services, health: Health): Koa {
   sessionRoutes(router, services)
   appendRoutes(router, services)
   eventRoutes(router, services)
-  tailRoutes(router, services)
+  const upgrades = easyWs('ws', {
+    wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false },
+  })
+  tailRoutes(router, upgrades, services)
 
   const app = new Koa()
   app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
@@ -44,7 +47,6 @@ export function createApp(services: Services, health: Health): Koa {
   app.use(answerErrors(log))
   app.use(gate(health))
   app.use(authenticate)
-  app.use(easyWs('ws', { wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false } }))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

@@ -20,8 +20,8 @@ export const requestId: Middleware = (ctx, next) => {
 
 /** One line a request, at debug level; never the query string, which may carry a token. */
 export function accessLog(log: Log): Middleware {
+  if (!log.isLevelEnabled('debug')) return (_ctx, next) => next()
   return async (ctx, next) => {
-    if (!log.isLevelEnabled('debug')) return next()
     const started = performance.now()
     await next()
     const { requestId } = ctx.state as State

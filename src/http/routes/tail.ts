@@ -1,4 +1,5 @@
 import type Router from '@koa/router'
+import type { Middleware } from 'koa'
 import { AppError } from '../../protocol/errors.ts'
 import { findSession, type Services } from '../context.ts'
 import { choice, cursor, integer } from '../query.ts'
@@ -8,8 +9,9 @@ import { refuseAhead } from './events.ts'
 
 const MAX_BATCH_SIZE = 1000
 
-export function tailRoutes(router: Router, services: Services): void {
-  router.get('/v1/sessions/:id/tail', async (ctx) => {
+/** `upgrades` is koa-easy-ws: it gives the context its way into a WebSocket. */
+export function tailRoutes(router: Router, upgrades: Middleware, services: Services): void {
+  router.get('/v1/sessions/:id/tail', upgrades, async (ctx) => {
     const { config, log, sockets, tails } = services
     refuseBadHandshake(ctx)
     const start = cursor(ctx.query) ?? 0
