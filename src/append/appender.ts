@@ -15,7 +15,7 @@ export interface AppenderOptions {
   readonly batchBytes: number
   readonly queueEvents: number
   readonly queueBytes: number
-  /** How long a batch is tried again before its callers are told that Postgres cannot be reached. */
+  /** How long a batch is tried again, and how long any caller waits, before it hears that Postgres cannot be reached. */
   readonly timeoutMs: number
   readonly log: Log
   readonly metrics: Metrics
@@ -64,6 +64,7 @@ export class Appender {
             : new AppError('draining', 'this node is stopping; send the append again', {
                 retry_after_ms: 0,
               }),
+        patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
     this.#lanes = Array.from({ length: options.lanes }, lane)
     this.#laneOfHeld = lane()
@@ -186,7 +187,7 @@ const unavailable = (cause: unknown, outcomeUnknown: boolean): AppError =>
   outcomeUnknown
     ? new AppError(
         'storage_unavailable',
-        'the connection to Postgres broke before its answer: the append may or may not be stored; with producer_id and producer_seq it is safe to send again',
+        'Postgres did not answer: the append may or may not be stored; with producer_id and producer_seq it is safe to send again',
         { retry_after_ms: RETRY_AFTER_MS, outcome_unknown: true },
         { cause },
       )

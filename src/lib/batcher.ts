@@ -9,6 +9,8 @@ export interface BatcherOptions<In, Out> {
   readonly maxWaiting: Weight
   /** The error of a refusal: at the bound, or after `stop`. */
   readonly refuse: (why: 'full' | 'stopped') => Error
+  /** Nobody waits longer than this. What was not sent by then never is; what was is settled without its outcome. */
+  readonly patience?: { readonly ms: number; readonly refuse: (wasSent: boolean) => Error }
 }
 
 export interface Weight {
@@ -23,6 +25,7 @@ export type Outcome<T> =
 interface Waiting<In, Out> {
   readonly item: In
   readonly weight: Weight
+  readonly since: number
   resolve(value: Out): void
   reject(error: Error): void
 }
@@ -35,9 +38,11 @@ interface Waiting<In, Out> {
 export class Batcher<In, Out> {
   readonly #options: BatcherOptions<In, Out>
   readonly #queue: Waiting<In, Out>[] = []
+  #sent: readonly Waiting<In, Out>[] = []
   #waitingCount = 0
   #waitingBytes = 0
   #running: Promise<void> | undefined
+  #impatience: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: BatcherOptions<In, Out>) {
@@ -55,7 +60,7 @@ export class Batcher<In, Out> {
     // One item is always let in, so that an item heavier than the bound is slow rather than impossible.
     if (full && this.#waitingCount > 0) return Promise.reject(this.#options.refuse('full'))
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, weight, resolve, reject })
+      this.#queue.push({ item, weight, since: performance.now(), resolve, reject })
       this.#waitingCount += weight.count
       this.#waitingBytes += weight.bytes
       this.#running ??= this.#run()
@@ -71,8 +76,31 @@ export class Batcher<In, Out> {
   async #run(): Promise<void> {
     // The rest of this turn joins the first batch.
     await new Promise<void>((resolve) => setImmediate(resolve))
+    const { patience } = this.#options
+    if (patience) this.#impatience = setTimeout(() => this.#settleLate(patience), patience.ms)
     while (this.#queue.length > 0) await this.#sendOne(this.#take())
+    clearTimeout(this.#impatience)
     this.#running = undefined
+  }
+
+  /** The queue is in order of arrival, and what was sent arrived before all of it. */
+  #settleLate(patience: NonNullable<BatcherOptions<In, Out>['patience']>): void {
+    const now = performance.now()
+    const isLate = ({ since }: Waiting<In, Out>) => now - since >= patience.ms
+    for (const it of this.#sent) if (isLate(it)) it.reject(patience.refuse(true))
+    const late = this.#queue.findIndex((it) => !isLate(it))
+    for (const it of this.#queue.splice(0, late === -1 ? this.#queue.length : late)) {
+      this.#forget(it)
+      it.reject(patience.refuse(false))
+    }
+    const next = this.#sent.find((it) => !isLate(it)) ?? this.#queue[0]
+    const nextMs = next ? next.since + patience.ms - now : patience.ms
+    this.#impatience = setTimeout(() => this.#settleLate(patience), Math.ceil(nextMs))
+  }
+
+  #forget({ weight }: Waiting<In, Out>): void {
+    this.#waitingCount -= weight.count
+    this.#waitingBytes -= weight.bytes
   }
 
   #take(): Waiting<In, Out>[] {
@@ -88,6 +116,7 @@ export class Batcher<In, Out> {
   }
 
   async #sendOne(batch: readonly Waiting<In, Out>[]): Promise<void> {
+    this.#sent = batch
     try {
       const outcomes = await this.#options.send(batch.map((it) => it.item))
       batch.forEach((it, i) => {
@@ -99,10 +128,8 @@ export class Batcher<In, Out> {
     } catch (error) {
       for (const it of batch) it.reject(error instanceof Error ? error : new Error(String(error)))
     } finally {
-      for (const it of batch) {
-        this.#waitingCount -= it.weight.count
-        this.#waitingBytes -= it.weight.bytes
-      }
+      this.#sent = []
+      for (const it of batch) this.#forget(it)
     }
   }
 }

@@ -252,4 +252,43 @@ describe('the batcher', () => {
       { numRuns: 200 },
     )
   })
+
+  it('settles everybody within its patience: what was not sent never is, what was is settled without its outcome', async () => {
+    const sent: number[][] = []
+    let answer: (() => void) | undefined
+    const batcher = new Batcher<number, number>({
+      send: async (batch) => {
+        sent.push([...batch])
+        await new Promise<void>((resolve) => {
+          answer = resolve
+        })
+        return batch.map((value) => ({ ok: true, value }))
+      },
+      weigh: () => ({ count: 1, bytes: 1 }),
+      maxBatch: { count: 2, bytes: 10 },
+      maxWaiting: { count: 10, bytes: 10 },
+      refuse: (why) => new Error(why),
+      patience: { ms: 50, refuse: (wasSent) => new Error(wasSent ? 'unanswered' : 'never sent') },
+    })
+    const started = performance.now()
+
+    const outcomes = await Promise.allSettled([1, 2, 3, 4, 5].map((it) => batcher.add(it)))
+    const waitedMs = performance.now() - started
+    const next = batcher.add(6)
+    answer?.()
+    while (sent.length < 2) await new Promise((resolve) => setImmediate(resolve))
+    answer?.()
+
+    expect(outcomes.map((it) => it.status === 'rejected' && it.reason.message)).to.deep.equal([
+      'unanswered',
+      'unanswered',
+      'never sent',
+      'never sent',
+      'never sent',
+    ])
+    expect(waitedMs).to.be.within(45, 500)
+    expect(await next).to.equal(6)
+    expect(sent).to.deep.equal([[1, 2], [6]])
+    await batcher.stop()
+  })
 })
