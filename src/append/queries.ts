@@ -1,5 +1,5 @@
 import type { Db } from '../db/pool.ts'
-import type { AppendRequest } from './newEvent.ts'
+import type { AppendRequest, NewEvent } from './newEvent.ts'
 
 /** One row of starcite.append_events; sql/append_events.sql says what each outcome means. */
 export interface OutcomeRow {
@@ -27,32 +27,39 @@ const APPEND_EVENTS = {
           order by a.ordinal`,
 }
 
+/** A parameter with one value an event; no array at all when none has one, which is shorter on the way. */
+function column<T>(items: readonly Item[], valueOf: (item: Item) => T | null): (T | null)[] | null {
+  const values = items.map(valueOf)
+  return values.every((value) => value === null) ? null : values
+}
+
+interface Item {
+  readonly request: AppendRequest
+  readonly event: NewEvent
+  readonly batch: number | null
+}
+
 /** Appends all requests in one transaction. Answers the rows of each request, in its order. */
 export async function appendEvents(db: Db, requests: readonly AppendRequest[]): Promise<OutcomeRow[][]> {
-  const columns: (string | number | null)[][] = Array.from({ length: 13 }, () => [])
-  requests.forEach((request, index) => {
+  const items = requests.flatMap((request, index): Item[] => {
     const batch = request.events.length > 1 ? index : null
-    for (const event of request.events) {
-      const values = [
-        request.tenantId,
-        request.sessionId,
-        event.type,
-        event.payload,
-        event.actor,
-        event.source,
-        event.producerId,
-        event.producerSeq,
-        event.idempotencyKey,
-        event.metadata,
-        event.refs,
-        event.expectedSeq,
-        batch,
-      ]
-      values.forEach((value, column) => {
-        columns[column]?.push(value)
-      })
-    }
+    return request.events.map((event) => ({ request, event, batch }))
   })
+  const columns = [
+    items.map(({ request }) => request.tenantId),
+    items.map(({ request }) => request.sessionId),
+    items.map(({ event }) => event.type),
+    items.map(({ event }) => event.payload),
+    items.map(({ event }) => event.actor),
+    column(items, ({ event }) => event.source),
+    column(items, ({ event }) => event.producerId),
+    column(items, ({ event }) => event.producerSeq),
+    column(items, ({ event }) => event.idempotencyKey),
+    items.map(({ event }) => event.metadata),
+    items.map(({ event }) => event.refs),
+    column(items, ({ event }) => event.expectedSeq),
+    column(items, ({ batch }) => batch),
+  ]
   const rows = (await db.query(APPEND_EVENTS, columns)).map(
     ([outcome, sid, seq, lastSeq, expected, insertedAt]): OutcomeRow => ({
       outcome: outcome as OutcomeRow['outcome'],
