@@ -64,8 +64,8 @@ export class TieringLab {
   }
 
   /** Objects are kept in `store`; without one, in the database. */
-  static async open(store?: ObjectStore): Promise<TieringLab> {
-    const database = await migratedDatabase()
+  static async open(store?: ObjectStore, database?: FreshDatabase): Promise<TieringLab> {
+    database ??= await migratedDatabase()
     const db = await connect(database)
     await db.query(`update starcite.settings s set value = '1 hour' where s.name = 'segment_interval'`)
     await db.query(`update starcite.settings s set value = '-10 years' where s.name = 'hot_retention'`)
