@@ -1,0 +1,70 @@
+import { expect } from 'chai'
+import type pg from 'pg'
+import { WebSocket } from 'ws'
+import { call, TailClient } from '../support/client.ts'
+import { type NodeProcess, spawnNode } from '../support/node.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
+
+/** Past every time-out that Node's HTTP server, the pings and common proxies know. */
+const LIFE_MS = 3 * 60_000
+const TALK_EVERY_MS = 5_000
+
+describe('tails that live for three minutes', function () {
+  this.timeout(LIFE_MS + 60_000)
+  let database: FreshDatabase
+  let db: pg.Client
+  let node: NodeProcess
+
+  before(async () => {
+    database = await migratedDatabase()
+    db = await connect(database)
+    node = await spawnNode(database)
+  })
+  after(async () => {
+    await node.kill('SIGTERM')
+    await db.end()
+    await database.drop()
+  })
+
+  it('get every event, early and late, whether their client talks or is silent', async () => {
+    for (const id of ['busy', 'quiet']) await call('POST', `${node.url}/v1/sessions`, { id })
+    const open = (session: string) => new TailClient(node.url, session, 'cursor=0')
+    const talking = [open('busy'), open('quiet')]
+    const silent = [open('busy'), open('quiet')]
+    const all = [...talking, ...silent]
+    let pings = 0
+    silent[1]?.socket.on('ping', () => {
+      pings += 1
+    })
+    await until('they are open', () => all.every(({ socket }) => socket.readyState === WebSocket.OPEN))
+
+    const started = Date.now()
+    let [talked, appended] = [0, 0]
+    await until(
+      'three minutes have passed',
+      async () => {
+        const now = Date.now() - started
+        if (now >= talked * TALK_EVERY_MS) {
+          talked += 1
+          for (const { socket } of talking) {
+            socket.send(`hello ${talked}`)
+            socket.pong()
+          }
+          await db.query(`select starcite.append('busy', 'tick', '{}')`)
+          appended += 1
+        }
+        return now > LIFE_MS || all.some(({ closed }) => closed !== undefined)
+      },
+      LIFE_MS + 10_000,
+    )
+    await db.query(`select starcite.append('quiet', 'tick', '{}')`)
+    for (const tail of [talking[1], silent[1]]) await tail?.until(({ frames }) => frames.length === 1)
+
+    for (const { closed } of all) expect(closed, `after ${Date.now() - started} ms`).to.equal(undefined)
+    for (const tail of [talking[0], silent[0]]) expect(tail?.frames).to.have.lengthOf(appended)
+    expect(pings).to.be.above(5)
+    for (const tail of all) tail.close()
+  })
+})
