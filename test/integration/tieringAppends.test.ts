@@ -137,13 +137,13 @@ describe('appending while segments move', function () {
 
       expect((await answer).status).to.equal(201)
       expect((await answer).json).to.include({ seq: 2, deduped: false })
-      await lab.db.query(`update starcite.settings s set value = '-10 years' where s.name = 'hot_retention'`)
+      await lab.makeAllDue()
       await lab.move()
       expect((await lab.read(sid)).map((frame) => JSON.parse(frame).type)).to.deep.equal(['content', 'late'])
     })
 
     it('loses and doubles nothing while segment after segment is closed and moved under it (I1, I2)', async () => {
-      await lab.db.query(`update starcite.settings s set value = '-10 years' where s.name = 'hot_retention'`)
+      await lab.makeAllDue()
       let moving = true
       const moves = (async () => {
         for (let n = 0; n < 8; n += 1) await lab.move()

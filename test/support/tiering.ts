@@ -68,9 +68,10 @@ export class TieringLab {
     database ??= await migratedDatabase()
     const db = await connect(database)
     await db.query(`update starcite.settings s set value = '1 hour' where s.name = 'segment_interval'`)
-    await db.query(`update starcite.settings s set value = '-10 years' where s.name = 'hot_retention'`)
     const pool = poolOf(database.url)
-    return new TieringLab(database, db, pool, store ?? new PostgresStore(pool, HASTY))
+    const lab = new TieringLab(database, db, pool, store ?? new PostgresStore(pool, HASTY))
+    await lab.makeAllDue()
+    return lab
   }
 
   async close(): Promise<void> {
@@ -80,6 +81,11 @@ export class TieringLab {
     await this.pool.stop()
     await this.db.end()
     await this.database.drop()
+  }
+
+  /** To be called again once a node has started: it sets the retention of its own configuration. */
+  async makeAllDue(): Promise<void> {
+    await this.db.query(`update starcite.settings s set value = '-10 years' where s.name = 'hot_retention'`)
   }
 
   job(options: Partial<TieringOptions> = {}): TieringJob {
