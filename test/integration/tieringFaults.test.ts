@@ -2,8 +2,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { migrate } from '../../src/db/migrate.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
+import { createLog } from '../../src/ops/log.ts'
 import type { Step } from '../../src/tiering/step.ts'
+import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
 import {
   ACCESS_DENIED,
   INTERNAL_ERROR,
@@ -356,5 +359,39 @@ describe('moving segments while something breaks', function () {
         .that.includes(`${SESSIONS.length * (EVENTS - 1)} events`)
       expect((await lab.segments())[0]).to.include({ state: 'closed', attached: true })
     })
+  })
+
+  it('Postgres is restarted at a step: the job fails, and the next one goes on from there', async () => {
+    const place = await EmbeddedPostgresLab.open()
+    let server = await place.start()
+    const { port, url } = server
+    await migrate(url, '0.0.0-test', createLog('silent'))
+    const database = { url, name: 'postgres', drop: async () => {} }
+    let lab = await TieringLab.open(undefined, database)
+    const { sids, before: atFirst } = await filled(lab)
+    let before = atFirst
+
+    for (const step of ['closed', 'stored', 'recorded', 'copied', 'switched', 'detached'] as const) {
+      let isOver = false
+      const job = lab.job({
+        probe: async (it) => {
+          if (it !== step || isOver) return
+          isOver = true
+          await server.stop()
+          server = await place.start({ port })
+        },
+      })
+      expect(await job.pass().catch((error: Error) => error), step).to.be.instanceOf(Error)
+      await lab.close()
+      lab = await TieringLab.open(undefined, database)
+      for (const [i, sid] of sids.entries()) expect(await lab.shown(sid), step).to.deep.equal(before[i])
+
+      await lab.move()
+
+      await expectWhole(lab, sids, before)
+      before = await more(lab, sids)
+    }
+    await lab.close()
+    await place.end()
   })
 })
