@@ -28,8 +28,8 @@ const APPEND_EVENTS = {
 }
 
 /** A parameter with one value an event; no array at all when none has one, which is shorter on the way. */
-function column<T>(items: readonly Item[], valueOf: (item: Item) => T | null): (T | null)[] | null {
-  const values = items.map(valueOf)
+function column<T>(items: readonly Item[], pick: (item: Item) => T | null): (T | null)[] | null {
+  const values = items.map(pick)
   return values.every((value) => value === null) ? null : values
 }
 

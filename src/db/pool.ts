@@ -89,8 +89,14 @@ export class Db {
 const READ_ONLY = '25006'
 
 function keepsConnection(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && error.severity === 'ERROR' && error.code !== READ_ONLY
+  return error instanceof pg.DatabaseError && !isFatal(error) && error.code !== READ_ONLY
 }
+
+/** Whether the error ended the session. By code, for Postgres translates the word FATAL. */
+function isFatal({ severity, code = '' }: pg.DatabaseError): boolean {
+  return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08') || SHUTDOWN.test(code)
+}
+const SHUTDOWN = /^57P0[1-5]$/
 
 const asText = (value: string) => value
 
@@ -128,7 +134,7 @@ export function classify(error: unknown): Failure {
     if (code === '57P03' || code === '53300' || code.startsWith('28') || code === '3D000')
       return 'unavailable'
     // FATAL ends the session at any moment, the commit's included.
-    if (error.severity !== 'ERROR') return 'unknown'
+    if (isFatal(error)) return 'unknown'
     // insufficient resources, read-only server, statement cancelled, system errors
     if (code.startsWith('53') || code === READ_ONLY || code.startsWith('57') || code.startsWith('58'))
       return 'unavailable'

@@ -74,11 +74,22 @@ export class Batcher<In, Out> {
   }
 
   async #run(): Promise<void> {
-    // The rest of this turn joins the first batch.
-    await new Promise<void>((resolve) => setImmediate(resolve))
+    await endOfTurn() // the rest of this turn joins the first batch
     const { patience } = this.#options
     if (patience) this.#impatience = setTimeout(() => this.#settleLate(patience), patience.ms)
-    while (this.#queue.length > 0) await this.#sendOne(this.#take())
+    let batch = this.#take()
+    let sending = this.#send(batch)
+    while (batch.length > 0) {
+      const settle = await sending
+      const next = this.#take()
+      if (next.length > 0) {
+        sending = this.#send(next)
+        // The next batch is on its way before the callers of this one keep the thread busy with their answers.
+        await endOfTurn()
+      }
+      settle()
+      batch = next
+    }
     clearTimeout(this.#impatience)
     this.#running = undefined
   }
@@ -115,21 +126,29 @@ export class Batcher<In, Out> {
     return this.#queue.splice(0, end)
   }
 
-  async #sendOne(batch: readonly Waiting<In, Out>[]): Promise<void> {
+  /** Never rejects; resolves to what tells the callers. */
+  async #send(batch: readonly Waiting<In, Out>[]): Promise<() => void> {
+    if (batch.length === 0) return () => {}
     this.#sent = batch
     try {
       const outcomes = await this.#options.send(batch.map((it) => it.item))
-      batch.forEach((it, i) => {
-        const outcome = outcomes[i]
-        if (outcome === undefined) it.reject(new Error('the batch came back without an answer for this item'))
-        else if (outcome.ok) it.resolve(outcome.value)
-        else it.reject(outcome.error)
-      })
+      return () =>
+        batch.forEach((it, i) => {
+          const outcome = outcomes[i]
+          if (outcome === undefined)
+            it.reject(new Error('the batch came back without an answer for this item'))
+          else if (outcome.ok) it.resolve(outcome.value)
+          else it.reject(outcome.error)
+        })
     } catch (error) {
-      for (const it of batch) it.reject(error instanceof Error ? error : new Error(String(error)))
+      return () => {
+        for (const it of batch) it.reject(error instanceof Error ? error : new Error(String(error)))
+      }
     } finally {
       this.#sent = []
       for (const it of batch) this.#forget(it)
     }
   }
 }
+
+const endOfTurn = () => new Promise<void>((resolve) => setImmediate(resolve))
