@@ -64,6 +64,18 @@ function inOneStatement(pool: pg.Pool): Append {
   }
 }
 
+/** The other end of the notifications, as live tails need it: a NOTIFY that nobody listens to costs next to nothing. */
+async function followHeads(url: string): Promise<void> {
+  const heads = new Map<string, number>()
+  const client = new pg.Client({ connectionString: url })
+  client.on('notification', ({ payload = '' }) => {
+    const colon = payload.lastIndexOf(':')
+    heads.set(payload.slice(0, colon), Number(payload.slice(colon + 1)))
+  })
+  await client.connect()
+  await client.query('listen events')
+}
+
 function serve(append: Append): Promise<number> {
   const router = new Router()
   router.post('/v1/sessions/:id/append', async (ctx) => {
@@ -81,6 +93,7 @@ const handlers = {
     const pool = new pg.Pool({ connectionString: url, max: 32 })
     await pool.query(SCHEMA)
     await pool.query('insert into sessions (id) select unnest($1::text[])', [sessions])
+    await followHeads(url)
     return {
       byStatements: await serve(byStatements(pool)),
       inOneStatement: await serve(inOneStatement(pool)),
