@@ -121,11 +121,9 @@ export class TieringLab {
   }
 
   async lastSeq(sid: string): Promise<number> {
-    const { rows } = await this.db.query(
-      'select h.last_seq::int from starcite.session_heads h where h.sid = $1',
-      [sid],
-    )
-    return rows[0].last_seq
+    const text = 'select h.last_seq from starcite.session_heads h where h.sid = $1'
+    const [row] = await this.pool.query({ text }, [sid])
+    return Number(row?.[0])
   }
 
   /** A session as pages of history show it; frames, oldest first. */

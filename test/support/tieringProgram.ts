@@ -1,6 +1,7 @@
 /**
- * A node's tiering job alone, for tests that kill it: one pass, which ends by SIGKILL at the n-th probe.
- * Arguments: the database's URL, and n.
+ * A node's tiering job alone, in a process of its own: one pass, which is ended by SIGKILL at the n-th probe, whose step
+ * it says before; or else says how many events it moved and how many bytes of memory it had at most.
+ * Arguments: the database's URL, and n (0: never).
  */
 
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
@@ -28,4 +29,7 @@ const job = new TieringJob({
 })
 const result = await job.pass()
 await db.stop()
-process.exitCode = result.ran ? 0 : 3
+if (!result.ran) throw new Error('another job has the lock')
+const events = result.moved.reduce((sum, it) => sum + it.events, 0)
+const peakBytes = process.resourceUsage().maxRSS * 1024
+process.stdout.write(JSON.stringify({ events, peakBytes }))

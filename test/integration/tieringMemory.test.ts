@@ -1,0 +1,66 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+import { TieringLab } from '../support/tiering.ts'
+
+/** `STARCITE_TEST_SEGMENT_EVENTS=5000000` for a large segment. */
+const EVENTS = Number(process.env.STARCITE_TEST_SEGMENT_EVENTS ?? 150_000)
+const SESSIONS = 100
+/** As text the events are larger than this; the program and its compiler take half of it. */
+const HEAP_MB = 56
+const PROGRAM = fileURLToPath(new URL('../support/tieringProgram.ts', import.meta.url))
+
+/** As append_events leaves them, but for the hashes; half of the events are of one session. */
+const FILL = `
+  with event as (
+    select n, case when n % 2 = 0 then 1 else n / 2 % ($2 - 1) + 2 end as sid from generate_series(0, $1::int - 1) n
+  )
+  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)
+  select e.sid, row_number() over (partition by e.sid order by e.n), clock_timestamp(), 'content', 'agent:drafter',
+         json_build_object('text', repeat(md5(e.n::text) || ' and some words ', 4)), '{}', '{}',
+         decode(md5(e.n::text), 'hex'), sha256(int8send(e.n)), sha256(int8send(-e.n))
+    from event e`
+
+describe('moving a large segment', function () {
+  this.timeout(60_000 + EVENTS / 5)
+  let lab: TieringLab
+
+  before(async () => {
+    lab = await TieringLab.open()
+    await lab.db.query(`update starcite.settings s set value = '1 day' where s.name = 'segment_interval'`)
+    await lab.db.query(`select starcite.ensure_segment(clock_timestamp())`)
+    await lab.db.query(
+      `select starcite.create_session('default', 's' || n) from generate_series(1, $1::int) n`,
+      [SESSIONS],
+    )
+    await lab.db.query(FILL, [EVENTS, SESSIONS])
+    await lab.db.query(
+      `update starcite.session_heads h set last_seq = (select count(*) from starcite.events e where e.sid = h.sid)`,
+    )
+  })
+  after(() => lab.close())
+
+  it(`needs memory for what is under way only: ${EVENTS.toLocaleString('en')} events with a heap of ${HEAP_MB} MB`, async () => {
+    const child = spawn(
+      process.execPath,
+      [`--max-old-space-size=${HEAP_MB}`, '--import', 'tsx', PROGRAM, lab.database.url, '0'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    )
+    let output = ''
+    child.stdout.on('data', (chunk) => {
+      output += chunk
+    })
+    const [code] = await once(child, 'close')
+
+    expect(code).to.equal(0)
+    const { events, peakBytes } = JSON.parse(output)
+    if (process.env.STARCITE_TEST_FIGURES)
+      console.log(`      ${events} events, at most ${peakBytes / 2 ** 20} MB resident`)
+    expect(events).to.equal(EVENTS)
+    expect(peakBytes).to.be.below(300 * 2 ** 20)
+    expect(await lab.count('events')).to.equal(0)
+    const read = await lab.tail('2')
+    expect(read).to.have.lengthOf(await lab.lastSeq('2'))
+  })
+})
