@@ -24,6 +24,7 @@ export interface TieringOptions {
   readonly log: Log
   readonly metrics: Metrics
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
+  readonly onMoved?: (moved: Readonly<MoveProgress>) => void
   readonly probe?: Probe
 }
 
@@ -112,6 +113,7 @@ export class TieringJob {
         metrics.segmentMoved(progress.events, progress.bytes, seconds)
         log.info({ ...progress, seconds }, 'a segment was moved')
         moved.push(progress)
+        this.#options.onMoved?.(progress)
       }
       // Empty partitions may wait for the end of somebody's long transaction; events need not.
       if (failedDrop === undefined)

@@ -76,6 +76,8 @@ describe('reading cold events through a node', function () {
     const metrics = await call('GET', `${node.url}/metrics`)
     expect(metrics.text).to.match(/starcite_replay_read_events_total\{tier="cold"\} [1-9]/)
     expect(metrics.text).to.match(/starcite_archive_read_cache_bytes [1-9]/)
+    expect(metrics.text).to.match(/^starcite_archive_pending_rows \d+$/m)
+    expect(metrics.text).to.match(/^starcite_archive_lag \d/m)
   })
 
   const faults: Readonly<Record<string, S3Fault | 'down'>> = {
