@@ -1,14 +1,17 @@
 /**
- * `npm test`: every level against one throw-away Postgres. The tests that must simply live long run beside the others,
- * so the whole takes as long as the longer of the two.
+ * `npm test`: every level against one throw-away Postgres. Tests that must simply live long, and some that leave the
+ * processors to others, run beside the rest, and print when they are done.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { stopTestServer, testServer } from './support/postgres.ts'
 
-const LEVELS = ['test/unit', 'test/sql', 'test/integration', 'test/contract', 'test/http', 'test/e2e']
-const LONG_LIVED = 'test/e2e/endurance.test.ts'
+const LEVELS = ['test/unit', 'test/sql', 'test/integration', 'test/http', 'test/e2e']
+const BESIDE = [
+  ['test/e2e/endurance.test.ts', 'test/e2e/chaos.test.ts'],
+  ['test/contract', 'test/integration/embeddedPostgres.test.ts'],
+]
 const MOCHA = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
 
 const running = new Set<ChildProcess>()
@@ -38,8 +41,8 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 const { url } = await testServer()
 const passed = await Promise.all([
-  mocha([...LEVELS, '--exclude', LONG_LIVED], url, false),
-  mocha([LONG_LIVED], url, true),
+  mocha([...LEVELS, ...BESIDE.flat().flatMap((path) => ['--exclude', path])], url, false),
+  ...BESIDE.map((paths) => mocha(paths, url, true)),
 ])
 await stopTestServer()
 process.exitCode = passed.every(Boolean) ? 0 : 1

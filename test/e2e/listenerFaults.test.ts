@@ -11,7 +11,7 @@ import { timed, until } from '../support/until.ts'
 
 const POLL_MS = 500
 /** What a loaded machine may add to the polling interval. */
-const SLACK_MS = 500
+const SLACK_MS = 1500
 
 describe('tails, when the listener of their node loses Postgres', function () {
   this.timeout(40_000)

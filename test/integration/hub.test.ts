@@ -27,9 +27,9 @@ describe('the hub', function () {
     await client.end()
     await database.drop()
   })
+  const log = createLog('silent')
   beforeEach(async () => {
     proxy = await TcpProxy.start(database)
-    const log = createLog('silent')
     db = new Db({
       url: proxy.url,
       size: 2,
@@ -38,14 +38,7 @@ describe('the hub', function () {
       preparedStatements: true,
       log,
     })
-    hub = new Hub({
-      db,
-      log,
-      metrics: new Metrics(),
-      ringEvents: 100,
-      ringBytes: 1024 * 1024,
-      pollIntervalMs: 200,
-    })
+    hub = openHub(200)
     sid = await newSession()
   })
   afterEach(async () => {
@@ -53,6 +46,9 @@ describe('the hub', function () {
     await db.stop()
     await proxy.stop()
   })
+
+  const openHub = (pollIntervalMs: number) =>
+    new Hub({ db, log, metrics: new Metrics(), ringEvents: 100, ringBytes: 1024 * 1024, pollIntervalMs })
 
   async function newSession(): Promise<string> {
     const { rows } = await client.query<{ sid: string }>(
@@ -79,21 +75,22 @@ describe('the hub', function () {
     const { ms } = await timed(subscription.changed(0, never))
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3])
-    expect(ms).to.be.below(1000)
+    expect(ms).to.be.below(3000)
     subscription.close()
   })
 
-  it('reads on at once when it is told', async () => {
-    const subscription = hub.register(sid)
+  it('reads on when it is told, without waiting for the poll', async () => {
+    const patient = openHub(300_000)
+    const subscription = patient.register(sid)
     await subscription.ready(never)
     await append(sid, 2)
-    hub.hint(sid, 2)
+    patient.hint(sid, 2)
 
-    const { ms } = await timed(subscription.changed(0, never))
+    await subscription.changed(0, never)
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2])
-    expect(ms).to.be.below(150)
     subscription.close()
+    await patient.stop()
   })
 
   it('is not led past the end of the log by a hint that is not true (I3)', async () => {
