@@ -54,7 +54,11 @@ export function loadConfig(env: Env) {
 
     append: {
       /** Connections for appends, beside one for sessions that somebody holds, and at least one for reading. */
-      lanes: read.int('STARCITE_APPEND_LANES', { default: 1, min: 1, max: poolSize - 2 }),
+      lanes: read.int('STARCITE_APPEND_LANES', {
+        default: Math.min(2, poolSize - 2),
+        min: 1,
+        max: poolSize - 2,
+      }),
       batchEvents: read.int('STARCITE_APPEND_BATCH_EVENTS', { default: 256, min: 1, max: 10_000 }),
       batchBytes: read.size('STARCITE_APPEND_BATCH_BYTES', { default: '4MB', min: '1KB', max: '64MB' }),
       /** Per lane; past either bound an append is answered 429. */
