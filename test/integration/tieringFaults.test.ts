@@ -233,9 +233,9 @@ describe('moving segments while something breaks', function () {
         await expectWhole(lab, sids, before)
         before = await more(lab, sids)
       }
-      const perObject = ['stored', 'verified', 'recorded']
-      expect([...killedAt].sort()).to.deep.equal(
-        ['closed', ...perObject, ...perObject, 'copied', 'switched', 'detached', 'dropped'].sort(),
+      // Two objects are written at a time, so how often each of their steps is met varies.
+      expect(new Set(killedAt)).to.deep.equal(
+        new Set(['closed', 'stored', 'verified', 'recorded', 'copied', 'switched', 'detached', 'dropped']),
       )
       await expectWhole(lab, sids, before)
     })
