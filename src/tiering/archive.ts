@@ -1,6 +1,6 @@
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { PackedObject } from './packer.ts'
-import { unpackSlice } from './slice.ts'
+import { checkSlice } from './slice.ts'
 
 /** An object in the store is not what was written, or not what the manifest says. */
 export class DamagedObjectError extends Error {
@@ -43,5 +43,5 @@ export async function storeVerified(
   // Never overwritten or deleted from here: if another node has noted it, it may be all there is of its events.
   if (!stored.equals(object.body)) throw new DamagedObjectError(`object ${key} was read back different`)
   for (const { offset, bytes, firstSeq, lastSeq } of object.slices)
-    await unpackSlice(stored.subarray(offset, offset + bytes), firstSeq, lastSeq)
+    await checkSlice(stored.subarray(offset, offset + bytes), firstSeq, lastSeq)
 }

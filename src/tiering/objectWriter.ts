@@ -6,7 +6,7 @@ import type { Probe } from './step.ts'
 /** Enough to hide a store's latency when a segment has many small tenants. */
 const MAX_OBJECTS = 8
 /** What is being stored, in bytes, and as much again while it is read back. One object may be larger. */
-const MAX_BYTES = 9 * 1024 * 1024
+const MAX_BYTES = 20 * 1024 * 1024
 
 export interface ObjectWriterOptions {
   readonly store: ObjectStore

@@ -80,8 +80,19 @@ export function packSlice(lines: string): Promise<Buffer> {
 
 /** The frames of a slice that holds `firstSeq` to `lastSeq`. Rejects when it holds anything else. */
 export async function unpackSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<Frame[]> {
-  const lines = (await decompress(member, { chunkSize: GUNZIP_CHUNK_BYTES })).toString('utf8').split('\n')
+  const lines = (await open(member)).toString('utf8').split('\n')
   if (lines.pop() !== '' || lines.length !== lastSeq - firstSeq + 1)
     throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines.length} lines`)
   return lines.map((line, i) => frameOfLine(line, firstSeq + i))
 }
+
+/** Rejects when a slice does not open, or has another number of lines than it should. */
+export async function checkSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<void> {
+  const text = await open(member)
+  let lines = 0
+  for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines += 1
+  if (lines !== lastSeq - firstSeq + 1 || text.at(-1) !== LINE_FEED)
+    throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines} lines`)
+}
+
+const open = (member: Buffer): Promise<Buffer> => decompress(member, { chunkSize: GUNZIP_CHUNK_BYTES })

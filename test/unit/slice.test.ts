@@ -2,7 +2,7 @@ import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { type Frame, renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
-import { archiveLine, frameOfLine, packSlice, unpackSlice } from '../../src/tiering/slice.ts'
+import { archiveLine, checkSlice, frameOfLine, packSlice, unpackSlice } from '../../src/tiering/slice.ts'
 
 const HASHES = { salt: 'ab'.repeat(16), contentDigest: 'cd'.repeat(32), hash: 'ef'.repeat(32) }
 
@@ -78,6 +78,7 @@ describe('a slice', () => {
 
           const member = await packSlice(lines.join(''))
 
+          await checkSlice(member, 7, 6 + frames.length)
           const unpacked = await unpackSlice(member, 7, 6 + frames.length)
           expect(unpacked.map(({ text }) => text)).to.deep.equal(frames.map(({ text }) => text))
           expect(unpacked.map(({ seq }) => seq)).to.deep.equal(frames.map(({ seq }) => seq))
@@ -138,6 +139,18 @@ describe('a slice', () => {
     const members = await Promise.all(['one\n', 'two\n'].map(packSlice))
 
     expect(gunzipSync(Buffer.concat(members)).toString()).to.equal('one\ntwo\n')
+  })
+
+  it('does not pass a check with a line too few or too many, or when it does not open', async () => {
+    const member = await packSlice('{"seq":1}\n{"seq":2}\n')
+
+    await checkSlice(member, 1, 2)
+    for (const attempt of [
+      checkSlice(member, 1, 1),
+      checkSlice(member, 1, 3),
+      checkSlice(member.subarray(1), 1, 2),
+    ])
+      expect(await attempt.catch((error: Error) => error)).to.be.instanceOf(Error)
   })
 
   for (const [what, lines] of Object.entries({
