@@ -19,7 +19,7 @@ import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
 import { Tails } from './tail/tail.ts'
-import { ColdReader } from './tiering/coldReader.ts'
+import { ColdReader } from './tiering/cold/coldReader.ts'
 import { SegmentKeeper } from './tiering/segmentKeeper.ts'
 import { TieringJob } from './tiering/tieringJob.ts'
 

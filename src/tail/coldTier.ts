@@ -1,6 +1,6 @@
 import type { Frame, Seq } from '../protocol/event.ts'
 
-/** What reading a log needs of cold storage; tiering/coldReader.ts is it. */
+/** What reading a log needs of cold storage; tiering/cold/coldReader.ts is it. */
 export interface ColdTier {
   /** The last seq of the session's cold part, which is a prefix of its log; 0 when all of it is hot. */
   coldUntil(sid: string): Promise<Seq>

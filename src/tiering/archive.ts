@@ -1,5 +1,5 @@
 import type { ObjectStore } from '../objects/objectStore.ts'
-import type { PackedObject } from './packer.ts'
+import type { PackedObject } from './copy/packer.ts'
 import { checkSlice } from './slice.ts'
 
 /** An object in the store is not what was written, or not what the manifest says. */

@@ -1,9 +1,10 @@
 import type { DbSession } from '../db/session.ts'
 import { readAhead } from '../lib/readAhead.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
-import { ObjectWriter } from './objectWriter.ts'
-import { Packer } from './packer.ts'
-import { portions, remainder } from './portions.ts'
+import { ObjectWriter } from './copy/objectWriter.ts'
+import { Packer } from './copy/packer.ts'
+import { portions, remainder } from './copy/portions.ts'
+import * as copying from './copy/queries.ts'
 import * as queries from './queries.ts'
 import type { Probe } from './step.ts'
 
@@ -77,7 +78,7 @@ export class Mover {
       signal,
       probe,
       record: async (key, object) => {
-        await queries.recordObject(session, segment, key, object)
+        await copying.recordObject(session, segment, key, object)
         progress.events += object.events
         progress.objects += 1
         progress.bytes += object.body.length
@@ -99,26 +100,26 @@ export class Mover {
   }
 
   /** What is left to be copied, in order. */
-  async *#read(segment: string): AsyncGenerator<queries.RunEvent[], void> {
+  async *#read(segment: string): AsyncGenerator<copying.RunEvent[], void> {
     const { session, signal } = this.#options
-    await queries.openRuns(session, segment, await queries.progressOf(session, segment))
+    await copying.openRuns(session, segment, await copying.progressOf(session, segment))
     for (;;) {
-      const runs = await queries.fetchRuns(session, RUNS_PER_FETCH)
+      const runs = await copying.fetchRuns(session, RUNS_PER_FETCH)
       if (runs.length === 0) break
       for (const portion of portions(runs))
         for (let rest = portion; rest.length > 0; ) {
           if (signal.aborted) throw new StoppedError(`moving ${segment} was interrupted`)
-          const events = await queries.readRuns(session, segment, rest, MAX_READ_BYTES)
+          const events = await copying.readRuns(session, segment, rest, MAX_READ_BYTES)
           yield events
           rest = remainder(rest, events.at(-1))
         }
     }
-    await queries.closeRuns(session)
+    await copying.closeRuns(session)
   }
 
   async #switch(segment: string): Promise<void> {
     const { session } = this.#options
-    const { hot, copied } = await queries.countEvents(session, segment)
+    const { hot, copied } = await copying.countEvents(session, segment)
     if (hot !== copied) throw new Error(`segment ${segment} has ${hot} events, its objects have ${copied}`)
     await queries.switchSegment(session, segment, copied)
   }

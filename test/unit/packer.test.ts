@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { Frame } from '../../src/protocol/event.ts'
-import { type Owner, type PackedObject, Packer, type PackerBounds } from '../../src/tiering/packer.ts'
+import { type Owner, type PackedObject, Packer, type PackerBounds } from '../../src/tiering/copy/packer.ts'
 import { unpackSlice } from '../../src/tiering/slice.ts'
 
 interface Item {

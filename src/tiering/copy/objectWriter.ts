@@ -1,7 +1,7 @@
-import type { ObjectStore } from '../objects/objectStore.ts'
-import { objectKey, storeVerified } from './archive.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import { objectKey, storeVerified } from '../archive.ts'
+import type { Probe } from '../step.ts'
 import type { PackedObject } from './packer.ts'
-import type { Probe } from './step.ts'
 
 /** Enough to hide a store's latency when a segment has many small tenants. */
 const MAX_OBJECTS = 8

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { Db } from '../db/pool.ts'
-import { type ObjectStore, ObjectStoreError } from '../objects/objectStore.ts'
-import type { Log } from '../ops/log.ts'
-import type { Metrics } from '../ops/metrics.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
-import { DamagedObjectError } from './archive.ts'
+import type { Db } from '../../db/pool.ts'
+import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
+import type { Log } from '../../ops/log.ts'
+import type { Metrics } from '../../ops/metrics.ts'
+import type { Frame, Seq } from '../../protocol/event.ts'
+import { DamagedObjectError } from '../archive.ts'
+import { unpackSlice } from '../slice.ts'
 import { coldUntil, findSlice, type Slice } from './queries.ts'
-import { unpackSlice } from './slice.ts'
 
 /** A cached frame costs its text, twice when it was also encoded, and what holds it. */
 const FRAME_OVERHEAD_BYTES = 150

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type ArchivedEvent, archiveLine, packSlice } from './slice.ts'
+import { type ArchivedEvent, archiveLine, packSlice } from '../slice.ts'
 
 /** Whose event it is. */
 export interface Owner {

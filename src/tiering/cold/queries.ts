@@ -1,0 +1,53 @@
+import type { Db } from '../../db/pool.ts'
+
+/** Where a run of one session's events lies. */
+export interface Slice {
+  readonly key: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly offset: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
+const FIND_SLICE = {
+  name: 'find_slice',
+  // Slices of a session do not overlap, so only the last one that begins in time can hold the event.
+  text: `select o.key, s.first_seq, s.last_seq, s.byte_offset, s.bytes, encode(s.sha256, 'hex')
+           from (select * from starcite.slices s where s.sid = $1 and s.first_seq <= $2
+                  order by s.first_seq desc limit 1) s
+           join starcite.objects o on o.object_id = s.object_id
+           join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+          where s.last_seq >= $2`,
+}
+
+/** The slice that holds an event; undefined when it is not cold. */
+export async function findSlice(db: Db, sid: string, seq: number): Promise<Slice | undefined> {
+  const [row] = await db.query(FIND_SLICE, [sid, seq])
+  if (row === undefined) return undefined
+  const [key, firstSeq, lastSeq, offset, bytes, sha256] = row
+  return {
+    key: key as string,
+    firstSeq: Number(firstSeq),
+    lastSeq: Number(lastSeq),
+    offset: Number(offset),
+    bytes: Number(bytes),
+    sha256: sha256 as string,
+  }
+}
+
+const COLD_UNTIL = {
+  name: 'cold_until',
+  text: `select s.last_seq
+           from starcite.slices s
+           join starcite.objects o on o.object_id = s.object_id
+           join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+          where s.sid = $1
+          order by s.first_seq desc limit 1`,
+}
+
+/** The last seq of a session's cold part, which is always a prefix of its log; 0 when all of it is hot. */
+export async function coldUntil(db: Db, sid: string): Promise<number> {
+  const [row] = await db.query(COLD_UNTIL, [sid])
+  return Number(row?.[0] ?? 0)
+}

@@ -1,0 +1,151 @@
+import pg from 'pg'
+import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../../db/eventRows.ts'
+import type { DbSession } from '../../db/session.ts'
+import { table } from '../queries.ts'
+import type { ArchivedEvent } from '../slice.ts'
+import type { Owner, PackedObject } from './packer.ts'
+
+/** One session's stretch of the segment that is still to be copied. */
+export interface Run extends Owner {
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly bytes: number
+}
+
+/** Where the copying got to: nothing of the segment up to here needs to be copied again. */
+export interface Progress {
+  readonly tenantId: string
+  readonly sid: string
+  readonly lastSeq: number
+}
+
+export async function progressOf(session: DbSession, segment: string): Promise<Progress | undefined> {
+  const [row] = await session.query(
+    `select o.tenant_id, s.sid, s.last_seq
+       from starcite.objects o join starcite.slices s on s.object_id = o.object_id
+      where o.object_id = (select max(o.object_id) from starcite.objects o where o.segment = $1)
+      order by s.byte_offset desc limit 1`,
+    [segment],
+  )
+  return row && { tenantId: row[0] as string, sid: row[1] as string, lastSeq: Number(row[2]) }
+}
+
+/** Opens the plan of what is to be copied, in the order of packing. It lives on the server: fetch a part at a time. */
+export async function openRuns(
+  session: DbSession,
+  segment: string,
+  from: Progress | undefined,
+): Promise<void> {
+  const rest = from
+    ? `where (s.tenant_id, e.sid) >= ($1, $2::bigint) and not (s.tenant_id = $1 and e.sid = $2::bigint and e.seq <= $3)`
+    : ''
+  await session.query('close all')
+  const values = from ? [from.tenantId, from.sid, from.lastSeq] : []
+  const literals = rest.replace(/\$(\d)/g, (_, n) => pg.escapeLiteral(String(values[Number(n) - 1])))
+  await session.query(
+    `declare runs cursor with hold for
+      select s.tenant_id, e.sid, s.id, min(e.seq), max(e.seq), sum(${EVENT_BYTES})
+        from ${table(segment)} e join starcite.sessions s on s.sid = e.sid ${literals}
+       group by s.tenant_id, e.sid, s.id
+       order by s.tenant_id, e.sid`,
+  )
+}
+
+export async function fetchRuns(session: DbSession, count: number): Promise<Run[]> {
+  const rows = await session.query(`fetch ${count} from runs`)
+  return rows.map(([tenantId, sid, sessionId, firstSeq, lastSeq, bytes]) => ({
+    tenantId: tenantId as string,
+    sid: sid as string,
+    sessionId: sessionId as string,
+    firstSeq: Number(firstSeq),
+    lastSeq: Number(lastSeq),
+    bytes: Number(bytes),
+  }))
+}
+
+export async function closeRuns(session: DbSession): Promise<void> {
+  await session.query('close runs')
+}
+
+export interface RunEvent {
+  readonly run: Run
+  readonly event: ArchivedEvent
+}
+
+/** The events of some runs, in their order, until they weigh `bytes`; at least one. */
+export async function readRuns(
+  session: DbSession,
+  segment: string,
+  runs: readonly Run[],
+  bytes: number,
+): Promise<RunEvent[]> {
+  const rows = await session.query(
+    `select e.o, encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex'), ${EVENT_COLUMNS}
+       from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
+               from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
+              cross join lateral (select * from ${table(segment)} e
+                                   where e.sid = w.sid and e.seq between w.first_seq and w.last_seq order by e.seq) e) e
+      where e.bytes_before < $4
+      order by e.o, e.seq`,
+    [runs.map((run) => run.sid), runs.map((run) => run.firstSeq), runs.map((run) => run.lastSeq), bytes],
+  )
+  return rows.map((row) => {
+    const hashes = row[1] as string
+    return {
+      run: runs[Number(row[0]) - 1] as Run,
+      event: {
+        contentDigest: hashes.slice(0, 64),
+        hash: hashes.slice(64, 128),
+        salt: hashes.slice(128) || null,
+        frame: decodeEvent(row, 2),
+      },
+    }
+  })
+}
+
+/** Notes an object that lies in the store, read back and compared. Readers do not see it before the segment is moved. */
+export async function recordObject(
+  session: DbSession,
+  segment: string,
+  key: string,
+  object: PackedObject,
+): Promise<void> {
+  const { slices } = object
+  await session.query(
+    `with o as (
+       insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
+       values ($1, $2, $3, $4, decode($5, 'hex'), $6) returning object_id
+     )
+     insert into starcite.slices (sid, first_seq, last_seq, object_id, byte_offset, bytes, sha256)
+     select w.sid, w.first_seq, w.last_seq, o.object_id, w.byte_offset, w.bytes, decode(w.sha256, 'hex')
+       from o, unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::text[])
+               as w (sid, first_seq, last_seq, byte_offset, bytes, sha256)`,
+    [
+      key,
+      object.tenantId,
+      segment,
+      object.body.length,
+      object.sha256.toString('hex'),
+      object.events,
+      slices.map((it) => it.sid),
+      slices.map((it) => it.firstSeq),
+      slices.map((it) => it.lastSeq),
+      slices.map((it) => it.offset),
+      slices.map((it) => it.bytes),
+      slices.map((it) => it.sha256.toString('hex')),
+    ],
+  )
+}
+
+/** Events in the segment's partition, and in its recorded objects. */
+export async function countEvents(
+  session: DbSession,
+  segment: string,
+): Promise<{ hot: number; copied: number }> {
+  const [row] = await session.query(
+    `select (select count(*) from ${table(segment)}),
+            (select coalesce(sum(o.events), 0) from starcite.objects o where o.segment = $1)`,
+    [segment],
+  )
+  return { hot: Number(row?.[0]), copied: Number(row?.[1]) }
+}
