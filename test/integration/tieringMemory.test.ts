@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { TieringLab } from '../support/tiering.ts'
 
 /** `STARCITE_TEST_SEGMENT_EVENTS=5000000` for a large segment. */
-const EVENTS = Number(process.env.STARCITE_TEST_SEGMENT_EVENTS ?? 150_000)
+const EVENTS = Number(process.env.STARCITE_TEST_SEGMENT_EVENTS ?? 100_000)
 const SESSIONS = 100
 /** As text the events are larger than this; the program and its compiler take half of it. */
 const HEAP_MB = 56
