@@ -1,14 +1,7 @@
+import type { StoredEvent } from '../protocol/event.ts'
+
 /** An event to be appended, already validated. `payload`, `metadata` and `refs` are JSON text, exactly as sent. */
-export interface NewEvent {
-  readonly type: string
-  readonly payload: string
-  readonly actor: string
-  readonly source: string | null
-  readonly producerId: string | null
-  readonly producerSeq: number | null
-  readonly idempotencyKey: string | null
-  readonly metadata: string
-  readonly refs: string
+export interface NewEvent extends Omit<StoredEvent, 'seq' | 'insertedAt'> {
   readonly expectedSeq: number | null
 }
 
