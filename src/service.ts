@@ -1,6 +1,7 @@
 import { Appender } from './append/appender.ts'
 import type { AppendRequest } from './append/newEvent.ts'
 import type { OutcomeRow } from './append/queries.ts'
+import { NO_AUTHENTICATION } from './auth/authenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
 import { createApp, createOpsApp } from './http/app.ts'
@@ -95,6 +96,7 @@ export async function startService(
       config,
       log,
       metrics,
+      authenticator: NO_AUTHENTICATION,
       appends: appender,
       sessions: new Sessions(reads),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),

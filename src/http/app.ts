@@ -46,7 +46,7 @@ export function createApp(services: Services, health: Health): Koa {
   )
   app.use(answerErrors(log))
   app.use(gate(health))
-  app.use(authenticate)
+  app.use(authenticate(services.authenticator))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
 import type { Log } from '../ops/log.ts'
@@ -16,6 +17,7 @@ export interface Services {
   readonly config: Config
   readonly log: Log
   readonly metrics: Metrics
+  readonly authenticator: Authenticator
   readonly sessions: Sessions
   readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
   readonly tails: Tails

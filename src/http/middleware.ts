@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type Router from '@koa/router'
 import type { Middleware } from 'koa'
-import { ANYONE } from '../auth/principal.ts'
+import type { Authenticator } from '../auth/authenticator.ts'
 import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -40,10 +40,12 @@ export function gate(health: Health): Middleware {
   }
 }
 
-/** STARCITE_AUTH_MODE=none: everybody is let in, into the one tenant. */
-export const authenticate: Middleware = (ctx, next) => {
-  ;(ctx.state as State).principal = ANYONE
-  return next()
+/** Leaves the principal in `ctx.state`. */
+export function authenticate(authenticator: Authenticator): Middleware {
+  return async (ctx, next) => {
+    ;(ctx.state as State).principal = await authenticator.authenticate(undefined)
+    return next()
+  }
 }
 
 /** After the routes: a path that none of them knows, or that some know by other methods. */

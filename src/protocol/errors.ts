@@ -14,6 +14,10 @@ export const ERRORS = {
   invalid_tail_batch_size: { status: 400, retry: false },
   invalid_websocket_upgrade: { status: 400, retry: false },
   bad_request: { status: 400, retry: false },
+  unauthorized: { status: 401, retry: false },
+  forbidden_scope: { status: 403, retry: false },
+  forbidden_session: { status: 403, retry: false },
+  actor_mismatch: { status: 403, retry: false },
   request_timeout: { status: 408, retry: true },
   headers_too_large: { status: 431, retry: false },
   not_found: { status: 404, retry: false },
@@ -69,6 +73,7 @@ export const CLOSE = {
   internal: { code: 1011, reason: 'internal_error' },
   draining: { code: 1012, reason: 'draining' },
   slow: { code: 1013, reason: 'slow_consumer' },
+  expired: { code: 4001, reason: 'token_expired' },
   erased: { code: 4004, reason: 'session_erased' },
 } as const
 
