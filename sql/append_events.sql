@@ -40,15 +40,18 @@ declare
   v_salt bytea;
   v_digest bytea;
   r record;
-  -- decided, by event
-  v_outcomes text[] := array_fill(null::text, array[v_count]);
+  -- The order in which events are decided, and by event: its content's digest, and what its other fields add to the chain.
+  v_order int[];
+  v_salts bytea[];
+  v_content_digests bytea[];
+  v_fields text[];
+  -- decided, by event; last_seqs only where it is not the event's own seq
+  v_outcomes text[] := array_fill('appended'::text, array[v_count]);
   v_sids bigint[];
   v_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_last_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_expected bigint[];
   v_times timestamptz[] := array_fill(null::timestamptz, array[v_count]);
-  v_salts bytea[] := array_fill(null::bytea, array[v_count]);
-  v_content_digests bytea[] := array_fill(null::bytea, array[v_count]);
   v_hashes bytea[] := array_fill(null::bytea, array[v_count]);
   -- Of producers, by event; null when the call has none: what is stored of the event's producer, what tells the event
   -- from others, and which event of this call is the producer's one before.
@@ -73,6 +76,7 @@ declare
   v_last_seq bigint;
   v_hash bytea;
   v_at timestamptz;
+  v_framed_at text;
   v_erased boolean;
   v_batch int;
   v_batch_events int[];
@@ -81,8 +85,8 @@ declare
   v_batch_expected_seq bigint;
   v_batch_refused boolean;
   -- the event at hand
+  v_o int;
   v_outcome text;
-  v_seq bigint;
   v_newest int;
   v_older int;
   v_known_producer_seq bigint;
@@ -131,11 +135,8 @@ begin
   end if;
 
   v_sids := array(
-    select s.sid
-      from unnest(p_tenant_ids, p_session_ids) with ordinality as k (t, i, o)
-      left join lateral (select s.sid from starcite.sessions s
-                          where s.tenant_id = k.t and s.id = k.i limit 1) s on true
-     order by k.o);
+    select (select s.sid from starcite.sessions s where s.tenant_id = p_tenant_ids[o] and s.id = p_session_ids[o])
+      from generate_series(1, v_count) o order by o);
 
   with locked as (
     select h.* from starcite.session_heads h where h.sid = any (v_sids) order by h.sid for no key update
@@ -173,30 +174,34 @@ begin
     v_newest_after := array_fill(null::int, array[v_count]);
   end if;
 
-  for r in
-    select i.o::int as o, i.sid, i.type, i.actor, i.source, i.producer_id, i.producer_seq, i.idempotency_key,
-           i.expected_seq, i.batch,
-           i.salt, starcite.content_digest(i.salt, i.payload, i.metadata, i.refs) as content_digest
-      from (select i.*, uuid_send(gen_random_uuid()) as salt
-              from unnest(v_sids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_producer_seqs,
-                          p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches) with ordinality
-                     as i (sid, type, payload, actor, source, producer_id, producer_seq, idempotency_key, metadata,
-                           refs, expected_seq, batch, o)
-            offset 0) i  -- or the salt would be another one at each mention
-     order by i.sid nulls last, i.o
-  loop
-    if r.sid is distinct from v_sid then
+  v_order := array(select o from generate_series(1, v_count) o order by v_sids[o] nulls last, o);
+  v_salts := array(select uuid_send(gen_random_uuid()) from generate_series(1, v_count));
+  select array_agg(starcite.content_digest(v_salts[o], p_payloads[o], p_metadata[o], p_refs[o]) order by o),
+         array_agg(starcite.event_fields(p_types[o], p_actors[o], p_sources[o], p_producer_ids[o], p_producer_seqs[o],
+                                         p_idempotency_keys[o]) order by o)
+    into v_content_digests, v_fields
+    from generate_series(1, v_count) o;
+
+  foreach v_o in array v_order loop
+    if v_sids[v_o] is distinct from v_sid or v_heads = 0 then
+      if v_sid is not null then
+        v_head_seqs[v_heads] := v_last_seq;
+        v_head_hashes[v_heads] := v_hash;
+      end if;
       v_heads := v_heads + 1;  -- past the last head for events of no session, which come last
-      v_sid := r.sid;
+      v_sid := v_sids[v_o];
       v_last_seq := v_head_seqs[v_heads];
       v_hash := v_head_hashes[v_heads];
       v_at := greatest(v_now, v_head_times[v_heads]);
+      v_framed_at := starcite.framed(starcite.wire_time(v_at));
       v_erased := v_head_erased[v_heads];
       v_head_times[v_heads] := v_at;
       v_batch := null;
+      v_batch_expected_seq := null;
+      v_batch_refused := false;
     end if;
-    if r.batch is null or r.batch is distinct from v_batch then
-      v_batch := r.batch;
+    if p_batches[v_o] is distinct from v_batch then
+      v_batch := p_batches[v_o];
       v_batch_events := '{}';
       v_batch_last_seq := v_last_seq;
       v_batch_hash := v_hash;
@@ -205,19 +210,20 @@ begin
     end if;
 
     v_outcome := 'appended';
-    v_seq := null;
-    v_newest := null;
-    v_known_producer_seq := null;
-    if r.producer_id is not null then
-      v_newest := v_newest_after[v_previous_of_producer[r.o]];
-      while v_outcomes[v_newest] <> 'appended' loop
-        v_newest := v_newest_before[v_newest];
-      end loop;
-      v_known_producer_seq :=
-        case when v_newest is null then v_stored_producer_seqs[r.o] else p_producer_seqs[v_newest] end;
+    if v_digests is not null then
+      v_newest := null;
+      v_known_producer_seq := null;
+      if p_producer_ids[v_o] is not null then
+        v_newest := v_newest_after[v_previous_of_producer[v_o]];
+        while v_outcomes[v_newest] <> 'appended' loop
+          v_newest := v_newest_before[v_newest];
+        end loop;
+        v_known_producer_seq :=
+          case when v_newest is null then v_stored_producer_seqs[v_o] else p_producer_seqs[v_newest] end;
+      end if;
     end if;
     -- An expected_seq that met a retry still stands for the rest of its batch.
-    v_expected_seq := coalesce(r.expected_seq, v_batch_expected_seq);
+    v_expected_seq := coalesce(p_expected_seqs[v_o], v_batch_expected_seq);
     v_batch_expected_seq := null;
 
     if v_batch_refused then
@@ -226,11 +232,11 @@ begin
       v_outcome := 'session_not_found';
     elsif v_erased then
       v_outcome := 'session_erased';
-    elsif r.producer_seq <= v_known_producer_seq then
+    elsif p_producer_seqs[v_o] <= v_known_producer_seq then
       -- Which event was that? One of this call, the producer's latest as stored, or one that is still hot.
       v_original_seq := null;
       v_older := v_newest;
-      while p_producer_seqs[v_older] > r.producer_seq loop
+      while p_producer_seqs[v_older] > p_producer_seqs[v_o] loop
         v_older := v_newest_before[v_older];
         while v_outcomes[v_older] <> 'appended' loop
           v_older := v_newest_before[v_older];
@@ -239,72 +245,71 @@ begin
       if v_older is not null then
         v_original_seq := v_seqs[v_older];
         v_original_digest := v_digests[v_older];
-      elsif r.producer_seq = v_stored_producer_seqs[r.o] then
-        v_original_seq := v_stored_seqs[r.o];
-        v_original_digest := v_stored_digests[r.o];
+      elsif p_producer_seqs[v_o] = v_stored_producer_seqs[v_o] then
+        v_original_seq := v_stored_seqs[v_o];
+        v_original_digest := v_stored_digests[v_o];
       else
         select e.seq,
                starcite.content_key(e.type, e.actor, e.source, e.idempotency_key, e.payload, e.metadata, e.refs)
           into v_original_seq, v_original_digest
           from starcite.events e
-         where e.sid = v_sid and e.producer_id = r.producer_id and e.producer_seq = r.producer_seq;
+         where e.sid = v_sid and e.producer_id = p_producer_ids[v_o] and e.producer_seq = p_producer_seqs[v_o];
       end if;
       if v_original_seq is null then
         v_outcome := 'producer_seq_conflict';
-      elsif v_original_digest = v_digests[r.o] then
+      elsif v_original_digest = v_digests[v_o] then
         v_outcome := 'deduped';
-        v_seq := v_original_seq;
-        v_batch_expected_seq := v_expected_seq;
+        v_seqs[v_o] := v_original_seq;
+        if v_batch is not null then
+          v_batch_expected_seq := v_expected_seq;
+        end if;
       else
         v_outcome := 'producer_replay_conflict';
       end if;
-    elsif r.producer_seq > v_known_producer_seq + 1 then
+    elsif p_producer_seqs[v_o] > v_known_producer_seq + 1 then
       v_outcome := 'producer_seq_conflict';
     elsif v_expected_seq <> v_last_seq then
       v_outcome := 'expected_seq_conflict';
     end if;
 
-    v_last_seqs[r.o] := v_last_seq;
-    -- A refusal takes back what its batch had been given.
-    if v_batch is not null and v_outcome not in ('appended', 'deduped', 'batch_refused') then
-      foreach v_event in array v_batch_events loop
-        v_outcomes[v_event] := 'batch_refused';
-        v_seqs[v_event] := null;
-        v_last_seqs[v_event] := v_batch_last_seq;
-        v_times[v_event] := null;
-      end loop;
-      v_last_seq := v_batch_last_seq;
-      v_hash := v_batch_hash;
-      v_batch_refused := true;
-    end if;
-
-    if r.producer_id is not null then
-      v_newest_before[r.o] := v_newest;
-      v_newest_after[r.o] := case when v_outcome = 'appended' then r.o else v_newest end;
-    end if;
     if v_outcome = 'appended' then
       v_last_seq := v_last_seq + 1;
-      v_seq := v_last_seq;
-      v_hash := sha256(v_hash || starcite.event_link(v_seq, v_at, r.type, r.actor, r.source, r.producer_id,
-                                   r.producer_seq, r.idempotency_key, r.content_digest));
-      v_last_seqs[r.o] := v_last_seq;
-      v_times[r.o] := v_at;
-      v_salts[r.o] := r.salt;
-      v_content_digests[r.o] := r.content_digest;
-      v_hashes[r.o] := v_hash;
-    elsif v_outcome = 'producer_seq_conflict' then
-      v_expected[r.o] := v_known_producer_seq + 1;
+      v_hash := sha256(v_hash || v_content_digests[v_o]  -- starcite.event_link, most of which is made already
+        || convert_to(starcite.framed(v_last_seq::text) || v_framed_at || v_fields[v_o], 'UTF8'));
+      v_seqs[v_o] := v_last_seq;
+      v_times[v_o] := v_at;
+      v_hashes[v_o] := v_hash;
+    else
+      v_outcomes[v_o] := v_outcome;
+      v_last_seqs[v_o] := v_last_seq;
+      if v_outcome = 'producer_seq_conflict' then
+        v_expected[v_o] := v_known_producer_seq + 1;
+      end if;
+      -- A refusal takes back what its batch had been given.
+      if v_batch is not null and v_outcome not in ('deduped', 'batch_refused') then
+        foreach v_event in array v_batch_events loop
+          v_outcomes[v_event] := 'batch_refused';
+          v_seqs[v_event] := null;
+          v_last_seqs[v_event] := v_batch_last_seq;
+          v_times[v_event] := null;
+        end loop;
+        v_last_seq := v_batch_last_seq;
+        v_hash := v_batch_hash;
+        v_batch_refused := true;
+      end if;
     end if;
-    v_outcomes[r.o] := v_outcome;
-    v_seqs[r.o] := v_seq;
-    if v_sid is not null then
-      v_head_seqs[v_heads] := v_last_seq;
-      v_head_hashes[v_heads] := v_hash;
+    if v_digests is not null and p_producer_ids[v_o] is not null then
+      v_newest_before[v_o] := v_newest;
+      v_newest_after[v_o] := case when v_outcome = 'appended' then v_o else v_newest end;
     end if;
     if v_batch is not null then
-      v_batch_events := v_batch_events || r.o;
+      v_batch_events := v_batch_events || v_o;
     end if;
   end loop;
+  if v_sid is not null then
+    v_head_seqs[v_heads] := v_last_seq;
+    v_head_hashes[v_heads] := v_hash;
+  end if;
 
   if 'appended' = any (v_outcomes) then
     -- Nearly always the segment of now, which is there.
@@ -317,13 +322,11 @@ begin
 
     insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
                                  idempotency_key, payload, metadata, refs, salt, content_digest, hash)
-    select i.sid, i.seq, i.at, i.producer_seq, i.type, i.actor, i.source, i.producer_id,
-           i.idempotency_key, i.payload, i.metadata, i.refs, i.salt, i.content_digest, i.hash
-      from unnest(v_outcomes, v_sids, v_seqs, v_times, v_salts, v_content_digests, v_hashes, p_types, p_payloads,
-                  p_actors, p_sources, p_producer_ids, p_producer_seqs, p_idempotency_keys, p_metadata, p_refs)
-             as i (outcome, sid, seq, at, salt, content_digest, hash, type, payload, actor, source, producer_id,
-                   producer_seq, idempotency_key, metadata, refs)
-     where i.outcome = 'appended';
+    select v_sids[o], v_seqs[o], v_times[o], p_producer_seqs[o], p_types[o], p_actors[o], p_sources[o],
+           p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], p_metadata[o], p_refs[o], v_salts[o],
+           v_content_digests[o], v_hashes[o]
+      from generate_series(1, v_count) o
+     where v_outcomes[o] = 'appended';
 
     if v_digests is not null then
       insert into starcite.producers as p (sid, producer_id, producer_seq, seq, digest)
@@ -356,8 +359,8 @@ begin
   end if;
 
   return query
-    select u.o::int, u.outcome, u.sid, u.seq, u.last_seq, v_expected[u.o], starcite.wire_time(u.at)
-      from unnest(v_outcomes, v_sids, v_seqs, v_last_seqs, v_times) with ordinality
-             as u (outcome, sid, seq, last_seq, at, o);
+    select o, v_outcomes[o], v_sids[o], v_seqs[o], coalesce(v_last_seqs[o], v_seqs[o]), v_expected[o],
+           starcite.wire_time(v_times[o])
+      from generate_series(1, v_count) o;
 end
 $$;

@@ -7,6 +7,4 @@ returns bytea
 language sql stable parallel safe
 return p_content_digest || convert_to(
   starcite.framed(p_seq::text) || starcite.framed(starcite.wire_time(p_inserted_at))
-  || starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
-  || starcite.framed(p_producer_id) || starcite.framed(p_producer_seq::text)
-  || starcite.framed(p_idempotency_key), 'UTF8');
+  || starcite.event_fields(p_type, p_actor, p_source, p_producer_id, p_producer_seq, p_idempotency_key), 'UTF8');

@@ -53,15 +53,15 @@ export function loadConfig(env: Env) {
     },
 
     append: {
-      /** Connections for appends, beside one for sessions that somebody holds, and at least one for reading. */
-      lanes: read.int('STARCITE_APPEND_LANES', {
+      /** Beside one for sessions that somebody holds, and at least one for reading. */
+      connections: read.int('STARCITE_APPEND_CONNECTIONS', {
         default: Math.min(2, poolSize - 2),
         min: 1,
         max: poolSize - 2,
       }),
       batchEvents: read.int('STARCITE_APPEND_BATCH_EVENTS', { default: 256, min: 1, max: 10_000 }),
       batchBytes: read.size('STARCITE_APPEND_BATCH_BYTES', { default: '4MB', min: '1KB', max: '64MB' }),
-      /** Per lane; past either bound an append is answered 429. */
+      /** Past either bound an append is answered 429. */
       queueEvents: read.int('STARCITE_APPEND_QUEUE_EVENTS', { default: 10_000, min: 1, max: 10_000_000 }),
       queueBytes: read.size('STARCITE_APPEND_QUEUE_BYTES', { default: '64MB', min: '1KB', max: '8GB' }),
     },

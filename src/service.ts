@@ -48,7 +48,10 @@ export async function startService(
   try {
     const metrics = new Metrics()
     const health = new Health()
-    const database = stack.add('database', await openDatabase(config.database, config.append.lanes + 1, log))
+    const database = stack.add(
+      'database',
+      await openDatabase(config.database, config.append.connections + 1, log),
+    )
     const { reads, appends: appendDb } = database
 
     const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))

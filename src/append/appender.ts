@@ -10,7 +10,8 @@ import { appendEvents, busySessions, type OutcomeRow } from './queries.ts'
 
 export interface AppenderOptions {
   readonly db: Db
-  readonly lanes: number
+  /** Batches under way at a time, beside one for sessions that somebody holds. */
+  readonly connections: number
   readonly batchEvents: number
   readonly batchBytes: number
   readonly queueEvents: number
@@ -26,15 +27,18 @@ export interface AppenderOptions {
 const RETRY_BASE_MS = 20
 const RETRY_MAX_MS = 500
 const RETRY_AFTER_MS = 1000
-/** How long a session that somebody held stays out of the common lanes. */
+/** Many times what a batch takes; a lock that somebody holds takes longer. */
+const STUCK_MS = 100
+/** How long a session that somebody held stays out of the common lane. */
 const HELD_MS = 10_000
 /** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
 const MAX_HELD = 1000
 
 /**
- * The append path of a node: requests gather in lanes, each lane sends one batch at a time. A session always uses the
- * same lane, so one node never contends with itself for a session's lock. A session that was found locked by somebody's
- * long transaction goes through a lane apart for a while, so that its waiting is nobody else's.
+ * The append path of a node: requests gather into batches, and as a rule one batch is under way. A session is in at most
+ * one batch at a time, so one node never contends with itself for a session's lock, and what a client sends in order
+ * is appended in order. A session that was found locked by somebody's long transaction goes through a lane apart for
+ * a while, so that its waiting is nobody else's.
  *
  * A batch that fails as a whole is tried again, until the time-out, when nothing of it can have been committed. When
  * that is unknown (the connection broke), only requests that Postgres would recognise again are repeated. When
@@ -43,19 +47,22 @@ const MAX_HELD = 1000
  */
 export class Appender {
   readonly #options: AppenderOptions
-  readonly #lanes: readonly Batcher<AppendRequest, AppendResult>[]
+  readonly #lane: Batcher<AppendRequest, AppendResult>
   readonly #laneOfHeld: Batcher<AppendRequest, AppendResult>
   /** Sessions found locked, and until when (milliseconds since the epoch) they are taken for it; oldest first. */
   readonly #held = new Map<string, number>()
 
   constructor(options: AppenderOptions) {
     this.#options = options
-    const lane = () =>
+    const lane = (maxUnderWay: number) =>
       new Batcher<AppendRequest, AppendResult>({
         send: (batch) => this.#send(batch),
+        keyOf: sessionKey,
         weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
         maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
         maxWaiting: { count: options.queueEvents, bytes: options.queueBytes },
+        maxUnderWay,
+        stuckMs: STUCK_MS,
         refuse: (why) =>
           why === 'full'
             ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
@@ -66,21 +73,19 @@ export class Appender {
               }),
         patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
-    this.#lanes = Array.from({ length: options.lanes }, lane)
-    this.#laneOfHeld = lane()
+    this.#lane = lane(options.connections)
+    this.#laneOfHeld = lane(1)
   }
 
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
-    const key = sessionKey(request)
-    const isHeld = (this.#held.get(key) ?? 0) > Date.now()
-    const lane = isHeld ? this.#laneOfHeld : this.#lanes[hashOf(key) % this.#lanes.length]
-    return (lane as Batcher<AppendRequest, AppendResult>).add(request)
+    const isHeld = this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
+    return (isHeld ? this.#laneOfHeld : this.#lane).add(request)
   }
 
   /** Refuses new appends and settles those under way. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#lanes, this.#laneOfHeld].map((lane) => lane.stop()))
+    await Promise.all([this.#lane.stop(), this.#laneOfHeld.stop()])
   }
 
   /** Never rejects: every request of the batch gets its own outcome. */
@@ -160,13 +165,6 @@ export class Appender {
 
 /** NUL stands in no id, so no two sessions share a key. */
 const sessionKey = ({ tenantId, sessionId }: AppendRequest): string => `${tenantId}\0${sessionId}`
-
-/** FNV-1a. Spreads sessions over lanes; any node may choose differently. */
-function hashOf(key: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i += 1) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  return hash >>> 0
-}
 
 /** Handles the requests that qualify together, refuses the others, and puts the outcomes back in order. */
 async function eachOf(

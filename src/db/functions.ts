@@ -8,6 +8,7 @@ export const SQL_OBJECTS = [
   'framed',
   'genesis_hash',
   'content_digest',
+  'event_fields',
   'event_link',
   'chain_step',
   'chain',

@@ -1,12 +1,18 @@
 export interface BatcherOptions<In, Out> {
   /** Handles a batch and answers item by item, in order. A rejection rejects every item of the batch. */
   readonly send: (batch: readonly In[]) => Promise<readonly Outcome<Out>[]>
+  /** Items of one key are sent in the order in which they came, and are never in two batches under way. */
+  readonly keyOf: (item: In) => string
   /** What an item weighs against the bounds. */
   readonly weigh: (item: In) => Weight
   /** A batch stops growing at either; an item larger than that goes alone. */
   readonly maxBatch: Weight
   /** Past either, `add` refuses rather than queues. */
   readonly maxWaiting: Weight
+  /** Batches under way at a time. A second one leaves only when it is worth it, so one is the rule. */
+  readonly maxUnderWay: number
+  /** After this long a batch under way is taken for stuck: what waits may leave beside it, however little it is. */
+  readonly stuckMs: number
   /** The error of a refusal: at the bound, or after `stop`. */
   readonly refuse: (why: 'full' | 'stopped') => Error
   /** Nobody waits longer than this. What was not sent by then never is; what was is settled without its outcome. */
@@ -24,24 +30,46 @@ export type Outcome<T> =
 
 interface Waiting<In, Out> {
   readonly item: In
+  readonly line: Line<In, Out>
   readonly weight: Weight
   readonly since: number
   resolve(value: Out): void
   reject(error: Error): void
 }
 
+/** What waits of one key, in order of arrival, and whether a batch under way holds more of it. */
+interface Line<In, Out> {
+  readonly key: string
+  readonly waiting: Waiting<In, Out>[]
+  underWay: boolean
+}
+
 /**
- * Gathers items into batches by self-clocking: nothing in flight, and what is there goes out at the end of this turn
- * of the event loop; one batch in flight, and what arrives meanwhile is the next one. No timer, so an idle caller
- * waits for nobody and a busy one pays one round trip for many.
+ * Gathers items into batches by self-clocking: nothing under way, and what is there goes out at the end of this turn of
+ * the event loop; one batch under way, and what arrives meanwhile is the next one. So an idle caller waits for nobody
+ * and a busy one pays one round trip for many. Another batch leaves beside one under way when a full one is waiting, or
+ * when the one under way is stuck.
+ *
+ * A line, the items of one key, is idle (nothing of it here, and then it is forgotten) → ready (waiting, and free to
+ * go) → under way (in a batch; what comes now waits) → ready or idle.
  */
 export class Batcher<In, Out> {
   readonly #options: BatcherOptions<In, Out>
-  readonly #queue: Waiting<In, Out>[] = []
-  #sent: readonly Waiting<In, Out>[] = []
-  #waitingCount = 0
-  #waitingBytes = 0
-  #running: Promise<void> | undefined
+  readonly #lines = new Map<string, Line<In, Out>>()
+  /** In the order in which they became ready. */
+  readonly #ready = new Set<Line<In, Out>>()
+  /** Accepted and not yet settled, in order of arrival. */
+  readonly #unsettled = new Set<Waiting<In, Out>>()
+  readonly #underWay = new Set<{ readonly sentAt: number }>()
+  readonly #whenAtRest = new Set<() => void>()
+  /** Of the items accepted and not yet handled. */
+  #count = 0
+  #bytes = 0
+  /** Of the items that could leave now. */
+  #readyCount = 0
+  #readyBytes = 0
+  #turnEnds = false
+  #stuck: NodeJS.Timeout | undefined
   #impatience: NodeJS.Timeout | undefined
   #stopped = false
 
@@ -53,86 +81,109 @@ export class Batcher<In, Out> {
   add(item: In): Promise<Out> {
     if (this.#stopped) return Promise.reject(this.#options.refuse('stopped'))
     const weight = this.#options.weigh(item)
-    const { maxWaiting } = this.#options
+    const { maxWaiting, keyOf } = this.#options
     const full =
-      this.#waitingCount + weight.count > maxWaiting.count ||
-      this.#waitingBytes + weight.bytes > maxWaiting.bytes
+      this.#count + weight.count > maxWaiting.count || this.#bytes + weight.bytes > maxWaiting.bytes
     // One item is always let in, so that an item heavier than the bound is slow rather than impossible.
-    if (full && this.#waitingCount > 0) return Promise.reject(this.#options.refuse('full'))
+    if (full && this.#count > 0) return Promise.reject(this.#options.refuse('full'))
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, weight, since: performance.now(), resolve, reject })
-      this.#waitingCount += weight.count
-      this.#waitingBytes += weight.bytes
-      this.#running ??= this.#run()
+      const line = this.#lineOf(keyOf(item))
+      const it = { item, line, weight, since: performance.now(), resolve, reject }
+      line.waiting.push(it)
+      this.#unsettled.add(it)
+      this.#count += weight.count
+      this.#bytes += weight.bytes
+      if (!line.underWay) this.#makeReady(line, it)
+      this.#watchPatience()
+      this.#sendAtEndOfTurn()
     })
   }
 
   /** Refuses what comes from now on and waits for what came before. */
   async stop(): Promise<void> {
     this.#stopped = true
-    await this.#running
+    if (this.#count > 0) await new Promise<void>((resolve) => this.#whenAtRest.add(resolve))
   }
 
-  async #run(): Promise<void> {
-    await endOfTurn() // the rest of this turn joins the first batch
-    const { patience } = this.#options
-    if (patience) this.#impatience = setTimeout(() => this.#settleLate(patience), patience.ms)
-    let batch = this.#take()
-    let sending = this.#send(batch)
-    while (batch.length > 0) {
-      const settle = await sending
-      const next = this.#take()
-      if (next.length > 0) {
-        sending = this.#send(next)
-        // The next batch is on its way before the callers of this one keep the thread busy with their answers.
-        await endOfTurn()
-      }
-      settle()
-      batch = next
+  #lineOf(key: string): Line<In, Out> {
+    let line = this.#lines.get(key)
+    if (line === undefined) {
+      line = { key, waiting: [], underWay: false }
+      this.#lines.set(key, line)
     }
-    clearTimeout(this.#impatience)
-    this.#running = undefined
+    return line
   }
 
-  /** The queue is in order of arrival, and what was sent arrived before all of it. */
-  #settleLate(patience: NonNullable<BatcherOptions<In, Out>['patience']>): void {
+  #makeReady(line: Line<In, Out>, ...items: readonly Waiting<In, Out>[]): void {
+    this.#ready.add(line)
+    for (const { weight } of items) {
+      this.#readyCount += weight.count
+      this.#readyBytes += weight.bytes
+    }
+  }
+
+  /** The rest of this turn joins the batch. */
+  #sendAtEndOfTurn(): void {
+    if (this.#turnEnds || !this.#mayLeave()) return
+    this.#turnEnds = true
+    setImmediate(() => {
+      this.#turnEnds = false
+      this.#sendReady()
+    })
+  }
+
+  #sendReady(): void {
+    while (this.#mayLeave()) void this.#send(this.#take())
+  }
+
+  #mayLeave(): boolean {
+    if (this.#ready.size === 0) return false
+    if (this.#underWay.size === 0) return true
+    const { maxUnderWay, maxBatch, stuckMs } = this.#options
+    if (this.#underWay.size >= maxUnderWay) return false
+    if (this.#readyCount >= maxBatch.count || this.#readyBytes >= maxBatch.bytes) return true
     const now = performance.now()
-    const isLate = ({ since }: Waiting<In, Out>) => now - since >= patience.ms
-    for (const it of this.#sent) if (isLate(it)) it.reject(patience.refuse(true))
-    const late = this.#queue.findIndex((it) => !isLate(it))
-    for (const it of this.#queue.splice(0, late === -1 ? this.#queue.length : late)) {
-      this.#forget(it)
-      it.reject(patience.refuse(false))
-    }
-    const next = this.#sent.find((it) => !isLate(it)) ?? this.#queue[0]
-    const nextMs = next ? next.since + patience.ms - now : patience.ms
-    this.#impatience = setTimeout(() => this.#settleLate(patience), Math.ceil(nextMs))
-  }
-
-  #forget({ weight }: Waiting<In, Out>): void {
-    this.#waitingCount -= weight.count
-    this.#waitingBytes -= weight.bytes
+    for (const { sentAt } of this.#underWay) if (now - sentAt < stuckMs) return false
+    return true
   }
 
   #take(): Waiting<In, Out>[] {
     const { maxBatch } = this.#options
-    let [end, count, bytes] = [0, 0, 0]
-    for (const { weight } of this.#queue) {
-      if (end > 0 && (count + weight.count > maxBatch.count || bytes + weight.bytes > maxBatch.bytes)) break
-      end += 1
-      count += weight.count
-      bytes += weight.bytes
+    const batch: Waiting<In, Out>[] = []
+    let [count, bytes] = [0, 0]
+    for (const line of this.#ready) {
+      let taken = 0
+      for (const { weight } of line.waiting) {
+        const isFull = count + weight.count > maxBatch.count || bytes + weight.bytes > maxBatch.bytes
+        if (isFull && count > 0) break
+        taken += 1
+        count += weight.count
+        bytes += weight.bytes
+      }
+      if (taken === 0) break
+      this.#leaveReady(line)
+      line.underWay = true
+      batch.push(...line.waiting.splice(0, taken))
     }
-    return this.#queue.splice(0, end)
+    return batch
   }
 
-  /** Never rejects; resolves to what tells the callers. */
-  async #send(batch: readonly Waiting<In, Out>[]): Promise<() => void> {
-    if (batch.length === 0) return () => {}
-    this.#sent = batch
+  #leaveReady(line: Line<In, Out>): void {
+    this.#ready.delete(line)
+    for (const { weight } of line.waiting) {
+      this.#readyCount -= weight.count
+      this.#readyBytes -= weight.bytes
+    }
+  }
+
+  async #send(batch: readonly Waiting<In, Out>[]): Promise<void> {
+    const sending = { sentAt: performance.now() }
+    this.#underWay.add(sending)
+    this.#watchStuck()
+    let settle: () => void
     try {
       const outcomes = await this.#options.send(batch.map((it) => it.item))
-      return () =>
+      settle = () =>
         batch.forEach((it, i) => {
           const outcome = outcomes[i]
           if (outcome === undefined)
@@ -141,13 +192,85 @@ export class Batcher<In, Out> {
           else it.reject(outcome.error)
         })
     } catch (error) {
-      return () => {
+      settle = () => {
         for (const it of batch) it.reject(error instanceof Error ? error : new Error(String(error)))
       }
-    } finally {
-      this.#sent = []
-      for (const it of batch) this.#forget(it)
     }
+    this.#underWay.delete(sending)
+    for (const { line } of batch) if (line.underWay) this.#comeBack(line)
+    this.#sendReady()
+    // The next batch is on its way before the callers of this one keep the thread busy with their answers.
+    if (this.#underWay.size > 0) await endOfTurn()
+    for (const it of batch) this.#forget(it)
+    settle()
+    if (this.#count === 0) this.#rest()
+  }
+
+  /** Nothing is here any more. */
+  #rest(): void {
+    clearTimeout(this.#stuck)
+    clearTimeout(this.#impatience)
+    this.#stuck = undefined
+    this.#impatience = undefined
+    for (const resolve of this.#whenAtRest) resolve()
+    this.#whenAtRest.clear()
+  }
+
+  #comeBack(line: Line<In, Out>): void {
+    line.underWay = false
+    if (line.waiting.length > 0) this.#makeReady(line, ...line.waiting)
+    else this.#lines.delete(line.key)
+  }
+
+  #forget(it: Waiting<In, Out>): void {
+    this.#unsettled.delete(it)
+    this.#count -= it.weight.count
+    this.#bytes -= it.weight.bytes
+  }
+
+  #watchStuck(): void {
+    const { maxUnderWay, stuckMs } = this.#options
+    if (maxUnderWay === 1 || this.#stuck !== undefined) return
+    this.#stuck = setTimeout(() => {
+      this.#stuck = undefined
+      this.#sendReady()
+      if (this.#underWay.size > 0) this.#watchStuck()
+    }, stuckMs)
+  }
+
+  #watchPatience(): void {
+    const { patience } = this.#options
+    if (patience === undefined || this.#impatience !== undefined) return
+    const [oldest] = this.#unsettled
+    if (oldest === undefined) return
+    const ms = Math.max(1, Math.ceil(oldest.since + patience.ms - performance.now()))
+    this.#impatience = setTimeout(() => this.#settleLate(patience), ms)
+  }
+
+  #settleLate(patience: NonNullable<BatcherOptions<In, Out>['patience']>): void {
+    this.#impatience = undefined
+    const now = performance.now()
+    for (const it of this.#unsettled) {
+      if (now - it.since < patience.ms) break
+      const wasSent = it.line.waiting[0] !== it // the oldest of all is the first of its line, if it waits
+      if (wasSent) this.#unsettled.delete(it)
+      else this.#withdraw(it)
+      it.reject(patience.refuse(wasSent))
+    }
+    this.#watchPatience()
+  }
+
+  /** What waits behind a batch under way, its own line's or any. */
+  #withdraw(it: Waiting<In, Out>): void {
+    const { line, weight } = it
+    line.waiting.shift()
+    this.#forget(it)
+    if (line.underWay) return
+    this.#readyCount -= weight.count
+    this.#readyBytes -= weight.bytes
+    if (line.waiting.length > 0) return
+    this.#ready.delete(line)
+    this.#lines.delete(line.key)
   }
 }
 

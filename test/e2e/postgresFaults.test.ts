@@ -25,13 +25,13 @@ describe('appends, when a session is held by a long transaction of somebody else
   it('go on in other sessions; in that one they are told to come back, and then work', async () => {
     const database = await migratedDatabase()
     const db = await connect(database)
-    const node = await startNode(database, { STARCITE_APPEND_LANES: '1' })
+    const node = await startNode(database, { STARCITE_APPEND_CONNECTIONS: '1' })
     const held = await newSession(node)
     const others = await Promise.all(Array.from({ length: 20 }, () => newSession(node)))
     await db.query('begin')
     await db.query('select starcite.append($1, $2, $3)', [held, 'sql', '{}'])
 
-    // One lane, so that all of them are neighbours of the one that has to wait.
+    // One connection, so that all of them are neighbours of the one that has to wait.
     const locked = timed(append(node, held))
     const neighbours = await Promise.all(others.map((id) => timed(append(node, id))))
     const refusal = await locked
@@ -56,7 +56,7 @@ describe('appends, when a session is held by a long transaction of somebody else
   it('go on in other sessions while clients keep trying that one', async () => {
     const database = await migratedDatabase()
     const db = await connect(database)
-    const node = await startNode(database, { STARCITE_APPEND_LANES: '1' })
+    const node = await startNode(database, { STARCITE_APPEND_CONNECTIONS: '1' })
     const held = await newSession(node)
     const other = await newSession(node)
     await db.query('begin')
@@ -97,7 +97,7 @@ describe('an append that Postgres refuses', function () {
         $$ begin raise exception 'poison' using errcode = new.payload ->> 'code'; end $$;
       create trigger refuse before insert on starcite.events
         for each row when (new.type = 'poison') execute function public.refuse();`)
-    const node = await startNode(database, { STARCITE_APPEND_LANES: '1' })
+    const node = await startNode(database, { STARCITE_APPEND_CONNECTIONS: '1' })
     const ids = await Promise.all(Array.from({ length: 40 }, () => newSession(node)))
     const poison = { type: 'poison', payload: { code: 'P0001' } }
 

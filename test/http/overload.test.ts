@@ -38,7 +38,10 @@ describe('a node at its bounds', () => {
     let node: Service
 
     before(async () => {
-      node = await startNode(database, { STARCITE_APPEND_QUEUE_EVENTS: '3', STARCITE_APPEND_LANES: '1' })
+      node = await startNode(database, {
+        STARCITE_APPEND_QUEUE_EVENTS: '3',
+        STARCITE_APPEND_CONNECTIONS: '1',
+      })
     })
     after(() => node?.stop())
 

@@ -5,9 +5,11 @@ import { Batcher, type BatcherOptions, type Outcome, type Weight } from '../../s
 interface Item {
   readonly name: string
   readonly bytes: number
+  readonly key: string
 }
 
-const item = (name: string, bytes = 1): Item => ({ name, bytes })
+/** Of a key of its own, unless it is said. */
+const item = (name: string, bytes = 1, key = name): Item => ({ name, bytes, key })
 const answered = (batch: readonly Item[]): Outcome<string>[] =>
   batch.map((it) => ({ ok: true, value: `${it.name}!` }))
 
@@ -21,7 +23,9 @@ class Bench {
   readonly batcher: Batcher<Item, string>
   #arrived: (() => void) | undefined
 
-  constructor(bounds: { batch?: Partial<Weight>; waiting?: Partial<Weight> } = {}) {
+  constructor(
+    bounds: { batch?: Partial<Weight>; waiting?: Partial<Weight>; underWay?: number; stuckMs?: number } = {},
+  ) {
     const plenty = { count: 1000, bytes: 1000 }
     const options: BatcherOptions<Item, string> = {
       send: (items) =>
@@ -33,9 +37,12 @@ class Bench {
           })
           this.#arrived?.()
         }),
+      keyOf: ({ key }) => key,
       weigh: ({ bytes }) => ({ count: 1, bytes }),
       maxBatch: { ...plenty, ...bounds.batch },
       maxWaiting: { ...plenty, ...bounds.waiting },
+      maxUnderWay: bounds.underWay ?? 1,
+      stuckMs: bounds.stuckMs ?? 60_000,
       refuse: (why) => new Error(why),
     }
     this.batcher = new Batcher(options)
@@ -92,6 +99,55 @@ describe('the batcher', () => {
       batch.settle()
     }
     await Promise.all(all)
+  })
+
+  it('has another under way when a full batch waits, and not before', async () => {
+    const bench = new Bench({ batch: { count: 2 }, underWay: 2 })
+    const all = [bench.batcher.add(item('a'))]
+    const first = await bench.batch(0)
+
+    all.push(bench.batcher.add(item('b')))
+    await new Promise((resolve) => setImmediate(resolve))
+    const beforeFull = bench.names()
+    all.push(bench.batcher.add(item('c')))
+    const second = await bench.batch(1)
+    second.settle()
+    first.settle()
+    await Promise.all(all)
+
+    expect(beforeFull).to.deep.equal([['a']])
+    expect(bench.names()).to.deep.equal([['a'], ['b', 'c']])
+  })
+
+  it('has another under way when the first is stuck, however little waits', async () => {
+    const bench = new Bench({ underWay: 2, stuckMs: 20 })
+    const started = performance.now()
+    const stuck = bench.batcher.add(item('a'))
+    const first = await bench.batch(0)
+
+    const next = bench.batcher.add(item('b'))
+    ;(await bench.batch(1)).settle()
+    const waitedMs = performance.now() - started
+    expect(await next).to.equal('b!')
+    first.settle()
+
+    expect(await stuck).to.equal('a!')
+    expect(waitedMs).to.be.at.least(19)
+  })
+
+  it('never has a key in two batches under way: what comes of it waits, in order', async () => {
+    const bench = new Bench({ batch: { count: 2 }, underWay: 2 })
+    const all = [bench.batcher.add(item('a1', 1, 'a'))]
+    const first = await bench.batch(0)
+
+    for (const it of [item('a2', 1, 'a'), item('a3', 1, 'a'), item('b'), item('c')])
+      all.push(bench.batcher.add(it))
+    ;(await bench.batch(1)).settle()
+    first.settle()
+    ;(await bench.batch(2)).settle()
+    await Promise.all(all)
+
+    expect(bench.names()).to.deep.equal([['a1'], ['b', 'c'], ['a2', 'a3']])
   })
 
   it('ends a batch at its bytes; an item heavier than that goes alone', async () => {
@@ -190,7 +246,13 @@ describe('the batcher', () => {
     })
     const steps = fc.array(
       fc.oneof(
-        { weight: 3, arbitrary: fc.record({ add: fc.integer({ min: 0, max: 12 }) }) },
+        {
+          weight: 3,
+          arbitrary: fc.record({
+            add: fc.integer({ min: 0, max: 12 }),
+            key: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
+          }),
+        },
         { weight: 1, arbitrary: fc.constant('turn' as const) },
       ),
       { maxLength: 60 },
@@ -201,22 +263,29 @@ describe('the batcher', () => {
         weights,
         steps,
         fc.array(fc.constantFrom('ok', 'mixed', 'throw')),
-        async (maxBatch, maxWaiting, plan, ways) => {
+        fc.integer({ min: 1, max: 3 }),
+        async (maxBatch, maxWaiting, plan, ways, maxUnderWay) => {
           const sent: Item[] = []
+          const keysUnderWay: string[] = []
           let underWay = 0
           const way = ways.values()
           const batcher = new Batcher<Item, string>({
             send: async (batch) => {
               underWay += 1
-              expect(underWay).to.equal(1)
+              expect(underWay).to.be.at.most(maxUnderWay)
               expect(batch.length).to.be.greaterThan(0)
+              const keys = [...new Set(batch.map(({ key }) => key))]
+              expect(keysUnderWay.filter((it) => keys.includes(it))).to.deep.equal([])
+              keysUnderWay.push(...keys)
               if (batch.length > 1) {
                 expect(batch.length).to.be.at.most(maxBatch.count)
                 expect(batch.reduce((sum, it) => sum + it.bytes, 0)).to.be.at.most(maxBatch.bytes)
               }
               sent.push(...batch)
-              await new Promise((resolve) => setImmediate(resolve))
+              for (let turns = batch.length % 3; turns >= 0; turns -= 1)
+                await new Promise((resolve) => setImmediate(resolve))
               underWay -= 1
+              for (const key of keys) keysUnderWay.splice(keysUnderWay.indexOf(key), 1)
               const how = way.next().value ?? 'ok'
               if (how === 'throw') throw new Error('broken')
               return batch.map((it, i) =>
@@ -225,9 +294,12 @@ describe('the batcher', () => {
                   : { ok: true, value: it.name },
               )
             },
+            keyOf: ({ key }) => key,
             weigh: ({ bytes }) => ({ count: 1, bytes }),
             maxBatch,
             maxWaiting,
+            maxUnderWay,
+            stuckMs: 60_000,
             refuse: (why) => new Error(why),
           })
           const added: { readonly item: Item; readonly result: Promise<string> }[] = []
@@ -235,7 +307,7 @@ describe('the batcher', () => {
           for (const step of plan)
             if (step === 'turn') await new Promise((resolve) => setImmediate(resolve))
             else {
-              const it = item(String(added.length), step.add)
+              const it = item(String(added.length), step.add, step.key)
               added.push({
                 item: it,
                 result: reason(batcher.add(it).then((value) => expect(value).to.equal(it.name))),
@@ -245,7 +317,9 @@ describe('the batcher', () => {
 
           const results = await Promise.all(added.map(({ result }) => result))
           const accepted = added.filter((_, i) => results[i] !== 'full').map((it) => it.item)
-          expect(sent).to.deep.equal(accepted)
+          const ofKey = (items: readonly Item[], key: string) => items.filter((it) => it.key === key)
+          expect(sent).to.have.members(accepted)
+          for (const key of 'abcde') expect(ofKey(sent, key)).to.deep.equal(ofKey(accepted, key))
           for (const result of results) expect(result).to.be.oneOf(['fulfilled', 'full', 'poison', 'broken'])
         },
       ),
@@ -264,9 +338,12 @@ describe('the batcher', () => {
         })
         return batch.map((value) => ({ ok: true, value }))
       },
+      keyOf: String,
       weigh: () => ({ count: 1, bytes: 1 }),
       maxBatch: { count: 2, bytes: 10 },
       maxWaiting: { count: 10, bytes: 10 },
+      maxUnderWay: 1,
+      stuckMs: 60_000,
       refuse: (why) => new Error(why),
       patience: { ms: 50, refuse: (wasSent) => new Error(wasSent ? 'unanswered' : 'never sent') },
     })

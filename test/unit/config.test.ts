@@ -69,9 +69,9 @@ describe('the configuration', () => {
   })
 
   it('leaves a connection that does not append, however small the pool', () => {
-    expect(loadConfig({ DB_POOL_SIZE: '3' }).append.lanes).to.equal(1)
-    expect(problemsOf({ DB_POOL_SIZE: '4', STARCITE_APPEND_LANES: '3' })).to.deep.equal([
-      'STARCITE_APPEND_LANES must be an integer from 1 to 2; it is "3"',
+    expect(loadConfig({ DB_POOL_SIZE: '3' }).append.connections).to.equal(1)
+    expect(problemsOf({ DB_POOL_SIZE: '4', STARCITE_APPEND_CONNECTIONS: '3' })).to.deep.equal([
+      'STARCITE_APPEND_CONNECTIONS must be an integer from 1 to 2; it is "3"',
     ])
   })
 

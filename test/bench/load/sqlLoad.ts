@@ -30,7 +30,7 @@ export interface DirectLoad {
   readonly sessions: readonly string[]
 }
 
-/** The procedure itself, each connection with sessions of its own, as the lanes of a node are. */
+/** The procedure itself, each connection with sessions of its own, as batches of a node are. */
 export async function directLoad({
   url,
   connections,
