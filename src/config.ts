@@ -26,8 +26,6 @@ export function loadConfig(env: Env) {
     opsPort: read.raw('STARCITE_OPS_PORT')
       ? read.int('STARCITE_OPS_PORT', { default: 0, min: 0, max: 65_535 })
       : undefined,
-    /** Authentication by JWT is not built yet; asking for it must not silently leave the door open. */
-    authMode: read.oneOf('STARCITE_AUTH_MODE', ['none'], 'none'),
     logLevel: read.oneOf(
       'STARCITE_LOG_LEVEL',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -100,9 +98,54 @@ export function loadConfig(env: Env) {
     },
 
     archive: readArchive(read),
+
+    auth: readAuth(read),
   }
   if (read.problems.length > 0) throw new ConfigError(read.problems)
   return Object.freeze(config)
+}
+
+const SCOPE_NAMES = ['session:create', 'session:read', 'session:append'] as const
+
+/** Who is let in. `jwt` is there when tokens are asked for. */
+function readAuth(read: EnvReader) {
+  const mode = read.oneOf('STARCITE_AUTH_MODE', ['none', 'jwt'], 'none')
+  const jwksUrl = read.httpUrl('STARCITE_AUTH_JWKS_URL')
+  const isHttpAllowed = read.flag('STARCITE_AUTH_JWKS_ALLOW_HTTP', false)
+  const jwt = {
+    jwksUrl: jwksUrl ?? '',
+    issuer: read.text('STARCITE_AUTH_JWT_ISSUER', ''),
+    audience: read.text('STARCITE_AUTH_JWT_AUDIENCE', ''),
+    leewaySeconds: read.int('STARCITE_AUTH_JWT_LEEWAY_SECONDS', { default: 30, min: 0, max: 300 }),
+    refreshMs: read.int('STARCITE_AUTH_JWKS_REFRESH_MS', { default: 60_000, min: 100, max: 86_400_000 }),
+    /** Keys that could not be fetched again for this long are not believed any more. */
+    maxAgeMs: read.duration('STARCITE_AUTH_JWKS_MAX_AGE', { default: '24h', min: '1s', max: '365d' }),
+    cachedTokens: read.int('STARCITE_AUTH_TOKEN_CACHE', { default: 20_000, min: 1, max: 10_000_000 }),
+    defaultTenant: read.text('STARCITE_AUTH_DEFAULT_TENANT', undefined),
+    defaultScopes: read.namesOf('STARCITE_AUTH_DEFAULT_SCOPES', SCOPE_NAMES),
+  }
+  const own = ['STARCITE_AUTH_JWKS_URL', 'STARCITE_AUTH_JWT_ISSUER', 'STARCITE_AUTH_JWT_AUDIENCE']
+  const isSet = (name: string) => read.raw(name) !== undefined
+  if (mode === 'none') {
+    // Who has said where the keys are, and not how, would be astonished to find the door open.
+    if (!isSet('STARCITE_AUTH_MODE'))
+      for (const name of own.filter(isSet))
+        read.problems.push(`STARCITE_AUTH_MODE must be set, to jwt or to none, when ${name} is`)
+    return { mode, jwt: undefined }
+  }
+  for (const name of own.filter((it) => !isSet(it)))
+    read.problems.push(`${name} must be set when STARCITE_AUTH_MODE is jwt`)
+  if (jwksUrl !== undefined && !isHttpAllowed && !isPrivate(new URL(jwksUrl)))
+    read.problems.push(
+      'STARCITE_AUTH_JWKS_URL must be an https:// URL: whoever can change what http:// brings can sign tokens; ' +
+        'STARCITE_AUTH_JWKS_ALLOW_HTTP=true allows it on a network that you trust',
+    )
+  return { mode, jwt }
+}
+
+/** Nobody is in between: it is encrypted, or it does not leave this machine. */
+function isPrivate({ protocol, hostname }: URL): boolean {
+  return protocol === 'https:' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
 }
 
 /** Where cold storage keeps its objects. `s3` is there when that is in a bucket. */

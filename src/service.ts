@@ -1,7 +1,8 @@
 import { Appender } from './append/appender.ts'
 import type { AppendRequest } from './append/newEvent.ts'
 import type { OutcomeRow } from './append/queries.ts'
-import { NO_AUTHENTICATION } from './auth/authenticator.ts'
+import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
+import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
 import { createApp, createOpsApp } from './http/app.ts'
@@ -99,7 +100,7 @@ export async function startService(
       config,
       log,
       metrics,
-      authenticator: NO_AUTHENTICATION,
+      authenticator: openAuthenticator(config.auth, stack, metrics, log),
       appends: appender,
       sessions: new Sessions(reads),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
@@ -139,6 +140,32 @@ export async function startService(
     await stack.stop().catch((error) => log.error({ err: error }, 'stopping after a failed start'))
     throw cause
   }
+}
+
+function openAuthenticator(
+  { jwt }: Config['auth'],
+  stack: StopStack,
+  metrics: Metrics,
+  log: Log,
+): Authenticator {
+  if (jwt === undefined) return NO_AUTHENTICATION
+  const { jwksUrl, refreshMs, maxAgeMs, ...options } = jwt
+  const authenticator = stack.add(
+    'authenticator',
+    new JwtAuthenticator({ ...options, keys: { url: jwksUrl, refreshMs, maxAgeMs }, log }),
+  )
+  metrics.gauge(
+    'starcite_jwks_keys',
+    'Keys of the issuer that tokens are checked with',
+    () => authenticator.keys.size,
+  )
+  metrics.gauge(
+    'starcite_jwks_age_seconds',
+    'Seconds since the keys of the issuer were last fetched',
+    () => authenticator.keys.ageSeconds,
+  )
+  authenticator.start()
+  return authenticator
 }
 
 function listen(database: Database, hub: Hub, metrics: Metrics, log: Log): Listener {

@@ -14,6 +14,8 @@ export interface Principal {
   readonly sessionId: string | null
   /** Milliseconds since the epoch at which the token ends, leeway included; null: never. */
   readonly expiresAtMs: number | null
+  /** Aborted when the key that signed the token is no longer trusted; absent without authentication. */
+  readonly withdrawn?: AbortSignal
 }
 
 /** Without authentication there is one tenant, and actors are what requests say they are. */

@@ -1,5 +1,5 @@
 import cors from '@koa/cors'
-import Router from '@koa/router'
+import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
 import koaEasyWs from 'koa-easy-ws'
 import type { Health } from '../ops/health.ts'
@@ -25,13 +25,15 @@ export function createApp(services: Services, health: Health): Koa {
   const { config, log, metrics } = services
   const router = new Router({ sensitive: true })
   if (config.opsPort === undefined) opsRoutes(router, health, metrics)
-  sessionRoutes(router, services)
-  appendRoutes(router, services)
-  eventRoutes(router, services)
   const upgrades = easyWs('ws', {
     wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false },
   })
+  // What is above is open, or asks for the token itself, after what it has to refuse first.
   tailRoutes(router, upgrades, services)
+  router.use(authenticate(services.authenticator) as RouterMiddleware)
+  sessionRoutes(router, services)
+  appendRoutes(router, services)
+  eventRoutes(router, services)
 
   const app = new Koa()
   app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
@@ -40,13 +42,12 @@ export function createApp(services: Services, health: Health): Koa {
   app.use(
     cors({
       origin: config.corsOrigin,
-      exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location'],
+      exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location', 'WWW-Authenticate'],
       maxAge: 600,
     }),
   )
   app.use(answerErrors(log))
   app.use(gate(health))
-  app.use(authenticate(services.authenticator))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

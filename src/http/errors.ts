@@ -7,6 +7,7 @@ import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import { DamagedObjectError } from '../tiering/archive.ts'
 import { ClientGoneError } from './body.ts'
+import { challenge } from './challenge.ts'
 import { answerJson, type State } from './context.ts'
 import { answerRaw } from './rawAnswer.ts'
 
@@ -51,6 +52,8 @@ export function answerErrors(log: Log): Middleware {
       const retryAfterMs = error.details.retry_after_ms
       if (typeof retryAfterMs === 'number')
         ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
+      const authenticate = challenge(error)
+      if (authenticate !== undefined) ctx.set('WWW-Authenticate', authenticate)
       // What is left of the body is not read, so the connection cannot carry another request.
       if (!ctx.req.complete) ctx.set('Connection', 'close')
       answerJson(ctx, error.status, JSON.stringify(error))

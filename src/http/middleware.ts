@@ -1,11 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type Router from '@koa/router'
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
+import { requireScope, requireSession } from '../auth/access.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
+import type { Principal, Scope } from '../auth/principal.ts'
 import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { State } from './context.ts'
+import { findToken } from './token.ts'
 
 const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
 
@@ -40,10 +43,29 @@ export function gate(health: Health): Middleware {
   }
 }
 
-/** Leaves the principal in `ctx.state`. */
-export function authenticate(authenticator: Authenticator): Middleware {
-  return async (ctx, next) => {
-    ;(ctx.state as State).principal = await authenticator.authenticate(undefined)
+/**
+ * Leaves the principal in `ctx.state`. Throws `unauthorized`. `queryParameter` may hold the token where clients cannot
+ * set headers: on WebSocket upgrades and on event streams.
+ */
+export function authenticate(authenticator: Authenticator, queryParameter?: string): Middleware {
+  return (ctx, next) => {
+    const enter = (principal: Principal) => {
+      ;(ctx.state as State).principal = principal
+      return next()
+    }
+    const principal = authenticator.authenticate(findToken(ctx.req, ctx.query, queryParameter))
+    // A token that was seen before costs no turn of the event loop.
+    return principal instanceof Promise ? principal.then(enter) : enter(principal)
+  }
+}
+
+/** Only for tokens with that scope, and, where the path names a session, not locked to another one. */
+export function allow(scope: Scope): Middleware {
+  return (ctx, next) => {
+    const { principal } = ctx.state as State
+    requireScope(principal, scope)
+    const { id } = (ctx as Context & { params: Record<string, string | undefined> }).params
+    if (id !== undefined) requireSession(principal, id)
     return next()
   }
 }
@@ -51,8 +73,8 @@ export function authenticate(authenticator: Authenticator): Middleware {
 /** After the routes: a path that none of them knows, or that some know by other methods. */
 export function unknownPath(router: Router): Middleware {
   return (ctx, next) => {
-    const { path, pathAndMethod } = router.match(ctx.path, ctx.method)
-    if (pathAndMethod.length > 0) return next()
+    const { path, route } = router.match(ctx.path, ctx.method)
+    if (route) return next()
     const methods = [...new Set(path.flatMap((layer) => layer.methods))]
     if (methods.length === 0) throw new AppError('not_found', `there is nothing at ${ctx.path}`)
     ctx.set('Allow', methods.join(', '))

@@ -65,6 +65,10 @@ function toEvent(object: JsonObjectText, principal: Principal, where: string): E
   dropNullRefs(object.value)
   const event = checkEvent(object.value, where)
   refuseUnstorable(event, NAMES, 'invalid_event', where)
+  if (principal.actor !== null && event.actor !== undefined && event.actor !== principal.actor)
+    throw new AppError('actor_mismatch', `${where}actor must be the token's sub, or left out`, {
+      field: 'actor',
+    })
   const hasProducer = event.producer_id !== undefined
   if (hasProducer !== (event.producer_seq !== undefined)) {
     const field = hasProducer ? 'producer_seq' : 'producer_id'

@@ -50,6 +50,16 @@ export class EnvReader {
     return value ?? this.#refuse(found, `one of ${allowed.join(', ')}`, fallback)
   }
 
+  /** Names with spaces or commas between; undefined when not set. */
+  namesOf<T extends string>(name: string, allowed: readonly T[]): ReadonlySet<T> | undefined {
+    const found = this.raw(name)
+    if (found === undefined) return undefined
+    const names = found.value.split(/[\s,]+/).filter((it) => it !== '')
+    const known = allowed.filter((it) => names.includes(it))
+    if (names.every((it) => (known as string[]).includes(it))) return new Set(known)
+    return this.#refuse(found, `some of ${allowed.join(', ')}`, undefined)
+  }
+
   flag(name: string, fallback: boolean): boolean {
     const found = this.raw(name)
     if (found === undefined) return fallback

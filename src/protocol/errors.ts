@@ -34,6 +34,7 @@ export const ERRORS = {
   unsupported_media_type: { status: 415, retry: false },
   append_backpressure: { status: 429, retry: true },
   internal_error: { status: 500, retry: true },
+  auth_unavailable: { status: 503, retry: true },
   too_many_sockets: { status: 503, retry: true },
   storage_unavailable: { status: 503, retry: true },
   archive_read_unavailable: { status: 503, retry: true },
@@ -74,6 +75,7 @@ export const CLOSE = {
   draining: { code: 1012, reason: 'draining' },
   slow: { code: 1013, reason: 'slow_consumer' },
   expired: { code: 4001, reason: 'token_expired' },
+  tokenInvalid: { code: 4001, reason: 'token_invalid' },
   erased: { code: 4004, reason: 'session_erased' },
 } as const
 

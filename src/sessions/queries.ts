@@ -125,6 +125,8 @@ export async function setArchived(db: Db, tenantId: string, id: string, archived
 
 export interface SessionList {
   readonly tenantId: string
+  /** At most this session; null: any. */
+  readonly only?: string | null
   readonly after: string | undefined
   readonly limit: number
   readonly archived: boolean | 'all'
@@ -137,6 +139,7 @@ export async function listSessions(db: Db, list: SessionList): Promise<Session[]
   const values: unknown[] = [list.tenantId, list.limit]
   const bind = (value: unknown) => `$${values.push(value)}`
   const conditions = ['s.tenant_id = $1', 's.erased_at is null']
+  if (list.only != null) conditions.push(`s.id = ${bind(list.only)}`)
   if (list.after !== undefined) conditions.push(`s.id > ${bind(list.after)}`)
   if (list.archived !== 'all') conditions.push(`s.archived = ${bind(list.archived)}`)
   for (const alternatives of list.filters)

@@ -146,13 +146,71 @@ describe('the configuration', () => {
     })
   })
 
+  describe('of tokens', () => {
+    const JWT = {
+      STARCITE_AUTH_MODE: 'jwt',
+      STARCITE_AUTH_JWKS_URL: 'https://issuer.example/jwks.json',
+      STARCITE_AUTH_JWT_ISSUER: 'https://issuer.example',
+      STARCITE_AUTH_JWT_AUDIENCE: 'starcite',
+    }
+
+    it('is all there, or none of it', () => {
+      expect(loadConfig(JWT).auth.jwt).to.deep.equal({
+        jwksUrl: 'https://issuer.example/jwks.json',
+        issuer: 'https://issuer.example',
+        audience: 'starcite',
+        leewaySeconds: 30,
+        refreshMs: 60_000,
+        maxAgeMs: 86_400_000,
+        cachedTokens: 20_000,
+        defaultTenant: undefined,
+        defaultScopes: undefined,
+      })
+      expect(loadConfig({}).auth).to.deep.equal({ mode: 'none', jwt: undefined })
+      expect(problemsOf({ STARCITE_AUTH_MODE: 'jwt' }).map((it) => it.split(' ')[0])).to.deep.equal([
+        'STARCITE_AUTH_JWKS_URL',
+        'STARCITE_AUTH_JWT_ISSUER',
+        'STARCITE_AUTH_JWT_AUDIENCE',
+      ])
+    })
+
+    it('is not left out in silence by whoever forgot to ask for it', () => {
+      const { STARCITE_AUTH_MODE: _, ...forgotten } = JWT
+
+      expect(problemsOf(forgotten)).to.have.length(3)
+      expect(problemsOf({ ...forgotten, STARCITE_AUTH_MODE: 'none' })).to.deep.equal([])
+    })
+
+    it('takes keys over http:// from this machine, and from elsewhere only when told to', () => {
+      const from = (url: string, more = {}) => problemsOf({ ...JWT, STARCITE_AUTH_JWKS_URL: url, ...more })
+
+      for (const url of ['http://localhost:1/k', 'http://127.0.0.1/k', 'http://[::1]:9/k'])
+        expect(from(url), url).to.deep.equal([])
+      for (const url of ['http://issuer/k', 'http://127.0.0.1.evil.example/k', 'http://localhost.example/k'])
+        expect(from(url), url).to.have.length(1)
+      expect(from('http://issuer/k', { STARCITE_AUTH_JWKS_ALLOW_HTTP: 'true' })).to.deep.equal([])
+    })
+
+    it('knows three scopes', () => {
+      const scopes = (value: string) =>
+        loadConfig({ ...JWT, STARCITE_AUTH_DEFAULT_SCOPES: value }).auth.jwt?.defaultScopes
+
+      expect(scopes('session:read, session:append')).to.deep.equal(
+        new Set(['session:read', 'session:append']),
+      )
+      expect(problemsOf({ STARCITE_AUTH_DEFAULT_SCOPES: 'session:read session:delete' })).to.deep.equal([
+        'STARCITE_AUTH_DEFAULT_SCOPES must be some of session:create, session:read, session:append; it is "session:read session:delete"',
+      ])
+    })
+  })
+
   it('reports every problem together, without the passwords', () => {
     const problems = problemsOf({
       PORT: 'abc',
       DB_POOL_SIZE: '2',
       DATABASE_URL: 'mysql://root:hunter2@db/x',
       STARCITE_LISTEN_URL: 'hunter2',
-      STARCITE_AUTH_MODE: 'jwt',
+      STARCITE_AUTH_MODE: 'basic',
       STARCITE_RING_BYTES: 'much',
       STARCITE_PREPARED_STATEMENTS: 'maybe',
     })

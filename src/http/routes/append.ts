@@ -2,10 +2,11 @@ import type Router from '@koa/router'
 import type { AppendResult } from '../../append/newEvent.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { answerJson, type Services, type State, sessionId } from '../context.ts'
+import { allow } from '../middleware.ts'
 import { parseBatch, parseEvent } from '../parseEvents.ts'
 
 export function appendRoutes(router: Router, { appends, config }: Services): void {
-  router.post('/v1/sessions/:id/append', async (ctx) => {
+  router.post('/v1/sessions/:id/append', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, config.limits.eventBytes)
@@ -24,7 +25,7 @@ export function appendRoutes(router: Router, { appends, config }: Services): voi
     )
   })
 
-  router.post('/v1/sessions/:id/events', async (ctx) => {
+  router.post('/v1/sessions/:id/events', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     const kind = bodyKind(ctx.req, ['json', 'ndjson'])
     const text = await readBody(ctx.req, config.limits.batchBytes)

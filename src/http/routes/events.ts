@@ -1,7 +1,9 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
+import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError } from '../../protocol/errors.ts'
-import { answerJson, findSession, type Services } from '../context.ts'
+import { answerJson, findSession, type Services, type State } from '../context.ts'
+import { allow } from '../middleware.ts'
 import { choice, cursor, integer, one } from '../query.ts'
 
 const DEFAULT_LIMIT = 100
@@ -9,7 +11,7 @@ const MAX_LIMIT = 1000
 const MAX_WAIT_SECONDS = 60
 
 export function eventRoutes(router: Router, services: Services): void {
-  router.get('/v1/sessions/:id/events', async (ctx) => {
+  router.get('/v1/sessions/:id/events', allow('session:read'), async (ctx) => {
     const request = {
       cursor: cursor(ctx.query),
       limit: integer(ctx.query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,
@@ -32,7 +34,7 @@ export function eventRoutes(router: Router, services: Services): void {
   })
 }
 
-/** Runs with a signal that is aborted when the client goes away or the node drains. */
+/** Runs with a signal that is aborted when the client goes away, its token ends, or the node drains. */
 async function whileWanted<T>(
   ctx: Context,
   draining: AbortSignal,
@@ -42,11 +44,13 @@ async function whileWanted<T>(
   const leave = () => unwanted.abort()
   if (draining.aborted) leave()
   ctx.res.once('close', leave)
+  const unwatch = onTokenEnd((ctx.state as State).principal, leave)
   // Not AbortSignal.any: it would keep something in the signal of the node for every request.
   draining.addEventListener('abort', leave, { once: true })
   try {
     return await run(unwanted.signal)
   } finally {
+    unwatch()
     draining.removeEventListener('abort', leave)
     ctx.res.off('close', leave)
   }

@@ -1,5 +1,7 @@
 import type { ParsedUrlQuery } from 'node:querystring'
 import type Router from '@koa/router'
+import { requireSession } from '../../auth/access.ts'
+import type { Principal } from '../../auth/principal.ts'
 import { unstorable } from '../../lib/jsonText.ts'
 import { AppError } from '../../protocol/errors.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
@@ -7,6 +9,7 @@ import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { answerJson, badSessionId, type Services, type State, sessionId } from '../context.ts'
 import { keptText, parseObject, refuseUnstorable } from '../json.ts'
+import { allow } from '../middleware.ts'
 import { choice, integer, one } from '../query.ts'
 import { NewSession, SessionPatch } from '../schemas.ts'
 import { validator } from '../validate.ts'
@@ -21,7 +24,7 @@ const MAX_LIMIT = 1000
 const MAX_FILTERS = 16
 
 export function sessionRoutes(router: Router, { sessions, config }: Services): void {
-  router.post('/v1/sessions', async (ctx) => {
+  router.post('/v1/sessions', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, config.limits.eventBytes)
@@ -30,30 +33,37 @@ export function sessionRoutes(router: Router, { sessions, config }: Services): v
     refuseUnstorable(body, ['title'], 'invalid_session')
     const problem = body.id === undefined ? undefined : badSessionId(body.id)
     if (problem) throw new AppError('invalid_session', `id ${problem}`, { field: 'id' })
+    // Without an id one is made, which is no session that a lock can name.
+    requireSession(principal, body.id ?? '')
     const session = await sessions.create({
       tenantId: principal.tenantId,
       ...(body.id === undefined ? {} : { id: body.id }),
       title: body.title ?? null,
       metadata: keptText(object, 'metadata', 'invalid_metadata') ?? '{}',
-      creatorPrincipal: keptText(object, 'creator_principal', 'invalid_session') ?? null,
+      creatorPrincipal:
+        renderPrincipal(principal) ?? keptText(object, 'creator_principal', 'invalid_session') ?? null,
     })
     ctx.set('Location', `/v1/sessions/${encodeURIComponent(session.id)}`)
     answerJson(ctx, 201, renderSession(session))
   })
 
-  router.get('/v1/sessions', async (ctx) => {
+  router.get('/v1/sessions', allow('session:read'), async (ctx) => {
     const { principal } = ctx.state as State
-    const page = await sessions.list({ tenantId: principal.tenantId, ...parseList(ctx.query) })
+    const page = await sessions.list({
+      tenantId: principal.tenantId,
+      only: principal.sessionId,
+      ...parseList(ctx.query),
+    })
     const list = page.sessions.map(renderSession).join(',')
     answerJson(ctx, 200, `{"sessions":[${list}],"next_cursor":${JSON.stringify(page.nextCursor)}}`)
   })
 
-  router.get('/v1/sessions/:id', async (ctx) => {
+  router.get('/v1/sessions/:id', allow('session:read'), async (ctx) => {
     const { principal } = ctx.state as State
     answerJson(ctx, 200, renderSession(await sessions.get(principal.tenantId, sessionId(ctx))))
   })
 
-  router.patch('/v1/sessions/:id', async (ctx) => {
+  router.patch('/v1/sessions/:id', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, config.limits.eventBytes)
@@ -65,12 +75,17 @@ export function sessionRoutes(router: Router, { sessions, config }: Services): v
     ['archive', true],
     ['unarchive', false],
   ] as const) {
-    router.post(`/v1/sessions/:id/${verb}`, async (ctx) => {
+    router.post(`/v1/sessions/:id/${verb}`, allow('session:create'), async (ctx) => {
       const { principal } = ctx.state as State
       const session = await sessions.setArchived(principal.tenantId, sessionId(ctx), archived)
       answerJson(ctx, 200, renderSession(session))
     })
   }
+}
+
+/** As `creator_principal` shows it. Undefined without authentication: then it is what the body says. */
+function renderPrincipal({ tenantId, actor, kind }: Principal): string | undefined {
+  return actor === null ? undefined : JSON.stringify({ tenant_id: tenantId, id: actor, type: kind })
 }
 
 function parsePatch(text: string): Patch {
@@ -87,7 +102,7 @@ function parsePatch(text: string): Patch {
   }
 }
 
-function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId'> {
+function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId' | 'only'> {
   const archived = choice(query, 'archived', 'invalid_list_query', ['false', 'true', 'all']) ?? 'false'
   const after = one(query, 'cursor', 'invalid_cursor')
   if (after !== undefined && badSessionId(after) !== undefined)

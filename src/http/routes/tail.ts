@@ -1,7 +1,9 @@
 import type Router from '@koa/router'
+import type { RouterMiddleware } from '@koa/router'
 import type { Middleware } from 'koa'
 import { AppError } from '../../protocol/errors.ts'
-import { findSession, type Services } from '../context.ts'
+import { findSession, type Services, type State } from '../context.ts'
+import { allow, authenticate } from '../middleware.ts'
 import { choice, cursor, integer } from '../query.ts'
 import { acceptUpgrade, refuseBadHandshake } from '../transports/upgrade.ts'
 import { serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
@@ -11,9 +13,15 @@ const MAX_BATCH_SIZE = 1000
 
 /** `upgrades` is koa-easy-ws: it gives the context its way into a WebSocket. */
 export function tailRoutes(router: Router, upgrades: Middleware, services: Services): void {
-  router.get('/v1/sessions/:id/tail', upgrades, async (ctx) => {
-    const { config, log, sockets, tails } = services
+  const { authenticator, config, log, sockets, tails } = services
+  const isHandshake: Middleware = (ctx, next) => {
     refuseBadHandshake(ctx)
+    return next()
+  }
+  // Browsers cannot set headers on a WebSocket, so its token may be in the query.
+  const enter = [upgrades, isHandshake, authenticate(authenticator, 'access_token'), allow('session:read')]
+  router.get('/v1/sessions/:id/tail', ...(enter as RouterMiddleware[]), async (ctx) => {
+    const { principal } = ctx.state as State
     const start = cursor(ctx.query) ?? 0
     const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', {
       min: 1,
@@ -36,6 +44,7 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     // Not awaited: the HTTP side of this request is over.
     void serveTail(
       ws,
+      principal,
       (signal, onStalled) =>
         tails.run({
           sid: session.sid,

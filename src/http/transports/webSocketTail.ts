@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
+import type { Principal } from '../../auth/principal.ts'
+import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { CLOSE, type Close } from '../../protocol/errors.ts'
 import type { Frame } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
@@ -46,23 +48,26 @@ export class WebSocketSink implements Sink {
 /** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
 export async function serveTail(
   ws: WebSocket,
+  principal: Principal,
   tail: (signal: AbortSignal, onStalled: () => void) => Promise<void>,
   onFault: (error: unknown) => void,
 ): Promise<void> {
   const ended = new AbortController()
-  let stalled = false
+  let close: Close = CLOSE.finished
+  const end = (why: Close) => {
+    close = why
+    ended.abort()
+  }
   ws.on('message', () => {}) // inbound frames are ignored
   ws.once('close', () => ended.abort())
-  let close: Close = CLOSE.finished
+  const unwatch = onTokenEnd(principal, end)
   try {
-    await tail(ended.signal, () => {
-      stalled = true
-      ended.abort()
-    })
-    if (stalled) close = CLOSE.slow
+    await tail(ended.signal, () => end(CLOSE.slow))
   } catch (error) {
     onFault(error)
     close = CLOSE.internal
+  } finally {
+    unwatch()
   }
   await closeSocket(ws, close)
 }
