@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { WebSocket } from 'ws'
 
 export interface Answer {
@@ -33,6 +34,24 @@ export async function call(
   return { status: response.status, headers: response.headers, text, json }
 }
 
+/** The answer to a WebSocket upgrade that is refused. */
+export async function refusedUpgrade(
+  url: string,
+  headers: Readonly<Record<string, string | string[]>> = {},
+): Promise<Answer> {
+  const socket = new WebSocket(url.replace(/^http/, 'ws'), { headers: headers as Record<string, string> })
+  const [request, response] = await once(socket, 'unexpected-response')
+  let text = ''
+  for await (const chunk of response) text += chunk
+  request.destroy()
+  return {
+    status: response.statusCode,
+    headers: new Headers(response.headers),
+    text,
+    json: JSON.parse(text),
+  }
+}
+
 /** A raw tail: its frames as text, in order, and how it ended. */
 export class TailClient {
   readonly socket: WebSocket
@@ -40,9 +59,14 @@ export class TailClient {
   closed: { code: number; reason: string } | undefined
   readonly #waiting = new Set<() => void>()
 
-  constructor(base: string, sessionId: string, query: string) {
+  constructor(
+    base: string,
+    sessionId: string,
+    query: string,
+    headers: Readonly<Record<string, string>> = {},
+  ) {
     const url = `${base.replace(/^http/, 'ws')}/v1/sessions/${encodeURIComponent(sessionId)}/tail?${query}`
-    this.socket = new WebSocket(url)
+    this.socket = new WebSocket(url, { headers })
     this.socket.on('message', (data) => {
       this.frames.push(String(data))
       this.#changed()
