@@ -49,6 +49,8 @@ begin
       using errcode = 'serialization_failure', hint = 'Run the transaction again.';
   end;
   execute format('create table starcite.%I (like starcite.events including all)', v_name);
+  -- Asked directly it shows nothing, whoever may be granted to read it: policies are those of events.
+  execute format('alter table starcite.%I enable row level security', v_name);
   execute format('create unique index on starcite.%I (sid, seq)', v_name);
   execute format('create unique index on starcite.%I (sid, producer_id, producer_seq) where producer_id is not null',
     v_name);

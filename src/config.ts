@@ -40,6 +40,9 @@ export function loadConfig(env: Env) {
       url: databaseUrl,
       /** LISTEN, migrations and leader locks need a direct connection when `url` goes through a pooler. */
       directUrl: read.postgresUrl('STARCITE_LISTEN_URL') ?? databaseUrl,
+      /** Roles with more rights than nodes need, each for its duty; absent: those of `directUrl`. */
+      migrateUrl: read.postgresUrl('STARCITE_MIGRATE_URL'),
+      tieringUrl: read.postgresUrl('STARCITE_TIERING_URL'),
       embeddedDir: read.text('STARCITE_DATA_DIR', '.starcite/postgres'),
       poolSize,
       preparedStatements: read.flag('STARCITE_PREPARED_STATEMENTS', true),

@@ -88,9 +88,9 @@ export async function startService(
     const tiering = stack.add(
       'tiering',
       new TieringJob({
-        url: database.directUrl,
+        url: database.tieringUrl,
         connectTimeoutMs: config.database.timeoutMs,
-        store,
+        store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
         intervalMs: config.tiering.flushIntervalMs,
         log,
         metrics,

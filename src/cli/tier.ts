@@ -31,9 +31,9 @@ async function tier(): Promise<void> {
   try {
     const database = stack.add('database', await openDatabase(config.database, 1, log))
     await database.prepare(version)
-    const store = stack.add('object store', await openObjectStore(config.archive, database.reads))
+    const store = stack.add('object store', await openObjectStore(config.archive, database.moves))
     const job = new TieringJob({
-      url: database.directUrl,
+      url: database.tieringUrl,
       connectTimeoutMs: config.database.timeoutMs,
       store,
       intervalMs: config.tiering.flushIntervalMs,
@@ -45,7 +45,11 @@ async function tier(): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void job.stop())
     const result = await job.pass()
     if (!result.ran) {
-      write('Another node is moving segments now.\n')
+      write(
+        result.why === 'held'
+          ? 'Another node is moving segments now.\n'
+          : 'This database user may not move segments: that takes a member of starcite_tiering.\n',
+      )
       process.exitCode = 1
     } else if (result.moved.length === 0) write('Nothing is due.\n')
   } finally {

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
-import { migrate } from './migrate.ts'
+import { migrate, NotMigratedError } from './migrate.ts'
 import { classify, Db } from './pool.ts'
 
 /** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
@@ -15,28 +15,48 @@ export class DatabaseStartError extends Error {
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000
 
+/** The job writes two objects at a time. */
+const MOVE_CONNECTIONS = 2
+
+export interface DatabaseUrls {
+  readonly url: string
+  readonly directUrl: string
+  /** Of other roles than `url`, where nodes have no more rights than they need. */
+  readonly migrateUrl?: string | undefined
+  readonly tieringUrl?: string | undefined
+}
+
 /** The Postgres of a node: connections for appends apart from those for everything else, so neither starves the other. */
 export class Database {
   readonly appends: Db
   readonly reads: Db
   readonly directUrl: string
+  /** For moving segments: of a role that owns them. */
+  readonly tieringUrl: string
+  /** Writes objects of cold storage that are kept in a table; the same role. */
+  readonly moves: Db
   readonly #embedded: EmbeddedPostgres | undefined
+  readonly #migrateUrl: string
   readonly #config: Config['database']
   readonly #log: Log
   readonly #stopping = new AbortController()
 
   constructor(
     config: Config['database'],
-    urls: { url: string; directUrl: string },
+    urls: DatabaseUrls,
     appendConnections: number,
     embedded: EmbeddedPostgres | undefined,
     log: Log,
   ) {
-    const pool = (size: number, applicationName: string) =>
-      new Db({ ...config, url: urls.url, size, applicationName, log })
+    const pool = (size: number, applicationName: string, url = urls.url) =>
+      new Db({ ...config, url, size, applicationName, log })
     this.appends = pool(appendConnections, 'starcite append')
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
     this.directUrl = urls.directUrl
+    this.#migrateUrl = urls.migrateUrl ?? urls.directUrl
+    this.tieringUrl = urls.tieringUrl ?? urls.directUrl
+    this.moves =
+      urls.tieringUrl === undefined ? this.reads : pool(MOVE_CONNECTIONS, 'starcite tiering', urls.tieringUrl)
     this.#embedded = embedded
     this.#config = config
     this.#log = log
@@ -53,13 +73,13 @@ export class Database {
 
   /**
    * Waits for Postgres, and brings the schema to this release. Throws DatabaseStartError (not there in time, wrong
-   * password, no such database), SchemaTooNewError, ServerTooOldError.
+   * password, no such database, not migrated and no right to), SchemaTooNewError, ServerTooOldError.
    */
   async prepare(release: string): Promise<void> {
     const deadline = Date.now() + this.#config.startupWaitMs
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await migrate(this.directUrl, release, this.#log)
+        return await migrate(this.#migrateUrl, release, this.#log)
       } catch (error) {
         const final = whyFinal(error)
         if (final !== undefined) throw new DatabaseStartError(final, { cause: error })
@@ -79,7 +99,7 @@ export class Database {
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    await Promise.all([this.appends.stop(), this.reads.stop()])
+    await Promise.all([...new Set([this.appends, this.reads, this.moves])].map((it) => it.stop()))
     await this.#embedded?.stop({ ifUnused: true })
   }
 }
@@ -90,9 +110,9 @@ export async function openDatabase(
   appendConnections: number,
   log: Log,
 ): Promise<Database> {
-  const { url, directUrl } = config
-  if (url !== undefined)
-    return new Database(config, { url, directUrl: directUrl ?? url }, appendConnections, undefined, log)
+  const { url, directUrl = url, migrateUrl, tieringUrl } = config
+  if (url !== undefined && directUrl !== undefined)
+    return new Database(config, { url, directUrl, migrateUrl, tieringUrl }, appendConnections, undefined, log)
   const embedded = await startEmbeddedPostgres({
     dir: path.resolve(config.embeddedDir),
     onMessage: (message) => log.info(message),
@@ -108,11 +128,13 @@ export async function openDatabase(
 
 /** In words for an operator, when the error is one that waiting does not mend. */
 function whyFinal(error: unknown): string | undefined {
+  if (error instanceof NotMigratedError) return error.message
   if (!(error instanceof pg.DatabaseError)) return undefined
   if (error.code === '28P01' || error.code === '28000')
     return `Postgres refuses the user or password of the database URL: ${error.message}`
   if (error.code === '3D000') return `the database of the database URL does not exist: ${error.message}`
-  if (error.code === '42501') return `the database user may not create the schema: ${error.message}`
+  if (error.code === '42501')
+    return `the database user may not create, or not read, the schema starcite: ${error.message}`
   return undefined
 }
 

@@ -22,6 +22,8 @@ export const SQL_OBJECTS = [
   'busy_sessions',
   'append',
   'tiering_status',
+  'configure',
+  'grant_roles',
 ] as const
 
 export const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)
@@ -44,27 +46,42 @@ export function isOlder(a: string, b: string): boolean {
  * Runs inside the caller's transaction. Answers what it installed.
  */
 export async function installFunctions(client: ClientBase, release: string): Promise<string[]> {
-  const { rows } = await client.query<{ name: string; hash: string; release: string }>(
-    'select o.name, o.hash, o.release from starcite.installed_objects o',
-  )
-  const installed = new Map(rows.map((row) => [row.name, row]))
-  const changed: string[] = []
-  for (const name of SQL_OBJECTS) {
-    const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
-    const hash = createHash('sha256').update(text).digest('hex')
-    const present = installed.get(name)
-    if (present?.hash === hash || (present && isOlder(release, present.release))) continue
+  const stale = await staleFunctions(client, release)
+  for (const { name, text, hash } of stale) {
     await client.query(text)
     await client.query(
       `insert into starcite.installed_objects as o (name, hash, release) values ($1, $2, $3)
        on conflict (name) do update set hash = excluded.hash, release = excluded.release`,
       [name, hash, release],
     )
-    changed.push(name)
   }
-  if (changed.length > 0) {
+  if (stale.length > 0) {
     // Postgres grants EXECUTE to everyone at creation; the log is for those to whom its owner grants it.
     await client.query('revoke all on all functions in schema starcite from public')
+    await client.query('select starcite.grant_roles()')
   }
-  return changed
+  return stale.map(({ name }) => name)
+}
+
+interface SqlObject {
+  readonly name: string
+  readonly text: string
+  readonly hash: string
+}
+
+/** What is not, or not in this form, in the database, and not of a newer release either. */
+export async function staleFunctions(client: ClientBase, release: string): Promise<SqlObject[]> {
+  const { rows } = await client.query<{ name: string; hash: string; release: string }>(
+    'select o.name, o.hash, o.release from starcite.installed_objects o',
+  )
+  const installed = new Map(rows.map((row) => [row.name, row]))
+  const stale: SqlObject[] = []
+  for (const name of SQL_OBJECTS) {
+    const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
+    const hash = createHash('sha256').update(text).digest('hex')
+    const present = installed.get(name)
+    if (present?.hash !== hash && !(present && isOlder(release, present.release)))
+      stale.push({ name, text, hash })
+  }
+  return stale
 }

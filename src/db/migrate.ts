@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
-import { installFunctions } from './functions.ts'
+import { installFunctions, staleFunctions } from './functions.ts'
+import { becomeOwner, ensureRoles, grantNewRoles } from './roles.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
@@ -24,10 +25,16 @@ export class ServerTooOldError extends Error {
   override readonly name = 'ServerTooOldError'
 }
 
+/** The schema is not of this release, and this connection may not bring it there. */
+export class NotMigratedError extends Error {
+  override readonly name = 'NotMigratedError'
+}
+
 /**
  * Brings the schema to this release: tables from migrations/, functions and views from sql/. Any number of nodes may
  * call it at once; they take turns behind one lock, and whoever comes second finds nothing to do. `url` must be a
- * direct connection: the lock belongs to its session.
+ * direct connection: the lock belongs to its session. Who does not own the schema only looks whether it is of this
+ * release, and rejects with a NotMigratedError when it is not.
  */
 export async function migrate(url: string, release: string, log: Log): Promise<void> {
   const client = new pg.Client({
@@ -41,14 +48,16 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
   try {
     await refuseOldServer(client)
     await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [LOCK_NAME])
+    await ensureRoles(client)
+    const isOwner = await becomeOwner(client)
     await refuseNewerSchema(client)
+    if (!isOwner) return await refuseOlderSchema(client, release)
     const applied = await runner({
       dbClient: client,
       dir: fileURLToPath(MIGRATIONS_DIRECTORY),
       direction: 'up',
       migrationsSchema: 'starcite',
       migrationsTable: MIGRATIONS_TABLE,
-      createMigrationsSchema: true,
       schema: 'starcite',
       singleTransaction: true,
       noLock: true, // ours is held, and covers the functions too
@@ -62,6 +71,7 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
     })
     await client.query('begin')
     const functions = await installFunctions(client, release)
+    await grantNewRoles(client)
     await client.query('commit')
     if (applied.length + functions.length > 0)
       log.info({ migrations: applied.map((it) => it.name), functions }, 'the schema is up to date')
@@ -83,19 +93,42 @@ async function refuseOldServer(client: pg.Client): Promise<void> {
     )
 }
 
-async function refuseNewerSchema(client: pg.Client): Promise<void> {
+/** In order. */
+async function knownMigrations(): Promise<string[]> {
+  const files = await readdir(MIGRATIONS_DIRECTORY)
+  return files
+    .filter((it) => it.endsWith('.sql'))
+    .map((it) => it.slice(0, -'.sql'.length))
+    .sort()
+}
+
+async function appliedMigrations(client: pg.Client): Promise<string[]> {
   const { rows: tables } = await client.query(
     `select from pg_catalog.pg_tables t where t.schemaname = 'starcite' and t.tablename = $1`,
     [MIGRATIONS_TABLE],
   )
-  if (tables.length === 0) return
+  if (tables.length === 0) return []
   const { rows } = await client.query<{ name: string }>(`select m.name from starcite.${MIGRATIONS_TABLE} m`)
-  const files = await readdir(MIGRATIONS_DIRECTORY)
-  const known = new Set(files.filter((it) => it.endsWith('.sql')).map((it) => it.slice(0, -'.sql'.length)))
-  const unknown = rows.map((row) => row.name).filter((name) => !known.has(name))
+  return rows.map((row) => row.name)
+}
+
+async function refuseNewerSchema(client: pg.Client): Promise<void> {
+  const known = new Set(await knownMigrations())
+  const unknown = (await appliedMigrations(client)).filter((name) => !known.has(name))
   if (unknown.length > 0)
     throw new SchemaTooNewError(
       `the database was migrated by a newer release of Starcite (it has ${unknown.join(', ')}); ` +
         'run that release, or point DATABASE_URL at another database',
+    )
+}
+
+async function refuseOlderSchema(client: pg.Client, release: string): Promise<void> {
+  const applied = new Set(await appliedMigrations(client))
+  const missing = (await knownMigrations()).filter((name) => !applied.has(name))
+  if (missing.length === 0) missing.push(...(await staleFunctions(client, release)).map(({ name }) => name))
+  if (missing.length > 0)
+    throw new NotMigratedError(
+      `the schema lacks ${missing.join(', ')}, and this database user does not own it: run \`npm run migrate\` as one ` +
+        'who does, or set STARCITE_MIGRATE_URL',
     )
 }

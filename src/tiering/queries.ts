@@ -3,16 +3,11 @@ import { classify, type Db } from '../db/pool.ts'
 import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 
-const SET = {
-  name: 'set_setting',
-  text: `insert into starcite.settings as s (name, value) values ($1, $2)
-         on conflict (name) do update set value = excluded.value where s.value <> excluded.value`,
-}
+const CONFIGURE = { name: 'configure', text: 'select starcite.configure($1::interval, $2::interval)' }
 
 /** What procedures and views need to know: how wide segments are, and how long they stay. */
 export async function writeSettings(db: Db, intervalMs: number, retentionMs: number): Promise<void> {
-  await db.query(SET, ['segment_interval', `${intervalMs / 1000} seconds`])
-  await db.query(SET, ['hot_retention', `${retentionMs / 1000} seconds`])
+  await db.query(CONFIGURE, [`${intervalMs / 1000} seconds`, `${retentionMs / 1000} seconds`])
 }
 
 const ENSURE_SEGMENTS = {
@@ -34,6 +29,15 @@ export async function ensureSegments(db: Db): Promise<void> {
 export async function prepareJob(session: DbSession): Promise<void> {
   await session.query(`set statement_timeout = '30min'`)
   await session.query('set idle_session_timeout = 0')
+}
+
+/** Whether this connection's role may take partitions away: for that it must be, or be a member of, their owner. */
+export async function mayMove(session: DbSession): Promise<boolean> {
+  const [row] = await session.query(
+    `select pg_has_role(current_user, c.relowner, 'usage') from pg_catalog.pg_class c
+      where c.oid = 'starcite.events'::regclass`,
+  )
+  return row?.[0] === 't'
 }
 
 /** Held until it is given back, or the connection ends. */

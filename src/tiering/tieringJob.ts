@@ -6,6 +6,7 @@ import type { Metrics } from '../ops/metrics.ts'
 import { type MoveProgress, Mover, StoppedError } from './mover.ts'
 import {
   dueSegments,
+  mayMove,
   prepareJob,
   type TieringStatus,
   tieringStatus,
@@ -29,7 +30,7 @@ export interface TieringOptions {
 }
 
 export type PassResult =
-  | { readonly ran: false }
+  | { readonly ran: false; readonly why: 'held' | 'not_allowed' }
   | { readonly ran: true; readonly moved: readonly MoveProgress[] }
 
 const RETRY_BASE_MS = 1000
@@ -65,7 +66,7 @@ export class TieringJob {
     await this.#running
   }
 
-  /** Moves all that is due now. `ran: false`: another node is at it. Rejects at the first segment that fails. */
+  /** Moves all that is due now. `ran: false`: another node is at it, or this one's role may not. Rejects at the first segment that fails. */
   async pass(): Promise<PassResult> {
     const { url, connectTimeoutMs, log } = this.#options
     const { signal } = this.#stopping
@@ -74,7 +75,8 @@ export class TieringJob {
     signal.addEventListener('abort', cut, { once: true })
     try {
       await prepareJob(session)
-      if (!(await tryLockJob(session))) return { ran: false }
+      if (!(await mayMove(session))) return { ran: false, why: 'not_allowed' }
+      if (!(await tryLockJob(session))) return { ran: false, why: 'held' }
       const moved = await this.#moveDue(session)
       await unlockJob(session)
       return { ran: true, moved }
@@ -128,11 +130,18 @@ export class TieringJob {
   async #run(): Promise<void> {
     const { intervalMs, log, metrics } = this.#options
     const { signal } = this.#stopping
+    let isTold = false
     for (let failures = 0; !signal.aborted; ) {
       await pause(failures === 0 ? intervalMs : jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       if (signal.aborted) return
       try {
-        await this.pass()
+        const result = await this.pass()
+        if (!result.ran && result.why === 'not_allowed' && !isTold) {
+          log.info(
+            'the database user of this node may not move segments: another node, or npm run tier, has to',
+          )
+          isTold = true
+        }
         failures = 0
       } catch (error) {
         if (error instanceof StoppedError) return

@@ -40,6 +40,14 @@ const PARTS: readonly string[] = [
      from (select r.relname, r.relowner, (aclexplode(r.relacl)).*
              from pg_class r where r.relnamespace = 'starcite'::regnamespace and r.relkind in ('r', 'p', 'v', 'm')) c
     where c.grantee <> c.relowner`,
+  `select '  grant ' || c.privilege_type || ' (' || c.attname || ') to ' || c.grantee::regrole, c.relname || ' 5' || c.privilege_type
+     from (select r.relname, a.attname, (aclexplode(a.attacl)).*
+             from pg_class r join pg_attribute a on a.attrelid = r.oid where r.relnamespace = 'starcite'::regnamespace) c`,
+  `select '  row security', c.relname || ' 6' from pg_class c
+    where c.relnamespace = 'starcite'::regnamespace and c.relrowsecurity`,
+  `select '  policy ' || p.policyname || ' for ' || p.cmd || ' to ' || array_to_string(p.roles, ', ')
+            || ' using ' || regexp_replace(p.qual, '\\s+', ' ', 'g'), p.tablename || ' 7' || p.policyname
+     from pg_policies p where p.schemaname = 'starcite'`,
   `select case p.prokind when 'a' then 'aggregate ' when 'p' then 'procedure ' else 'function ' end || p.proname,
           '~' || p.proname || ' 0'
      from pg_proc p where p.pronamespace = 'starcite'::regnamespace`,

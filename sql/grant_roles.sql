@@ -1,0 +1,48 @@
+-- Gives the roles of Starcite, those that exist, what they need and nothing else (docs/security.md). Called by whoever
+-- migrates, and by an operator who has made the roles by hand. May be repeated.
+--   starcite_app      what a node needs: reads, the procedures, and the columns of a session that PATCH changes
+--   starcite_auditor  reads, of the tenants that starcite.tenant_grants has for it; recomputes the hash chain
+--   starcite_tiering  is a member of the owner: taking a partition away needs that
+create or replace function starcite.grant_roles() returns void
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_table text;
+begin
+  if to_regrole('starcite_app') is not null then
+    grant usage on schema starcite to starcite_app;
+    grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
+                    starcite.slices, starcite.archive_objects, starcite.settings, starcite.migrations,
+                    starcite.installed_objects, starcite.tiering_status
+      to starcite_app;
+    grant update (title, metadata, archived, version, updated_at) on starcite.sessions to starcite_app;
+    grant execute on function
+      starcite.append_events(text[], text[], text[], json[], text[], text[], text[], bigint[], text[], json[], json[],
+                             bigint[], int[]),
+      starcite.busy_sessions(text[], text[]), starcite.create_session(text, text, text, json, json),
+      starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
+      starcite.merge_members(json, json), starcite.wire_time(timestamptz)
+      to starcite_app;
+    foreach v_table in array array['sessions', 'session_heads', 'events', 'objects', 'slices'] loop
+      -- Making a policy locks its table exclusively, so not without need.
+      if not exists (select from pg_policy p where p.polrelid = format('starcite.%I', v_table)::regclass
+                                               and p.polname = 'nodes_see_all') then
+        execute format('create policy nodes_see_all on starcite.%I to starcite_app using (true)', v_table);
+      end if;
+    end loop;
+  end if;
+
+  if to_regrole('starcite_auditor') is not null then
+    grant usage on schema starcite to starcite_auditor;
+    grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
+                    starcite.slices, starcite.tenant_grants
+      to starcite_auditor;
+    grant execute on function
+      starcite.framed(text), starcite.wire_time(timestamptz), starcite.genesis_hash(text, text),
+      starcite.content_digest(bytea, json, json, json),
+      starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
+      starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea)
+      to starcite_auditor;
+  end if;
+end
+$$;

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect } from 'chai'
+import pg from 'pg'
+import { DatabaseStartError } from '../../src/db/database.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
+import { migrate } from '../../src/db/migrate.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { at } from '../support/answers.ts'
+import { call, TailClient } from '../support/client.ts'
+import { EVERY_CALL } from '../support/everyCall.ts'
+import { startNode } from '../support/node.ts'
+import { until } from '../support/until.ts'
+
+/** On a server of its own: roles belong to the server, and here they are made. */
+describe('a Postgres where nobody has more rights than needed', function () {
+  this.timeout(30_000)
+  let server: EmbeddedPostgres
+  let admin: pg.Client
+  const url = (login: string, database = 'app') => {
+    const its = new URL(server.url)
+    its.username = login
+    its.password = 'secret'
+    its.pathname = `/${database}`
+    return its.href
+  }
+
+  before(async () => {
+    const dir = path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+    server = await startEmbeddedPostgres({ dir, durable: false })
+    admin = new pg.Client({ connectionString: server.url })
+    await admin.connect()
+    // As a managed Postgres gives it: no superuser, but somebody who may make roles, and owns the database.
+    await admin.query(`create role deploy login password 'secret' createrole`)
+    await admin.query('create database app owner deploy')
+    await admin.query('create database empty owner deploy')
+  })
+  after(async () => {
+    await admin?.end()
+    await server?.stop()
+    if (server) await rm(server.dir, { recursive: true, force: true })
+  })
+
+  it('gets its roles and its schema from one who is no superuser, and gives logins one duty each', async () => {
+    await migrate(url('deploy'), '0.0.0-test', createLog('silent'))
+    await migrate(url('deploy'), '0.0.0-test', createLog('silent'))
+
+    const deploy = new pg.Client({ connectionString: url('deploy') })
+    await deploy.connect()
+    for (const duty of ['app', 'tiering', 'auditor'])
+      await deploy.query(`create role ${duty}_login login password 'secret' in role starcite_${duty}`)
+    const { rows } = await deploy.query(
+      `select n.nspowner::regrole::text as owner, r.rolsuper, r.rolcanlogin
+         from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'starcite'`,
+    )
+    await deploy.end()
+    expect(rows).to.deep.equal([{ owner: 'starcite_owner', rolsuper: false, rolcanlogin: false }])
+  })
+
+  it('runs a node on the role of the application, with cold storage on that of tiering', async () => {
+    const node = await startNode(
+      { url: url('app_login') },
+      {
+        STARCITE_TIERING_URL: url('tiering_login'),
+        STARCITE_SEGMENT_INTERVAL: '1s',
+        STARCITE_HOT_RETENTION: '0s',
+        STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
+      },
+    )
+    try {
+      for (const { name, send } of EVERY_CALL) {
+        const answer = await send(node.url, 'one')
+        expect(answer.status, `${name}: ${answer.text}`).to.be.oneOf([101, 200, 201])
+      }
+      const { last_seq: lastSeq } = (await call('GET', at(node.url, 'one'))).json
+      const hot = (await call('GET', at(node.url, 'one', '/events'))).json.events
+      const live = new TailClient(node.url, 'one', `cursor=${lastSeq}`)
+      await call('POST', at(node.url, 'one', '/append'), { type: 'live', payload: {} })
+      await live.until((it) => it.events.length === 1)
+      live.close()
+
+      const client = new pg.Client({ connectionString: url('app_login') })
+      await client.connect()
+      await until('its segment has moved', async () => {
+        const { rows } = await client.query(
+          'select t.moved_segments::int as n, t.objects::int as m from starcite.tiering_status t',
+        )
+        return rows[0].m > 0
+      })
+      await client.end()
+      expect((await call('GET', at(node.url, 'one', `/events?limit=${lastSeq}`))).json.events).to.deep.equal(
+        hot,
+      )
+    } finally {
+      await node.stop()
+    }
+  })
+
+  it('lets a node be that may move nothing: another has to', async () => {
+    const node = await startNode({ url: url('app_login') }, { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '50' })
+    try {
+      await call('POST', `${node.url}/v1/sessions`, { id: 'two' })
+      expect(
+        (await call('POST', at(node.url, 'two', '/append'), { type: 't', payload: {} })).status,
+      ).to.equal(201)
+      const metrics = (await call('GET', `${node.url}/metrics`)).text
+      expect(metrics).to.match(/^starcite_archive_failures_total 0$/m)
+    } finally {
+      await node.stop()
+    }
+  })
+
+  it('tells a node that finds no schema, or an old one, and may not mend it, what to do', async () => {
+    const start = (name: string) =>
+      startNode({ url: url('app_login', name) }, { STARCITE_STARTUP_WAIT: '0s' }).then(
+        () => undefined,
+        (error: Error) => error,
+      )
+    const refusal = await start('empty')
+    expect(refusal).to.be.instanceOf(DatabaseStartError)
+
+    const database = new pg.Client({ connectionString: url('deploy') })
+    await database.connect()
+    await database.query('set role starcite_owner')
+    await database.query(
+      `update starcite.installed_objects set hash = 'old', release = '0.0.0-0' where name = 'append'`,
+    )
+    const stale = await start('app')
+    expect(stale).to.be.instanceOf(DatabaseStartError)
+    expect(stale?.message).to.match(/lacks append, .*npm run migrate/)
+
+    const node = await startNode({ url: url('app_login') }, { STARCITE_MIGRATE_URL: url('deploy') })
+    await node.stop()
+    const { rows } = await database.query(
+      `select o.release from starcite.installed_objects o where o.name = 'append'`,
+    )
+    await database.end()
+    expect(rows).to.deep.equal([{ release: '0.0.0-test' }])
+  })
+})

@@ -1,0 +1,229 @@
+import { randomUUID } from 'node:crypto'
+import { expect } from 'chai'
+import type pg from 'pg'
+import { migrate } from '../../src/db/migrate.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { appendEvents, createSessions } from '../support/appendEvents.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+
+const DENIED = '42501'
+
+describe('the roles', () => {
+  let database: FreshDatabase
+  let admin: pg.Client
+  const logins: string[] = []
+  const clients: pg.Client[] = []
+
+  before(async () => {
+    database = await migratedDatabase()
+    admin = await connect(database)
+    for (const tenant of ['acme', 'zeta'])
+      await admin.query(`select starcite.create_session($1, 'same')`, [tenant])
+    await createSessions(admin, 'own')
+    await appendEvents(admin, [
+      { tenant: 'acme', session: 'same', type: 'of acme' },
+      { tenant: 'zeta', session: 'same', type: 'of zeta' },
+      { tenant: 'zeta', session: 'same', type: 'of zeta' },
+    ])
+  })
+  after(async () => {
+    for (const client of clients) await client.end()
+    for (const login of logins) {
+      await admin.query(`delete from starcite.tenant_grants g where g.grantee = $1::regrole`, [login])
+      await admin.query(`drop owned by ${login}`)
+      await admin.query(`drop role ${login}`)
+    }
+    await admin.end()
+    await database.drop()
+  })
+
+  /** Somebody who logs in, a member of these roles. */
+  async function login(memberships: string, options = ''): Promise<{ db: pg.Client; name: string }> {
+    const name = `starcite_test_${randomUUID().replaceAll('-', '')}`
+    await admin.query(`create role ${name} login ${options} ${memberships && `in role ${memberships}`}`)
+    logins.push(name)
+    const db = await connect(database)
+    clients.push(db)
+    await db.query(`set session authorization ${name}`)
+    return { db, name }
+  }
+  const code = (db: pg.Client, sql: string) =>
+    db.query(sql).then(
+      () => 'done',
+      (error) => error.code,
+    )
+  const segment = async () =>
+    (await admin.query<{ name: string }>('select g.name from starcite.segments g limit 1')).rows[0]?.name
+
+  it('own the schema without being able to log in, and run what runs as its owner', async () => {
+    const { rows } = await admin.query(
+      `select distinct c.relowner::regrole::text as owner from pg_class c where c.relnamespace = 'starcite'::regnamespace
+        union select distinct p.proowner::regrole::text from pg_proc p where p.pronamespace = 'starcite'::regnamespace
+        union select n.nspowner::regrole::text from pg_namespace n where n.nspname = 'starcite'`,
+    )
+    expect(rows).to.deep.equal([{ owner: 'starcite_owner' }])
+    const { rows: roles } = await admin.query(
+      `select r.rolname from pg_roles r where r.rolname like 'starcite\\_%' and r.rolname !~ 'test'
+          and not (r.rolcanlogin or r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolbypassrls) order by 1`,
+    )
+    expect(roles.map((it) => it.rolname)).to.deep.equal([
+      'starcite_app',
+      'starcite_auditor',
+      'starcite_owner',
+      'starcite_tiering',
+    ])
+  })
+
+  it('let a node read and call, and never change, move or remove what was appended', async () => {
+    const { db } = await login('starcite_app')
+    const name = await segment()
+    await db.query(`select starcite.create_session('default', 'mine')`)
+    const outcomes = await appendEvents(db, [{ session: 'mine' }])
+    expect(outcomes.map((it) => it.outcome)).to.deep.equal(['appended'])
+    const { rows } = await db.query('select count(*)::int as n from starcite.events')
+    expect(rows[0].n, 'of every tenant').to.equal(4)
+    expect(
+      await code(db, `update starcite.sessions set title = 'x', version = version + 1 where id = 'mine'`),
+    ).to.equal('done')
+
+    for (const forbidden of [
+      `insert into starcite.events select * from starcite.events limit 1`,
+      `update starcite.events set payload = '{}'`,
+      'delete from starcite.events',
+      'truncate starcite.events',
+      `select from starcite.${name}`,
+      `update starcite.${name} set payload = '{}'`,
+      `delete from starcite.${name}`,
+      `truncate starcite.${name}`,
+      `drop table starcite.${name}`,
+      `alter table starcite.events detach partition starcite.${name}`,
+      `alter table starcite.events disable row level security`,
+      'update starcite.session_heads set last_seq = 0',
+      `update starcite.session_heads set chain_hash = '\\x00'`,
+      'delete from starcite.session_heads',
+      'select from starcite.producers',
+      'update starcite.producers set producer_seq = 0',
+      'delete from starcite.producers',
+      `insert into starcite.sessions (tenant_id, id) values ('acme', 'forged')`,
+      `update starcite.sessions set tenant_id = 'acme'`,
+      `update starcite.sessions set id = 'other'`,
+      `update starcite.sessions set creator_principal = null`,
+      `update starcite.sessions set erased_at = now()`,
+      'delete from starcite.sessions',
+      `update starcite.segments set state = 'moved'`,
+      `update starcite.settings set value = 'infinity' where name = 'closed_before'`,
+      `insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events) values ('k', 't', '${name}', 1, '', 1)`,
+      'delete from starcite.objects',
+      'update starcite.slices set byte_offset = 0',
+      `insert into starcite.archive_objects (key, body) values ('k', '')`,
+      'delete from starcite.archive_objects',
+      'delete from starcite.migrations',
+      `update starcite.installed_objects set hash = ''`,
+      'select from starcite.tenant_grants',
+      'create table starcite.mine ()',
+      `create or replace function starcite.wire_time(p_at timestamptz) returns text language sql return ''`,
+      'drop function starcite.mark_erased() cascade',
+      'alter table starcite.sessions disable trigger all',
+      'set role starcite_owner',
+    ])
+      expect(await code(db, forbidden), forbidden).to.equal(DENIED)
+  })
+
+  it('show an auditor the tenants granted to it, wherever it looks, and let it change nothing', async () => {
+    const { db, name: auditor } = await login('starcite_auditor')
+    const count = async (table: string, of = db) =>
+      (await of.query<{ n: number }>(`select count(*)::int as n from starcite.${table}`)).rows[0]?.n
+    expect(await count('events'), 'before any grant').to.equal(0)
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [auditor, 'acme'])
+
+    const { rows } = await db.query('select e.type from starcite.events e')
+    expect(rows.map((it) => it.type)).to.deep.equal(['of acme'])
+    const { rows: tenants } = await db.query('select distinct s.tenant_id from starcite.sessions s')
+    expect(tenants).to.deep.equal([{ tenant_id: 'acme' }])
+    expect(await count('session_heads')).to.equal(await count('sessions'))
+    for (const table of ['objects', 'slices']) expect(await count(table)).to.equal(0)
+    expect(await count('tenant_grants'), 'its own').to.equal(1)
+    // A function of the reader's own that tells what it is shown sees no more than the reader: rows are hidden first.
+    await admin.query(`create schema "${auditor}" authorization ${auditor}`)
+    await db.query(`create function "${auditor}".leak(text) returns boolean language plpgsql cost 0.0001
+                    as $$ begin raise notice '%', $1; return true; end $$`)
+    const told: string[] = []
+    db.on('notice', ({ message }) => told.push(message ?? ''))
+    await db.query(`select from starcite.events e where "${auditor}".leak(e.type)`)
+    await db.query(`select from starcite.sessions s where "${auditor}".leak(s.tenant_id)`)
+    expect(new Set(told)).to.deep.equal(new Set(['of acme', 'acme']))
+
+    const { rows: chain } = await db.query(
+      `select starcite.chain(starcite.genesis_hash(s.tenant_id, s.id),
+                starcite.event_link(e.seq, e.inserted_at, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
+                  e.idempotency_key, starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)) order by e.seq)
+                = min(h.chain_hash) as holds
+         from starcite.sessions s join starcite.events e on e.sid = s.sid join starcite.session_heads h on h.sid = s.sid
+        where s.id = 'same' group by s.tenant_id, s.id`,
+    )
+    expect(chain, 'it can recompute the chain').to.deep.equal([{ holds: true }])
+
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [auditor])
+    expect(await count('events'), 'of all tenants').to.equal(await count('events', admin))
+    const partition = await segment()
+    for (const forbidden of [
+      `select from starcite.${partition}`,
+      'select from starcite.producers',
+      'select from starcite.archive_objects',
+      `insert into starcite.tenant_grants values ('${auditor}'::regrole, 'zeta')`,
+      'delete from starcite.tenant_grants',
+      `update starcite.events set payload = '{}'`,
+      `update starcite.sessions set title = ''`,
+      `select starcite.append('same', 't', '{}', p_tenant_id => 'acme')`,
+      `select starcite.create_session('acme', 'x')`,
+      'set role starcite_owner',
+    ])
+      expect(await code(db, forbidden), forbidden).to.equal(DENIED)
+  })
+
+  it('show a partition to nobody who asks it directly, even when granted by mistake', async () => {
+    const { db, name: reader } = await login('starcite_auditor')
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [reader])
+    const partition = await segment()
+    await admin.query(`grant select on starcite.${partition} to ${reader}`)
+
+    expect((await db.query(`select from starcite.${partition}`)).rowCount).to.equal(0)
+    expect((await db.query('select from starcite.events')).rowCount).to.be.above(0)
+  })
+
+  it('cost a node nothing: its plans are those of the owner', async () => {
+    const { db } = await login('starcite_app')
+    const plan = async (of: pg.Client, sql: string) =>
+      (await of.query<{ 'QUERY PLAN': string }>(`explain (costs off) ${sql}`)).rows.map(
+        (it) => it['QUERY PLAN'],
+      )
+
+    for (const sql of [
+      `select h.* from starcite.sessions s join starcite.session_heads h on h.sid = s.sid where s.tenant_id = 'a' and s.id = 'b'`,
+      'select e.* from starcite.events e where e.sid = 1 and e.seq > 1 order by e.seq limit 10',
+      `select * from starcite.sessions s where s.tenant_id = 'a' and s.metadata::jsonb @> '{"a":1}' order by s.id limit 9`,
+      'select o.key from starcite.slices s join starcite.objects o on o.object_id = s.object_id where s.sid = 1 and s.first_seq < 7',
+    ])
+      expect(await plan(db, sql), sql).to.deep.equal(await plan(admin, sql))
+  })
+
+  it('let tiering act as the owner, which taking partitions away demands', async () => {
+    const { db } = await login('starcite_tiering')
+
+    const { rows } = await db.query(
+      `select pg_has_role(current_user, c.relowner, 'usage') as may from pg_class c where c.oid = 'starcite.events'::regclass`,
+    )
+    expect(rows).to.deep.equal([{ may: true }])
+  })
+
+  it('are granted to when they are made after the schema, by whoever migrates next', async () => {
+    await admin.query('revoke all on schema starcite from starcite_app')
+    const { db } = await login('starcite_app')
+    expect(await code(db, 'select from starcite.sessions')).to.equal(DENIED)
+
+    await migrate(database.url, '0.0.0-test', createLog('silent'))
+
+    expect(await code(db, 'select from starcite.sessions')).to.equal('done')
+  })
+})
