@@ -182,6 +182,15 @@ describe('plans over large tables', () => {
       expect(rowsTouched(plan)).to.be.below(1000)
     })
 
+  it('touches no session of another tenant, however many match there', async () => {
+    const ofBig = list({ tenantId: 'small', archived: 'all', filters: [['{"user":"u77777"}']] })
+
+    const plan = await planOf((it) => listSessions(it, ofBig))
+
+    expect(kinds(plan)).to.include('Bitmap Index Scan')
+    expect(rowsTouched(plan)).to.equal(0)
+  })
+
   it('finds a session by its name', async () => {
     expect(rowsTouched(await planOf((it) => findSession(it, 'big', 'ses_077777')))).to.equal(2)
   })
