@@ -40,6 +40,7 @@ begin
     grant execute on function
       starcite.framed(text), starcite.wire_time(timestamptz), starcite.genesis_hash(text, text),
       starcite.content_digest(bytea, json, json, json),
+      starcite.event_fields(text, text, text, text, bigint, text),
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
       starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea)
       to starcite_auditor;

@@ -134,7 +134,7 @@ function whyFinal(error: unknown): string | undefined {
     return `Postgres refuses the user or password of the database URL: ${error.message}`
   if (error.code === '3D000') return `the database of the database URL does not exist: ${error.message}`
   if (error.code === '42501')
-    return `the database user may not create, or not read, the schema starcite: ${error.message}`
+    return `the database user may not create the schema, or not read it: ${error.message}`
   return undefined
 }
 
