@@ -5,6 +5,8 @@ import { NO_AUTHENTICATION } from './auth/authenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
 import { createApp, createOpsApp } from './http/app.ts'
+import { BodyMemory } from './http/body.ts'
+import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
@@ -19,6 +21,7 @@ import { type Frame, renderEvent } from './protocol/event.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
+import { TailQuota } from './tail/quota.ts'
 import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
 import { SegmentKeeper } from './tiering/segmentKeeper.ts'
@@ -101,22 +104,32 @@ export async function startService(
       metrics,
       authenticator: NO_AUTHENTICATION,
       appends: appender,
-      sessions: new Sessions(reads),
+      sessions: new Sessions(reads, config.limits.sessionMetadataBytes),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
       history: new History(reads, cold, hub),
       sockets,
+      bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),
+      tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
+      requestQuota:
+        config.limits.requestsPerSecond > 0 ? new RequestQuota(config.limits.requestsPerSecond) : undefined,
     }
     measure(metrics, database, hub, sockets)
     measureTiering(metrics, tiering, cold)
 
     const http = stack.add(
       'http',
-      await HttpServer.start(createApp(services, health), config.port, config.host),
+      await HttpServer.start(createApp(services, health), config.port, config.host, {
+        ...config.http,
+        stallMs: config.tail.stallMs,
+      }),
     )
     if (config.opsPort !== undefined)
       stack.add(
         'ops',
-        await HttpServer.start(createOpsApp(health, metrics, log), config.opsPort, config.host),
+        await HttpServer.start(createOpsApp(health, metrics, log), config.opsPort, config.host, {
+          ...config.http,
+          stallMs: config.tail.stallMs,
+        }),
       )
     await unlessAborted(
       database.prepare(release).then(() => keeper.start()),

@@ -7,7 +7,7 @@ import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
-import { accessLog, authenticate, gate, requestId, unknownPath } from './middleware.ts'
+import { accessLog, authenticate, gate, limitRequests, requestId, unknownPath } from './middleware.ts'
 import { appendRoutes } from './routes/append.ts'
 import { eventRoutes } from './routes/events.ts'
 import { opsRoutes } from './routes/ops.ts'
@@ -47,6 +47,7 @@ export function createApp(services: Services, health: Health): Koa {
   app.use(answerErrors(log))
   app.use(gate(health))
   app.use(authenticate(services.authenticator))
+  if (services.requestQuota) app.use(limitRequests(services.requestQuota))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

@@ -6,6 +6,7 @@ import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { State } from './context.ts'
+import type { RequestQuota } from './requestQuota.ts'
 
 const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
 
@@ -44,6 +45,14 @@ export function gate(health: Health): Middleware {
 export function authenticate(authenticator: Authenticator): Middleware {
   return async (ctx, next) => {
     ;(ctx.state as State).principal = await authenticator.authenticate(undefined)
+    return next()
+  }
+}
+
+/** Before a request costs anything. Health and metrics are not counted. */
+export function limitRequests(quota: RequestQuota): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path.startsWith('/v1/')) await quota.take((ctx.state as State).principal.tenantId)
     return next()
   }
 }

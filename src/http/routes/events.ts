@@ -1,7 +1,7 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../../protocol/errors.ts'
-import { answerJson, findSession, type Services } from '../context.ts'
+import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { choice, cursor, integer, one } from '../query.ts'
 
 const DEFAULT_LIMIT = 100
@@ -21,9 +21,11 @@ export function eventRoutes(router: Router, services: Services): void {
     }
     const session = await findSession(services, ctx)
     if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
+    // Whoever waits holds what a tail holds.
+    const release = request.waitMs > 0 ? services.tailQuota.take((ctx.state as State).principal) : undefined
     const page = await whileWanted(ctx, services.sockets.draining, (signal) =>
       services.history.page({ ...request, sid: session.sid, lastSeq: session.lastSeq, signal }),
-    )
+    ).finally(release)
     answerJson(
       ctx,
       200,

@@ -1,7 +1,7 @@
 import type Router from '@koa/router'
 import type { Middleware } from 'koa'
 import { AppError } from '../../protocol/errors.ts'
-import { findSession, type Services } from '../context.ts'
+import { findSession, type Services, type State } from '../context.ts'
 import { choice, cursor, integer } from '../query.ts'
 import { acceptUpgrade, refuseBadHandshake } from '../transports/upgrade.ts'
 import { serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
@@ -12,7 +12,7 @@ const MAX_BATCH_SIZE = 1000
 /** `upgrades` is koa-easy-ws: it gives the context its way into a WebSocket. */
 export function tailRoutes(router: Router, upgrades: Middleware, services: Services): void {
   router.get('/v1/sessions/:id/tail', upgrades, async (ctx) => {
-    const { config, log, sockets, tails } = services
+    const { config, log, sockets, tailQuota, tails } = services
     refuseBadHandshake(ctx)
     const start = cursor(ctx.query) ?? 0
     const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', {
@@ -29,9 +29,13 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
         retry_after_ms: 1000,
       })
 
+    const release = tailQuota.take((ctx.state as State).principal)
     const { socket } = ctx.req
-    const ws = await acceptUpgrade(ctx)
-    if (ws === undefined) return
+    const ws = await acceptUpgrade(ctx).catch((error) => {
+      release()
+      throw error
+    })
+    if (ws === undefined) return release()
     sockets.add(ws)
     // Not awaited: the HTTP side of this request is over.
     void serveTail(
@@ -49,6 +53,6 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
           signal,
         }),
       (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),
-    )
+    ).finally(release)
   })
 }
