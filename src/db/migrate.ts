@@ -72,6 +72,20 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
 
 const ignore = () => {}
 
+/** The name of the newest migration of this release. */
+export async function newestMigration(): Promise<string> {
+  return (await knownMigrations()).at(-1) ?? 'none'
+}
+
+/** In order. */
+async function knownMigrations(): Promise<string[]> {
+  const files = await readdir(MIGRATIONS_DIRECTORY)
+  return files
+    .filter((it) => it.endsWith('.sql'))
+    .map((it) => it.slice(0, -'.sql'.length))
+    .sort()
+}
+
 async function refuseOldServer(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ number: number; words: string }>(
     `select current_setting('server_version_num')::int as number, current_setting('server_version') as words`,
@@ -90,8 +104,7 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
   )
   if (tables.length === 0) return
   const { rows } = await client.query<{ name: string }>(`select m.name from starcite.${MIGRATIONS_TABLE} m`)
-  const files = await readdir(MIGRATIONS_DIRECTORY)
-  const known = new Set(files.filter((it) => it.endsWith('.sql')).map((it) => it.slice(0, -'.sql'.length)))
+  const known = new Set(await knownMigrations())
   const unknown = rows.map((row) => row.name).filter((name) => !known.has(name))
   if (unknown.length > 0)
     throw new SchemaTooNewError(

@@ -36,6 +36,8 @@ export interface Services {
 export interface State {
   requestId: string
   principal: Principal
+  /** It went away before it could be answered. */
+  clientGone?: true
 }
 
 const MAX_ID_BYTES = 256

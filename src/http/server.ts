@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type Koa from 'koa'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { answerMalformed } from './errors.ts'
 import { answerRaw } from './rawAnswer.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
@@ -16,6 +16,10 @@ export interface HttpServerOptions {
   readonly stallMs?: number
   /** Past it, a new connection is closed at once. */
   readonly connections?: number
+  /** Of what never became a request. */
+  readonly onError?: (code: ErrorCode) => void
+  /** Of connections past the bound. */
+  readonly onDropped?: () => void
 }
 
 /** How often Node looks for requests past their time: at most this, and often enough for short ones. */
@@ -66,14 +70,18 @@ export class HttpServer {
     const answer = app.callback()
     const { stallMs } = options
     const handler = (req: IncomingMessage, res: ServerResponse) => {
-      if (lacksHost(req)) return answerRaw(req.socket, NO_HOST)
+      if (lacksHost(req)) {
+        options.onError?.(NO_HOST.code)
+        return answerRaw(req.socket, NO_HOST)
+      }
       if (stallMs !== undefined) res.once('prefinish', () => cutIfStalled(req.socket, stallMs))
       return answer(req, res)
     }
     server.on('request', handler)
     server.on('checkExpectation', handler) // one that is not 100-continue; Node itself would answer without a body
     bridgeUpgrades(server, handler)
-    answerMalformed(server)
+    answerMalformed(server, (code) => options.onError?.(code))
+    server.on('drop', () => options.onDropped?.())
     const http = new HttpServer(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
@@ -82,6 +90,10 @@ export class HttpServer {
         resolve(http)
       })
     })
+  }
+
+  get connections(): number {
+    return this.#connections.size
   }
 
   get port(): number {
