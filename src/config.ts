@@ -34,6 +34,8 @@ export function loadConfig(env: Env) {
       'info',
     ),
     shutdownGraceMs: read.duration('STARCITE_SHUTDOWN_GRACE', { default: '20s', min: '0s', max: '10m' }),
+    /** Not ready, yet serving: so long a load balancer may take to notice. */
+    drainDelayMs: read.duration('STARCITE_DRAIN_DELAY', { default: '0s', min: '0s', max: '5m' }),
     drainSpreadMs: read.duration('STARCITE_DRAIN_SPREAD', { default: '3s', min: '0s', max: '5m' }),
     corsOrigin: read.text('STARCITE_CORS_ORIGIN', '*'),
     accessLog: read.flag('STARCITE_ACCESS_LOG', false),

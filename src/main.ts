@@ -36,10 +36,13 @@ async function main(): Promise<void> {
     stopping = true
     log.info({ signal }, 'draining')
     givingUp.abort()
-    setTimeout(() => {
-      log.error('the grace time is over')
-      process.exit(EXIT.fault)
-    }, config.shutdownGraceMs + LAST_MS)
+    setTimeout(
+      () => {
+        log.error('the grace time is over')
+        process.exit(EXIT.fault)
+      },
+      config.drainDelayMs + config.shutdownGraceMs + LAST_MS,
+    )
     starting
       .then(
         (service) => service.stop(),

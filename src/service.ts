@@ -209,9 +209,10 @@ function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> 
   })
 }
 
-/** Out of the load balancer, no new connections, requests under way answered, sockets sent away; then it may stop. */
+/** Out of the load balancer, then no new connections, requests under way answered, sockets sent away; then it may stop. */
 async function drain(config: Config, health: Health, http: HttpServer, sockets: Sockets): Promise<void> {
   health.draining()
+  await pause(config.drainDelayMs)
   const patience = new AbortController()
   await Promise.race([
     Promise.all([http.drain(), sockets.drain()]),
