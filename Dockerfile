@@ -1,7 +1,7 @@
 # The image of a node: no compiler, no development packages, no embedded Postgres (it needs DATABASE_URL).
-ARG NODE_IMAGE=node:24-bookworm-slim
+ARG NODE_VERSION=24
 
-FROM ${NODE_IMAGE} AS build
+FROM node:${NODE_VERSION}-bookworm-slim AS build
 WORKDIR /app
 # Without scripts: nothing that is installed runs code here, and nothing needs to.
 COPY package.json package-lock.json .npmrc ./
@@ -11,7 +11,7 @@ COPY src ./src
 RUN npm run build && rm dist/.tsbuildinfo
 RUN npm ci --omit=dev --omit=optional --ignore-scripts
 
-FROM ${NODE_IMAGE}
+FROM node:${NODE_VERSION}-bookworm-slim
 # Process 1 has to hand on signals and reap orphans, also while a node is still starting: that is tini's work.
 RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \

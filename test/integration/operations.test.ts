@@ -314,6 +314,28 @@ describe('operating a node', () => {
     }
   })
 
+  describe('stopping', () => {
+    it('serves on for the delay while it is not ready, so that a load balancer can notice', async () => {
+      const other = await startNode(database, { STARCITE_DRAIN_DELAY: '500ms' })
+      const id = await session()
+      const client = new TailClient(other.url, id, '')
+      await until('the tail is open', () => client.socket.readyState === client.socket.OPEN)
+
+      const stopped = other.stop()
+      const ready = await call('GET', `${other.url}/health/ready`)
+      const appended = await call('POST', at(other.url, id, '/append'), EVENT)
+      await client.until(({ frames }) => frames.length === 1)
+
+      expect([ready.status, ready.json]).to.deep.equal([503, { status: 'unavailable', reason: 'draining' }])
+      expect(appended.status).to.equal(201)
+      expect(appended.headers.get('connection')).to.equal('close')
+      expect(client.closed).to.equal(undefined)
+      await stopped
+      await client.until(({ closed }) => closed !== undefined)
+      expect(client.closed?.code).to.equal(1012)
+    })
+  })
+
   describe('readiness', () => {
     it('fails as listener_down once notifications are missing for longer than the grace, and recovers', async () => {
       const proxy = await TcpProxy.start(database)
