@@ -7,7 +7,7 @@ import type { Service } from '../../src/service.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
+import { freePort, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
 import { migratedDatabase } from '../support/template.ts'
@@ -222,9 +222,14 @@ describe('the limits of a node', function () {
       try {
         first.send(head(body.length), body.slice(0, -1))
         await until('the first fills the memory', async () => {
-          const answer = await call('POST', at(small.url, id, '/append'), eventOf(200 * KB))
-          return answer.status === 429
+          const { text } = await call('GET', `${small.url}/metrics`)
+          return Number(/^starcite_body_bytes (\d+)$/m.exec(text)?.[1]) === body.length - 1
         })
+        expectRetryLater(
+          await call('POST', at(small.url, id, '/append'), eventOf(200 * KB)),
+          429,
+          'append_backpressure',
+        )
         second.send(head(body.length), body)
         expect((await second.answer())?.headers).to.match(/^retry-after: 1$/im)
         expect(JSON.parse((await second.answer())?.body ?? '{}').error).to.equal('append_backpressure')
@@ -247,7 +252,9 @@ describe('the limits of a node', function () {
 
   describe('for connections and time', () => {
     it('so many connections: one more is closed at once, and one that closes makes room', async () => {
-      const few = await startNode(database, { STARCITE_MAX_CONNECTIONS: '2' })
+      const opsPort = String(await freePort())
+      const few = await startNode(database, { STARCITE_MAX_CONNECTIONS: '2', STARCITE_OPS_PORT: opsPort })
+      const fewOps = `http://127.0.0.1:${opsPort}`
       const held = [await RawConnection.open(few.url), await RawConnection.open(few.url)]
       try {
         await Promise.all(held.map((it) => it.send('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n').answer()))
@@ -256,10 +263,13 @@ describe('the limits of a node', function () {
         await third.closed()
 
         expect(third.received).to.equal('')
+        const { text } = await call('GET', `${fewOps}/metrics`)
+        expect(text).to.match(/^starcite_http_connections 2$/m)
+        expect(text).to.match(/^starcite_http_connections_dropped_total 1$/m)
         held[0]?.destroy()
         await until(
           'there is room',
-          async () => (await call('GET', `${few.url}/health/live`).catch(() => undefined))?.status === 200,
+          async () => (await call('GET', `${few.url}/v1/sessions`).catch(() => undefined))?.status === 200,
         )
       } finally {
         for (const connection of held) connection.destroy()
