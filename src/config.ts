@@ -32,8 +32,24 @@ export function loadConfig(env: Env) {
       'info',
     ),
     shutdownGraceMs: read.duration('STARCITE_SHUTDOWN_GRACE', { default: '20s', min: '0s', max: '10m' }),
+    /** Not ready, yet serving: so long a load balancer may take to notice. */
+    drainDelayMs: read.duration('STARCITE_DRAIN_DELAY', { default: '0s', min: '0s', max: '5m' }),
     drainSpreadMs: read.duration('STARCITE_DRAIN_SPREAD', { default: '3s', min: '0s', max: '5m' }),
     corsOrigin: read.text('STARCITE_CORS_ORIGIN', '*'),
+    accessLog: read.flag('STARCITE_ACCESS_LOG', false),
+    /** Of which source this is a build; images set it. */
+    commit: read.text('STARCITE_COMMIT', undefined),
+    /** Tails go on by polling without notifications, so a node is given this long before it counts as not ready. */
+    listenerGraceMs: read.duration('STARCITE_LISTENER_GRACE', { default: '2m', min: '0s', max: '1h' }),
+
+    http: {
+      headersMs: read.duration('STARCITE_HEADERS_TIMEOUT', { default: '20s', min: '100ms', max: '10m' }),
+      /** From its first byte to its last, the body included. */
+      requestMs: read.duration('STARCITE_REQUEST_TIMEOUT', { default: '60s', min: '100ms', max: '1h' }),
+      /** Past the idle time-outs of common load balancers (60 s): they close first, never into a request. */
+      keepAliveMs: read.duration('STARCITE_KEEP_ALIVE_TIMEOUT', { default: '75s', min: '1s', max: '1h' }),
+      connections: read.int('STARCITE_MAX_CONNECTIONS', { default: 25_000, min: 1, max: 1_000_000 }),
+    },
 
     database: {
       /** Absent: the service starts its own embedded Postgres. */
@@ -71,13 +87,38 @@ export function loadConfig(env: Env) {
       eventBytes: read.size('STARCITE_MAX_EVENT_BYTES', { default: '1MB', min: '1KB', max: '64MB' }),
       batchBytes: read.size('STARCITE_MAX_BATCH_BYTES', { default: '8MB', min: '1KB', max: '256MB' }),
       batchEvents: read.int('STARCITE_MAX_BATCH_EVENTS', { default: 1000, min: 1, max: 10_000 }),
+      sessionMetadataBytes: read.size('STARCITE_MAX_SESSION_METADATA_BYTES', {
+        default: '64KB',
+        min: '1KB',
+        max: '1MB',
+      }),
+      /** Of `metadata` and `refs` each. */
+      eventMetadataBytes: read.size('STARCITE_MAX_EVENT_METADATA_BYTES', {
+        default: '256KB',
+        min: '1KB',
+        max: '64MB',
+      }),
+      /** Bodies that are arriving, over all requests of the node. */
+      bodyMemoryBytes: read.size('STARCITE_BODY_MEMORY', { default: '256MB', min: '1MB', max: '64GB' }),
+      /** Per tenant; 0 is without end. */
+      requestsPerSecond: read.int('STARCITE_TENANT_REQUESTS_PER_SECOND', {
+        default: 0,
+        min: 0,
+        max: 1_000_000,
+      }),
+      tailsPerPrincipal: read.int('STARCITE_MAX_TAILS_PER_PRINCIPAL', {
+        default: 5000,
+        min: 1,
+        max: 1_000_000,
+      }),
       sockets: read.int('STARCITE_MAX_SOCKETS', { default: 20_000, min: 1, max: 1_000_000 }),
     },
 
     tail: {
-      /** Newest events kept per tailed session, and their bytes over all sessions of the node. */
+      /** Newest events kept per tailed session, and their bytes: per session, and over all sessions of the node. */
       ringEvents: read.int('STARCITE_RING_EVENTS', { default: 512, min: 1, max: 100_000 }),
       ringBytes: read.size('STARCITE_RING_BYTES', { default: '128MB', min: '64KB', max: '64GB' }),
+      ringSessionBytes: read.size('STARCITE_RING_SESSION_BYTES', { default: '8MB', min: '1KB', max: '64GB' }),
       /** How often the heads of tailed sessions are read, whatever notifications say. */
       pollIntervalMs: read.duration('STARCITE_POLL_INTERVAL', { default: '1s', min: '50ms', max: '5m' }),
       pingIntervalMs: read.duration('STARCITE_PING_INTERVAL', { default: '25s', min: '100ms', max: '10m' }),

@@ -4,6 +4,7 @@ import { DatabaseStartError } from './db/database.ts'
 import { EmbeddedPostgresError } from './db/embedded/error.ts'
 import { SchemaTooNewError, ServerTooOldError } from './db/migrate.ts'
 import { createLog } from './ops/log.ts'
+import { Metrics } from './ops/metrics.ts'
 import { type Service, startService } from './service.ts'
 
 /** How a node ends; docs/operations.md lists them. */
@@ -19,23 +20,29 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 async function main(): Promise<void> {
   const config = loadConfig(process.env)
   const log = createLog(config.logLevel)
-  process.on('uncaughtException', (error) => {
-    log.fatal({ err: error }, 'an uncaught error')
+  // A promise that nobody waits for and that rejects comes here too: what state the process is in is unknown then.
+  process.on('uncaughtException', (error, origin) => {
+    log.fatal({ err: error, origin }, 'an uncaught error')
     process.exit(EXIT.fault)
   })
 
   const givingUp = new AbortController()
-  const starting = startService(config, version, log, givingUp.signal)
+  const metrics = new Metrics()
+  metrics.measureProcess()
+  const starting = startService(config, version, log, givingUp.signal, metrics)
   let stopping = false
   const stop = (signal: NodeJS.Signals) => {
     if (stopping) process.exit(EXIT.fault) // asked twice: at once
     stopping = true
     log.info({ signal }, 'draining')
     givingUp.abort()
-    setTimeout(() => {
-      log.error('the grace time is over')
-      process.exit(EXIT.fault)
-    }, config.shutdownGraceMs + LAST_MS)
+    setTimeout(
+      () => {
+        log.error('the grace time is over')
+        process.exit(EXIT.fault)
+      },
+      config.drainDelayMs + config.shutdownGraceMs + LAST_MS,
+    )
     starting
       .then(
         (service) => service.stop(),

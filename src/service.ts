@@ -5,13 +5,18 @@ import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
 import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
+import { newestMigration } from './db/migrate.ts'
+import { gaugesOf } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
+import { BodyMemory } from './http/body.ts'
+import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { Hub } from './live/hub.ts'
 import { Listener } from './live/listener.ts'
+import { NotifyLag } from './live/notifyLag.ts'
 import { openObjectStore } from './objects/open.ts'
 import { Health } from './ops/health.ts'
 import type { Log } from './ops/log.ts'
@@ -20,6 +25,7 @@ import { type Frame, renderEvent } from './protocol/event.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
+import { TailQuota } from './tail/quota.ts'
 import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
 import { SegmentKeeper } from './tiering/segmentKeeper.ts'
@@ -44,11 +50,19 @@ export async function startService(
   release: string,
   log: Log,
   signal: AbortSignal = new AbortController().signal,
+  metrics = new Metrics(),
 ): Promise<Service> {
   const stack = new StopStack()
   try {
-    const metrics = new Metrics()
-    const health = new Health()
+    const health = new Health(config.listenerGraceMs)
+    const version = {
+      version: release,
+      ...(config.commit !== undefined && { commit: config.commit }),
+      node: process.versions.node,
+      schema: await newestMigration(),
+    }
+    metrics.build(version)
+    const operations = { health, metrics, version }
     const database = stack.add(
       'database',
       await openDatabase(config.database, config.append.connections + 1, log),
@@ -56,7 +70,8 @@ export async function startService(
     const { reads, appends: appendDb } = database
 
     const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))
-    const listener = stack.add('listener', listen(database, hub, metrics, log))
+    const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
+    const listener = stack.add('listener', listen(database, hub, notifyLag, metrics, log))
     const appender = stack.add(
       'appender',
       new Appender({
@@ -65,7 +80,11 @@ export async function startService(
         timeoutMs: config.database.timeoutMs,
         log,
         metrics,
-        onAppended: (request, rows) => publish(hub, request, rows),
+        onAppended: (request, rows) => {
+          publish(hub, request, rows)
+          const last = rows.at(-1)
+          if (last?.outcome === 'appended') notifyLag.committed(last.sid, last.seq, last.insertedAt)
+        },
       }),
     )
     const keeper = stack.add(
@@ -96,28 +115,37 @@ export async function startService(
         metrics,
       }),
     )
+    const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
     const services = {
       config,
       log,
       metrics,
       authenticator: openAuthenticator(config.auth, stack, metrics, log),
       appends: appender,
-      sessions: new Sessions(reads),
+      sessions: new Sessions(reads, config.limits.sessionMetadataBytes),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
       history: new History(reads, cold, hub),
       sockets,
+      bodyMemory,
+      tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
+      requestQuota:
+        config.limits.requestsPerSecond > 0 ? new RequestQuota(config.limits.requestsPerSecond) : undefined,
     }
-    measure(metrics, database, hub, sockets)
-    measureTiering(metrics, tiering, cold)
 
+    const serving = { ...config.http, stallMs: config.tail.stallMs }
     const http = stack.add(
       'http',
-      await HttpServer.start(createApp(services, health), config.port, config.host),
+      await HttpServer.start(createApp(services, operations), config.port, config.host, {
+        ...serving,
+        onError: (code) => metrics.error(code),
+        onDropped: () => metrics.connectionDropped(),
+      }),
     )
+    gaugesOf(metrics, { database, appender, hub, sockets, bodyMemory, tiering, cold, http })
     if (config.opsPort !== undefined)
       stack.add(
         'ops',
-        await HttpServer.start(createOpsApp(health, metrics, log), config.opsPort, config.host),
+        await HttpServer.start(createOpsApp(operations, log), config.opsPort, config.host, serving),
       )
     await unlessAborted(
       database.prepare(release).then(() => keeper.start()),
@@ -168,11 +196,14 @@ function openAuthenticator(
   return authenticator
 }
 
-function listen(database: Database, hub: Hub, metrics: Metrics, log: Log): Listener {
+function listen(database: Database, hub: Hub, notifyLag: NotifyLag, metrics: Metrics, log: Log): Listener {
   return new Listener({
     url: database.directUrl,
     log,
-    onHead: (sid, lastSeq) => hub.hint(sid, lastSeq),
+    onHead: (sid, lastSeq) => {
+      notifyLag.notified(sid, lastSeq)
+      hub.hint(sid, lastSeq)
+    },
     onConnected: () => {
       metrics.listenerUp(true)
       hub.checkAll()
@@ -195,26 +226,6 @@ function publish(hub: Hub, request: AppendRequest, rows: readonly OutcomeRow[]):
   )
 }
 
-function measure(metrics: Metrics, database: Database, hub: Hub, sockets: Sockets): void {
-  metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
-  metrics.gauge('starcite_sockets', 'WebSockets open on this node', () => sockets.count)
-  metrics.gauge(
-    'starcite_ring_bytes',
-    'Characters of events kept in memory for live tails',
-    () => hub.ringBytes,
-  )
-  metrics.gauge(
-    'starcite_db_pool_connections',
-    'Database connections of this node',
-    () => database.connections.total,
-  )
-  metrics.gauge(
-    'starcite_db_pool_waiting',
-    'Callers waiting for a database connection',
-    () => database.connections.waiting,
-  )
-}
-
 /** What is under way when the signal is aborted is left to end by itself. */
 function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -225,27 +236,10 @@ function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> 
   })
 }
 
-function measureTiering(metrics: Metrics, tiering: TieringJob, cold: ColdReader): void {
-  metrics.gauge(
-    'starcite_archive_pending_rows',
-    'Events of due segments that are not yet moved, as Postgres estimates them',
-    () => tiering.status.pendingEvents,
-  )
-  metrics.gauge(
-    'starcite_archive_lag',
-    'Seconds since the oldest segment that is not yet moved was due',
-    () => tiering.status.lagSeconds,
-  )
-  metrics.gauge(
-    'starcite_archive_read_cache_bytes',
-    'Memory of events read from objects',
-    () => cold.cachedBytes,
-  )
-}
-
-/** Out of the load balancer, no new connections, requests under way answered, sockets sent away; then it may stop. */
+/** Out of the load balancer, then no new connections, requests under way answered, sockets sent away; then it may stop. */
 async function drain(config: Config, health: Health, http: HttpServer, sockets: Sockets): Promise<void> {
   health.draining()
+  await pause(config.drainDelayMs)
   const patience = new AbortController()
   await Promise.race([
     Promise.all([http.drain(), sockets.drain()]),

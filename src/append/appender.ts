@@ -1,6 +1,6 @@
 import { classify, type Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
-import { Batcher, type Outcome } from '../lib/batcher.ts'
+import { Batcher, type Outcome, type Weight } from '../lib/batcher.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -80,7 +80,17 @@ export class Appender {
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
     const isHeld = this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
-    return (isHeld ? this.#laneOfHeld : this.#lane).add(request)
+    const started = performance.now()
+    const result = (isHeld ? this.#laneOfHeld : this.#lane).add(request)
+    const answered = () => this.#options.metrics.append((performance.now() - started) / 1000)
+    result.then(answered, answered)
+    return result
+  }
+
+  /** Events, and characters of their requests, that wait or are under way. */
+  get waiting(): Weight {
+    const [common, held] = [this.#lane.waiting, this.#laneOfHeld.waiting]
+    return { count: common.count + held.count, bytes: common.bytes + held.bytes }
   }
 
   /** Refuses new appends and settles those under way. */

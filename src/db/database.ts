@@ -5,7 +5,7 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 import { migrate, NotMigratedError } from './migrate.ts'
-import { classify, Db } from './pool.ts'
+import { classify, Db, type PoolSize } from './pool.ts'
 
 /** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
 export class DatabaseStartError extends Error {
@@ -66,9 +66,8 @@ export class Database {
     return this.#embedded?.dir
   }
 
-  get connections(): { total: number; waiting: number } {
-    const [reads, appends] = [this.reads.size, this.appends.size]
-    return { total: reads.total + appends.total, waiting: reads.waiting + appends.waiting }
+  get pools(): { readonly append: PoolSize; readonly read: PoolSize } {
+    return { append: this.appends.size, read: this.reads.size }
   }
 
   /**

@@ -82,6 +82,11 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
 
 const ignore = () => {}
 
+/** The name of the newest migration of this release. */
+export async function newestMigration(): Promise<string> {
+  return (await knownMigrations()).at(-1) ?? 'none'
+}
+
 async function refuseOldServer(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ number: number; words: string }>(
     `select current_setting('server_version_num')::int as number, current_setting('server_version') as words`,

@@ -11,6 +11,14 @@ export interface PoolOptions {
   readonly log: Log
 }
 
+/** Connections, and callers that wait for one. */
+export interface PoolSize {
+  readonly max: number
+  readonly total: number
+  readonly idle: number
+  readonly waiting: number
+}
+
 export interface Query {
   /** Names the prepared statement: one name, one text. Absent for texts that vary. */
   readonly name?: string
@@ -24,9 +32,11 @@ export interface Query {
 export class Db {
   readonly #pool: pg.Pool
   readonly #prepared: boolean
+  readonly #max: number
 
   constructor(options: PoolOptions) {
     this.#prepared = options.preparedStatements
+    this.#max = options.size
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.size,
@@ -71,8 +81,9 @@ export class Db {
     await this.query({ text: 'select 1' }, [])
   }
 
-  get size(): { total: number; idle: number; waiting: number } {
+  get size(): PoolSize {
     return {
+      max: this.#max,
       total: this.#pool.totalCount,
       idle: this.#pool.idleCount,
       waiting: this.#pool.waitingCount,

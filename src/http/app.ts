@@ -2,15 +2,14 @@ import cors from '@koa/cors'
 import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
 import koaEasyWs from 'koa-easy-ws'
-import type { Health } from '../ops/health.ts'
 import type { Log } from '../ops/log.ts'
-import type { Metrics } from '../ops/metrics.ts'
 import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
-import { accessLog, authenticate, gate, requestId, unknownPath } from './middleware.ts'
+import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
+import { observe } from './observe.ts'
 import { appendRoutes } from './routes/append.ts'
 import { eventRoutes } from './routes/events.ts'
-import { opsRoutes } from './routes/ops.ts'
+import { type Operations, opsRoutes } from './routes/ops.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { tailRoutes } from './routes/tail.ts'
 
@@ -21,16 +20,17 @@ const MAX_INBOUND_FRAME_BYTES = 64 * 1024
 const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
 
 /** The API. The order of the middleware is its table of contents. */
-export function createApp(services: Services, health: Health): Koa {
+export function createApp(services: Services, operations: Operations): Koa {
   const { config, log, metrics } = services
   const router = new Router({ sensitive: true })
-  if (config.opsPort === undefined) opsRoutes(router, health, metrics)
+  if (config.opsPort === undefined) opsRoutes(router, operations)
   const upgrades = easyWs('ws', {
     wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false },
   })
   // What is above is open, or asks for the token itself, after what it has to refuse first.
   tailRoutes(router, upgrades, services)
   router.use(authenticate(services.authenticator) as RouterMiddleware)
+  if (services.requestQuota) router.use(limitRequests(services.requestQuota) as RouterMiddleware)
   sessionRoutes(router, services)
   appendRoutes(router, services)
   eventRoutes(router, services)
@@ -38,7 +38,8 @@ export function createApp(services: Services, health: Health): Koa {
   const app = new Koa()
   app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
   app.use(requestId)
-  app.use(accessLog(log))
+  app.use(observe(log, metrics, config.accessLog))
+  app.use(securityHeaders)
   app.use(
     cors({
       origin: config.corsOrigin,
@@ -46,19 +47,21 @@ export function createApp(services: Services, health: Health): Koa {
       maxAge: 600,
     }),
   )
-  app.use(answerErrors(log))
-  app.use(gate(health))
+  app.use(answerErrors(log, (code) => metrics.error(code)))
+  app.use(gate(operations.health))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app
 }
 
-/** Health and metrics alone, for STARCITE_OPS_PORT. */
-export function createOpsApp(health: Health, metrics: Metrics, log: Log): Koa {
+/** Health, metrics and version alone, for STARCITE_OPS_PORT. */
+export function createOpsApp(operations: Operations, log: Log): Koa {
   const router = new Router({ sensitive: true })
-  opsRoutes(router, health, metrics)
+  opsRoutes(router, operations)
   const app = new Koa()
+  app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
   app.use(requestId)
+  app.use(securityHeaders)
   app.use(answerErrors(log))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))

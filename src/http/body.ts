@@ -34,33 +34,68 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
   throw refuse(`Content-Type ${JSON.stringify(header)} is not understood here`)
 }
 
-/** The whole body as text. Throws body_too_large, invalid_json (not UTF-8), ClientGoneError. */
-export function readBody(req: IncomingMessage, maxBytes: number): Promise<string> {
+/** Memory for bodies that are arriving, over all requests of a node. */
+export class BodyMemory {
+  readonly maxBytes: number
+  usedBytes = 0
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+}
+
+/**
+ * The whole body as text. Throws body_too_large, append_backpressure (past the node's memory for bodies; the only one
+ * that is arriving is always let in), invalid_json (not UTF-8), ClientGoneError.
+ */
+export function readBody(
+  req: IncomingMessage,
+  maxBytes: number,
+  memory: BodyMemory = new BodyMemory(Number.POSITIVE_INFINITY),
+): Promise<string> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let bytes = 0
+    let chunks: Buffer[] = []
+    let [bytes, heldBytes] = [0, 0]
+    let refusal: AppError | undefined
+    const hold = (count: number) => {
+      heldBytes += count
+      memory.usedBytes += count
+    }
+    const refuse = (error: AppError) => {
+      refusal = error
+      chunks = []
+      hold(-heldBytes)
+    }
     const onData = (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes <= maxBytes) chunks.push(chunk)
-      else chunks.length = 0
-      if (bytes > MAX_DISCARDED_BYTES) settle(tooLarge)
+      if (refusal === undefined) {
+        chunks.push(chunk)
+        hold(chunk.length)
+        if (bytes > maxBytes) refuse(tooLarge(maxBytes))
+        else if (memory.usedBytes > memory.maxBytes && memory.usedBytes > heldBytes) refuse(noMemory())
+      } else if (bytes > MAX_DISCARDED_BYTES) settle(() => reject(refusal))
     }
-    const tooLarge = () =>
-      reject(
-        new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes }),
-      )
     const onEnd = () =>
       settle(() => {
-        if (bytes > maxBytes) return tooLarge()
+        if (refusal !== undefined) return reject(refusal)
         const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
         if (!isUtf8(body)) return reject(new AppError('invalid_json', 'the body is not UTF-8'))
         resolve(body.toString('utf8'))
       })
     const onGone = () => settle(() => reject(new ClientGoneError('the client went away')))
     const settle = (act: () => void) => {
+      hold(-heldBytes)
       req.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone)
       act()
     }
     req.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone)
   })
 }
+
+const tooLarge = (maxBytes: number) =>
+  new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes })
+
+const noMemory = () =>
+  new AppError('append_backpressure', 'this node has as many bodies arriving as it takes', {
+    retry_after_ms: 1000,
+  })

@@ -9,7 +9,10 @@ import { AppError } from '../protocol/errors.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { History } from '../tail/history.ts'
+import type { TailQuota } from '../tail/quota.ts'
 import type { Tails } from '../tail/tail.ts'
+import type { BodyMemory } from './body.ts'
+import type { RequestQuota } from './requestQuota.ts'
 import type { Sockets } from './transports/sockets.ts'
 
 /** What routes call. */
@@ -23,12 +26,18 @@ export interface Services {
   readonly tails: Tails
   readonly history: History
   readonly sockets: Sockets
+  readonly bodyMemory: BodyMemory
+  readonly tailQuota: TailQuota
+  /** Undefined: tenants may ask as often as they like. */
+  readonly requestQuota: RequestQuota | undefined
 }
 
 /** What middleware leaves for routes in `ctx.state`. */
 export interface State {
   requestId: string
   principal: Principal
+  /** It went away before it could be answered. */
+  clientGone?: true
 }
 
 const MAX_ID_BYTES = 256

@@ -4,12 +4,13 @@ import type { Middleware } from 'koa'
 import { isUnavailable } from '../db/pool.ts'
 import { ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { DamagedObjectError } from '../tiering/archive.ts'
 import { ClientGoneError } from './body.ts'
 import { challenge } from './challenge.ts'
 import { answerJson, type State } from './context.ts'
 import { answerRaw } from './rawAnswer.ts'
+import { logOf } from './trace.ts'
 
 /** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
 export function toAppError(error: unknown, requestId: string, log: Log): AppError {
@@ -38,17 +39,19 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
 }
 
 /** Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. */
-export function answerErrors(log: Log): Middleware {
+export function answerErrors(log: Log, onError: (code: ErrorCode) => void = () => {}): Middleware {
   return async (ctx, next) => {
     try {
       await next()
     } catch (thrown) {
       if (thrown instanceof ClientGoneError || ctx.res.headersSent) {
+        ;(ctx.state as State).clientGone = true
         ctx.respond = false
         ctx.req.socket.destroy()
         return
       }
-      const error = toAppError(thrown, (ctx.state as State).requestId, log)
+      const error = toAppError(thrown, (ctx.state as State).requestId, logOf(ctx, log))
+      onError(error.code)
       const retryAfterMs = error.details.retry_after_ms
       if (typeof retryAfterMs === 'number')
         ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
@@ -71,10 +74,11 @@ const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
 const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')
 
 /** What never became a request is answered in JSON too. */
-export function answerMalformed(server: Server): void {
+export function answerMalformed(server: Server, onError: (code: ErrorCode) => void): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
     const answer = PARSE_FAILURES[error.code ?? ''] ?? MALFORMED
+    onError(answer.code)
     answerRaw(socket, answer)
     return undefined
   })

@@ -43,6 +43,22 @@ export function keptText(
   return text
 }
 
+/** Throws `code` when a member's text is longer, in UTF-8, than `maxBytes`. */
+export function refuseLong(
+  text: string | undefined,
+  maxBytes: number,
+  field: string,
+  code: ErrorCode,
+  where = '',
+): void {
+  // A UTF-16 unit is at most 3 bytes: most texts need not be measured.
+  if (text === undefined || 3 * text.length <= maxBytes || Buffer.byteLength(text) <= maxBytes) return
+  throw new AppError(code, `${where}${field} must be at most ${maxBytes} bytes of JSON`, {
+    field,
+    max_bytes: maxBytes,
+  })
+}
+
 /** Throws `code` when one of these string members cannot be kept exactly. */
 export function refuseUnstorable(
   value: Readonly<Record<string, unknown>>,

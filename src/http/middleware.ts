@@ -5,9 +5,10 @@ import { requireScope, requireSession } from '../auth/access.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Principal, Scope } from '../auth/principal.ts'
 import type { Health } from '../ops/health.ts'
-import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { State } from './context.ts'
+import { SECURITY_HEADERS } from './rawAnswer.ts'
+import type { RequestQuota } from './requestQuota.ts'
 import { findToken } from './token.ts'
 
 const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
@@ -21,16 +22,13 @@ export const requestId: Middleware = (ctx, next) => {
   return next()
 }
 
-/** One line a request, at debug level; never the query string, which may carry a token. */
-export function accessLog(log: Log): Middleware {
-  if (!log.isLevelEnabled('debug')) return (_ctx, next) => next()
-  return async (ctx, next) => {
-    const started = performance.now()
-    await next()
-    const { requestId } = ctx.state as State
-    const ms = Math.round((performance.now() - started) * 1000) / 1000
-    log.debug({ requestId, method: ctx.method, path: ctx.path, status: ctx.status, ms }, 'request')
-  }
+/**
+ * An API of JSON is nothing to render, frame, sniff or keep. Whether to insist on TLS (HSTS) is for whoever ends it: the
+ * load balancer.
+ */
+export const securityHeaders: Middleware = ({ res }, next) => {
+  for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value)
+  return next()
 }
 
 /** Before the node is ready only health answers; while it drains, connections are not kept for another request. */
@@ -66,6 +64,14 @@ export function allow(scope: Scope): Middleware {
     requireScope(principal, scope)
     const { id } = (ctx as Context & { params: Record<string, string | undefined> }).params
     if (id !== undefined) requireSession(principal, id)
+    return next()
+  }
+}
+
+/** Before a request costs anything. Health and metrics are not counted. */
+export function limitRequests(quota: RequestQuota): Middleware {
+  return async (ctx, next) => {
+    if (ctx.path.startsWith('/v1/')) await quota.take((ctx.state as State).principal.tenantId)
     return next()
   }
 }

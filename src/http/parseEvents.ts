@@ -2,7 +2,7 @@ import type { NewEvent as EventToAppend } from '../append/newEvent.ts'
 import type { Principal } from '../auth/principal.ts'
 import { elementTexts } from '../lib/jsonText.ts'
 import { AppError } from '../protocol/errors.ts'
-import { type JsonObjectText, keptText, parseObject, refuseUnstorable } from './json.ts'
+import { type JsonObjectText, keptText, parseObject, refuseLong, refuseUnstorable } from './json.ts'
 import { NewEvent, NewEventBatch } from './schemas.ts'
 import { validator } from './validate.ts'
 
@@ -13,9 +13,16 @@ const checkBatch = validator(NewEventBatch, 'invalid_event', { integers: ['expec
 const NAMES = ['type', 'actor', 'source', 'producer_id', 'idempotency_key'] as const
 const NULLABLE_REFS = ['request_id', 'sequence_id'] as const
 
+export interface EventLimits {
+  /** Of a batch. */
+  readonly batchEvents: number
+  /** Of `metadata` and `refs` each. */
+  readonly eventMetadataBytes: number
+}
+
 /** One event out of the body of an append. Throws invalid_json, invalid_event, invalid_metadata, invalid_refs. */
-export function parseEvent(text: string, principal: Principal): EventToAppend {
-  return toEvent(parseObject(text, 'invalid_event'), principal, '')
+export function parseEvent(text: string, principal: Principal, limits: EventLimits): EventToAppend {
+  return toEvent(parseObject(text, 'invalid_event'), principal, limits, '')
 }
 
 /** The events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors carry the event's `index`. */
@@ -23,11 +30,12 @@ export function parseBatch(
   text: string,
   kind: 'json' | 'ndjson',
   principal: Principal,
-  maxEvents: number,
+  limits: EventLimits,
 ): EventToAppend[] {
   const { texts, expectedSeq } = kind === 'ndjson' ? ndjson(text) : jsonBatch(text)
   if (texts.length === 0)
     throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
+  const { batchEvents: maxEvents } = limits
   if (texts.length > maxEvents)
     throw new AppError(
       'invalid_event',
@@ -40,7 +48,7 @@ export function parseBatch(
   const events = texts.map((eventText, index) => {
     const where = `events[${index}]: `
     try {
-      return toEvent(parseObject(eventText, 'invalid_event', where), principal, where)
+      return toEvent(parseObject(eventText, 'invalid_event', where), principal, limits, where)
     } catch (error) {
       if (error instanceof AppError)
         throw new AppError(error.code, error.message, { ...error.details, index })
@@ -61,7 +69,12 @@ function jsonBatch(text: string): { texts: string[]; expectedSeq: number | null 
   return { texts: elementTexts(body.members.get('events') ?? '[]'), expectedSeq: expected_seq ?? null }
 }
 
-function toEvent(object: JsonObjectText, principal: Principal, where: string): EventToAppend {
+function toEvent(
+  object: JsonObjectText,
+  principal: Principal,
+  { eventMetadataBytes }: EventLimits,
+  where: string,
+): EventToAppend {
   dropNullRefs(object.value)
   const event = checkEvent(object.value, where)
   refuseUnstorable(event, NAMES, 'invalid_event', where)
@@ -78,6 +91,10 @@ function toEvent(object: JsonObjectText, principal: Principal, where: string): E
       { field },
     )
   }
+  const metadata = keptText(object, 'metadata', 'invalid_metadata', where, 'kept')
+  refuseLong(metadata, eventMetadataBytes, 'metadata', 'invalid_metadata', where)
+  const refs = keptText(object, 'refs', 'invalid_refs', where, 'kept')
+  refuseLong(refs, eventMetadataBytes, 'refs', 'invalid_refs', where)
   return {
     type: event.type,
     payload: keptText(object, 'payload', 'invalid_event', where, 'kept') ?? '{}',
@@ -86,8 +103,8 @@ function toEvent(object: JsonObjectText, principal: Principal, where: string): E
     producerId: event.producer_id ?? null,
     producerSeq: event.producer_seq ?? null,
     idempotencyKey: event.idempotency_key ?? null,
-    metadata: keptText(object, 'metadata', 'invalid_metadata', where, 'kept') ?? '{}',
-    refs: keptText(object, 'refs', 'invalid_refs', where, 'kept') ?? '{}',
+    metadata: metadata ?? '{}',
+    refs: refs ?? '{}',
     expectedSeq: event.expected_seq ?? null,
   }
 }

@@ -5,6 +5,10 @@ const MAX_INTEGER = Number.MAX_SAFE_INTEGER
 /** Ample for names of things; an index entry of Postgres holds some 2,700 bytes. */
 export const MAX_NAME_CHARACTERS = 512
 
+/** Titles are shown in lists of up to 1,000. */
+export const MAX_TITLE_CHARACTERS = 1024
+
+const Title = Type.String({ maxLength: MAX_TITLE_CHARACTERS })
 const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
 const JsonObject = Type.Object({})
 
@@ -35,7 +39,7 @@ export const NewEventBatch = Type.Object({
 
 export const NewSession = Type.Object({
   id: Type.Optional(Type.String({ minLength: 1 })),
-  title: Type.Optional(Type.String()),
+  title: Type.Optional(Title),
   metadata: Type.Optional(JsonObject),
   creator_principal: Type.Optional(
     Type.Object({ tenant_id: Type.Optional(Name), id: Name, type: Type.Optional(Name) }),
@@ -43,7 +47,7 @@ export const NewSession = Type.Object({
 })
 
 export const SessionPatch = Type.Object({
-  title: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+  title: Type.Optional(Type.Union([Title, Type.Null()])),
   metadata: Type.Optional(JsonObject),
   expected_version: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
 })

@@ -1,27 +1,29 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import type Koa from 'koa'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { answerMalformed } from './errors.ts'
 import { answerRaw } from './rawAnswer.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
 
-export interface HttpTimeouts {
+export interface HttpServerOptions {
   /** How long a connection is kept for another request. */
   readonly keepAliveMs: number
   /** From its first byte, a request has this long to arrive. */
   readonly requestMs: number
   readonly headersMs: number
-  /** How often Node looks for requests past those. */
-  readonly checkIntervalMs: number
+  /** A peer that takes nothing of an answer for this long is cut. */
+  readonly stallMs?: number
+  /** Past it, a new connection is closed at once. */
+  readonly connections?: number
+  /** Of what never became a request. */
+  readonly onError?: (code: ErrorCode) => void
+  /** Of connections past the bound. */
+  readonly onDropped?: () => void
 }
 
-export const HTTP_TIMEOUTS: HttpTimeouts = {
-  keepAliveMs: 75_000, // past the idle time-outs of common load balancers (60 s): they close first, never into a request
-  requestMs: 60_000,
-  headersMs: 20_000,
-  checkIntervalMs: 5000,
-}
+/** How often Node looks for requests past their time: at most this, and often enough for short ones. */
+const MAX_CHECK_INTERVAL_MS = 5000
 
 /** While draining: a connection is closed this soon after its last answer. */
 const IDLE_CHECK_MS = 50
@@ -30,6 +32,11 @@ const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: 
 
 const lacksHost = ({ headers, httpVersion }: IncomingMessage): boolean =>
   headers.host === undefined && httpVersion === '1.1'
+
+/** The rest of a long answer waits in memory for its peer: not for ever. Node destroys a socket that times out. */
+function cutIfStalled(socket: Socket, stallMs: number): void {
+  if (socket.writableNeedDrain) socket.setTimeout(stallMs)
+}
 
 /** An HTTP server that listens. */
 export class HttpServer {
@@ -49,23 +56,32 @@ export class HttpServer {
     app: Koa,
     port: number,
     host: string | undefined,
-    timeouts: HttpTimeouts = HTTP_TIMEOUTS,
+    options: HttpServerOptions,
   ): Promise<HttpServer> {
     const server = createServer({
-      keepAliveTimeout: timeouts.keepAliveMs,
-      requestTimeout: timeouts.requestMs,
-      headersTimeout: timeouts.headersMs,
-      connectionsCheckingInterval: timeouts.checkIntervalMs,
+      keepAliveTimeout: options.keepAliveMs,
+      requestTimeout: options.requestMs,
+      headersTimeout: Math.min(options.headersMs, options.requestMs),
+      connectionsCheckingInterval: Math.min(MAX_CHECK_INTERVAL_MS, Math.ceil(options.headersMs / 4)),
       noDelay: true,
       requireHostHeader: false, // ours to refuse, in JSON
     })
+    if (options.connections !== undefined) server.maxConnections = options.connections
     const answer = app.callback()
-    const handler = (req: IncomingMessage, res: ServerResponse) =>
-      lacksHost(req) ? answerRaw(req.socket, NO_HOST) : answer(req, res)
+    const { stallMs } = options
+    const handler = (req: IncomingMessage, res: ServerResponse) => {
+      if (lacksHost(req)) {
+        options.onError?.(NO_HOST.code)
+        return answerRaw(req.socket, NO_HOST)
+      }
+      if (stallMs !== undefined) res.once('prefinish', () => cutIfStalled(req.socket, stallMs))
+      return answer(req, res)
+    }
     server.on('request', handler)
     server.on('checkExpectation', handler) // one that is not 100-continue; Node itself would answer without a body
     bridgeUpgrades(server, handler)
-    answerMalformed(server)
+    answerMalformed(server, (code) => options.onError?.(code))
+    server.on('drop', () => options.onDropped?.())
     const http = new HttpServer(server)
     return new Promise((resolve, reject) => {
       server.once('error', reject)
@@ -74,6 +90,10 @@ export class HttpServer {
         resolve(http)
       })
     })
+  }
+
+  get connections(): number {
+    return this.#connections.size
   }
 
   get port(): number {

@@ -77,6 +77,11 @@ export class Batcher<In, Out> {
     this.#options = options
   }
 
+  /** What waits or is under way. */
+  get waiting(): Weight {
+    return { count: this.#count, bytes: this.#bytes }
+  }
+
   /** Resolves once the item was handled. */
   add(item: In): Promise<Out> {
     if (this.#stopped) return Promise.reject(this.#options.refuse('stopped'))

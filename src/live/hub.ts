@@ -10,6 +10,7 @@ export interface HubOptions {
   readonly db: Db
   readonly ringEvents: number
   readonly ringBytes: number
+  readonly ringSessionBytes: number
   readonly pollIntervalMs: number
   readonly log: Log
   readonly metrics: Metrics
@@ -200,7 +201,8 @@ export class Hub {
     // This node's own commits may have moved the ring while we read.
     if (live.ring && live.ring.last >= last) return
     live.ring?.clear()
-    live.ring = new Ring(last, this.#options.ringEvents, this.#budget)
+    const { ringEvents, ringSessionBytes } = this.#options
+    live.ring = new Ring(last, { events: ringEvents, bytes: ringSessionBytes }, this.#budget)
   }
 
   async #readOn(some: readonly Live[]): Promise<void> {

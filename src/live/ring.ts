@@ -10,19 +10,26 @@ export class RingBudget {
   }
 }
 
+/** What one session may keep. */
+export interface RingBounds {
+  readonly events: number
+  readonly bytes: number
+}
+
 /**
- * The newest events of one session: contiguous, ending at `last`. Bounded in events, and in bytes over all rings of
- * the node. At a bound the oldest go; a tail that still needs them reads them from storage.
+ * The newest events of one session: contiguous, ending at `last`. Bounded in events, in bytes of memory, and in bytes
+ * over all rings of the node. At a bound the oldest go; a tail that still needs them reads them from storage.
  */
 export class Ring {
-  readonly #maxEvents: number
+  readonly #max: RingBounds
   readonly #budget: RingBudget
   #frames: Frame[] = []
+  #bytes = 0
   #last: Seq
 
-  constructor(last: Seq, maxEvents: number, budget: RingBudget) {
+  constructor(last: Seq, max: RingBounds, budget: RingBudget) {
     this.#last = last
-    this.#maxEvents = maxEvents
+    this.#max = max
     this.#budget = budget
   }
 
@@ -36,11 +43,10 @@ export class Ring {
     for (const frame of frames) {
       if (frame.seq !== this.#last + 1) continue
       this.#frames.push(frame)
-      this.#budget.usedBytes += frame.text.length
+      this.#count(frame.memoryBytes)
       this.#last = frame.seq
     }
-    while (this.#frames.length > this.#maxEvents) this.#dropOldest()
-    while (this.#frames.length > 0 && this.#budget.usedBytes > this.#budget.maxBytes) this.#dropOldest()
+    while (this.#isOver()) this.#dropOldest()
   }
 
   /** The events after `cursor`, at most `limit`, or undefined when the ring does not reach back that far. */
@@ -51,12 +57,23 @@ export class Ring {
   }
 
   clear(): void {
-    for (const frame of this.#frames) this.#budget.usedBytes -= frame.text.length
+    this.#count(-this.#bytes)
     this.#frames = []
+  }
+
+  #isOver(): boolean {
+    if (this.#frames.length === 0) return false
+    if (this.#frames.length > this.#max.events || this.#bytes > this.#max.bytes) return true
+    return this.#budget.usedBytes > this.#budget.maxBytes
   }
 
   #dropOldest(): void {
     const oldest = this.#frames.shift()
-    if (oldest) this.#budget.usedBytes -= oldest.text.length
+    if (oldest) this.#count(-oldest.memoryBytes)
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes
+    this.#budget.usedBytes += bytes
   }
 }

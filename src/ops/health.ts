@@ -6,13 +6,17 @@ export interface HealthProbes {
   readonly listenerDownForMs: () => number
 }
 
-/** Long enough to ride out one failover of a managed Postgres (60–120 s) without moving any client. */
-const LISTENER_GRACE_MS = 120_000
-
 /** Whether a load balancer should send requests here. */
 export class Health {
   #phase: 'starting' | 'running' | 'draining' = 'starting'
   #probes: HealthProbes | undefined
+  #pinging: Promise<unknown> | undefined
+  readonly #listenerGraceMs: number
+
+  /** `listenerGraceMs`: long enough to ride out one failover of a managed Postgres (60–120 s) without moving any client. */
+  constructor(listenerGraceMs: number) {
+    this.#listenerGraceMs = listenerGraceMs
+  }
 
   get phase(): 'starting' | 'running' | 'draining' {
     return this.#phase
@@ -32,10 +36,18 @@ export class Health {
     if (this.#phase !== 'running' || this.#probes === undefined)
       return this.#phase === 'draining' ? 'draining' : 'starting'
     try {
-      await this.#probes.pingDatabase()
+      await this.#ping(this.#probes)
     } catch {
       return 'database_unavailable'
     }
-    return this.#probes.listenerDownForMs() > LISTENER_GRACE_MS ? 'listener_down' : undefined
+    return this.#probes.listenerDownForMs() > this.#listenerGraceMs ? 'listener_down' : undefined
+  }
+
+  /** One look at Postgres for all who ask meanwhile: whoever asks often does not cost it more. */
+  #ping(probes: HealthProbes): Promise<unknown> {
+    this.#pinging ??= probes.pingDatabase().finally(() => {
+      this.#pinging = undefined
+    })
+    return this.#pinging
   }
 }

@@ -1,7 +1,10 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { ErrorCode } from '../protocol/errors.ts'
 
 /** Seconds, from a fast local commit to the storage timeout. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
+/** Long-polls last for up to a minute. */
+const REQUEST_BUCKETS = [0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 /**
@@ -11,6 +14,11 @@ const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 export class Metrics {
   readonly registry = new Registry()
   readonly #appends = this.#counter('starcite_events_append_total', 'Events committed by this node')
+  readonly #appendSeconds = this.#histogram(
+    'starcite_append_seconds',
+    'From an append request that was read to its answer: waiting for its turn, and the commit',
+    LATENCY_BUCKETS,
+  )
   readonly #batchSize = this.#histogram(
     'starcite_append_batch_events',
     'Events per append transaction',
@@ -32,6 +40,32 @@ export class Metrics {
     labelNames: ['tier'],
     registers: [this.registry],
   })
+  readonly #tailFaults = this.#counter(
+    'starcite_tail_faults_total',
+    'Tails that ended by a fault of ours (1011)',
+  )
+  readonly #notifyLag = this.#histogram(
+    'starcite_notify_lag_seconds',
+    'From the commit time of an event of this node to its notification here, sampled',
+    LATENCY_BUCKETS,
+  )
+  readonly #requests = new Histogram({
+    name: 'starcite_http_request_seconds',
+    help: 'Time of HTTP requests, by template of the route, method and class of status',
+    labelNames: ['route', 'method', 'status'],
+    buckets: REQUEST_BUCKETS,
+    registers: [this.registry],
+  })
+  readonly #errors = new Counter({
+    name: 'starcite_http_errors_total',
+    help: 'Requests that were refused or failed, by error code',
+    labelNames: ['code'],
+    registers: [this.registry],
+  })
+  readonly #connectionsDropped = this.#counter(
+    'starcite_http_connections_dropped_total',
+    'Connections closed unanswered because there were as many as the node takes',
+  )
   readonly #listenerUp = new Gauge({
     name: 'starcite_listener_up',
     help: '1 while notifications arrive, 0 while tails go on by polling alone',
@@ -82,6 +116,49 @@ export class Metrics {
     })
   }
 
+  /** The same, for each value of one label. */
+  gauges(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.registry],
+      collect() {
+        for (const [value, number] of Object.entries(read())) this.set({ [label]: value }, number)
+      },
+    })
+  }
+
+  /** Event loop, memory, file descriptors, garbage collection. Once a process. */
+  measureProcess(): void {
+    collectDefaultMetrics({ register: this.registry })
+  }
+
+  build(version: Readonly<Record<string, string>>): void {
+    new Gauge({
+      name: 'starcite_build_info',
+      help: 'Always 1; its labels say what runs',
+      labelNames: Object.keys(version),
+      registers: [this.registry],
+    }).set({ ...version }, 1)
+  }
+
+  request(labels: Readonly<Record<'route' | 'method' | 'status', string>>, seconds: number): void {
+    this.#requests.observe(labels, seconds)
+  }
+
+  error(code: ErrorCode): void {
+    this.#errors.inc({ code })
+  }
+
+  connectionDropped(): void {
+    this.#connectionsDropped.inc()
+  }
+
+  append(seconds: number): void {
+    this.#appendSeconds.observe(seconds)
+  }
+
   appendBatch(events: number, seconds: number): void {
     this.#appends.inc(events)
     this.#batchSize.observe(events)
@@ -94,6 +171,14 @@ export class Metrics {
 
   tailLag(seconds: number): void {
     this.#tailLag.observe(Math.max(0, seconds))
+  }
+
+  tailFault(): void {
+    this.#tailFaults.inc()
+  }
+
+  notifyLag(seconds: number): void {
+    this.#notifyLag.observe(seconds)
   }
 
   listenerUp(up: boolean): void {

@@ -33,6 +33,8 @@ export const ERRORS = {
   body_too_large: { status: 413, retry: false },
   unsupported_media_type: { status: 415, retry: false },
   append_backpressure: { status: 429, retry: true },
+  rate_limited: { status: 429, retry: true },
+  too_many_tails: { status: 429, retry: true },
   internal_error: { status: 500, retry: true },
   auth_unavailable: { status: 503, retry: true },
   too_many_sockets: { status: 503, retry: true },

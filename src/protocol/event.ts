@@ -17,6 +17,9 @@ export interface StoredEvent {
   readonly insertedAt: string
 }
 
+/** The objects around a frame's text. */
+const FRAME_OVERHEAD_BYTES = 150
+
 /**
  * An event as every reader sees it, rendered once and shared. The text is the same whether the event is live, hot or
  * cold (I5), so this function is the only place that writes it.
@@ -25,6 +28,7 @@ export class Frame {
   readonly seq: Seq
   readonly text: string
   #bytes: Buffer | undefined
+  #memoryBytes = 0
 
   constructor(seq: Seq, text: string) {
     this.seq = seq
@@ -35,6 +39,17 @@ export class Frame {
   get bytes(): Buffer {
     this.#bytes ??= Buffer.from(this.text)
     return this.#bytes
+  }
+
+  /** Bytes of memory that a kept frame costs: its text, its UTF-8 once it was sent, and what holds them. */
+  get memoryBytes(): number {
+    if (this.#memoryBytes === 0) {
+      const utf8 = this.#bytes?.length ?? Buffer.byteLength(this.text)
+      // V8 keeps text beyond Latin-1 in two bytes a character.
+      const text = utf8 === this.text.length ? utf8 : 2 * this.text.length
+      this.#memoryBytes = text + utf8 + FRAME_OVERHEAD_BYTES
+    }
+    return this.#memoryBytes
   }
 }
 

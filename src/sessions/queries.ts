@@ -82,8 +82,11 @@ const PATCH = {
              from target t
             where s.sid = t.sid and t.erased_at is null and t.version = coalesce($6::bigint, t.version)
               and (t.title is distinct from t.old_title or t.metadata::jsonb::text <> t.old_metadata::jsonb::text)
+              and (octet_length(t.metadata::text) <= $7 or $5::json::text = '{}')
          )
-         select t.version = coalesce($6::bigint, t.version), t.version from target t`,
+         select t.version = coalesce($6::bigint, t.version), t.version,
+                octet_length(t.metadata::text) <= $7 or $5::json::text = '{}'
+           from target t`,
 }
 
 export interface SessionPatch {
@@ -94,13 +97,17 @@ export interface SessionPatch {
   readonly expectedVersion?: number
 }
 
-/** Changes what the patch names, unless the version is another than expected. Undefined: no such session. */
+/**
+ * Changes what the patch names, unless the version is another than expected, or the merged metadata would not fit.
+ * Undefined: no such session.
+ */
 export async function patchSession(
   db: Db,
   tenantId: string,
   id: string,
   patch: SessionPatch,
-): Promise<{ matched: boolean; version: number } | undefined> {
+  maxMetadataBytes: number,
+): Promise<{ matched: boolean; version: number; fits: boolean } | undefined> {
   const [row] = await db.query(PATCH, [
     tenantId,
     id,
@@ -108,8 +115,9 @@ export async function patchSession(
     patch.title ?? null,
     patch.metadata ?? '{}',
     patch.expectedVersion ?? null,
+    maxMetadataBytes,
   ])
-  return row && { matched: row[0] === 't', version: Number(row[1]) }
+  return row && { matched: row[0] === 't', version: Number(row[1]), fits: row[2] === 't' }
 }
 
 const ARCHIVE = {

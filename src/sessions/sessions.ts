@@ -12,9 +12,11 @@ export interface SessionPage {
 /** What can be done with sessions apart from their logs. */
 export class Sessions {
   readonly #db: Db
+  readonly #maxMetadataBytes: number
 
-  constructor(db: Db) {
+  constructor(db: Db, maxMetadataBytes: number) {
     this.#db = db
+    this.#maxMetadataBytes = maxMetadataBytes
   }
 
   /** Throws session_not_found or session_erased. */
@@ -33,9 +35,9 @@ export class Sessions {
     return this.get(wanted.tenantId, id)
   }
 
-  /** Throws session_not_found, session_erased, expected_version_conflict. */
+  /** Throws session_not_found, session_erased, expected_version_conflict, invalid_metadata (too large once merged). */
   async patch(tenantId: string, id: string, patch: queries.SessionPatch): Promise<Session> {
-    const result = await queries.patchSession(this.#db, tenantId, id, patch)
+    const result = await queries.patchSession(this.#db, tenantId, id, patch, this.#maxMetadataBytes)
     if (result === undefined) throw notFound(id)
     const session = await this.get(tenantId, id)
     if (!result.matched)
@@ -43,6 +45,12 @@ export class Sessions {
         'expected_version_conflict',
         `expected_version is ${patch.expectedVersion}, the session is at ${result.version}`,
         { current_version: result.version },
+      )
+    if (!result.fits)
+      throw new AppError(
+        'invalid_metadata',
+        `metadata must be at most ${this.#maxMetadataBytes} bytes of JSON once merged`,
+        { field: 'metadata', max_bytes: this.#maxMetadataBytes },
       )
     return session
   }

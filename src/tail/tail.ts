@@ -72,6 +72,9 @@ export class Tails {
         if (isLive) this.#metrics.tailLag((Date.now() - committedAt(last)) / 1000)
         await sink.drained(signal)
       }
+    } catch (error) {
+      this.#metrics.tailFault()
+      throw error
     } finally {
       subscription.close()
     }

@@ -48,7 +48,15 @@ describe('the hub', function () {
   })
 
   const openHub = (pollIntervalMs: number) =>
-    new Hub({ db, log, metrics: new Metrics(), ringEvents: 100, ringBytes: 1024 * 1024, pollIntervalMs })
+    new Hub({
+      db,
+      log,
+      metrics: new Metrics(),
+      ringEvents: 100,
+      ringBytes: 1024 * 1024,
+      ringSessionBytes: 1024 * 1024,
+      pollIntervalMs,
+    })
 
   async function newSession(): Promise<string> {
     const { rows } = await client.query<{ sid: string }>(

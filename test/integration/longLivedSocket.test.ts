@@ -7,7 +7,7 @@ import { HttpServer } from '../../src/http/server.ts'
 import { acceptUpgrade } from '../../src/http/transports/upgrade.ts'
 import { until } from '../support/until.ts'
 
-const TIMEOUTS = { keepAliveMs: 100, headersMs: 150, requestMs: 200, checkIntervalMs: 20 }
+const TIMEOUTS = { keepAliveMs: 100, headersMs: 150, requestMs: 200 }
 /** Many times what a request would be given. */
 const LIFE_MS = 2000
 

@@ -208,4 +208,30 @@ describe('the program', function () {
     expect(code, said).to.equal(5)
     expect(said).to.match(/^starcite: the database was migrated by a newer release .*9999_from_the_future/)
   })
+
+  it('ends with 1 over a promise that rejects with nobody waiting, and over an error that nobody catches, and logs why', async () => {
+    const { url } = await database(migratedDatabase)
+    const faults = ['Promise.reject(new Error("nobody waits"))', 'throw new Error("nobody catches")']
+    const endings = faults.map(async (fault) => {
+      const trap = `process.on("SIGUSR2", () => { ${fault} })`
+      const program = run({
+        DATABASE_URL: url,
+        NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(trap)}`,
+      })
+      const ended = once(program.child, 'close')
+      await until('it is ready', () => program.output().includes('"msg":"ready"'), 20_000)
+
+      program.child.kill('SIGUSR2')
+
+      expect((await ended)[0], program.output()).to.equal(1)
+      const logged = program
+        .output()
+        .split('\n')
+        .filter((it) => it.startsWith('{'))
+      const line = logged.map((it) => JSON.parse(it)).find((it) => it.level === 60)
+      expect(line.msg).to.equal('an uncaught error')
+      expect(line.err.stack).to.match(/^Error: nobody (waits|catches)\n/)
+    })
+    await Promise.all(endings)
+  })
 })

@@ -58,7 +58,13 @@ export class TieringLab {
     const { metrics } = this
     const common = { db: pool, log: SILENT, metrics }
     this.cold = new ColdReader({ ...common, store, cacheBytes: 64 * 1024 * 1024, timeoutMs: 2000 })
-    this.hub = new Hub({ ...common, ringEvents: 100, ringBytes: 1024 * 1024, pollIntervalMs: 50 })
+    this.hub = new Hub({
+      ...common,
+      ringEvents: 100,
+      ringBytes: 1024 * 1024,
+      ringSessionBytes: 1024 * 1024,
+      pollIntervalMs: 50,
+    })
     this.history = new History(pool, this.cold, this.hub)
     this.tails = new Tails(this.hub, new EventLog(pool, this.cold, metrics), SILENT, metrics)
   }

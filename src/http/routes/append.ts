@@ -5,15 +5,16 @@ import { answerJson, type Services, type State, sessionId } from '../context.ts'
 import { allow } from '../middleware.ts'
 import { parseBatch, parseEvent } from '../parseEvents.ts'
 
-export function appendRoutes(router: Router, { appends, config }: Services): void {
+export function appendRoutes(router: Router, { appends, bodyMemory, config }: Services): void {
+  const { limits } = config
   router.post('/v1/sessions/:id/append', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
     const { results, lastSeq } = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
-      events: [parseEvent(text, principal)],
+      events: [parseEvent(text, principal, limits)],
       isBatch: false,
       bytes: text.length,
     })
@@ -28,11 +29,11 @@ export function appendRoutes(router: Router, { appends, config }: Services): voi
   router.post('/v1/sessions/:id/events', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     const kind = bodyKind(ctx.req, ['json', 'ndjson'])
-    const text = await readBody(ctx.req, config.limits.batchBytes)
+    const text = await readBody(ctx.req, limits.batchBytes, bodyMemory)
     const { results, lastSeq } = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
-      events: parseBatch(text, kind, principal, config.limits.batchEvents),
+      events: parseBatch(text, kind, principal, limits),
       isBatch: true,
       bytes: text.length,
     })

@@ -23,9 +23,11 @@ export function eventRoutes(router: Router, services: Services): void {
     }
     const session = await findSession(services, ctx)
     if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
+    // Whoever waits holds what a tail holds.
+    const release = request.waitMs > 0 ? services.tailQuota.take((ctx.state as State).principal) : undefined
     const page = await whileWanted(ctx, services.sockets.draining, (signal) =>
       services.history.page({ ...request, sid: session.sid, lastSeq: session.lastSeq, signal }),
-    )
+    ).finally(release)
     answerJson(
       ctx,
       200,

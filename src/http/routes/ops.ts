@@ -3,7 +3,23 @@ import type { Health } from '../../ops/health.ts'
 import type { Metrics } from '../../ops/metrics.ts'
 import { answerJson } from '../context.ts'
 
-export function opsRoutes(router: Router, health: Health, metrics: Metrics): void {
+/** What this node runs. */
+export interface Version {
+  readonly version: string
+  /** Of the source; absent when the build did not say. */
+  readonly commit?: string
+  readonly node: string
+  /** The newest migration that this release knows. */
+  readonly schema: string
+}
+
+export interface Operations {
+  readonly health: Health
+  readonly metrics: Metrics
+  readonly version: Version
+}
+
+export function opsRoutes(router: Router, { health, metrics, version }: Operations): void {
   router.get('/health/live', (ctx) => answerJson(ctx, 200, '{"status":"ok"}'))
 
   router.get('/health/ready', async (ctx) => {
@@ -17,4 +33,6 @@ export function opsRoutes(router: Router, health: Health, metrics: Metrics): voi
     ctx.set('Content-Type', metrics.registry.contentType)
     ctx.body = await metrics.registry.metrics()
   })
+
+  router.get('/version', (ctx) => answerJson(ctx, 200, JSON.stringify(version)))
 }

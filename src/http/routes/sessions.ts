@@ -8,7 +8,7 @@ import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.
 import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { answerJson, badSessionId, type Services, type State, sessionId } from '../context.ts'
-import { keptText, parseObject, refuseUnstorable } from '../json.ts'
+import { keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
 import { choice, integer, one } from '../query.ts'
 import { NewSession, SessionPatch } from '../schemas.ts'
@@ -23,11 +23,12 @@ const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
 const MAX_FILTERS = 16
 
-export function sessionRoutes(router: Router, { sessions, config }: Services): void {
+export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: Services): void {
+  const { limits } = config
   router.post('/v1/sessions', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
     const object = parseObject(text.trim() === '' ? '{}' : text, 'invalid_session')
     const body = checkNew(object.value)
     refuseUnstorable(body, ['title'], 'invalid_session')
@@ -35,13 +36,16 @@ export function sessionRoutes(router: Router, { sessions, config }: Services): v
     if (problem) throw new AppError('invalid_session', `id ${problem}`, { field: 'id' })
     // Without an id one is made, which is no session that a lock can name.
     requireSession(principal, body.id ?? '')
+    const metadata = keptText(object, 'metadata', 'invalid_metadata')
+    refuseLong(metadata, limits.sessionMetadataBytes, 'metadata', 'invalid_metadata')
+    const creator = keptText(object, 'creator_principal', 'invalid_session')
+    refuseLong(creator, limits.sessionMetadataBytes, 'creator_principal', 'invalid_session')
     const session = await sessions.create({
       tenantId: principal.tenantId,
       ...(body.id === undefined ? {} : { id: body.id }),
       title: body.title ?? null,
-      metadata: keptText(object, 'metadata', 'invalid_metadata') ?? '{}',
-      creatorPrincipal:
-        renderPrincipal(principal) ?? keptText(object, 'creator_principal', 'invalid_session') ?? null,
+      metadata: metadata ?? '{}',
+      creatorPrincipal: renderPrincipal(principal) ?? creator ?? null,
     })
     ctx.set('Location', `/v1/sessions/${encodeURIComponent(session.id)}`)
     answerJson(ctx, 201, renderSession(session))
@@ -66,7 +70,7 @@ export function sessionRoutes(router: Router, { sessions, config }: Services): v
   router.patch('/v1/sessions/:id', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, config.limits.eventBytes)
+    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
     const session = await sessions.patch(principal.tenantId, sessionId(ctx), parsePatch(text))
     answerJson(ctx, 200, renderSession(session))
   })

@@ -3,7 +3,7 @@ import type { RouterMiddleware } from '@koa/router'
 import type { Middleware } from 'koa'
 import { AppError } from '../../protocol/errors.ts'
 import { findSession, type Services, type State } from '../context.ts'
-import { allow, authenticate } from '../middleware.ts'
+import { allow, authenticate, limitRequests } from '../middleware.ts'
 import { choice, cursor, integer } from '../query.ts'
 import { acceptUpgrade, refuseBadHandshake } from '../transports/upgrade.ts'
 import { serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
@@ -13,13 +13,19 @@ const MAX_BATCH_SIZE = 1000
 
 /** `upgrades` is koa-easy-ws: it gives the context its way into a WebSocket. */
 export function tailRoutes(router: Router, upgrades: Middleware, services: Services): void {
-  const { authenticator, config, log, sockets, tails } = services
+  const { authenticator, config, log, requestQuota, sockets, tailQuota, tails } = services
   const isHandshake: Middleware = (ctx, next) => {
     refuseBadHandshake(ctx)
     return next()
   }
   // Browsers cannot set headers on a WebSocket, so its token may be in the query.
-  const enter = [upgrades, isHandshake, authenticate(authenticator, 'access_token'), allow('session:read')]
+  const enter = [
+    upgrades,
+    isHandshake,
+    authenticate(authenticator, 'access_token'),
+    ...(requestQuota ? [limitRequests(requestQuota)] : []),
+    allow('session:read'),
+  ]
   router.get('/v1/sessions/:id/tail', ...(enter as RouterMiddleware[]), async (ctx) => {
     const { principal } = ctx.state as State
     const start = cursor(ctx.query) ?? 0
@@ -37,9 +43,13 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
         retry_after_ms: 1000,
       })
 
+    const release = tailQuota.take(principal)
     const { socket } = ctx.req
-    const ws = await acceptUpgrade(ctx)
-    if (ws === undefined) return
+    const ws = await acceptUpgrade(ctx).catch((error) => {
+      release()
+      throw error
+    })
+    if (ws === undefined) return release()
     sockets.add(ws)
     // Not awaited: the HTTP side of this request is over.
     void serveTail(
@@ -58,6 +68,6 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
           signal,
         }),
       (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),
-    )
+    ).finally(release)
   })
 }

@@ -9,8 +9,6 @@ import { DamagedObjectError } from '../archive.ts'
 import { unpackSlice } from '../slice.ts'
 import { coldUntil, findSlice, type Slice } from './queries.ts'
 
-/** A cached frame costs its text, twice when it was also encoded, and what holds it. */
-const FRAME_OVERHEAD_BYTES = 150
 /** Somebody waits for a slice, which is small: so less than the store's own patience with large objects. */
 const READ_TIMEOUT_MS = 15_000
 
@@ -37,8 +35,7 @@ export class ColdReader {
     this.#options = options
     this.#slices = new LRUCache({
       maxSize: Math.max(1, options.cacheBytes),
-      sizeCalculation: (frames) =>
-        1 + frames.reduce((sum, frame) => sum + 2 * frame.text.length + FRAME_OVERHEAD_BYTES, 0),
+      sizeCalculation: (frames) => 1 + frames.reduce((sum, frame) => sum + frame.memoryBytes, 0),
     })
   }
 

@@ -1,0 +1,84 @@
+import type { Appender } from './append/appender.ts'
+import type { Database } from './db/database.ts'
+import type { PoolSize } from './db/pool.ts'
+import type { BodyMemory } from './http/body.ts'
+import type { HttpServer } from './http/server.ts'
+import type { Sockets } from './http/transports/sockets.ts'
+import type { Hub } from './live/hub.ts'
+import type { Metrics } from './ops/metrics.ts'
+import type { ColdReader } from './tiering/cold/coldReader.ts'
+import type { TieringJob } from './tiering/tieringJob.ts'
+
+export interface Parts {
+  readonly database: Database
+  readonly appender: Appender
+  readonly hub: Hub
+  readonly sockets: Sockets
+  readonly bodyMemory: BodyMemory
+  readonly tiering: TieringJob
+  readonly cold: ColdReader
+  readonly http: HttpServer
+}
+
+/** What the parts of a node say of themselves when somebody asks for the metrics. */
+export function gaugesOf(metrics: Metrics, parts: Parts): void {
+  const { database, appender, hub, sockets, bodyMemory, tiering, cold, http } = parts
+  const pools = (read: (size: PoolSize) => number) => () => {
+    const { append, read: other } = database.pools
+    return { append: read(append), read: read(other) }
+  }
+  metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
+  metrics.gauge('starcite_sockets', 'WebSockets open on this node', () => sockets.count)
+  metrics.gauge('starcite_http_connections', 'Connections to the API', () => http.connections)
+  metrics.gauge('starcite_body_bytes', 'Bodies that are arriving', () => bodyMemory.usedBytes)
+  metrics.gauge(
+    'starcite_append_queue_events',
+    'Events that wait or are under way',
+    () => appender.waiting.count,
+  )
+  metrics.gauge(
+    'starcite_append_queue_bytes',
+    'JSON of events that wait or are under way, in characters',
+    () => appender.waiting.bytes,
+  )
+  metrics.gauge('starcite_ring_bytes', 'Memory of newest events, kept for live tails', () => hub.ringBytes)
+  metrics.gauges(
+    'starcite_db_pool_size',
+    'Database connections that a pool may have',
+    'pool',
+    pools(({ max }) => max),
+  )
+  metrics.gauges(
+    'starcite_db_pool_connections',
+    'Database connections that a pool has',
+    'pool',
+    pools(({ total }) => total),
+  )
+  metrics.gauges(
+    'starcite_db_pool_in_use',
+    'Database connections with a query under way',
+    'pool',
+    pools(({ total, idle }) => total - idle),
+  )
+  metrics.gauges(
+    'starcite_db_pool_waiting',
+    'Callers waiting for a database connection',
+    'pool',
+    pools(({ waiting }) => waiting),
+  )
+  metrics.gauge(
+    'starcite_archive_pending_rows',
+    'Events of due segments that are not yet moved, as Postgres estimates them',
+    () => tiering.status.pendingEvents,
+  )
+  metrics.gauge(
+    'starcite_archive_lag',
+    'Seconds since the oldest segment that is not yet moved was due',
+    () => tiering.status.lagSeconds,
+  )
+  metrics.gauge(
+    'starcite_archive_read_cache_bytes',
+    'Memory of events read from objects',
+    () => cold.cachedBytes,
+  )
+}

@@ -1,0 +1,48 @@
+import type { Middleware } from 'koa'
+import { traceFields } from '../lib/traceContext.ts'
+import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
+import type { State } from './context.ts'
+
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS', 'PUT'])
+const SWITCHING_PROTOCOLS = 101
+
+/**
+ * The time of every request, for the metrics, and its line in the access log: at info when that is on, else at debug.
+ * The path is logged, never the query string, which may carry a token.
+ */
+export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middleware {
+  const level = accessLog ? 'info' : 'debug'
+  const isLogged = log.isLevelEnabled(level)
+  return async (ctx, next) => {
+    const started = performance.now()
+    await next()
+    const ms = performance.now() - started
+    const { requestId, principal, clientGone } = ctx.state as State
+    // The template of the route: a label's values must not be for clients to choose.
+    const route = (ctx as { _matchedRoute?: unknown })._matchedRoute?.toString() ?? 'none'
+    const status = ctx.respond === false ? SWITCHING_PROTOCOLS : ctx.status
+    metrics.request(
+      {
+        route,
+        method: METHODS.has(ctx.method) ? ctx.method : 'other',
+        status: clientGone ? 'gone' : `${Math.floor(status / 100)}xx`,
+      },
+      ms / 1000,
+    )
+    if (!isLogged) return
+    log[level](
+      {
+        requestId,
+        ...traceFields(ctx.req.headers.traceparent),
+        method: ctx.method,
+        path: ctx.path,
+        route,
+        ...(clientGone ? { gone: true } : { status }),
+        ms: Math.round(ms * 1000) / 1000,
+        ...(principal && { tenant: principal.tenantId }),
+      },
+      'request',
+    )
+  }
+}

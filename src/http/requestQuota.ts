@@ -1,0 +1,26 @@
+import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import { AppError } from '../protocol/errors.ts'
+
+/** Requests of each tenant on this node, counted anew every second. Nodes do not know of each other's. */
+export class RequestQuota {
+  readonly #limiter: RateLimiterMemory
+  readonly #perSecond: number
+
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond
+    this.#limiter = new RateLimiterMemory({ points: perSecond, duration: 1 })
+  }
+
+  /** Counts one request. Rejects with rate_limited. */
+  async take(tenantId: string): Promise<void> {
+    try {
+      await this.#limiter.consume(tenantId)
+    } catch (refusal) {
+      throw new AppError(
+        'rate_limited',
+        `the tenant has made the ${this.#perSecond} requests that it may make on a node in one second`,
+        { retry_after_ms: Math.max(1, (refusal as RateLimiterRes).msBeforeNext) },
+      )
+    }
+  }
+}
