@@ -70,6 +70,24 @@ const TARGETS: readonly Target[] = [
     wanted: 180_000,
     bound: 'at least',
   },
+  {
+    row: 'moving-64',
+    what: '× append, 64 connections',
+    over: 'ours-64',
+    figure: 'value',
+    wanted: 0.75,
+    bound: 'at least',
+  },
+  {
+    row: 'replay-cold',
+    what: '× hot, a frame each',
+    over: 'replay',
+    figure: 'value',
+    wanted: 0.5,
+    bound: 'at least',
+  },
+  { row: 'move', what: 'events/s', figure: 'value', wanted: 50_000, bound: 'at least' },
+  { row: 'drop', what: 'ms', figure: 'value', wanted: 50, bound: 'at most' },
 ]
 
 /** The targets, as far as the rows for them were run. */

@@ -16,7 +16,7 @@ export interface Row {
   readonly id: string
   readonly group: string
   readonly name: string
-  readonly unit: 'per second' | 'KB'
+  readonly unit: 'per second' | 'KB' | 'ms' | '×'
   readonly value: number
   /** Milliseconds, over the answers or deliveries of all rounds. */
   readonly p50?: number
