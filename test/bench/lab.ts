@@ -29,15 +29,19 @@ export class Lab {
   }
 
   /** Durable: every figure that involves a commit involves a flush to the disk. */
-  readonly postgres = (): Promise<EmbeddedPostgres> =>
-    this.once('postgres', async () => {
+  readonly postgres = (): Promise<EmbeddedPostgres> => this.ownPostgres('bench')
+
+  /** Another, for a row that needs settings of its own. */
+  ownPostgres(name: string, settings: Readonly<Record<string, string>> = {}): Promise<EmbeddedPostgres> {
+    return this.once(`postgres ${name}`, async () => {
       // Beside the code, not in a temporary directory, which may be memory.
-      const dir = path.join(ROOT, '.starcite', `bench-${process.pid}`)
+      const dir = path.join(ROOT, '.starcite', `${name}-${process.pid}`)
       await mkdir(path.dirname(dir), { recursive: true })
-      const server = await startEmbeddedPostgres({ dir })
+      const server = await startEmbeddedPostgres({ dir, settings })
       this.#stack.add('the data directory', { stop: () => rm(server.dir, { recursive: true, force: true }) })
       return this.#stack.add('postgres', server)
     })
+  }
 
   /** The URL of a database of this name; made empty at first. */
   readonly database = (name: string): Promise<string> =>
@@ -80,7 +84,7 @@ export class Lab {
     return session!
   }
 
-  /** Ended with the rest; a second Postgres, say. */
+  /** Ended with the rest. */
   async keep<T extends Stoppable>(name: string, start: () => Promise<T>): Promise<T> {
     return this.once(name, async () => this.#stack.add(name, await start()))
   }

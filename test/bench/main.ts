@@ -9,6 +9,7 @@ import type { Case, Row } from './rows/case.ts'
 import { coldCases } from './rows/cold.ts'
 import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
 import { MEMORY, memoryRow } from './rows/memory.ts'
+import { SOAK, soakRow } from './rows/soak.ts'
 import { tailCases } from './rows/tails.ts'
 import { renderPlot } from './svg.ts'
 import { renderNotes, renderTable } from './table.ts'
@@ -22,6 +23,7 @@ const ONCE: readonly [Pick<Case, 'id' | 'group' | 'name'>, (lab: Lab) => Promise
   [MEMORY, memoryRow],
   [DROP, dropRow],
   [MOVE, moveRow],
+  [SOAK, soakRow],
 ]
 
 const say = (message: string) => process.stderr.write(`${message}\n`)

@@ -17,7 +17,7 @@ import type { FreshDatabase } from './postgres.ts'
 import { connect, migratedDatabase } from './template.ts'
 import { until } from './until.ts'
 
-/** Gives up within the time of a test. */
+/** Gives up within the time of a test: for stores that are made to fail, and for nothing else. */
 export const HASTY: Patience = { attempts: 3, attemptMs: 400, pauseMs: 2, maxPauseMs: 10 }
 
 const SILENT = createLog('silent')
@@ -75,7 +75,7 @@ export class TieringLab {
     const db = await connect(database)
     await db.query(`update starcite.settings s set value = '1 hour' where s.name = 'segment_interval'`)
     const pool = poolOf(database.url)
-    const lab = new TieringLab(database, db, pool, store ?? new PostgresStore(pool, HASTY))
+    const lab = new TieringLab(database, db, pool, store ?? new PostgresStore(pool))
     await lab.makeAllDue()
     return lab
   }

@@ -18,6 +18,8 @@ export interface Row {
   readonly name: string
   readonly unit: 'per second' | 'KB' | 'ms' | '×'
   readonly value: number
+  /** Of a database's growth: without what is kept of each object for ever. */
+  readonly withoutManifest?: number
   /** Milliseconds, over the answers or deliveries of all rounds. */
   readonly p50?: number
   readonly p99?: number
