@@ -57,7 +57,7 @@ export class TieringLab {
     this.store = store
     const { metrics } = this
     const common = { db: pool, log: SILENT, metrics }
-    this.cold = new ColdReader({ ...common, store, cacheBytes: 64 * 1024 * 1024, timeoutMs: 2000 })
+    this.cold = new ColdReader({ ...common, store, cacheBytes: 64 * 1024 * 1024 })
     this.hub = new Hub({
       ...common,
       ringEvents: 100,
