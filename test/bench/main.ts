@@ -49,12 +49,12 @@ async function run({ only, seconds, json }: Options): Promise<void> {
     only.length === 0 || only.includes(it.id) || only.includes(it.group)
 
   const rows: Row[] = await measure(cases.filter(wanted), seconds, say)
-  const acknowledged = await verify(lab)
   for (const [it, measureIt] of ONCE.filter(([it]) => wanted(it))) {
     say(`once: ${it.name}`)
     const row = await measureIt(lab)
     if (row !== undefined) rows.push(row)
   }
+  const acknowledged = await verify(lab)
 
   const verdicts = judge(rows)
   const machine = await describeMachine((await lab.postgres()).url)
