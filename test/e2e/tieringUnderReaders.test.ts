@@ -12,8 +12,8 @@ import { READINGS, type Reading, sha256, someEvents, TieringLab } from '../suppo
 import { until } from '../support/until.ts'
 
 /**
- * `STARCITE_TEST_TIERING_EVENTS=200000` for the whole of it. What runs by default fits, for both stores, into a minute of
- * a machine with two cores that has the rest of `npm test` to run meanwhile; 200,000 do not.
+ * `STARCITE_TEST_TIERING_EVENTS=200000` for the whole of it, which takes half a minute for the table alone. What runs by
+ * default keeps both stores to about a minute on two cores that have other work meanwhile.
  */
 const EVENTS = Number(process.env.STARCITE_TEST_TIERING_EVENTS ?? 60_000)
 const READERS = 8

@@ -17,7 +17,7 @@ export interface PaceOptions {
 }
 
 /** While appends go on, the job rests this many times as long as a read took … */
-export const REST = 4
+export const REST = 8
 /** … unless it then copied less than this many times what comes in: it catches up however busy the database is. */
 export const AHEAD = 1.5
 /** Of one rest, so that it sees when appends have ceased. */
