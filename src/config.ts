@@ -124,6 +124,20 @@ export function loadConfig(env: Env) {
       pingIntervalMs: read.duration('STARCITE_PING_INTERVAL', { default: '25s', min: '100ms', max: '10m' }),
       /** A peer that takes nothing at all for this long is closed with 1013. */
       stallMs: read.duration('STARCITE_STALL_TIMEOUT', { default: '60s', min: '100ms', max: '1h' }),
+      /** Below the idle time-outs of common proxies. */
+      sseKeepAliveMs: read.duration('STARCITE_SSE_KEEPALIVE', { default: '15s', min: '50ms', max: '10m' }),
+    },
+
+    socket: {
+      /** Phoenix's clients send a heartbeat every 30 s. */
+      silenceMs: read.duration('STARCITE_SOCKET_HEARTBEAT_TIMEOUT', {
+        default: '60s',
+        min: '100ms',
+        max: '1h',
+      }),
+      maxTopics: read.int('STARCITE_SOCKET_MAX_TOPICS', { default: 1000, min: 1, max: 100_000 }),
+      /** Past it nothing more is read from that socket until one is answered. */
+      maxUnanswered: read.int('STARCITE_SOCKET_MAX_APPENDS', { default: 1024, min: 1, max: 100_000 }),
     },
 
     tiering: {
@@ -184,8 +198,6 @@ function readAuth(read: EnvReader) {
       'STARCITE_AUTH_JWKS_URL must be an https:// URL: whoever can change what http:// brings can sign tokens; ' +
         'STARCITE_AUTH_JWKS_ALLOW_HTTP=true allows it on a network that you trust',
     )
-  if (jwt.maxAgeMs < jwt.refreshMs)
-    read.problems.push('STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS')
   return { mode, jwt }
 }
 

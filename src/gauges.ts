@@ -28,7 +28,7 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     return { append: read(append), read: read(other) }
   }
   metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
-  metrics.gauge('starcite_sockets', 'WebSockets open on this node', () => sockets.count)
+  metrics.gauges('starcite_sockets', 'Long-lived connections of this node', 'transport', () => sockets.counts)
   metrics.gauge('starcite_http_connections', 'Connections to the API', () => http.connections)
   metrics.gauge('starcite_body_bytes', 'Bodies that are arriving', () => bodyMemory.usedBytes)
   metrics.gauge(

@@ -21,7 +21,9 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
     const { requestId, principal, clientGone } = ctx.state as State
     // The template of the route: a label's values must not be for clients to choose.
     const route = (ctx as { _matchedRoute?: unknown })._matchedRoute?.toString() ?? 'none'
-    const status = ctx.respond === false ? SWITCHING_PROTOCOLS : ctx.status
+    // What is answered past Koa is an event stream, which has sent its headers, or a WebSocket.
+    const isUpgraded = ctx.respond === false && !ctx.res.headersSent
+    const status = isUpgraded ? SWITCHING_PROTOCOLS : ctx.status
     metrics.request(
       {
         route,

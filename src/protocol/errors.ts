@@ -15,6 +15,7 @@ export const ERRORS = {
   invalid_websocket_upgrade: { status: 400, retry: false },
   bad_request: { status: 400, retry: false },
   unauthorized: { status: 401, retry: false },
+  token_expired: { status: 401, retry: false },
   forbidden_scope: { status: 403, retry: false },
   forbidden_session: { status: 403, retry: false },
   actor_mismatch: { status: 403, retry: false },
@@ -73,12 +74,15 @@ export class AppError extends Error {
 /** How a server ends a WebSocket. 1000 is reserved for the end of `follow=false`: clients take it for "finished". */
 export const CLOSE = {
   finished: { code: 1000, reason: 'finished' },
+  binary: { code: 1003, reason: 'text_frames_only' },
+  malformed: { code: 1007, reason: 'invalid_frame' },
   internal: { code: 1011, reason: 'internal_error' },
   draining: { code: 1012, reason: 'draining' },
   slow: { code: 1013, reason: 'slow_consumer' },
   expired: { code: 4001, reason: 'token_expired' },
   tokenInvalid: { code: 4001, reason: 'token_invalid' },
   erased: { code: 4004, reason: 'session_erased' },
+  silent: { code: 4008, reason: 'heartbeat_timeout' },
 } as const
 
 export type Close = (typeof CLOSE)[keyof typeof CLOSE]

@@ -17,6 +17,9 @@ export interface StoredEvent {
   readonly insertedAt: string
 }
 
+const DATA = '\ndata: '
+const LINE_END = /[\r\n]/
+const LINE_ENDS = /\r\n|\r|\n/g
 /** The objects around a frame's text. */
 const FRAME_OVERHEAD_BYTES = 150
 
@@ -28,6 +31,7 @@ export class Frame {
   readonly seq: Seq
   readonly text: string
   #bytes: Buffer | undefined
+  #serverSentChunk: Buffer | undefined
   #memoryBytes = 0
 
   constructor(seq: Seq, text: string) {
@@ -35,10 +39,33 @@ export class Frame {
     this.text = text
   }
 
-  /** UTF-8 of `text`; made once, however many sockets it goes to. */
+  /** UTF-8 of `text`; made once, however many sockets it goes to, and as a rule part of `serverSentChunk`. */
   get bytes(): Buffer {
-    this.#bytes ??= Buffer.from(this.text)
+    this.#bytes ??= LINE_END.test(this.text) ? Buffer.from(this.text) : dataOf(this.serverSentChunk)
     return this.#bytes
+  }
+
+  /** With one more member, as events are on the multiplexed socket. */
+  get textWithCursor(): string {
+    return `${this.text.slice(0, -1)},"cursor":${this.seq}}`
+  }
+
+  /**
+   * The event as a server-sent one. In JSON an end of line is only white space between tokens, so what is split there
+   * and joined again by the reader is the same value; and nothing in a payload can begin a field of its own.
+   */
+  get serverSentEvent(): string {
+    const data = LINE_END.test(this.text) ? this.text.replaceAll(LINE_ENDS, '\ndata: ') : this.text
+    return `id: ${this.seq}\ndata: ${data}\n\n`
+  }
+
+  /** That, in UTF-8, as a chunk of an HTTP/1.1 body; made once, however many streams it goes to. */
+  get serverSentChunk(): Buffer {
+    if (this.#serverSentChunk === undefined) {
+      const event = this.serverSentEvent
+      this.#serverSentChunk = Buffer.from(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`)
+    }
+    return this.#serverSentChunk
   }
 
   /** Bytes of memory that a kept frame costs: its text, its UTF-8 once it was sent, and what holds them. */
@@ -52,6 +79,10 @@ export class Frame {
     return this.#memoryBytes
   }
 }
+
+/** The one line of data in a chunk. */
+const dataOf = (chunk: Buffer): Buffer =>
+  chunk.subarray(chunk.indexOf(DATA) + DATA.length, chunk.length - '\n\n\r\n'.length)
 
 /** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
 export function renderEvent(event: StoredEvent): Frame {

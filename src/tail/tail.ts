@@ -1,5 +1,5 @@
 import { jittered, pause } from '../lib/backoff.ts'
-import type { Hub } from '../live/hub.ts'
+import type { Hub, Subscription } from '../live/hub.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
@@ -7,10 +7,12 @@ import { type EventLog, HoleError } from './log.ts'
 
 /** Where a tail's events go. It only frames and sends; what and when is the tail's. */
 export interface Sink {
-  /** Hands the events to the transport, which buffers what the peer does not take at once. */
+  /** Whether a next page may be read while one is on its way; it costs a page of memory. */
+  readonly readsAhead: boolean
+  /** Resolves when the transport has room for a page, or the signal is aborted. */
+  room(signal: AbortSignal): Promise<void>
+  /** Hands the events to the transport, which buffers what the peer does not take at once. Asked for room before. */
   send(frames: readonly Frame[]): void
-  /** Resolves when the transport has room for another page, or the signal is aborted. */
-  drained(signal: AbortSignal): Promise<void>
 }
 
 export interface TailOptions {
@@ -22,13 +24,23 @@ export interface TailOptions {
   readonly signal: AbortSignal
 }
 
+/** How far a tail has come. */
+interface Way {
+  cursor: Seq
+  readonly until: Seq | undefined
+  /** The page after the cursor, when it is being read already. */
+  ahead: Promise<readonly Frame[]> | undefined
+  readonly subscription: Subscription
+  readonly read: (after: Seq) => Promise<readonly Frame[]>
+}
+
 const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 2000
 
 /**
- * Delivers every event after a cursor, each once, in order, from whatever tier. Pull-based: read a page, send it, wait
- * until the transport has room, repeat; nothing there, wait for the hub. So replay and live are the same loop and
- * there is no hand-over to race.
+ * Delivers every event after a cursor, each once, in order, from whatever tier. Pull-based: wait for the hub until
+ * there is something, wait until the transport has room, read a page, send it, repeat. So replay and live are the same
+ * loop and there is no hand-over to race.
  */
 export class Tails {
   readonly #hub: Hub
@@ -44,40 +56,42 @@ export class Tails {
   }
 
   /** Resolves when `until` was delivered or the signal aborted; rejects on a fault, with nothing skipped. */
-  async run({ sid, cursor: start, until, sink, signal }: TailOptions): Promise<void> {
+  async run({ sid, cursor, until, sink, signal }: TailOptions): Promise<void> {
     const subscription = this.#hub.register(sid) // before the first read, so that nothing falls in between
     const reader = this.#eventLog.reader(subscription)
-    const read = (cursor: Seq) => this.#read(() => reader.after(cursor), signal)
+    const read = (after: Seq) => this.#read(() => reader.after(after), signal)
+    const way: Way = { cursor, until, ahead: undefined, subscription, read }
     try {
       await subscription.ready(signal)
-      let cursor = start
-      let ahead: Promise<readonly Frame[]> | undefined
-      while (!signal.aborted && (until === undefined || cursor < until)) {
-        const page = upTo(await (ahead ?? read(cursor)), until)
-        ahead = undefined
-        const last = page.at(-1)
-        if (last === undefined) {
-          if (signal.aborted) return
-          await subscription.changed(cursor, signal)
-          continue
-        }
-        const isLive = subscription.after(last.seq, 1)?.length === 0
-        cursor = last.seq
-        if (!isLive && cursor !== until) {
-          // Catching up: the next page is read while this one goes out.
-          ahead = read(cursor)
-          ahead.catch(() => {}) // reported when it is awaited, if it ever is
-        }
-        sink.send(page)
-        if (isLive) this.#metrics.tailLag((Date.now() - committedAt(last)) / 1000)
-        await sink.drained(signal)
+      while (until === undefined || way.cursor < until) {
+        await subscription.changed(way.cursor, signal)
+        await sink.room(signal)
+        if (signal.aborted) return
+        await this.#sendPage(way, sink, signal)
       }
+      await sink.room(signal) // the last page has left
     } catch (error) {
       this.#metrics.tailFault()
       throw error
     } finally {
       subscription.close()
     }
+  }
+
+  /** Apart from the loop, so that a tail which waits holds nothing of the page that it sent last. */
+  async #sendPage(way: Way, sink: Sink, signal: AbortSignal): Promise<void> {
+    const page = upTo(await (way.ahead ?? way.read(way.cursor)), way.until)
+    way.ahead = undefined
+    const last = page.at(-1)
+    if (signal.aborted || last === undefined) return
+    const isLive = way.subscription.after(last.seq, 1)?.length === 0
+    way.cursor = last.seq
+    if (sink.readsAhead && !isLive && last.seq !== way.until) {
+      way.ahead = way.read(last.seq)
+      way.ahead.catch(() => {}) // reported when it is awaited, if it ever is
+    }
+    sink.send(page)
+    if (isLive) this.#metrics.tailLag((Date.now() - committedAt(last)) / 1000)
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */

@@ -5,6 +5,7 @@ import { AppError } from '../../protocol/errors.ts'
 import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { allow } from '../middleware.ts'
 import { choice, cursor, integer, one } from '../query.ts'
+import { refuseAhead } from '../refuseAhead.ts'
 
 const DEFAULT_LIMIT = 100
 const MAX_LIMIT = 1000
@@ -56,12 +57,6 @@ async function whileWanted<T>(
     draining.removeEventListener('abort', leave)
     ctx.res.off('close', leave)
   }
-}
-
-/** A reader ahead of the log would miss what is appended next, so it is told. */
-export function refuseAhead(at: number, lastSeq: number): void {
-  if (at > lastSeq)
-    throw new AppError('cursor_ahead', `cursor is ${at}, the session is at ${lastSeq}`, { last_seq: lastSeq })
 }
 
 function filter(ctx: Context, name: string): string | null {

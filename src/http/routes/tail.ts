@@ -1,24 +1,37 @@
 import type Router from '@koa/router'
 import type { RouterMiddleware } from '@koa/router'
-import type { Middleware } from 'koa'
+import type { Context, Middleware } from 'koa'
+import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError } from '../../protocol/errors.ts'
+import type { Seq } from '../../protocol/event.ts'
+import type { Session } from '../../sessions/session.ts'
 import { findSession, type Services, type State } from '../context.ts'
 import { allow, authenticate, limitRequests } from '../middleware.ts'
 import { choice, cursor, integer } from '../query.ts'
-import { acceptUpgrade, refuseBadHandshake } from '../transports/upgrade.ts'
-import { serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
-import { refuseAhead } from './events.ts'
+import { refuseAhead } from '../refuseAhead.ts'
+import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
+import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
+import { RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
 
 const MAX_BATCH_SIZE = 1000
 
+interface Wanted {
+  readonly session: Session
+  readonly start: Seq
+  /** Undefined: for ever. */
+  readonly until: Seq | undefined
+  /** Undefined: each event by itself. */
+  readonly batchSize: number | undefined
+}
+
 /** `upgrades` is koa-easy-ws: it gives the context its way into a WebSocket. */
 export function tailRoutes(router: Router, upgrades: Middleware, services: Services): void {
-  const { authenticator, config, log, requestQuota, sockets, tailQuota, tails } = services
+  const { authenticator, requestQuota, sockets } = services
   const isHandshake: Middleware = (ctx, next) => {
-    refuseBadHandshake(ctx)
+    if (!isStream(ctx)) refuseBadHandshake(ctx)
     return next()
   }
-  // Browsers cannot set headers on a WebSocket, so its token may be in the query.
+  // Browsers cannot set headers on a WebSocket or an EventSource, so its token may be in the query.
   const enter = [
     upgrades,
     isHandshake,
@@ -27,8 +40,7 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     allow('session:read'),
   ]
   router.get('/v1/sessions/:id/tail', ...(enter as RouterMiddleware[]), async (ctx) => {
-    const { principal } = ctx.state as State
-    const start = cursor(ctx.query) ?? 0
+    const start = (isStream(ctx) ? lastEventId(ctx) : undefined) ?? cursor(ctx.query) ?? 0
     const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', {
       min: 1,
       max: MAX_BATCH_SIZE,
@@ -36,38 +48,93 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     const follow = choice(ctx.query, 'follow', 'invalid_list_query', ['true', 'false']) !== 'false'
     const session = await findSession(services, ctx)
     refuseAhead(start, session.lastSeq)
-    if (sockets.draining.aborted)
-      throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
-    if (sockets.isFull)
-      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', {
-        retry_after_ms: 1000,
-      })
-
-    const release = tailQuota.take(principal)
-    const { socket } = ctx.req
-    const ws = await acceptUpgrade(ctx).catch((error) => {
-      release()
-      throw error
-    })
-    if (ws === undefined) return release()
-    sockets.add(ws)
-    // Not awaited: the HTTP side of this request is over.
-    void serveTail(
-      ws,
-      principal,
-      (signal, onStalled) =>
-        tails.run({
-          sid: session.sid,
-          cursor: start,
-          until: follow ? undefined : session.lastSeq,
-          sink: new WebSocketSink(ws, socket, {
-            batchSize: batchSize === 1 ? undefined : batchSize,
-            stallMs: config.tail.stallMs,
-            onStalled,
-          }),
-          signal,
-        }),
-      (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),
-    ).finally(release)
+    sockets.refuseIfFull()
+    const wanted: Wanted = {
+      session,
+      start,
+      until: follow ? undefined : session.lastSeq,
+      batchSize: batchSize === 1 ? undefined : batchSize,
+    }
+    if (isStream(ctx)) streamTail(services, ctx, wanted)
+    else await socketTail(services, ctx, wanted)
   })
+}
+
+/** An upgrade is one, whatever else it would accept. */
+const isStream = (ctx: UpgradeContext): boolean =>
+  ctx.ws === undefined && acceptsEventStream(ctx.get('Accept'))
+
+/** Where an EventSource was when its connection ended. */
+function lastEventId(ctx: Context): Seq | undefined {
+  const id = ctx.get('Last-Event-ID')
+  if (id === '') return undefined
+  if (/^\d{1,16}$/.test(id) && Number(id) <= Number.MAX_SAFE_INTEGER) return Number(id)
+  throw new AppError('invalid_cursor', 'Last-Event-ID must be the id of an event of this stream', {
+    field: 'Last-Event-ID',
+  })
+}
+
+function streamTail(services: Services, ctx: Context, { session, start, until }: Wanted): void {
+  const { config, log, sockets, tailQuota, tails } = services
+  const { principal } = ctx.state as State
+  if (until !== undefined && start >= until && ctx.get('Last-Event-ID') !== '') {
+    ctx.status = 204 // an EventSource comes back after every end, unless it is answered this
+    return
+  }
+  const release = tailQuota.take(principal)
+  beginEventStream(ctx)
+  if (ctx.method === 'HEAD') {
+    release()
+    return
+  }
+  const stream = new EventStream(ctx, {
+    keepAliveMs: config.tail.sseKeepAliveMs,
+    stallMs: config.tail.stallMs,
+    drainSpreadMs: config.drainSpreadMs,
+  })
+  const remove = sockets.add(stream, ctx.req.socket)
+  const unwatch = onTokenEnd(principal, () => stream.end())
+  // Not awaited: the request is answered.
+  void tails
+    .run({ sid: session.sid, cursor: start, until, sink: stream, signal: stream.signal })
+    .then(
+      () => stream.finish(start),
+      (error) => {
+        log.error({ err: error, sid: session.sid }, 'a tail ended by a fault')
+        stream.end()
+      },
+    )
+    .finally(() => {
+      unwatch()
+      remove()
+      release()
+    })
+}
+
+async function socketTail(services: Services, ctx: UpgradeContext, wanted: Wanted): Promise<void> {
+  const { config, log, sockets, tailQuota, tails } = services
+  const { session, start, until, batchSize } = wanted
+  const { principal } = ctx.state as State
+  const release = tailQuota.take(principal)
+  const { socket } = ctx.req
+  const ws = await acceptUpgrade(ctx).catch((error) => {
+    release()
+    throw error
+  })
+  if (ws === undefined) return release()
+  sockets.add(new RawWebSocket(ws), socket)
+  // Not awaited: the HTTP side of this request is over.
+  void serveTail(
+    ws,
+    principal,
+    (signal, onStalled) =>
+      tails.run({
+        sid: session.sid,
+        cursor: start,
+        until,
+        sink: new WebSocketSink(ws, socket, { batchSize, stallMs: config.tail.stallMs, onStalled }),
+        signal,
+      }),
+    (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),
+  ).finally(release)
 }

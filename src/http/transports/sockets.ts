@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { pause } from '../../lib/backoff.ts'
-import { CLOSE, type Close } from '../../protocol/errors.ts'
+import { AppError, type Close } from '../../protocol/errors.ts'
 
 export interface SocketsOptions {
   readonly pingIntervalMs: number
@@ -10,20 +10,24 @@ export interface SocketsOptions {
   readonly drainSpreadMs: number
 }
 
-/** How long a peer has to answer our close before the connection is cut. */
-const CLOSE_TIMEOUT_MS = 2000
-/** Pings that may go unanswered; at this many the peer is taken for dead. */
-const MAX_MISSED_PINGS = 2
+/** How long a peer has to take our goodbye before the connection is cut. */
+export const CLOSE_TIMEOUT_MS = 2000
 
-interface Peer {
-  readonly ws: WebSocket
-  missedPings: number
+export type Transport = 'websocket' | 'sse' | 'phoenix'
+
+/** A connection that lives for as long as its peer wants. */
+export interface LongLived {
+  readonly transport: Transport
+  /** Asks for a sign of life, and cuts a peer that gave none; for those whose peers would otherwise be silent. */
+  ping?(): void
+  /** Sends the peer away, to come back elsewhere with its cursors. Resolves when the connection is gone. */
+  leave(): Promise<void>
 }
 
-/** The WebSockets of a node: counted against a bound, pinged, and at the end sent away one after the other. */
+/** The long-lived connections of a node: counted against a bound, pinged, at the end sent away one after the other. */
 export class Sockets {
   readonly #options: SocketsOptions
-  readonly #peers = new Set<Peer>()
+  readonly #open = new Set<LongLived>()
   readonly #draining = new AbortController()
   readonly #pinging: NodeJS.Timeout
 
@@ -34,12 +38,10 @@ export class Sockets {
     this.#pinging.unref()
   }
 
-  get count(): number {
-    return this.#peers.size
-  }
-
-  get isFull(): boolean {
-    return this.#peers.size >= this.#options.maxSockets
+  get counts(): Readonly<Record<Transport, number>> {
+    const counts = { websocket: 0, sse: 0, phoenix: 0 }
+    for (const { transport } of this.#open) counts[transport] += 1
+    return counts
   }
 
   /** Aborted when the node begins to drain: whoever waits without a socket comes back elsewhere. */
@@ -47,38 +49,44 @@ export class Sockets {
     return this.#draining.signal
   }
 
-  add(ws: WebSocket): void {
-    const peer: Peer = { ws, missedPings: 0 }
-    this.#peers.add(peer)
-    ws.on('pong', () => {
-      peer.missedPings = 0
-    })
-    ws.once('close', () => this.#peers.delete(peer))
+  /** Throws draining or too_many_sockets when the node takes no more. */
+  refuseIfFull(): void {
+    if (this.#draining.signal.aborted)
+      throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
+    if (this.#open.size >= this.#options.maxSockets)
+      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', {
+        retry_after_ms: 1000,
+      })
   }
 
-  /** Closes every socket with 1012, spread over a few seconds so that the peers do not return as one wave. */
+  /** It is one of the node's until its TCP connection ends, or what is answered is called. */
+  add(connection: LongLived, socket: Socket): () => void {
+    this.#open.add(connection)
+    const remove = () => {
+      socket.off('close', remove)
+      this.#open.delete(connection)
+    }
+    socket.once('close', remove)
+    return remove
+  }
+
+  /** Sends everybody away, spread over a few seconds so that they do not return as one wave. */
   async drain(): Promise<void> {
     this.#draining.abort()
     clearInterval(this.#pinging)
-    const peers = [...this.#peers]
-    const stepMs = this.#options.drainSpreadMs / Math.max(1, peers.length)
+    const open = [...this.#open]
+    const stepMs = this.#options.drainSpreadMs / Math.max(1, open.length)
     const started = performance.now()
     await Promise.all(
-      peers.map(async ({ ws }, i) => {
+      open.map(async (connection, i) => {
         await pause(i * stepMs - (performance.now() - started))
-        await closeSocket(ws, CLOSE.draining)
+        await connection.leave()
       }),
     )
   }
 
   #ping(): void {
-    for (const peer of this.#peers) {
-      if (peer.missedPings >= MAX_MISSED_PINGS) peer.ws.terminate()
-      else {
-        peer.missedPings += 1
-        peer.ws.ping()
-      }
-    }
+    for (const connection of this.#open) connection.ping?.()
   }
 }
 

@@ -5,10 +5,40 @@ import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { CLOSE, type Close } from '../../protocol/errors.ts'
 import type { Frame } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
-import { closeSocket, socketDrained } from './sockets.ts'
+import { closeSocket, type LongLived, socketDrained } from './sockets.ts'
+
+/** Pings that may go unanswered; at this many the peer is taken for dead. */
+const MAX_MISSED_PINGS = 2
+
+/** A raw WebSocket: its peer has nothing to say, so it is pinged. */
+export class RawWebSocket implements LongLived {
+  readonly transport = 'websocket'
+  readonly #ws: WebSocket
+  #missedPings = 0
+
+  constructor(ws: WebSocket) {
+    this.#ws = ws
+    ws.on('pong', () => {
+      this.#missedPings = 0
+    })
+  }
+
+  ping(): void {
+    if (this.#missedPings >= MAX_MISSED_PINGS) this.#ws.terminate()
+    else {
+      this.#missedPings += 1
+      this.#ws.ping()
+    }
+  }
+
+  leave(): Promise<void> {
+    return closeSocket(this.#ws, CLOSE.draining)
+  }
+}
 
 /** One event per text frame, or arrays of up to `batchSize` events. */
 export class WebSocketSink implements Sink {
+  readonly readsAhead = true
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #batchSize: number | undefined
@@ -40,7 +70,7 @@ export class WebSocketSink implements Sink {
     this.#socket.uncork()
   }
 
-  async drained(signal: AbortSignal): Promise<void> {
+  async room(signal: AbortSignal): Promise<void> {
     if (!(await socketDrained(this.#socket, this.#stallMs, signal))) this.#onStalled()
   }
 }

@@ -1,0 +1,118 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Context } from 'koa'
+import type { Frame, Seq } from '../../protocol/event.ts'
+import type { Sink } from '../../tail/tail.ts'
+import { CLOSE_TIMEOUT_MS, type LongLived, socketDrained } from './sockets.ts'
+
+export interface EventStreamOptions {
+  /** How often a comment says that the stream lives. */
+  readonly keepAliveMs: number
+  readonly stallMs: number
+  /** When the node drains, streams come back within this time, each after its own share of it. */
+  readonly drainSpreadMs: number
+}
+
+/** How long a browser waits before it comes back; it asks with the id of the last event that it has. */
+const RETRY_MS = 1000
+
+/** `Accept` names the type itself: every client that takes anything does not mean this. */
+export const acceptsEventStream = (accept: string): boolean =>
+  /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
+
+/**
+ * A tail as server-sent events (the HTML standard, "Server-sent events"). No line but an event's is followed by an
+ * empty one, because common readers take every empty line for an event.
+ */
+export class EventStream implements Sink, LongLived {
+  readonly transport = 'sse'
+  readonly readsAhead = true
+  readonly #res: ServerResponse
+  readonly #socket: Socket
+  readonly #options: EventStreamOptions
+  readonly #ended = new AbortController()
+  #isEmpty = true
+
+  constructor({ req, res }: Context, options: EventStreamOptions) {
+    this.#res = res
+    this.#socket = req.socket
+    this.#options = options
+    const end = () => this.#ended.abort()
+    this.#socket.once('close', end)
+    const keepingAlive = setInterval(() => this.#keepAlive(), options.keepAliveMs)
+    this.signal.addEventListener('abort', () => {
+      clearInterval(keepingAlive)
+      this.#socket.off('close', end)
+      res.end()
+    })
+    res.write(`retry: ${RETRY_MS}\n`)
+  }
+
+  /** Aborted when the stream has ended, from whichever side. */
+  get signal(): AbortSignal {
+    return this.#ended.signal
+  }
+
+  send(frames: readonly Frame[]): void {
+    if (this.signal.aborted) return
+    this.#isEmpty = false
+    // Chunks that are made once for all streams: in res.write most of the cost would be their making.
+    if (this.#isChunked) this.#socket.write(joined(frames.map((frame) => frame.serverSentChunk)))
+    else this.#res.write(frames.map((frame) => frame.serverSentEvent).join(''))
+  }
+
+  /** Whether the answer is sent in chunks, and on this socket by now: it may wait for the one before it. */
+  get #isChunked(): boolean {
+    return this.#res.chunkedEncoding && this.#res.socket === this.#socket
+  }
+
+  async room(signal: AbortSignal): Promise<void> {
+    if (!(await socketDrained(this.#socket, this.#options.stallMs, signal))) this.#socket.destroy()
+  }
+
+  /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */
+  finish(cursor: Seq): void {
+    if (this.#isEmpty && !this.signal.aborted) this.#res.write(`id: ${cursor}\n\n`)
+    this.end()
+  }
+
+  end(): void {
+    this.#ended.abort()
+  }
+
+  async leave(): Promise<void> {
+    if (this.signal.aborted) return
+    this.#res.write(`retry: ${Math.round(RETRY_MS / 2 + Math.random() * this.#options.drainSpreadMs)}\n`)
+    const gone = new Promise<void>((resolve) => {
+      const timer = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS)
+      const settle = () => {
+        clearTimeout(timer)
+        this.#res.off('finish', settle)
+        this.#socket.off('close', settle)
+        resolve()
+      }
+      this.#res.once('finish', settle)
+      this.#socket.once('close', settle)
+    })
+    this.end()
+    await gone
+  }
+
+  #keepAlive(): void {
+    if (!this.#socket.writableNeedDrain) this.#res.write(':\n')
+  }
+}
+
+const joined = (parts: readonly Buffer[]): Buffer =>
+  parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)
+
+/** Begins an answer that is an event stream. Proxies are asked neither to keep it nor to gather or rewrite it. */
+export function beginEventStream(ctx: Context): void {
+  ctx.status = 200
+  ctx.set('Content-Type', 'text/event-stream; charset=utf-8')
+  ctx.set('Cache-Control', 'no-cache, no-transform')
+  ctx.set('X-Accel-Buffering', 'no')
+  if (ctx.method === 'HEAD') return
+  ctx.respond = false
+  ctx.res.flushHeaders()
+}
