@@ -11,10 +11,16 @@ import { appendRoutes } from './routes/append.ts'
 import { eventRoutes } from './routes/events.ts'
 import { type Operations, opsRoutes } from './routes/ops.ts'
 import { sessionRoutes } from './routes/sessions.ts'
+import { socketRoutes } from './routes/socket.ts'
 import { tailRoutes } from './routes/tail.ts'
 
-/** Inbound frames are ignored, so a client has no reason for larger ones. */
-const MAX_INBOUND_FRAME_BYTES = 64 * 1024
+/** What a raw tail is sent is ignored, so a client has no reason for larger frames. */
+const MAX_IGNORED_FRAME_BYTES = 64 * 1024
+/** Room in a frame of the multiplexed socket beside the largest event. */
+const MAX_ENVELOPE_BYTES = 64 * 1024
+
+/** How Koa hears of a client that went away under its answer, as readers of event streams do. */
+const GONE = new Set(['ECONNRESET', 'EPIPE'])
 
 // A CommonJS module whose types say `default` where there is none at run time.
 const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
@@ -24,11 +30,9 @@ export function createApp(services: Services, operations: Operations): Koa {
   const { config, log, metrics } = services
   const router = new Router({ sensitive: true })
   if (config.opsPort === undefined) opsRoutes(router, operations)
-  const upgrades = easyWs('ws', {
-    wsOptions: { maxPayload: MAX_INBOUND_FRAME_BYTES, perMessageDeflate: false },
-  })
-  // What is above is open, or asks for the token itself, after what it has to refuse first.
-  tailRoutes(router, upgrades, services)
+  // What asks for the token itself, after what it has to refuse first, or refuses as Phoenix does.
+  tailRoutes(router, upgrades(MAX_IGNORED_FRAME_BYTES), services)
+  socketRoutes(router, upgrades(config.limits.eventBytes + MAX_ENVELOPE_BYTES), services)
   router.use(authenticate(services.authenticator) as RouterMiddleware)
   if (services.requestQuota) router.use(limitRequests(services.requestQuota) as RouterMiddleware)
   sessionRoutes(router, services)
@@ -36,7 +40,9 @@ export function createApp(services: Services, operations: Operations): Koa {
   eventRoutes(router, services)
 
   const app = new Koa()
-  app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
+  app.on('error', (error: NodeJS.ErrnoException) => {
+    if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'an error passed the error middleware')
+  })
   app.use(requestId)
   app.use(observe(log, metrics, config.accessLog))
   app.use(securityHeaders)
@@ -53,6 +59,10 @@ export function createApp(services: Services, operations: Operations): Koa {
   app.use(unknownPath(router))
   return app
 }
+
+/** koa-easy-ws; a frame over the bound closes its socket. */
+const upgrades = (maxPayload: number): Koa.Middleware =>
+  easyWs('ws', { wsOptions: { maxPayload, perMessageDeflate: false } })
 
 /** Health, metrics and version alone, for STARCITE_OPS_PORT. */
 export function createOpsApp(operations: Operations, log: Log): Koa {

@@ -10,7 +10,11 @@ export interface JsonObjectText {
 
 /** Throws invalid_json, or `code` when it is JSON but not an object. `where` stands before each message. */
 export function parseObject(text: string, code: ErrorCode, where = ''): JsonObjectText {
-  const value = parseJson(text, where)
+  return objectText(parseJson(text, where), text, code, where)
+}
+
+/** Throws `code` when the value is not an object. */
+export function objectText(value: unknown, text: string, code: ErrorCode, where = ''): JsonObjectText {
   if (!isRecord(value)) throw new AppError(code, `${where}the body must be a JSON object`)
   return { value, members: memberTexts(text) }
 }

@@ -2,7 +2,14 @@ import type { NewEvent as EventToAppend } from '../append/newEvent.ts'
 import type { Principal } from '../auth/principal.ts'
 import { elementTexts } from '../lib/jsonText.ts'
 import { AppError } from '../protocol/errors.ts'
-import { type JsonObjectText, keptText, parseObject, refuseLong, refuseUnstorable } from './json.ts'
+import {
+  type JsonObjectText,
+  keptText,
+  objectText,
+  parseObject,
+  refuseLong,
+  refuseUnstorable,
+} from './json.ts'
 import { NewEvent, NewEventBatch } from './schemas.ts'
 import { validator } from './validate.ts'
 
@@ -23,6 +30,16 @@ export interface EventLimits {
 /** One event out of the body of an append. Throws invalid_json, invalid_event, invalid_metadata, invalid_refs. */
 export function parseEvent(text: string, principal: Principal, limits: EventLimits): EventToAppend {
   return toEvent(parseObject(text, 'invalid_event'), principal, limits, '')
+}
+
+/** The same, of JSON that is parsed already; `text` is what it was parsed from. */
+export function readEvent(
+  value: unknown,
+  text: string,
+  principal: Principal,
+  limits: EventLimits,
+): EventToAppend {
+  return toEvent(objectText(value, text, 'invalid_event'), principal, limits, '')
 }
 
 /** The events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors carry the event's `index`. */

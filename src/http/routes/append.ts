@@ -1,5 +1,5 @@
 import type Router from '@koa/router'
-import type { AppendResult } from '../../append/newEvent.ts'
+import { renderAppended } from '../appended.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { answerJson, type Services, type State, sessionId } from '../context.ts'
 import { allow } from '../middleware.ts'
@@ -11,19 +11,14 @@ export function appendRoutes(router: Router, { appends, bodyMemory, config }: Se
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
-    const { results, lastSeq } = await appends.append({
+    const result = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
       events: [parseEvent(text, principal, limits)],
       isBatch: false,
       bytes: text.length,
     })
-    const { seq, deduped } = results[0] as AppendResult['results'][0]
-    answerJson(
-      ctx,
-      201,
-      `{"seq":${seq},"last_seq":${lastSeq},"deduped":${deduped},"cursor":${seq},"committed_cursor":${lastSeq}}`,
-    )
+    answerJson(ctx, 201, renderAppended(result))
   })
 
   router.post('/v1/sessions/:id/events', allow('session:append'), async (ctx) => {

@@ -1,0 +1,19 @@
+import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
+
+/** An integer among the members of a join; undefined when absent or null. A decimal string stands for one. */
+export function integerMember(
+  payload: Readonly<Record<string, unknown>>,
+  name: string,
+  min: number,
+  max: number,
+  code: ErrorCode,
+): number | undefined {
+  const given = payload[name] ?? undefined
+  if (given === undefined) return undefined
+  const value = typeof given === 'string' && /^\d{1,16}$/.test(given) ? Number(given) : given
+  if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
+  throw new AppError(code, `${name} must be an integer from ${min} to ${max}`, { field: name })
+}
+
+export const cursorMember = (payload: Readonly<Record<string, unknown>>, name: string): number | undefined =>
+  integerMember(payload, name, 0, Number.MAX_SAFE_INTEGER, 'invalid_cursor')

@@ -1,0 +1,212 @@
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { Authenticator } from '../../../auth/authenticator.ts'
+import type { Principal } from '../../../auth/principal.ts'
+import { onTokenEnd } from '../../../auth/tokenEnd.ts'
+import { type AppError, CLOSE, type Close } from '../../../protocol/errors.ts'
+import { isRecord } from '../../validate.ts'
+import { closeSocket, type LongLived } from '../sockets.ts'
+import { Channel, type ChannelHost, EMPTY, refusal, reply } from './channel.ts'
+import { Outbox } from './outbox.ts'
+import type { Message, Serializer } from './serializer.ts'
+import type { Topics } from './topic.ts'
+
+export interface PhoenixSocketOptions {
+  readonly serializer: Serializer
+  readonly topics: Topics
+  readonly authenticator: Authenticator
+  readonly principal: Principal
+  /** A client that sends no frame for so long is taken for gone. */
+  readonly silenceMs: number
+  readonly stallMs: number
+  readonly maxTopics: number
+  /** Messages that may await their answers; past it nothing more is read until one has it. */
+  readonly maxUnanswered: number
+  readonly toAppError: (error: unknown) => AppError
+}
+
+const UNMATCHED = refusal('unmatched topic')
+
+/** Many topics on one WebSocket, as Phoenix's channels do it: reads frames, and hands them to the channels. */
+export class PhoenixSocket implements LongLived, ChannelHost {
+  readonly transport = 'phoenix'
+  readonly serializer: Serializer
+  readonly toAppError: (error: unknown) => AppError
+  readonly #ws: WebSocket
+  readonly #options: PhoenixSocketOptions
+  readonly #outbox: Outbox
+  readonly #channels = new Map<string, Channel>()
+  readonly #closed = new AbortController()
+  readonly #silence: NodeJS.Timeout
+  #principal: Principal
+  #tokenEnded = false
+  #unwatchToken: () => void
+  #isRenewing = false
+  #unanswered = 0
+  #isPaused = false
+  #allAnswered: (() => void) | undefined
+
+  constructor(ws: WebSocket, socket: Socket, options: PhoenixSocketOptions) {
+    this.#ws = ws
+    this.#options = options
+    this.serializer = options.serializer
+    this.toAppError = options.toAppError
+    this.#outbox = new Outbox(ws, socket, {
+      stallMs: options.stallMs,
+      signal: this.#closed.signal,
+      onPressure: () => this.#readOrPause(),
+      onStalled: () => this.#close(CLOSE.slow),
+    })
+    this.#silence = setTimeout(() => this.#onSilence(), options.silenceMs)
+    this.#principal = options.principal
+    this.#unwatchToken = this.#watchToken()
+    ws.on('message', (data, isBinary) => this.#onFrame(data as Buffer, isBinary))
+    ws.on('ping', () => this.#silence.refresh())
+    ws.once('close', () => this.#onClose())
+  }
+
+  get principal(): Principal {
+    return this.#principal
+  }
+
+  get tokenEnded(): boolean {
+    return this.#tokenEnded
+  }
+
+  get isLeaving(): boolean {
+    return this.#allAnswered !== undefined
+  }
+
+  send(text: string): void {
+    this.#outbox.send(text)
+  }
+
+  page(signal: AbortSignal): Promise<(() => void) | undefined> {
+    return this.#outbox.page(signal)
+  }
+
+  forget(channel: Channel): void {
+    if (this.#channels.get(channel.topic) === channel) this.#channels.delete(channel.topic)
+  }
+
+  asked(): void {
+    this.#unanswered += 1
+    this.#readOrPause()
+  }
+
+  answered(): void {
+    this.#unanswered -= 1
+    this.#readOrPause()
+    if (this.#unanswered === 0) this.#allAnswered?.()
+  }
+
+  receive(message: Message): void {
+    if (this.#closed.signal.aborted) return
+    const { topic, event } = message
+    const channel = this.#channels.get(topic)
+    if (topic === 'phoenix' && event === 'heartbeat') this.#reply(message, reply('ok', EMPTY))
+    else if (topic === 'phoenix' && event === 'auth') void this.#renew(message)
+    else if (channel) channel.receive(message)
+    else if (event === 'phx_join') this.#join(message)
+    // A leave may cross the end of its channel, and is answered as if it had come in time.
+    else this.#reply(message, event === 'phx_leave' ? reply('ok', EMPTY) : UNMATCHED)
+  }
+
+  /** What is under way is answered, nothing more is begun, and the client is to come back elsewhere. */
+  async leave(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#allAnswered = resolve
+      if (this.#unanswered === 0 || this.#closed.signal.aborted) resolve()
+    })
+    await closeSocket(this.#ws, CLOSE.draining)
+  }
+
+  #join(message: Message): void {
+    const join = this.#options.topics(message.topic)
+    if (join === undefined) this.#reply(message, UNMATCHED)
+    else if (this.isLeaving) this.#reply(message, refusal('draining'))
+    else if (this.#channels.size >= this.#options.maxTopics) this.#reply(message, refusal('too_many_topics'))
+    else {
+      const channel = new Channel(this, message)
+      this.#channels.set(message.topic, channel)
+      void channel.join(join, message.payload)
+    }
+  }
+
+  #reply({ joinRef, ref, topic }: Message, payload: string): void {
+    this.send(this.serializer.encode(joinRef, ref, JSON.stringify(topic), 'phx_reply', payload))
+  }
+
+  /** A new token for the same subject; topics go on as if nothing had been. */
+  async #renew(message: Message): Promise<void> {
+    if (this.#isRenewing) return this.#reply(message, refusal('renewal_in_progress'))
+    this.#isRenewing = true
+    this.asked()
+    try {
+      const token = isRecord(message.payload) ? message.payload.token : undefined
+      const next = typeof token === 'string' ? await this.#authenticated(token) : undefined
+      const { tenantId, actor } = this.#principal
+      if (next === undefined || next.tenantId !== tenantId || next.actor !== actor)
+        return this.#reply(message, refusal('unauthorized'))
+      this.#unwatchToken()
+      this.#principal = next
+      this.#unwatchToken = this.#watchToken()
+      this.#reply(message, reply('ok', EMPTY))
+      for (const channel of [...this.#channels.values()]) channel.review(next)
+    } catch (error) {
+      this.#reply(message, refusal(this.toAppError(error).code))
+    } finally {
+      this.#isRenewing = false
+      this.answered()
+    }
+  }
+
+  #authenticated(token: string): Principal | Promise<Principal> {
+    return this.#options.authenticator.authenticate(token)
+  }
+
+  /** The socket outlives its token: its client may bring a new one, and join again. */
+  #watchToken(): () => void {
+    this.#tokenEnded = false
+    return onTokenEnd(this.#principal, ({ reason }) => {
+      this.#tokenEnded = true
+      for (const channel of [...this.#channels.values()]) channel.expire(reason)
+    })
+  }
+
+  #onFrame(data: Buffer, isBinary: boolean): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) return
+    this.#silence.refresh()
+    const message = isBinary ? undefined : this.serializer.decode(data.toString())
+    if (message) this.receive(message)
+    else this.#close(isBinary ? CLOSE.binary : CLOSE.malformed)
+  }
+
+  /** While this side reads nothing, silence says nothing about the client. */
+  #onSilence(): void {
+    if (this.#isPaused) this.#silence.refresh()
+    else this.#close(CLOSE.silent)
+  }
+
+  /** A client that does not take its answers, or waits for very many, is not read from: TCP makes it wait. */
+  #readOrPause(): void {
+    const pause = this.#outbox.isFull || this.#unanswered >= this.#options.maxUnanswered
+    if (pause === this.#isPaused) return
+    this.#isPaused = pause
+    if (pause) this.#ws.pause()
+    else this.#ws.resume()
+  }
+
+  #close(close: Close): void {
+    void closeSocket(this.#ws, close)
+  }
+
+  #onClose(): void {
+    this.#closed.abort()
+    clearTimeout(this.#silence)
+    this.#unwatchToken()
+    for (const channel of this.#channels.values()) channel.abandon()
+    this.#channels.clear()
+    this.#allAnswered?.()
+  }
+}

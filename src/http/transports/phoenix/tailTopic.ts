@@ -1,0 +1,117 @@
+import { requireScope, requireSession } from '../../../auth/access.ts'
+import type { Principal } from '../../../auth/principal.ts'
+import { AppError } from '../../../protocol/errors.ts'
+import type { Frame } from '../../../protocol/event.ts'
+import type { Sink } from '../../../tail/tail.ts'
+import { renderAppended } from '../../appended.ts'
+import { badSessionId, type Services } from '../../context.ts'
+import { readEvent } from '../../parseEvents.ts'
+import { refuseAhead } from '../../refuseAhead.ts'
+import { cursorMember, integerMember } from './members.ts'
+import type { Message } from './serializer.ts'
+import type { Join, Joined, Member } from './topic.ts'
+
+const MAX_BATCH_SIZE = 1000
+
+/** `tail:<session_id>`: the session's events from a cursor on, and appends to it. */
+export function tailTopic(services: Services, sessionId: string): Join {
+  return async (payload, member) => {
+    if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
+    const cursor = cursorMember(payload, 'cursor') ?? 0
+    const batchSize = integerMember(payload, 'batch_size', 1, MAX_BATCH_SIZE, 'invalid_tail_batch_size') ?? 1
+    mayRead(member.principal, sessionId)
+    if (badSessionId(sessionId) !== undefined)
+      throw new AppError('session_not_found', 'no session has such an id')
+    const { sid, lastSeq } = await services.sessions.get(member.principal.tenantId, sessionId)
+    refuseAhead(cursor, lastSeq)
+    const release = services.tailQuota.take(member.principal)
+    if (member.signal.aborted) release()
+    else member.signal.addEventListener('abort', release, { once: true })
+
+    return {
+      run: () => runTail(services, member, { sid, cursor, batchSize }),
+      admit: (principal) => mayRead(principal, sessionId),
+      answerTo: (event) =>
+        event === 'append' ? (message) => append(services, member.principal, sessionId, message) : undefined,
+    } satisfies Joined
+  }
+}
+
+function mayRead(principal: Principal, sessionId: string): void {
+  requireScope(principal, 'session:read')
+  requireSession(principal, sessionId)
+}
+
+interface TailOfMember {
+  readonly sid: string
+  readonly cursor: number
+  readonly batchSize: number
+}
+
+async function runTail({ tails }: Services, member: Member, tail: TailOfMember): Promise<void> {
+  const { sid, cursor, batchSize } = tail
+  const sink = new MemberSink(member, batchSize)
+  try {
+    await tails.run({ sid, cursor, until: undefined, sink, signal: member.signal })
+  } finally {
+    sink.close()
+  }
+}
+
+/** Lists of up to so many events. A page is read once it is this topic's turn, so a slow socket holds few of them. */
+class MemberSink implements Sink {
+  readonly readsAhead = false
+  readonly #member: Member
+  readonly #batchSize: number
+  #pageSent: (() => void) | undefined
+
+  constructor(member: Member, batchSize: number) {
+    this.#member = member
+    this.#batchSize = batchSize
+  }
+
+  async room(signal: AbortSignal): Promise<void> {
+    this.#pageSent ??= await this.#member.page(signal)
+  }
+
+  send(frames: readonly Frame[]): void {
+    for (let i = 0; i < frames.length; i += this.#batchSize) {
+      const batch = frames.slice(i, i + this.#batchSize)
+      this.#member.push('events', `{"events":[${batch.map((frame) => frame.textWithCursor).join(',')}]}`)
+    }
+    this.close()
+  }
+
+  close(): void {
+    this.#pageSent?.()
+    this.#pageSent = undefined
+  }
+}
+
+async function append(
+  { appends, config, requestQuota }: Services,
+  principal: Principal,
+  sessionId: string,
+  { payload, payloadText }: Message,
+): Promise<string> {
+  requireScope(principal, 'session:append')
+  requireSession(principal, sessionId)
+  if (requestQuota) await requestQuota.take(principal.tenantId)
+  refuseTooLarge(payloadText, config.limits.eventBytes)
+  const result = await appends.append({
+    tenantId: principal.tenantId,
+    sessionId,
+    events: [readEvent(payload, payloadText, principal, config.limits)],
+    isBatch: false,
+    bytes: payloadText.length,
+  })
+  return renderAppended(result)
+}
+
+function refuseTooLarge(text: string, maxBytes: number): void {
+  const mostBytes = 3 * text.length // UTF-8 of a UTF-16 unit
+  if (mostBytes > maxBytes && Buffer.byteLength(text) > maxBytes)
+    throw new AppError('body_too_large', `the payload is larger than ${maxBytes} bytes`, {
+      max_bytes: maxBytes,
+    })
+}

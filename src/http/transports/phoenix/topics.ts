@@ -1,0 +1,13 @@
+import type { Services } from '../../context.ts'
+import { tailTopic } from './tailTopic.ts'
+import type { Topics } from './topic.ts'
+
+const TAIL = 'tail:'
+
+/** Every topic that can be joined. */
+export function createTopics(services: Services): Topics {
+  return (topic) => {
+    if (topic.startsWith(TAIL)) return tailTopic(services, topic.slice(TAIL.length))
+    return undefined
+  }
+}

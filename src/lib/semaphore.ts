@@ -1,0 +1,40 @@
+/** So many at a time; whoever asked first goes first. */
+export class Semaphore {
+  #free: number
+  readonly #waiting = new Set<() => void>()
+
+  constructor(permits: number) {
+    this.#free = permits
+  }
+
+  /** Resolves with what gives the permit back, which may be called more than once; undefined when the signal is aborted. */
+  take(signal: AbortSignal): Promise<(() => void) | undefined> {
+    if (signal.aborted) return Promise.resolve(undefined)
+    if (this.#free > 0) {
+      this.#free -= 1
+      return Promise.resolve(this.#permit())
+    }
+    return new Promise((resolve) => {
+      const settle = (permit: (() => void) | undefined) => {
+        this.#waiting.delete(next)
+        signal.removeEventListener('abort', abort)
+        resolve(permit)
+      }
+      const next = () => settle(this.#permit())
+      const abort = () => settle(undefined)
+      this.#waiting.add(next)
+      signal.addEventListener('abort', abort, { once: true })
+    })
+  }
+
+  #permit(): () => void {
+    let isHeld = true
+    return () => {
+      if (!isHeld) return
+      isHeld = false
+      const [next] = this.#waiting
+      if (next) next()
+      else this.#free += 1
+    }
+  }
+}

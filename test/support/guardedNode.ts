@@ -1,0 +1,101 @@
+import { Appender } from '../../src/append/appender.ts'
+import type { Authenticator } from '../../src/auth/authenticator.ts'
+import type { Principal } from '../../src/auth/principal.ts'
+import { loadConfig } from '../../src/config.ts'
+import { Db } from '../../src/db/pool.ts'
+import { createApp } from '../../src/http/app.ts'
+import { BodyMemory } from '../../src/http/body.ts'
+import { HttpServer } from '../../src/http/server.ts'
+import { Sockets } from '../../src/http/transports/sockets.ts'
+import { Hub } from '../../src/live/hub.ts'
+import { Health } from '../../src/ops/health.ts'
+import { createLog } from '../../src/ops/log.ts'
+import { Metrics } from '../../src/ops/metrics.ts'
+import { AppError } from '../../src/protocol/errors.ts'
+import { Sessions } from '../../src/sessions/sessions.ts'
+import { History } from '../../src/tail/history.ts'
+import { EventLog } from '../../src/tail/log.ts'
+import { TailQuota } from '../../src/tail/quota.ts'
+import { Tails } from '../../src/tail/tail.ts'
+
+/** Tokens are what a test says they are. */
+export class Guests implements Authenticator {
+  readonly #principals = new Map<string, Principal>()
+
+  admit(token: string, principal: Principal): void {
+    this.#principals.set(token, principal)
+  }
+
+  async authenticate(token: string | undefined): Promise<Principal> {
+    const principal = this.#principals.get(token ?? '')
+    if (principal === undefined) throw new AppError('unauthorized', 'the token is not known')
+    return principal
+  }
+}
+
+const NOTHING_COLD = {
+  coldUntil: async () => 0,
+  sliceAt: async () => undefined,
+  prefetch: () => {},
+}
+
+/** The API with an authenticator of the test's own, without the parts that run beside it. */
+export async function startGuardedNode(
+  database: { url: string },
+  authenticator: Authenticator,
+  { maxTails = 1000 }: { maxTails?: number } = {},
+) {
+  const config = loadConfig({ DATABASE_URL: database.url })
+  const log = createLog('silent')
+  const metrics = new Metrics()
+  const db = new Db({
+    url: database.url,
+    size: 4,
+    applicationName: 'guarded node',
+    timeoutMs: 5000,
+    preparedStatements: true,
+    log,
+  })
+  const hub = new Hub({ db, log, metrics, ...config.tail })
+  const appends = new Appender({
+    ...config.append,
+    db,
+    timeoutMs: 5000,
+    log,
+    metrics,
+    onAppended: (_, rows) => hub.hint(rows[0]?.sid ?? '', rows.at(-1)?.lastSeq ?? 0),
+  })
+  const sockets = new Sockets({ ...config.tail, maxSockets: 100, drainSpreadMs: 0 })
+  const health = new Health(config.listenerGraceMs)
+  const sessions = new Sessions(db, config.limits.sessionMetadataBytes)
+  health.running({ pingDatabase: () => db.ping(), listenerDownForMs: () => 0 })
+  const app = createApp(
+    {
+      config,
+      log,
+      metrics,
+      authenticator,
+      appends,
+      sessions,
+      tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics), log, metrics),
+      history: new History(db, NOTHING_COLD, hub),
+      sockets,
+      bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),
+      tailQuota: new TailQuota(maxTails),
+      requestQuota: undefined,
+    },
+    { health, metrics, version: { version: '0.0.0-test', node: '', schema: '' } },
+  )
+  const http = await HttpServer.start(app, 0, '127.0.0.1', { ...config.http, stallMs: config.tail.stallMs })
+  return {
+    url: `http://127.0.0.1:${http.port}`,
+    sessions,
+    stop: async () => {
+      await Promise.all([http.drain(), sockets.drain()])
+      http.stop()
+      await appends.stop()
+      await hub.stop()
+      await db.stop()
+    },
+  }
+}
