@@ -5,6 +5,7 @@ import { memberTexts } from '../../src/lib/jsonText.ts'
 import type { Service } from '../../src/service.ts'
 import { faultsOfLog } from '../support/chain.ts'
 import { call, TailClient } from '../support/client.ts'
+import { type LiveReader, openReaders, reparsed } from '../support/liveReaders.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
@@ -30,6 +31,7 @@ describe('the agent run, through two nodes, while a third party appends by SQL',
   let db: pg.Client
   let nodes: Service[]
   let tails: ResumingTail[]
+  let readers: LiveReader[]
 
   before(async () => {
     database = await migratedDatabase()
@@ -40,12 +42,15 @@ describe('the agent run, through two nodes, while a third party appends by SQL',
       new ResumingTail(() => url, 'run'),
       new ResumingTail(() => url, 'run', { batchSize: 7 }),
     ])
+    readers = nodes.flatMap(({ url }) => openReaders(url, 'run'))
     await until('every tail is open', () => tails.every((tail) => tail.connections === 1))
     await Promise.all([appendRun(), appendCopies()])
     await until('every tail has it all', () => tails.every((tail) => tail.cursor === total()))
+    await until('every reader has it all', () => readers.every(({ events }) => events().length >= total()))
   })
   after(async () => {
     for (const tail of tails) tail.stop()
+    for (const reader of readers) reader.stop()
     await Promise.all(nodes.map((node) => node.stop()))
     await db.end()
     await database.drop()
@@ -73,6 +78,19 @@ describe('the agent run, through two nodes, while a third party appends by SQL',
     expect(first?.events.map((text) => JSON.parse(text).seq)).to.deep.equal(
       Array.from({ length: total() }, (_, i) => i + 1),
     )
+  })
+
+  it('every other transport brings the same, byte for byte: event streams, long-polls, both versions of the socket', () => {
+    expect(readers.map(({ name }) => name)).to.include.members([
+      'event stream',
+      'long-poll',
+      'socket, version 1',
+      'socket, version 2',
+      'Phoenix’s client',
+    ])
+    const expected = tails[0]?.events ?? []
+    for (const { name, events, isParsed } of readers)
+      expect(events(), name).to.deep.equal(isParsed ? expected.map(reparsed) : expected)
   })
 
   it('payload, metadata and refs come back to the letter, however they were sent (I5)', async () => {

@@ -10,7 +10,7 @@ interface Link {
   traffic: Traffic
 }
 
-/** A TCP proxy in front of Postgres, to cut, silence and delay what passes. */
+/** A TCP proxy in front of Postgres, or a node, to cut, silence and delay what passes. */
 export class TcpProxy {
   readonly #target: URL
   readonly #server: Server
@@ -25,7 +25,7 @@ export class TcpProxy {
     this.#server = server
   }
 
-  /** In front of the server of a database URL. */
+  /** In front of the server of a URL. */
   static async start(database: { url: string }): Promise<TcpProxy> {
     const server = createServer({ allowHalfOpen: true, noDelay: true })
     const proxy = new TcpProxy(new URL(database.url), server)
@@ -35,7 +35,7 @@ export class TcpProxy {
     return proxy
   }
 
-  /** The same database, by way of this proxy. */
+  /** The same, by way of this proxy. */
   get url(): string {
     const url = new URL(this.#target)
     url.hostname = '127.0.0.1'
