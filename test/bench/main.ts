@@ -6,10 +6,7 @@ import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
 import type { Case, Row } from './rows/case.ts'
-import { coldCases } from './rows/cold.ts'
-import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
 import { MEMORY, memoryRow } from './rows/memory.ts'
-import { SOAK, soakRow } from './rows/soak.ts'
 import { tailCases } from './rows/tails.ts'
 import { renderPlot } from './svg.ts'
 import { renderNotes, renderTable } from './table.ts'
@@ -17,14 +14,6 @@ import { judge } from './targets.ts'
 import { verify } from './verify.ts'
 
 // Figures never fail the benchmark, however slow; wrong answers do.
-
-/** What needs no rounds. In this order: each leaves the machine to the next as it found it. */
-const ONCE: readonly [Pick<Case, 'id' | 'group' | 'name'>, (lab: Lab) => Promise<Row | undefined>][] = [
-  [MEMORY, memoryRow],
-  [DROP, dropRow],
-  [MOVE, moveRow],
-  [SOAK, soakRow],
-]
 
 const say = (message: string) => process.stderr.write(`${message}\n`)
 const options = readOptions(process.argv.slice(2))
@@ -43,18 +32,18 @@ try {
 }
 
 async function run({ only, seconds, json }: Options): Promise<void> {
-  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab), ...coldCases(lab)]
-  refuseUnknown(only, [...cases, ...ONCE.map(([it]) => it)])
+  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab)]
+  refuseUnknown(only, [...cases, ...MEMORY])
   const wanted = (it: { id: string; group: string }) =>
     only.length === 0 || only.includes(it.id) || only.includes(it.group)
 
   const rows: Row[] = await measure(cases.filter(wanted), seconds, say)
-  for (const [it, measureIt] of ONCE.filter(([it]) => wanted(it))) {
-    say(`once: ${it.name}`)
-    const row = await measureIt(lab)
+  const acknowledged = await verify(lab)
+  for (const it of MEMORY.filter(wanted)) {
+    say(`measuring: ${it.name}`)
+    const row = await memoryRow(lab, it)
     if (row !== undefined) rows.push(row)
   }
-  const acknowledged = await verify(lab)
 
   const verdicts = judge(rows)
   const machine = await describeMachine((await lab.postgres()).url)

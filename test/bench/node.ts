@@ -12,11 +12,7 @@ export interface NodeOptions {
   readonly databaseUrl: string
   /** Where a CPU profile of the node's life is written when it stops. */
   readonly profileDir: string | undefined
-  readonly env?: Readonly<Record<string, string>>
 }
-
-/** Segments are moved by rows that measure that, and by no node on its own. */
-const NO_JOB = { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' }
 
 /** A real node, built and started as a user would start it. */
 export class StarciteNode implements Stoppable {
@@ -28,18 +24,11 @@ export class StarciteNode implements Stoppable {
     this.#process = child
   }
 
-  static async start({ databaseUrl, profileDir, env = {} }: NodeOptions): Promise<StarciteNode> {
+  static async start({ databaseUrl, profileDir }: NodeOptions): Promise<StarciteNode> {
     const port = await freePort()
     const profiling = profileDir === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDir]
     const child = spawn(process.execPath, [...profiling, MAIN.pathname], {
-      env: {
-        ...process.env,
-        DATABASE_URL: databaseUrl,
-        PORT: String(port),
-        STARCITE_LOG_LEVEL: 'warn',
-        ...NO_JOB,
-        ...env,
-      },
+      env: { ...process.env, DATABASE_URL: databaseUrl, PORT: String(port), STARCITE_LOG_LEVEL: 'warn' },
       stdio: ['ignore', process.stderr, process.stderr],
     })
     const node = new StarciteNode(port, child)

@@ -37,14 +37,7 @@ function renderLine(line: Line | 'rule', widths: readonly number[]): string {
 }
 
 export function renderFigure({ value, unit }: Row): string {
-  switch (unit) {
-    case 'per second':
-      return `${Math.round(value).toLocaleString('en')}/s`
-    case '×':
-      return `${value.toFixed(2)} ×`
-    default:
-      return `${value.toFixed(1)} ${unit}`
-  }
+  return unit === 'per second' ? `${Math.round(value).toLocaleString('en')}/s` : `${value.toFixed(1)} KB`
 }
 
 export function renderVerdict({ what, got, wanted, bound, met }: Verdict): string {

@@ -24,11 +24,6 @@ export interface Sample {
   readonly latencies: Float64Array
 }
 
-export interface PacedSample extends Sample {
-  /** When each was due, in milliseconds since the epoch. */
-  readonly dues: Float64Array
-}
-
 interface Request {
   readonly session: string
   readonly bytes: Buffer
@@ -51,11 +46,10 @@ export async function httpLoad(load: HttpLoad, ledger: Ledger | undefined): Prom
 }
 
 /** Open loop: request n leaves at n / perSecond, however slow the answers are; time counts from when it was due. */
-export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Promise<PacedSample> {
+export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Promise<Sample> {
   const requests = requestsOf(load)
   const total = load.perSecond * load.seconds
-  const dues: number[] = []
-  const sample = await onConnections(load, async (connection, latencies, index, start) => {
+  return onConnections(load, async (connection, latencies, index, start) => {
     for (let n = index; n < total; n += load.connections) {
       const due = start + (n * 1000) / load.perSecond
       const early = due - performance.now()
@@ -63,11 +57,9 @@ export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Pr
       const request = requests[n % requests.length]!
       const answer = await connection.exchange(request.bytes)
       latencies.push(performance.now() - due)
-      dues.push(performance.timeOrigin + due)
       check(answer, request, ledger)
     }
   })
-  return { ...sample, dues: Float64Array.from(dues) }
 }
 
 type Drive = (connection: HttpConnection, latencies: number[], index: number, start: number) => Promise<void>

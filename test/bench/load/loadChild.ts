@@ -1,6 +1,7 @@
 import { answerCalls } from '../calls.ts'
 import { type HttpLoad, httpLoad, type PacedLoad, pacedLoad } from './httpLoad.ts'
 import { Ledger } from './ledger.ts'
+import { type SocketLoad, socketLoad } from './socketLoad.ts'
 import { commitLoad, directLoad } from './sqlLoad.ts'
 
 /** One ledger for each server whose answers are held against its database. */
@@ -15,6 +16,7 @@ function ledgerOf(name: string | undefined): Ledger | undefined {
 const handlers = {
   http: (load: HttpLoad & { ledger?: string }) => httpLoad(load, ledgerOf(load.ledger)),
   paced: (load: PacedLoad & { ledger?: string }) => pacedLoad(load, ledgerOf(load.ledger)),
+  socket: (load: SocketLoad & { ledger?: string }) => socketLoad(load, ledgerOf(load.ledger)),
   commits: commitLoad,
   direct: directLoad,
   ledger: async (name: string) => ledgerOf(name)!.read(),

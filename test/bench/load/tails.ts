@@ -1,10 +1,18 @@
 import { performance } from 'node:perf_hooks'
+import { EventStreamReader } from './eventStream.ts'
 import { WebSocketReader } from './webSocket.ts'
 
 export interface TailSet {
   readonly port: number
   readonly sessions: readonly string[]
   readonly perSession: number
+  /** Over raw WebSockets, one each, unless this says otherwise. */
+  readonly over?: 'websocket' | 'sse'
+}
+
+/** A connection that brings events; whoever opens it is told of each. */
+interface Reader {
+  close(): void
 }
 
 export interface Received {
@@ -18,7 +26,7 @@ const FRAME_START = '{"seq":'
 
 /** Many raw tails of a node. Each must see 1, 2, 3 … of its session; anything else is thrown. */
 export class Tails {
-  readonly #readers: WebSocketReader[] = []
+  readonly #readers: Reader[] = []
   readonly #sessions: SessionTails[]
   readonly #clock = wallClock()
   #lags: number[] = []
@@ -31,10 +39,11 @@ export class Tails {
     this.#sessions = sessions.map((session) => ({ session, insertedAt: [] }))
   }
 
-  static async open({ port, sessions, perSession }: TailSet): Promise<Tails> {
+  static async open({ port, sessions, perSession, over }: TailSet): Promise<Tails> {
     const tails = new Tails(sessions)
     const waiting = tails.#sessions.flatMap((session) => Array<SessionTails>(perSession).fill(session))
-    const openOne = async (session: SessionTails) => tails.#readers.push(await tails.#follow(port, session))
+    const openOne = async (session: SessionTails) =>
+      tails.#readers.push(await tails.#follow(port, session, over))
     await Promise.all(
       Array.from({ length: OPENING_AT_ONCE }, async () => {
         for (let next = waiting.pop(); next; next = waiting.pop()) await openOne(next)
@@ -65,9 +74,10 @@ export class Tails {
     for (const reader of this.#readers) reader.close()
   }
 
-  #follow(port: number, session: SessionTails): Promise<WebSocketReader> {
+  #follow(port: number, session: SessionTails, over: TailSet['over']): Promise<Reader> {
     let cursor = 0
-    return WebSocketReader.open(port, `/v1/sessions/${session.session}/tail?cursor=0`, {
+    const open = over === 'sse' ? EventStreamReader.open : WebSocketReader.open
+    return open(port, `/v1/sessions/${session.session}/tail?cursor=0`, {
       text: (frame) => {
         const now = this.#clock()
         const seq = seqOf(frame)

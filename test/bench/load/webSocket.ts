@@ -16,6 +16,19 @@ export interface Listener {
   closed(code: number | undefined): void
 }
 
+/** Any will do, but zeros, which a server need not apply. */
+const MASK = Buffer.from([0x5a, 0xc3, 0x17, 0xe8])
+
+/** A text frame as clients send it. */
+export function maskedText(text: string): Buffer {
+  const payload = Buffer.from(text)
+  const { length } = payload
+  if (length > 0xffff) throw new Error('longer frames are not needed here')
+  const head = length < 126 ? [0x81, 0x80 | length] : [0x81, 0x80 | 126, length >> 8, length & 0xff]
+  for (let i = 0; i < length; i++) payload[i]! ^= MASK[i % 4]!
+  return Buffer.concat([Buffer.from(head), MASK, payload])
+}
+
 /** A WebSocket that reads, on a bare socket: what a thousand of them cost is then the server's cost. */
 export class WebSocketReader {
   readonly #socket: Socket
@@ -43,6 +56,15 @@ export class WebSocketReader {
     socket.on('close', () => reader.#closed(undefined))
     if (rest.length > 0) reader.#take(rest)
     return reader
+  }
+
+  /** Frames as maskedText makes them; those of one turn of the event loop leave together. */
+  write(frames: Buffer): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork()
+      process.nextTick(() => this.#socket.uncork())
+    }
+    this.#socket.write(frames)
   }
 
   close(): void {

@@ -27,8 +27,23 @@ export function appendCases(lab: Lab): Case[] {
     rowsOf(baseline(lab, 'inOneStatement'), 'baseline-folded', 'by hand, folded into one statement', 64),
     ...at(node(lab, 'appends', SESSIONS), 'ours', 'append'),
     ...at(node(lab, 'hot', 1), 'hot', 'append to one hot session'),
+    socketCase(lab, 64, 16),
     rowsOf(node(lab, 'batches', SESSIONS), 'batches', `batches of ${PER_REQUEST}`, 8, PER_REQUEST),
   ]
+}
+
+/** The multiplexed socket: each connection in the topic of a session of its own. */
+function socketCase(lab: Lab, connections: number, pipelined: number): Case {
+  const target = node(lab, 'socket', connections)
+  return {
+    id: `socket-${connections}`,
+    group: 'socket',
+    name: `append on the socket, ${connections} × ${pipelined} pipelined`,
+    note: 'each of these connections is also sent every event that it appends',
+    prepare: target.prepare,
+    run: async (seconds) =>
+      (await lab.load()).call('socket', { ...(await target.where()), pipelined, seconds }),
+  }
 }
 
 /** What durability alone costs, and the procedure without HTTP in front of it. */

@@ -6,15 +6,31 @@ import type { Row } from './case.ts'
 const TAILS = 5000
 /** Opened and closed before counting, so that code and pools of the node are already in memory. */
 const WARM_UP_TAILS = 200
+const TOPICS_PER_SOCKET = 200
 
-export const MEMORY = { id: 'idle-tails', group: 'memory', name: 'memory of an idle tail, of 5,000' } as const
+interface MemoryCase {
+  readonly id: string
+  readonly group: 'memory'
+  readonly name: string
+  readonly over: 'websocket' | 'sse' | 'socket'
+}
+
+export const MEMORY: readonly MemoryCase[] = [
+  { id: 'idle-tails', group: 'memory', name: 'memory of an idle tail, of 5,000', over: 'websocket' },
+  { id: 'idle-streams', group: 'memory', name: 'the same as an event stream', over: 'sse' },
+  { id: 'idle-topics', group: 'memory', name: 'the same, 200 on a socket', over: 'socket' },
+]
 
 /** What an open tail costs a node that does nothing else: each on a session of its own, the dearest case. */
-export async function memoryRow(lab: Lab): Promise<Row | undefined> {
-  const [node, tails] = [await lab.node('fresh'), await lab.tails()]
+export async function memoryRow(lab: Lab, { over, ...it }: MemoryCase): Promise<Row | undefined> {
+  const [node, tails] = [await lab.node(`fresh for ${over}`), await lab.tails()]
   const sessions = await lab.sessions('idle', TAILS)
-  const open = (count: number) =>
-    tails.call('open', { port: node.port, sessions: sessions.slice(0, count), perSession: 1 })
+  const open = (count: number) => {
+    const set = { port: node.port, sessions: sessions.slice(0, count) }
+    return over === 'socket'
+      ? tails.call('openTopics', { ...set, perSocket: TOPICS_PER_SOCKET })
+      : tails.call('open', { ...set, perSession: 1, over })
+  }
 
   await open(WARM_UP_TAILS)
   await tails.call('close', undefined as never)
@@ -22,10 +38,11 @@ export async function memoryRow(lab: Lab): Promise<Row | undefined> {
   await open(TAILS)
   const after = await settled(node.pid)
   await tails.call('close', undefined as never)
+  await node.stop()
   if (before === undefined || after === undefined) return undefined
 
-  const note = `the node's resident memory went from ${megabytes(before)} to ${megabytes(after)}`
-  return { ...MEMORY, unit: 'KB', value: (after - before) / TAILS / 1024, note }
+  const note = `${it.name}: the node's resident memory went from ${megabytes(before)} to ${megabytes(after)}`
+  return { ...it, unit: 'KB', value: (after - before) / TAILS / 1024, note }
 }
 
 /** The operating system tells of no change of this figure: look until five readings agree within a megabyte. */

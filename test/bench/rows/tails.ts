@@ -15,6 +15,7 @@ interface LagOptions {
   readonly tailsPerSession: number
   readonly appendsPerSecond: number
   readonly connections: number
+  readonly over?: 'websocket' | 'sse'
 }
 
 /**
@@ -23,6 +24,14 @@ interface LagOptions {
  */
 export function tailCases(lab: Lab): Case[] {
   const ten = { group: 'lag', sessions: 10, tailsPerSession: 10, appendsPerSecond: 1000, connections: 32 }
+  const crowd = {
+    group: 'crowd',
+    tailsOn: 'a',
+    sessions: 50,
+    tailsPerSession: 100,
+    appendsPerSecond: 100,
+    connections: 4,
+  } as const
   return [
     lagCase(lab, {
       ...ten,
@@ -46,6 +55,8 @@ export function tailCases(lab: Lab): Case[] {
       appendsPerSecond: 50,
       connections: 4,
     }),
+    lagCase(lab, { ...crowd, id: 'crowd', name: '5,000 raw tails, 100 appends/s', over: 'websocket' }),
+    lagCase(lab, { ...crowd, id: 'crowd-sse', name: '5,000 event streams, 100 appends/s', over: 'sse' }),
     replayCase(lab, 'replay', 'replay of 100,000 events, a frame each', undefined),
     replayCase(lab, 'replay-500', 'replay of 100,000 events, batch_size=500', 500),
   ]
@@ -73,6 +84,7 @@ function lagCase(lab: Lab, options: LagOptions): Case {
         port: (await lab.node(tailsOn)).port,
         sessions,
         perSession: tailsPerSession,
+        ...(options.over === undefined ? {} : { over: options.over }),
       })
       try {
         const port = (await lab.node('a')).port
