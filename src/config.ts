@@ -118,7 +118,11 @@ export function loadConfig(env: Env) {
       /** Newest events kept per tailed session, and their bytes: per session, and over all sessions of the node. */
       ringEvents: read.int('STARCITE_RING_EVENTS', { default: 512, min: 1, max: 100_000 }),
       ringBytes: read.size('STARCITE_RING_BYTES', { default: '128MB', min: '64KB', max: '64GB' }),
-      ringSessionBytes: read.size('STARCITE_RING_SESSION_BYTES', { default: '8MB', min: '1KB', max: '64GB' }),
+      ringSessionBytes: read.size('STARCITE_RING_SESSION_BYTES', {
+        default: '128MB',
+        min: '1KB',
+        max: '64GB',
+      }),
       /** How often the heads of tailed sessions are read, whatever notifications say. */
       pollIntervalMs: read.duration('STARCITE_POLL_INTERVAL', { default: '1s', min: '50ms', max: '5m' }),
       pingIntervalMs: read.duration('STARCITE_PING_INTERVAL', { default: '25s', min: '100ms', max: '10m' }),
