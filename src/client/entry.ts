@@ -1,0 +1,38 @@
+// What the package's `starcite/client` promises: these names, and the types that are reached from them.
+import { StarciteError, type StarciteErrorCode } from './errors.ts'
+import type { TokenSource } from './http/tokens.ts'
+import type { LifecycleItem, LifecycleOptions } from './lifecycle.ts'
+import { indexedDbStore } from './outbox/indexedDbStore.ts'
+import type { Outbox, OutboxOptions } from './outbox/outbox.ts'
+import { localStorageStore, memoryStore, type OutboxStore } from './outbox/store.ts'
+import type { HistoryOptions, ListOptions } from './paging.ts'
+import type { AppendOptions, SessionHandle } from './session.ts'
+import { Starcite, type StarciteOptions } from './starcite.ts'
+import type { TailOptions, TailState } from './tail/tail.ts'
+import type * as types from './types.ts'
+
+export type {
+  AppendOptions,
+  HistoryOptions,
+  LifecycleItem,
+  LifecycleOptions,
+  ListOptions,
+  Outbox,
+  OutboxOptions,
+  OutboxStore,
+  SessionHandle,
+  StarciteErrorCode,
+  StarciteOptions,
+  TailOptions,
+  TailState,
+  TokenSource,
+}
+export { indexedDbStore, localStorageStore, memoryStore, Starcite, StarciteError }
+export type Appended = types.Appended
+export type BatchAppended = types.BatchAppended
+export type LifecycleEvent = types.LifecycleEvent
+export type NewEvent<Events = types.AnyEvents> = types.NewEvent<Events>
+export type NewSession = types.NewSession
+export type Session = types.Session
+export type SessionEvent<Events = types.AnyEvents> = types.SessionEvent<Events>
+export type SessionPatch = types.SessionPatch

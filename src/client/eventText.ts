@@ -1,0 +1,27 @@
+import { StarciteError } from './errors.ts'
+
+/** The JSON text of an event that is an object or text already. `numbered`: whether it may carry producer fields. */
+export function eventText(event: object | string, { numbered }: { numbered: boolean }): string {
+  const text = typeof event === 'string' ? event.trim() : JSON.stringify(event)
+  const members = (typeof event === 'string' ? parse(text) : event) as Record<string, unknown> | null
+  const isObject = typeof members === 'object' && members !== null && !Array.isArray(members)
+  if (!isObject || members.type === undefined)
+    throw new StarciteError('invalid_event', 'an event must be an object with a type and a payload')
+  if (!numbered && ((members.producer_id ?? null) !== null || (members.producer_seq ?? null) !== null))
+    throw new StarciteError('invalid_event', 'an outbox numbers events by itself: leave producer fields out')
+  return text
+}
+
+/** Whether sending the event again stores it once. */
+export function isNumbered(text: string): boolean {
+  const { producer_id, producer_seq } = parse(text) as Record<string, unknown>
+  return (producer_id ?? null) !== null && (producer_seq ?? null) !== null
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new StarciteError('invalid_event', 'the event is not valid JSON', { cause })
+  }
+}

@@ -1,0 +1,86 @@
+import { Attention, Backoff } from './attention.ts'
+import { networkError, StarciteError } from './errors.ts'
+import type { Http } from './http/http.ts'
+import { EventStreamLink } from './tail/eventStreamLink.ts'
+import type { End } from './tail/link.ts'
+import type { LifecycleEvent } from './types.ts'
+
+export interface LifecycleOptions {
+  /** Of the last one seen; without it, what happens from now on. */
+  readonly cursor?: string
+  /** Ends the feed, quietly. */
+  readonly signal?: AbortSignal
+}
+
+export interface LifecycleItem {
+  readonly event: LifecycleEvent
+  /** Come back with it, and nothing is missed. */
+  readonly cursor: string
+}
+
+const BACKOFF_BASE_MS = 250
+const BACKOFF_MAX_MS = 15_000
+/** The server comments every 15 s; three missed, and the stream is taken for dead. */
+const SILENCE_MS = 45_000
+const ENDED: End = { at: 'broken', reason: 'the stream ended' }
+
+/** What happens to the sessions of the tenant, in order, over any number of connections. */
+export async function* lifecycle(
+  http: Http,
+  options: LifecycleOptions,
+): AsyncGenerator<LifecycleItem, void, undefined> {
+  const attention = new Attention(options.signal ?? new AbortController().signal)
+  const backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
+  let cursor = options.cursor
+  try {
+    while (!attention.signal.aborted) {
+      let trouble = networkError('the stream ended', 'the lifecycle feed was cut')
+      let link: EventStreamLink | undefined
+      try {
+        const call = { path: '/v1/lifecycle', query: { cursor } }
+        link = await EventStreamLink.open(http, call, { signal: attention.signal, whenDone: ENDED })
+        for (let data = await next(link, attention); data !== undefined; data = await next(link, attention)) {
+          const item = readItem(data, link?.id ?? '')
+          cursor = item.cursor
+          backoff.reset()
+          yield item
+        }
+      } catch (error) {
+        if (attention.signal.aborted) return
+        if (!(error instanceof StarciteError) || !error.retryable) throw error
+        trouble = error
+      } finally {
+        link?.close()
+      }
+      await attention.wait(backoff.next(trouble.retryAfterMs))
+    }
+  } finally {
+    attention.stop()
+  }
+}
+
+/** Undefined when the connection has ended, or is taken for dead. */
+async function next(link: EventStreamLink | undefined, attention: Attention): Promise<string | undefined> {
+  if (link === undefined) return undefined
+  const coming = link.next()
+  for (;;) {
+    const wait = attention.start(link.heardAt + SILENCE_MS - Date.now())
+    const first = await Promise.race([coming, wait.over])
+    wait.cancel()
+    if (typeof first === 'string') return first
+    if (typeof first !== 'boolean' || attention.signal.aborted) return undefined
+    if (first || Date.now() - link.heardAt >= SILENCE_MS) return undefined
+  }
+}
+
+/** The feed's `data` is `{"event", "cursor"}`, or the event, with the cursor as the `id` of the stream. */
+function readItem(data: string, id: string): LifecycleItem {
+  try {
+    const value = JSON.parse(data) as { event?: LifecycleEvent; cursor?: string; kind?: string }
+    const event = value.kind === undefined ? value.event : (value as LifecycleEvent)
+    if (event !== undefined) return { event, cursor: value.cursor ?? id }
+  } catch {
+    // told below
+  }
+  throw new StarciteError('invalid_answer', 'the lifecycle feed sent what is no event of it')
+}

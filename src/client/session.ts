@@ -1,0 +1,99 @@
+import { eventText, isNumbered } from './eventText.ts'
+import type { Http } from './http/http.ts'
+import { Outbox, type OutboxOptions } from './outbox/outbox.ts'
+import { type HistoryOptions, history } from './paging.ts'
+import { Tail, type TailOptions } from './tail/tail.ts'
+import type { WebSocketConstructor } from './tail/webSocketLink.ts'
+import type {
+  AnyEvents,
+  Appended,
+  BatchAppended,
+  NewEvent,
+  Session,
+  SessionEvent,
+  SessionPatch,
+} from './types.ts'
+
+export interface AppendOptions {
+  /** The `last_seq` that the session must be at; else `expected_seq_conflict`, with `current_seq`. */
+  readonly expectedSeq?: number
+  readonly signal?: AbortSignal
+}
+
+/** One session, by its id. Making one asks nothing of the server. */
+export class SessionHandle<Events = AnyEvents> {
+  readonly id: string
+  readonly #http: Http
+  readonly #path: string
+  readonly #WebSocket: WebSocketConstructor | undefined
+
+  constructor(http: Http, id: string, WebSocket: WebSocketConstructor | undefined) {
+    this.id = id
+    this.#http = http
+    this.#path = `/v1/sessions/${encodeURIComponent(id)}`
+    this.#WebSocket = WebSocket
+  }
+
+  get(options: { signal?: AbortSignal } = {}): Promise<Session> {
+    return this.#http.json({ path: this.#path, signal: options.signal, retry: true })
+  }
+
+  patch(patch: SessionPatch): Promise<Session> {
+    return this.#http.json({ method: 'PATCH', path: this.#path, body: JSON.stringify(patch) })
+  }
+
+  archive(): Promise<Session> {
+    return this.#http.json({ method: 'POST', path: `${this.#path}/archive`, retry: true })
+  }
+
+  unarchive(): Promise<Session> {
+    return this.#http.json({ method: 'POST', path: `${this.#path}/unarchive`, retry: true })
+  }
+
+  /**
+   * One event, as an object or as JSON text, which is sent as it stands. Resolves once it is committed. Tried again by
+   * itself only with producer fields; an outbox gives every event some.
+   */
+  append(event: NewEvent<Events> | string, options: AppendOptions = {}): Promise<Appended> {
+    const text = eventText(event, { numbered: true })
+    const body = withExpectedSeq(text, options.expectedSeq)
+    const retry = isNumbered(text)
+    return this.#post('append', { body, retry, signal: options.signal })
+  }
+
+  /** Up to 1,000 events, all or none. A refusal's `details.index` says which event it is about. */
+  appendMany(
+    events: readonly (NewEvent<Events> | string)[],
+    options: AppendOptions = {},
+  ): Promise<BatchAppended> {
+    const texts = events.map((event) => eventText(event, { numbered: true }))
+    const body = withExpectedSeq(`{"events":[${texts.join(',')}]}`, options.expectedSeq)
+    return this.#post('events', { body, retry: texts.every(isNumbered), signal: options.signal })
+  }
+
+  /** Appends that survive lost answers, restarts of nodes, and, with a store, reloads. Close it when done. */
+  outbox(options: OutboxOptions = {}): Outbox<Events> {
+    return new Outbox(this.#http, this.#path, options)
+  }
+
+  /** What is there now, page by page, in either direction, of one type or actor. */
+  history(options: HistoryOptions = {}): AsyncGenerator<SessionEvent<Events>, void, undefined> {
+    return history(this.#http, this.#path, options)
+  }
+
+  /** Everything after a cursor, and then what is appended next: in order, without gaps, without repeats. */
+  tail(options: TailOptions = {}): AsyncGenerator<SessionEvent<Events>, void, undefined> {
+    return new Tail<Events>(this.#http, this.#path, options, this.#WebSocket).events()
+  }
+
+  #post<T>(
+    verb: string,
+    call: { body: string; retry: boolean; signal: AbortSignal | undefined },
+  ): Promise<T> {
+    return this.#http.json({ method: 'POST', path: `${this.#path}/${verb}`, ...call })
+  }
+}
+
+function withExpectedSeq(text: string, expectedSeq: number | undefined): string {
+  return expectedSeq === undefined ? text : `{"expected_seq":${expectedSeq},${text.slice(1)}`
+}

@@ -1,0 +1,95 @@
+import { StarciteError } from '../errors.ts'
+import type { Http } from '../http/http.ts'
+import type { Session } from '../types.ts'
+import { EventStreamLink } from './eventStreamLink.ts'
+import type { End, Link } from './link.ts'
+import { type WebSocketConstructor, WebSocketLink } from './webSocketLink.ts'
+
+export type TailTransport = 'auto' | 'websocket' | 'sse'
+
+/** Small, so that a socket which cannot be paused holds little that was not asked for. */
+const BATCH_SIZE = 64
+const BOUNDS = { pauseAt: 262_144, closeAt: 4_194_304 }
+/** Handshakes that fail while the same server answers HTTP, before something in between is taken for the reason. */
+const MAX_FAILED_HANDSHAKES = 2
+
+/** Opens the connections of one tail, and settles on the transport that works. */
+export class Connector {
+  readonly #http: Http
+  readonly #path: string
+  readonly #query: { batch_size: number; follow: false | undefined }
+  readonly #WebSocket: WebSocketConstructor | undefined
+  readonly #mayFallBack: boolean
+  #failedHandshakes = 0
+  transport: 'websocket' | 'sse'
+  /** The last that a WebSocket was opened with. */
+  token: string | undefined
+
+  constructor(
+    http: Http,
+    path: string,
+    follow: boolean,
+    options: { readonly transport?: TailTransport; readonly batchSize?: number },
+    WebSocket: WebSocketConstructor | undefined,
+  ) {
+    this.#http = http
+    this.#path = path
+    this.#query = { batch_size: options.batchSize ?? BATCH_SIZE, follow: follow ? undefined : false }
+    this.#WebSocket = WebSocket
+    const wanted = options.transport ?? 'auto'
+    this.#mayFallBack = wanted === 'auto'
+    this.transport = wanted === 'sse' || (wanted === 'auto' && WebSocket === undefined) ? 'sse' : 'websocket'
+  }
+
+  /** Undefined when there is nothing to come. Rejects with StarciteError; `retryable` says whether to try again. */
+  open(cursor: number, signal: AbortSignal): Promise<Link | undefined> {
+    return this.transport === 'sse' ? this.#openStream(cursor, signal) : this.#openSocket(cursor, signal)
+  }
+
+  async #openSocket(cursor: number, signal: AbortSignal): Promise<Link> {
+    if (this.#WebSocket === undefined)
+      throw new StarciteError(
+        'websocket_missing',
+        'there is no WebSocket here; hand one to the constructor of Starcite',
+      )
+    this.token = await this.#http.tokens.current()
+    const url = this.#http.url(`${this.#path}/tail`, { ...this.#query, cursor, access_token: this.token })
+    const follow = this.#query.follow !== false
+    try {
+      const link = await WebSocketLink.open(this.#WebSocket, url.replace(/^http/, 'ws'), {
+        follow,
+        bounds: BOUNDS,
+        signal,
+      })
+      this.#failedHandshakes = Number.NEGATIVE_INFINITY // WebSockets work here
+      return link
+    } catch (error) {
+      await this.#explain(cursor, signal)
+      this.#failedHandshakes += 1
+      if (this.#mayFallBack && this.#failedHandshakes >= MAX_FAILED_HANDSHAKES) this.transport = 'sse'
+      throw error
+    }
+  }
+
+  /** A browser does not say why a handshake failed, so the session is asked for: that fails for the same reasons. */
+  async #explain(cursor: number, signal: AbortSignal): Promise<void> {
+    const session = await this.#http.json<Session>({ path: this.#path, signal })
+    if (cursor > session.last_seq)
+      throw new StarciteError('cursor_ahead', `cursor is ${cursor}, the session is at ${session.last_seq}`, {
+        status: 409,
+        details: { last_seq: session.last_seq },
+      })
+  }
+
+  #openStream(cursor: number, signal: AbortSignal): Promise<Link | undefined> {
+    const ends = this.#query.follow === false
+    const call = {
+      path: `${this.#path}/tail`,
+      query: { cursor, follow: this.#query.follow },
+      // Where a stream ends does not say why; asked with the last id, the server answers 204 when there is no more.
+      ...(ends && { headers: { 'last-event-id': String(cursor) } }),
+    }
+    const whenDone: End = ends ? { at: 'interrupted' } : { at: 'broken', reason: 'the stream ended' }
+    return EventStreamLink.open(this.#http, call, { signal, whenDone })
+  }
+}

@@ -1,0 +1,26 @@
+import type { StarciteError } from '../errors.ts'
+
+/** How one connection of a tail ended. */
+export type End =
+  /** Nothing more will come: `follow: false` has reached its end. */
+  | { readonly at: 'finished' }
+  /** The token is over. */
+  | { readonly at: 'expired' }
+  /** Coming back would not help. */
+  | { readonly at: 'refused'; readonly error: StarciteError }
+  /** Come back with the cursor. */
+  | { readonly at: 'broken'; readonly reason: string }
+  /**
+   * Come back with the cursor at once: the reader lagged, and this side ended what it could not keep; or a finite stream
+   * ended, and the server says only when asked again whether that was all.
+   */
+  | { readonly at: 'interrupted' }
+
+/** One connection of a tail, whatever the transport. */
+export interface Link {
+  /** When something was last heard, events or not, in milliseconds of `Date.now()`. */
+  readonly heardAt: number
+  /** The next text of an event or of an array of events; the end comes after everything that came before it. */
+  next(): Promise<string | End>
+  close(): void
+}

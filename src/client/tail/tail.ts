@@ -1,0 +1,196 @@
+import { Attention, Backoff } from '../attention.ts'
+import { networkError, StarciteError } from '../errors.ts'
+import { type Http, within } from '../http/http.ts'
+import { readFrame } from '../rawJson.ts'
+import type { SessionEvent } from '../types.ts'
+import { Connector, type TailTransport } from './connector.ts'
+import type { End, Link } from './link.ts'
+import type { WebSocketConstructor } from './webSocketLink.ts'
+
+export interface TailOptions {
+  /** The seq of the last event seen; what comes after it is told. Default 0: everything. */
+  readonly cursor?: number
+  /** Events in one frame at most, 1 to 1000. Default 64. */
+  readonly batchSize?: number
+  /** False: ends with what is the last event now. Default true: live events follow, for ever. */
+  readonly follow?: boolean
+  /** Ends the tail, quietly. */
+  readonly signal?: AbortSignal
+  /** Default: a WebSocket, and server-sent events where that is impossible. */
+  readonly transport?: TailTransport
+  /** After this many milliseconds without a sign of life the session is asked whether something was missed. Default 45,000. */
+  readonly silenceMs?: number
+  /** Told whenever the tail is connected, and whenever it waits to come back. */
+  readonly onConnection?: (state: TailState) => void
+}
+
+export type TailState =
+  | { readonly at: 'open'; readonly cursor: number; readonly transport: 'websocket' | 'sse' }
+  | { readonly at: 'waiting'; readonly cursor: number; readonly error: StarciteError; readonly ms: number }
+
+const BACKOFF_BASE_MS = 250
+const BACKOFF_MAX_MS = 15_000
+const SILENCE_MS = 45_000
+const CHECK_TIMEOUT_MS = 10_000
+/** A connection that lasted this long was a good one: the next trouble is a new one. */
+const GOOD_MS = 5000
+/** Times in a row that the same hole is shown, or a token ends at once, before it is told. */
+const MAX_IN_A_ROW = 5
+
+/** Every event after a cursor, in order, each once, whatever happens to connections. One of these per iteration. */
+export class Tail<Events> {
+  readonly #http: Http
+  readonly #path: string
+  readonly #options: TailOptions
+  readonly #follow: boolean
+  readonly #attention: Attention
+  readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
+  readonly #connector: Connector
+  #cursor: number
+  #inARow = 0
+
+  constructor(http: Http, path: string, options: TailOptions, WebSocket: WebSocketConstructor | undefined) {
+    this.#http = http
+    this.#path = path
+    this.#options = options
+    this.#follow = options.follow ?? true
+    this.#cursor = options.cursor ?? 0
+    this.#attention = new Attention(options.signal ?? new AbortController().signal)
+    this.#connector = new Connector(http, path, this.#follow, options, WebSocket)
+  }
+
+  async *events(): AsyncGenerator<SessionEvent<Events>, void, undefined> {
+    try {
+      while (!this.#isAborted) {
+        const opened = await this.#open()
+        if (opened === 'finished') return
+        if (opened === undefined) continue
+        const openedAt = Date.now()
+        let end: End
+        try {
+          end = yield* this.#read(opened)
+        } finally {
+          opened.close()
+        }
+        if (end.at === 'finished' || this.#isAborted) return
+        await this.#recover(end, Date.now() - openedAt)
+      }
+    } finally {
+      this.#attention.stop()
+    }
+  }
+
+  get #isAborted(): boolean {
+    return this.#attention.signal.aborted
+  }
+
+  /** Undefined when it has to be tried again, and the wait for that is over. */
+  async #open(): Promise<Link | 'finished' | undefined> {
+    try {
+      const link = await this.#connector.open(this.#cursor, this.#attention.signal)
+      if (link === undefined) return 'finished'
+      this.#options.onConnection?.({ at: 'open', cursor: this.#cursor, transport: this.#connector.transport })
+      return link
+    } catch (error) {
+      if (this.#isAborted) return undefined
+      if (!(error instanceof StarciteError)) throw error
+      if (!error.retryable) throw error
+      await this.#wait(error)
+      return undefined
+    }
+  }
+
+  /** Yields what comes over one connection; its last value is how that ended. */
+  async *#read(link: Link): AsyncGenerator<SessionEvent<Events>, End, undefined> {
+    for (;;) {
+      const received = await this.#next(link)
+      if (typeof received !== 'string') return received
+      for (const event of readFrame<Events>(received)) {
+        if (this.#isAborted) return { at: 'finished' }
+        if (event.seq <= this.#cursor) continue
+        if (event.seq !== this.#cursor + 1) return this.#hole(event.seq)
+        this.#cursor = event.seq
+        this.#inARow = 0
+        this.#backoff.reset()
+        yield event
+      }
+    }
+  }
+
+  /** What comes next; in silence, and when the page wakes up, first makes sure that nothing was missed. */
+  async #next(link: Link): Promise<string | End> {
+    const silenceMs = this.#options.silenceMs ?? SILENCE_MS
+    const coming = link.next()
+    for (let checkedAt = 0; ; ) {
+      const silentSince = Math.max(link.heardAt, checkedAt)
+      const wait = this.#attention.start(silentSince + silenceMs - Date.now())
+      const first = await Promise.race([coming, wait.over])
+      wait.cancel()
+      if (typeof first !== 'boolean') return first
+      if (this.#isAborted) return { at: 'finished' }
+      if (!first && link.heardAt > silentSince) continue // a ping came meanwhile
+      const missed = await this.#missed()
+      if (missed !== undefined && link.heardAt <= silentSince) return missed
+      checkedAt = Date.now()
+    }
+  }
+
+  /** Asks for what lies past the cursor. Undefined when there is nothing: the link may well be good. */
+  async #missed(): Promise<End | undefined> {
+    try {
+      const page = await within(CHECK_TIMEOUT_MS, this.#attention.signal, (signal) =>
+        this.#http.json<{ events: unknown[] }>({
+          path: `${this.#path}/events`,
+          query: { cursor: this.#cursor, limit: 1 },
+          signal,
+        }),
+      )
+      if (page.events.length === 0) return undefined
+      return { at: 'broken', reason: 'the connection fell silent' }
+    } catch (error) {
+      if (error instanceof StarciteError && !error.retryable) return { at: 'refused', error }
+      return { at: 'broken', reason: `the connection fell silent: ${(error as Error)?.message}` }
+    }
+  }
+
+  #hole(seq: number): End {
+    this.#inARow += 1
+    const details = { cursor: this.#cursor, seq }
+    const message = `after event ${this.#cursor} came ${seq}`
+    if (this.#inARow < MAX_IN_A_ROW) return { at: 'broken', reason: message }
+    return { at: 'refused', error: new StarciteError('events_missing', message, { details }) }
+  }
+
+  async #recover(end: End, lastedMs: number): Promise<void> {
+    if (lastedMs >= GOOD_MS) this.#backoff.reset()
+    if (end.at === 'refused') throw end.error
+    if (end.at === 'interrupted') return
+    if (end.at === 'expired') {
+      this.#inARow = lastedMs >= GOOD_MS ? 0 : this.#inARow + 1
+      const error = new StarciteError('token_expired', 'the token is over', { status: 401 })
+      if (this.#inARow >= MAX_IN_A_ROW || !(await this.#renewed())) throw error
+      if (this.#inARow > 1) await this.#wait(error)
+      return
+    }
+    await this.#wait(networkError(end.at === 'broken' ? end.reason : end.at, 'the tail was cut'))
+  }
+
+  /** False when there is no way to get another token. A token function that fails is tried again. */
+  async #renewed(): Promise<boolean> {
+    for (;;) {
+      try {
+        return (await this.#http.tokens.renew(this.#connector.token)) !== undefined
+      } catch (error) {
+        if (!(error instanceof StarciteError) || !error.retryable) throw error
+        await this.#wait(error)
+        if (this.#isAborted) return true
+      }
+    }
+  }
+
+  async #wait(error: StarciteError): Promise<void> {
+    const ms = this.#backoff.next(error.retryAfterMs)
+    this.#options.onConnection?.({ at: 'waiting', cursor: this.#cursor, error, ms })
+    await this.#attention.wait(ms)
+  }
+}

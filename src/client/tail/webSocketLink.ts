@@ -1,0 +1,143 @@
+import { CLOSE } from '../../protocol/errors.ts'
+import { networkError, StarciteError } from '../errors.ts'
+import type { End, Link } from './link.ts'
+
+/** What is used of a WebSocket: the standard's, and, where they exist, two additions of the `ws` package. */
+export interface WebSocketLike {
+  addEventListener(type: string, listener: (event: never) => void): void
+  close(): void
+  pause?(): void
+  resume?(): void
+  on?(type: 'ping', listener: () => void): unknown
+}
+export type WebSocketConstructor = new (url: string) => WebSocketLike
+
+/** Characters that may wait to be read. A socket that can be paused is, past the first bound; another is closed past the second. */
+export interface Bounds {
+  readonly pauseAt: number
+  readonly closeAt: number
+}
+
+const OPEN_TIMEOUT_MS = 15_000
+
+export class WebSocketLink implements Link {
+  readonly #socket: WebSocketLike
+  readonly #follows: boolean
+  readonly #bounds: Bounds
+  #frames: string[] = []
+  #read = 0
+  #chars = 0
+  #isPaused = false
+  #end: End | undefined
+  #wake: (() => void) | undefined
+  heardAt = Date.now()
+
+  private constructor(socket: WebSocketLike, follows: boolean, bounds: Bounds) {
+    this.#socket = socket
+    this.#follows = follows
+    this.#bounds = bounds
+    socket.addEventListener('message', ({ data }: { data: unknown }) => this.#onFrame(data))
+    socket.on?.('ping', () => {
+      this.heardAt = Date.now()
+    })
+  }
+
+  /** Rejects with a network error when the handshake fails; a browser does not tell why. */
+  static open(
+    make: WebSocketConstructor,
+    url: string,
+    options: { follow: boolean; bounds: Bounds; signal: AbortSignal },
+  ): Promise<WebSocketLink> {
+    const { follow, bounds, signal } = options
+    return new Promise((resolve, reject) => {
+      const socket = new make(url)
+      const link = new WebSocketLink(socket, follow, bounds)
+      const fail = (reason: string) => {
+        settled()
+        socket.close()
+        reject(networkError(reason, 'the WebSocket could not be opened'))
+      }
+      const abort = () => fail('aborted')
+      const timer = setTimeout(() => fail(`no answer within ${OPEN_TIMEOUT_MS / 1000} s`), OPEN_TIMEOUT_MS)
+      const settled = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', abort)
+      }
+      signal.addEventListener('abort', abort, { once: true })
+      socket.addEventListener('error', () => {}) // followed by close
+      socket.addEventListener('open', () => {
+        settled()
+        link.heardAt = Date.now()
+        resolve(link)
+      })
+      socket.addEventListener('close', ({ code, reason }: { code: number; reason: string }) => {
+        fail(`closed with ${code}`)
+        link.#finish(link.#endOf(code, reason))
+      })
+    })
+  }
+
+  async next(): Promise<string | End> {
+    for (;;) {
+      const frame = this.#frames[this.#read]
+      if (frame !== undefined) return this.#take(frame)
+      if (this.#end !== undefined) return this.#end
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+
+  close(): void {
+    this.#frames = []
+    this.#finish({ at: 'broken', reason: 'closed by this side' })
+    this.#socket.resume?.() // a paused socket would not hear the answer to its goodbye
+    this.#socket.close()
+  }
+
+  #take(frame: string): string {
+    this.#read += 1
+    this.#chars -= frame.length
+    if (this.#read === this.#frames.length) {
+      this.#frames = []
+      this.#read = 0
+    }
+    if (this.#isPaused && this.#chars <= this.#bounds.pauseAt / 2) {
+      this.#isPaused = false
+      this.#socket.resume?.()
+    }
+    return frame
+  }
+
+  #onFrame(data: unknown): void {
+    this.heardAt = Date.now()
+    if (this.#end !== undefined) return // what comes after our own goodbye is asked for again
+    if (typeof data !== 'string') return
+    this.#frames.push(data)
+    this.#chars += data.length
+    if (this.#chars >= this.#bounds.pauseAt && this.#socket.pause && !this.#isPaused) {
+      this.#isPaused = true
+      this.#socket.pause()
+    } else if (this.#chars >= this.#bounds.closeAt && !this.#socket.pause) {
+      this.#finish({ at: 'interrupted' })
+      this.#socket.close()
+    }
+    this.#wake?.()
+  }
+
+  #finish(end: End): void {
+    this.#end ??= end
+    this.#wake?.()
+  }
+
+  #endOf(code: number, reason: string): End {
+    if (code === CLOSE.finished.code && !this.#follows) return { at: 'finished' }
+    if (code === CLOSE.expired.code) return { at: 'expired' }
+    if (code === CLOSE.erased.code)
+      return {
+        at: 'refused',
+        error: new StarciteError('session_erased', 'the session was erased', { status: 410 }),
+      }
+    return { at: 'broken', reason: `closed with ${code} ${reason}`.trim() }
+  }
+}

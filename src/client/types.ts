@@ -1,0 +1,102 @@
+/** Payloads by event type: `interface MyEvents { content: { text: string } }`. */
+export type EventMap = { readonly [type: string]: object }
+// biome-ignore lint/suspicious/noExplicitAny: without a map of one's own, any type has any payload
+export type AnyEvents = { readonly [type: string]: any }
+
+export interface EventFields {
+  /** 1, 2, 3 … in the session. The cursor to come back with. */
+  readonly seq: number
+  readonly actor: string
+  readonly source?: string
+  readonly producer_id?: string
+  readonly producer_seq?: number
+  readonly idempotency_key?: string
+  readonly metadata: Readonly<Record<string, unknown>>
+  readonly refs: Readonly<Record<string, unknown>>
+  /** RFC 3339, UTC, six fractional digits. */
+  readonly inserted_at: string
+  /**
+   * The event's JSON text, byte for byte what every reader sees. Numbers past 2^53 are exact here, and here alone. Not
+   * enumerable: copies and JSON.stringify leave it out.
+   */
+  readonly raw: string
+}
+
+/** A stored event: `type` tells what `payload` is. */
+export type SessionEvent<Events = AnyEvents> = {
+  readonly [T in keyof Events & string]: EventFields & { readonly type: T; readonly payload: Events[T] }
+}[keyof Events & string]
+
+export interface NewEventFields {
+  /** Defaults to the token's `sub`; without authentication to `anonymous`. */
+  readonly actor?: string
+  readonly source?: string
+  /** With `producer_seq`: sending the event again never stores it twice. An outbox numbers by itself. */
+  readonly producer_id?: string
+  readonly producer_seq?: number
+  readonly idempotency_key?: string
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly refs?: Readonly<Record<string, unknown>>
+}
+
+export type NewEvent<Events = AnyEvents> = {
+  readonly [T in keyof Events & string]: NewEventFields & { readonly type: T; readonly payload: Events[T] }
+}[keyof Events & string]
+
+export interface Appended {
+  readonly seq: number
+  readonly last_seq: number
+  /** It was stored before, by an earlier try. */
+  readonly deduped: boolean
+  readonly cursor: number
+  readonly committed_cursor: number
+}
+
+export interface BatchAppended {
+  readonly results: readonly { readonly seq: number; readonly deduped: boolean }[]
+  readonly last_seq: number
+  readonly cursor: number
+  readonly committed_cursor: number
+}
+
+export interface Principal {
+  readonly tenant_id?: string
+  readonly id: string
+  readonly type?: string
+}
+
+export interface Session {
+  readonly id: string
+  readonly title: string | null
+  readonly metadata: Readonly<Record<string, unknown>>
+  readonly tenant_id: string
+  readonly creator_principal?: Principal
+  readonly last_seq: number
+  readonly version: number
+  readonly archived: boolean
+  readonly created_at: string
+  readonly updated_at: string
+}
+
+export interface NewSession {
+  readonly id?: string
+  readonly title?: string | null
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly creator_principal?: Principal
+}
+
+export interface SessionPatch {
+  /** Null clears it. */
+  readonly title?: string | null
+  /** Put over what is there, member by member. */
+  readonly metadata?: Readonly<Record<string, unknown>>
+  readonly expected_version?: number
+}
+
+/** What happened to a session of the tenant. More members come with some kinds: docs/protocol.md. */
+export interface LifecycleEvent {
+  readonly kind: string
+  readonly session_id: string
+  readonly tenant_id: string
+  readonly [member: string]: unknown
+}
