@@ -4,7 +4,8 @@ import type { End, Link } from './link.ts'
 
 /** What is used of a WebSocket: the standard's, and, where they exist, two additions of the `ws` package. */
 export interface WebSocketLike {
-  addEventListener(type: string, listener: (event: never) => void): void
+  // biome-ignore lint/suspicious/noExplicitAny: the types that implement it differ in theirs
+  addEventListener(type: any, listener: (event: any) => void): void
   close(): void
   pause?(): void
   resume?(): void
