@@ -1,0 +1,55 @@
+import { Command } from 'commander'
+import { ConfigError, loadConfig } from '../../config.ts'
+import { closest } from '../closest.ts'
+import { EXIT } from '../exit.ts'
+import type { SetExitCode } from '../program.ts'
+import { redacted } from '../redact.ts'
+import { err, out } from '../terminal.ts'
+
+export function checkConfigCommand(setExitCode: SetExitCode): Command {
+  return new Command('check-config')
+    .description(
+      'Print what a node would make of this environment, without secrets, or every problem with it.',
+    )
+    .option('--json', 'as one JSON object')
+    .addHelpText(
+      'after',
+      '\nExit code 2 when a node would not start with it. Nothing is connected to: see `starcite doctor`.',
+    )
+    .action(({ json }: { json?: true }) => {
+      const names = new Set<string>()
+      const env = new Proxy(process.env, {
+        get(target, name) {
+          names.add(String(name))
+          return target[String(name)]
+        },
+      })
+      try {
+        const config = redacted(loadConfig(env))
+        out(json ? `${JSON.stringify(config)}\n` : lines(config).join(''))
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error
+        if (json) out(`${JSON.stringify({ problems: error.problems })}\n`)
+        else err(`starcite: ${error.message}\n`)
+        setExitCode(EXIT.usage)
+      }
+      warnOfUnknown(names)
+    })
+}
+
+/** A misspelt variable has no effect, in silence; most begin with our name. */
+function warnOfUnknown(known: ReadonlySet<string>): void {
+  const ours = new Set([...known, 'STARCITE_URL', 'STARCITE_TOKEN'])
+  for (const name of Object.keys(process.env).filter((it) => it.startsWith('STARCITE_') && !ours.has(it))) {
+    const near = closest(name, [...ours])
+    err(`${name} is not a variable of Starcite${near === undefined ? '' : `; did you mean ${near}?`}\n`)
+  }
+}
+
+function lines(value: object, path = ''): string[] {
+  return Object.entries(value).flatMap(([key, it]) => {
+    if (it === undefined) return [`${path}${key} = (not set)\n`]
+    if (typeof it === 'object' && it !== null && !Array.isArray(it)) return lines(it, `${path}${key}.`)
+    return [`${path}${key} = ${Array.isArray(it) ? it.join(' ') : it}\n`]
+  })
+}

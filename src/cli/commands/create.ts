@@ -1,0 +1,30 @@
+import { Command } from 'commander'
+import { clientOf, jsonObject, type Target, withTarget } from '../target.ts'
+import { out } from '../terminal.ts'
+
+interface Options extends Target {
+  readonly title?: string
+  readonly metadata?: Record<string, unknown>
+  readonly json?: true
+}
+
+export function createCommand(): Command {
+  return withTarget(new Command('create'))
+    .description('Create a session, and print its id.')
+    .argument('[id]', 'of 1 to 256 bytes; without it the node makes one')
+    .option('--title <text>', 'for people')
+    .option('--metadata <json>', 'an object, for filters', jsonObject('--metadata'))
+    .option('--json', 'print the whole session')
+    .addHelpText(
+      'after',
+      `\n  starcite create ses_demo --title 'Draft contract' --metadata '{"team":"legal"}'`,
+    )
+    .action(async (id: string | undefined, { title, metadata, json, ...target }: Options) => {
+      const session = await clientOf(target).createSession({
+        ...(id !== undefined && { id }),
+        ...(title !== undefined && { title }),
+        ...(metadata !== undefined && { metadata }),
+      })
+      out(`${json ? JSON.stringify(session) : session.id}\n`)
+    })
+}

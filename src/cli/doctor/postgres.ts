@@ -1,0 +1,141 @@
+import { readdir } from 'node:fs/promises'
+import type pg from 'pg'
+import { redactedUrl } from '../redact.ts'
+import { type Checks, type Finding, failed, ok, warning } from './check.ts'
+import { connect, describeSchema, describeServer, notifyTakes, type Server } from './queries.ts'
+
+const MINIMUM_VERSION = 140_000
+const MAX_SKEW_MS = 1000
+
+/** `url` is that of a node's pool, `directUrl` the one for LISTEN and migrations; often they are the same. */
+export async function* checkPostgres(url: string, directUrl: string, connections: number): Checks {
+  const clients: pg.Client[] = []
+  const open = async (at: string) => {
+    const client = await connect(at)
+    clients.push(client)
+    return client
+  }
+  try {
+    const client = await open(url).catch((error: Error) => error)
+    if (client instanceof Error) {
+      yield failed(
+        'postgres',
+        `${redactedUrl(url)}: ${client.message || client.name}`,
+        'Look at DATABASE_URL: host, port, user, password, database, and whether the server is up.',
+      )
+      return
+    }
+    const server = await describeServer(client)
+    yield reachable(server)
+    yield durability(server)
+    yield clock(server)
+    yield budget(server, connections)
+    const direct = directUrl === url ? client : await open(directUrl).catch((error: Error) => error)
+    if (direct instanceof Error) {
+      yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
+      return
+    }
+    const isPooled = server.pid !== server.handshakePid
+    yield pooler(isPooled, directUrl !== url)
+    yield await listen(await open(directUrl), client, isPooled && directUrl === url)
+    yield await schema(direct)
+  } finally {
+    await Promise.all(clients.map((it) => it.end().catch(() => {})))
+  }
+}
+
+function reachable({ version, versionNumber, user, database, roundTripMs, isReplica }: Server): Finding {
+  const what = `Postgres ${version}, database ${database}, user ${user}, ${roundTripMs.toFixed(1)} ms away`
+  if (versionNumber < MINIMUM_VERSION) return failed('postgres', what, 'Starcite needs Postgres 14 or newer.')
+  if (isReplica) return failed('postgres', `${what}: a replica`, 'Nodes write: give them the primary.')
+  return ok('postgres', what)
+}
+
+function durability({ fsync, synchronousCommit, fullPageWrites }: Server): Finding {
+  const settings = `fsync ${fsync}, synchronous_commit ${synchronousCommit}, full_page_writes ${fullPageWrites}`
+  if (fsync === 'on' && fullPageWrites === 'on' && synchronousCommit !== 'off')
+    return ok('durability', settings)
+  return warning(
+    'durability',
+    settings,
+    'A crash of the server may lose what was acknowledged. Turn them on.',
+  )
+}
+
+function clock({ skewMs, uncertaintyMs }: Server): Finding {
+  const what = `Postgres is ${Math.abs(skewMs).toFixed(0)} ms ${skewMs < 0 ? 'behind' : 'ahead of'} this machine (± ${uncertaintyMs.toFixed(1)})`
+  if (Math.abs(skewMs) - uncertaintyMs <= MAX_SKEW_MS) return ok('clock', what)
+  return warning(
+    'clock',
+    what,
+    'Times of tokens and of delivery lag are judged by both clocks: run NTP on both machines.',
+  )
+}
+
+function budget({ maxConnections }: Server, connections: number): Finding {
+  const what = `a node takes up to ${connections} of the server's ${maxConnections} connections`
+  if (connections <= maxConnections / 2) return ok('connections', what)
+  return warning(
+    'connections',
+    what,
+    'Several nodes will not fit: lower DB_POOL_SIZE, or raise max_connections.',
+  )
+}
+
+function pooler(isPooled: boolean, hasDirectUrl: boolean): Finding {
+  if (!isPooled) return ok('pooler', 'none between here and Postgres')
+  if (hasDirectUrl)
+    return ok('pooler', 'DATABASE_URL leads through one; STARCITE_LISTEN_URL is there beside it')
+  return warning(
+    'pooler',
+    'DATABASE_URL leads through one',
+    'Set STARCITE_LISTEN_URL to a direct connection: LISTEN, migrations and locks need a session of their own.',
+  )
+}
+
+async function listen(listener: pg.Client, notifier: pg.Client, isPooled: boolean): Promise<Finding> {
+  try {
+    return ok('listen', `a notification took ${(await notifyTakes(listener, notifier)).toFixed(1)} ms`)
+  } catch (error) {
+    const hint = isPooled
+      ? 'The pooler does not keep sessions: set STARCITE_LISTEN_URL to a direct connection.'
+      : 'Without notifications tails lag by STARCITE_POLL_INTERVAL. Both URLs must lead to the same primary.'
+    return failed('listen', error, hint)
+  }
+}
+
+async function schema(client: pg.Client): Promise<Finding> {
+  const { migrations, mayCreate, missing } = await describeSchema(client)
+  const files = await readdir(new URL('../../../migrations/', import.meta.url))
+  const known = files.filter((it) => it.endsWith('.sql')).map((it) => it.slice(0, -'.sql'.length))
+  if (migrations === undefined) {
+    if (!mayCreate)
+      return failed(
+        'schema',
+        'there is none, and this user may not make one',
+        'Grant CREATE on the database, or run `starcite migrate` as a user who has it.',
+      )
+    return warning('schema', 'there is none yet', 'The first node makes it, or `starcite migrate`.')
+  }
+  if (missing.length > 0)
+    return failed(
+      'schema',
+      `this user lacks ${missing.join('; ')}`,
+      'Run nodes as the owner of the schema, or grant these.',
+    )
+  const unknown = migrations.filter((it) => !known.includes(it))
+  if (unknown.length > 0)
+    return failed(
+      'schema',
+      `it is newer than this release: ${unknown.join(', ')}`,
+      'Run the release that made it.',
+    )
+  const due = known.filter((it) => !migrations.includes(it))
+  if (due.length > 0)
+    return warning(
+      'schema',
+      `${due.join(', ')} not applied yet`,
+      'The next node to start does it, or `starcite migrate`.',
+    )
+  return ok('schema', `up to date, ${migrations.length} migrations`)
+}

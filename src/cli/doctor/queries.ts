@@ -1,0 +1,120 @@
+import pg from 'pg'
+
+const CONNECT_TIMEOUT_MS = 5000
+const NOTIFY_TIMEOUT_MS = 3000
+
+export interface Server {
+  readonly version: string
+  readonly versionNumber: number
+  readonly user: string
+  readonly database: string
+  /** The server process of this session, as the server says and as the handshake said; a pooler makes up its own. */
+  readonly pid: number
+  readonly handshakePid: number
+  readonly fsync: string
+  readonly synchronousCommit: string
+  readonly fullPageWrites: string
+  readonly isReplica: boolean
+  readonly maxConnections: number
+  /** How far the server's clock is ahead of this machine's, in milliseconds, and how sure that is. */
+  readonly skewMs: number
+  readonly uncertaintyMs: number
+  readonly roundTripMs: number
+}
+
+export interface Schema {
+  /** Names of the migrations that ran; undefined: there is no schema yet. */
+  readonly migrations: readonly string[] | undefined
+  readonly mayCreate: boolean
+  /** What this user may not do with it that a node does. */
+  readonly missing: readonly string[]
+}
+
+export async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'starcite doctor',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: CONNECT_TIMEOUT_MS,
+  })
+  client.on('error', () => {}) // the query under way rejects, and tells
+  await client.connect()
+  return client
+}
+
+export async function describeServer(client: pg.Client): Promise<Server> {
+  const { processID } = client as unknown as { processID: number }
+  await client.query('select 1') // the first statement of a session is slower, and would blur the clock
+  const sentAt = performance.now()
+  const sent = Date.now()
+  const { rows } = await client.query(
+    `select current_setting('server_version') as version, current_setting('server_version_num')::int as "versionNumber",
+            current_user as "user", current_database() as database, pg_backend_pid() as pid,
+            current_setting('fsync') as fsync, current_setting('synchronous_commit') as "synchronousCommit",
+            current_setting('full_page_writes') as "fullPageWrites", pg_is_in_recovery() as "isReplica",
+            current_setting('max_connections')::int as "maxConnections",
+            extract(epoch from clock_timestamp())::float8 * 1000 as now`,
+  )
+  const roundTripMs = performance.now() - sentAt
+  const { now, ...server } = rows[0]
+  return {
+    ...server,
+    handshakePid: processID,
+    skewMs: now - (sent + roundTripMs / 2),
+    uncertaintyMs: roundTripMs / 2,
+    roundTripMs,
+  }
+}
+
+const NEEDED = [
+  ['sessions', 'select, insert, update'],
+  ['session_heads', 'select, insert, update'],
+  ['events', 'select, insert'],
+  ['producers', 'select, insert, update'],
+] as const
+
+export async function describeSchema(client: pg.Client): Promise<Schema> {
+  const { rows } = await client.query(
+    `select to_regclass('starcite.migrations') is not null as "isThere",
+            has_database_privilege(current_database(), 'create') as "mayCreate",
+            coalesce((select has_schema_privilege(n.oid, 'usage') from pg_catalog.pg_namespace n where n.nspname = 'starcite'),
+                     false) as "mayUse"`,
+  )
+  const { isThere, mayCreate, mayUse } = rows[0]
+  if (!mayUse && isThere) return { migrations: [], mayCreate, missing: ['usage of the schema starcite'] }
+  if (!isThere) return { migrations: undefined, mayCreate, missing: [] }
+  const { rows: done } = await client.query('select m.name from starcite.migrations m order by m.name')
+  const { rows: rights } = await client.query(
+    `select u.name, u.rights, bool_and(has_table_privilege(to_regclass('starcite.' || u.name), trim(r.needed))) as has
+       from unnest($1::text[], $2::text[]) as u (name, rights), unnest(string_to_array(u.rights, ',')) as r (needed)
+      group by u.name, u.rights`,
+    [NEEDED.map(([name]) => name), NEEDED.map(([, needed]) => needed)],
+  )
+  return {
+    migrations: done.map((row) => row.name),
+    mayCreate,
+    missing: rights.filter((it) => !it.has).map((it) => `${it.rights} on starcite.${it.name}`),
+  }
+}
+
+/** Milliseconds from a NOTIFY on one connection to its arrival on the other. Rejects when it does not come in time. */
+export async function notifyTakes(listener: pg.Client, notifier: pg.Client): Promise<number> {
+  const channel = `starcite_doctor_${process.pid}`
+  const arrived = new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(
+      () => reject(new Error(`a notification did not arrive within ${NOTIFY_TIMEOUT_MS / 1000} s`)),
+      NOTIFY_TIMEOUT_MS,
+    )
+    listener.on('notification', (message) => {
+      if (message.channel !== channel) return
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+  arrived.catch(() => {}) // should the statements before it fail first
+  await listener.query(`listen ${channel}`)
+  const started = performance.now()
+  await notifier.query('select pg_notify($1, $2)', [channel, 'probe'])
+  await arrived
+  return performance.now() - started
+}

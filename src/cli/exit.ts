@@ -1,0 +1,37 @@
+import { StarciteError } from '../client/errors.ts'
+import { ConfigError } from '../config.ts'
+import { DatabaseStartError } from '../db/database.ts'
+import { EmbeddedPostgresError } from '../db/embedded/error.ts'
+import { SchemaTooNewError, ServerTooOldError } from '../db/migrate.ts'
+
+/** How commands end; docs/cli.md lists them. The numbers that a node has too mean the same (docs/operations.md). */
+export const EXIT = { ok: 0, failed: 1, usage: 2, database: 4, schema: 5 } as const
+
+/** The command was given something that it cannot work with. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError || error instanceof ConfigError) return EXIT.usage
+  if (error instanceof DatabaseStartError || error instanceof EmbeddedPostgresError) return EXIT.database
+  if (error instanceof SchemaTooNewError || error instanceof ServerTooOldError) return EXIT.schema
+  return EXIT.failed
+}
+
+/** One line, with what can be done about it where that is known. */
+export function explain(error: unknown): string {
+  if (!(error instanceof StarciteError)) return (error as Error).message ?? String(error)
+  const hint = HINTS[error.code]
+  return `${error.code}: ${error.message}${hint === undefined ? '' : `\n  ${hint}`}`
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  network_error:
+    'Is a node running there? `starcite serve` starts one; --url or STARCITE_URL says where it is.',
+  session_not_found: '`starcite sessions` lists what there is; `starcite create ID` makes one.',
+  unauthorized:
+    'The node asks for a token: --token or STARCITE_TOKEN. For a node of `serve --dev-auth`: starcite token.',
+  forbidden_scope:
+    '`starcite token --scope …` makes one with other scopes, for a node of `serve --dev-auth`.',
+}

@@ -1,0 +1,50 @@
+import { Command } from 'commander'
+import { appendCommand } from './commands/append.ts'
+import { checkConfigCommand } from './commands/checkConfig.ts'
+import { completionCommand } from './commands/completion.ts'
+import { createCommand } from './commands/create.ts'
+import { doctorCommand } from './commands/doctor.ts'
+import { migrateCommand } from './commands/migrate.ts'
+import { serveCommand } from './commands/serve.ts'
+import { sessionsCommand } from './commands/sessions.ts'
+import { tailCommand } from './commands/tail.ts'
+import { tierCommand } from './commands/tier.ts'
+import { tokenCommand } from './commands/token.ts'
+import { version } from './version.ts'
+
+/** How a command that can fail without an error says so. */
+export type SetExitCode = (code: number) => void
+
+/** The command line. Throws CommanderError instead of ending the process. */
+export function createProgram(setExitCode: SetExitCode): Command {
+  const program = new Command('starcite')
+    .description('Durable, ordered, replayable logs for AI sessions, on Postgres.')
+    .version(version)
+    .configureHelp({ showGlobalOptions: false })
+    .showHelpAfterError('Add --help for what the command takes.')
+    .addHelpText('after', AFTER)
+  const commands = [
+    serveCommand(),
+    migrateCommand(),
+    tierCommand(setExitCode),
+    createCommand(),
+    appendCommand(),
+    tailCommand(),
+    sessionsCommand(),
+    tokenCommand(),
+    checkConfigCommand(setExitCode),
+    doctorCommand(setExitCode),
+    completionCommand(program),
+  ]
+  for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride())
+  return program.exitOverride()
+}
+
+const AFTER = `
+A first session, in three commands:
+  starcite serve                                    (in one terminal; leave it running)
+  starcite create ses_demo && starcite append ses_demo --type content --text hello
+  starcite tail ses_demo
+
+Exit codes: 0 done; 1 it could not be done; 2 the command or the configuration is wrong; 4 the database cannot be used;
+5 its schema is of a newer release. docs/cli.md has more, docs/configuration.md every environment variable.`

@@ -1,0 +1,56 @@
+import { styleText } from 'node:util'
+
+export const out = (text: string) => process.stdout.write(text)
+export const err = (text: string) => process.stderr.write(text)
+
+type Style = Parameters<typeof styleText>[0]
+/** Of the stream; NO_COLOR (https://no-color.org) and FORCE_COLOR have their say first. */
+function hasColours(stream: NodeJS.WriteStream): boolean {
+  if (process.env.NO_COLOR) return false
+  if (process.env.FORCE_COLOR) return process.env.FORCE_COLOR !== '0'
+  return stream.isTTY === true
+}
+
+export function painter(stream: NodeJS.WriteStream): (style: Style, text: string) => string {
+  const paints = hasColours(stream)
+  return (style, text) => (paints ? styleText(style, text) : text)
+}
+
+const ACTOR_STYLES: readonly Style[] = ['cyan', 'green', 'yellow', 'magenta', 'blue', 'red']
+
+/** The same actor has the same colour, today and tomorrow. */
+export function styleOf(actor: string): Style {
+  let hash = 0
+  for (const char of actor) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0
+  return ACTOR_STYLES[hash % ACTOR_STYLES.length] as Style
+}
+
+/** What others wrote must not steer the terminal: control characters are shown as escapes. */
+export function harmless(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to find
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (char) =>
+    char === '\n' ? '\\n' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** Columns as wide as their widest cell, two spaces between. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? []
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
+}
+
+/** A line that is written over and over, on a terminal alone. */
+export function progress(stream: NodeJS.WriteStream): { show(text: string): void; clear(): void } {
+  if (!stream.isTTY) return { show: () => {}, clear: () => {} }
+  return { show: (text) => void stream.write(`\r${text}\x1b[K`), clear: () => void stream.write('\r\x1b[K') }
+}
+
+export const amount = (n: number) => n.toLocaleString('en')
