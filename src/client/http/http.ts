@@ -19,7 +19,7 @@ export interface Call {
 }
 
 /** An answer has this long; a link that fell silent looks like a slow server. */
-const TIMEOUT_MS = 30_000
+const TIMEOUT_MS = 15_000
 const MAX_ATTEMPTS = 4
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000

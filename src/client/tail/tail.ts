@@ -31,7 +31,7 @@ export type TailState =
 const BACKOFF_BASE_MS = 250
 const BACKOFF_MAX_MS = 15_000
 const SILENCE_MS = 45_000
-const CHECK_TIMEOUT_MS = 10_000
+const CHECK_TIMEOUT_MS = 5000
 /** A connection that lasted this long was a good one: the next trouble is a new one. */
 const GOOD_MS = 5000
 /** Times in a row that the same hole is shown, or a token ends at once, before it is told. */

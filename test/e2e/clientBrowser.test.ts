@@ -1,0 +1,153 @@
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { WebSocket } from 'ws'
+import { Starcite } from '../../src/client/starcite.ts'
+import type { Service } from '../../src/service.ts'
+import {
+  ClientBrowser,
+  hasChromium,
+  say,
+  type TranscriptWindow,
+  transcriptOf,
+} from '../support/clientBrowser.ts'
+import { startNode } from '../support/node.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { TcpProxy } from '../support/tcpProxy.ts'
+import { migratedDatabase } from '../support/template.ts'
+
+const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
+
+describe('a browser page that uses the client', function () {
+  this.timeout(60_000)
+  let database: FreshDatabase
+  let node: Service
+  let proxy: TcpProxy
+  let browser: ClientBrowser
+  let urls: { socketUrl: string; url: string }
+  let writer: Starcite<{ said: { text: string } }>
+
+  before(async function () {
+    if (!hasChromium) {
+      console.error(
+        '    NO CHROMIUM HERE, so the client was not tested in a browser (install the package chromium)',
+      )
+      this.skip()
+    }
+    database = await migratedDatabase()
+    node = await startNode(database)
+    proxy = await TcpProxy.start({ url: node.url })
+    urls = { socketUrl: proxy.url.replace(/\/$/, ''), url: node.url }
+    writer = new Starcite({ url: node.url, WebSocket })
+    browser = await ClientBrowser.start()
+  })
+  after(async () => {
+    await browser?.stop()
+    await proxy?.stop()
+    await node?.stop()
+    await database?.drop()
+  })
+
+  const append = (id: string, n: number) =>
+    writer.session(id).appendMany(count(n).map((i) => ({ type: 'said', payload: { text: `token ${i}` } })))
+
+  async function stored(id: string): Promise<{ texts: string[]; said: string[] }> {
+    const [texts, said]: [string[], string[]] = [[], []]
+    for await (const event of writer.session(id).history({ pageSize: 1000 })) {
+      texts.push(event.raw)
+      if (event.actor.startsWith('user:')) said.push(event.payload.text)
+    }
+    return { texts, said }
+  }
+
+  async function newSession(id: string): Promise<string> {
+    await writer.createSession({ id })
+    return id
+  }
+
+  async function expectWhole(page: Page, id: string): Promise<void> {
+    const { texts } = await stored(id)
+    const transcript = await transcriptOf(page, texts.length)
+    expect(transcript).to.deep.equal(texts)
+    expect(transcript.map((it) => JSON.parse(it).seq)).to.deep.equal(count(texts.length))
+  }
+
+  it('keeps its transcript whole, and says each thing once, over reloads in mid-stream', async () => {
+    const id = await newSession('reload')
+    const page = await browser.open(urls, id, 'one')
+    let streaming = true
+    const stream = (async () => {
+      while (streaming) await append(id, 3)
+    })()
+
+    for (const n of count(4)) {
+      const { length } = await transcriptOf(page, 1)
+      await say(page, `said ${n}`)
+      await page.reload() // its request may be on the way, or not yet
+      await transcriptOf(page, length + 10)
+    }
+    await say(page, 'said 5')
+    await page.waitForFunction(() =>
+      (globalThis as unknown as TranscriptWindow).transcript.some((it) => it.includes('"said 5"')),
+    )
+    streaming = false
+    await stream
+
+    await expectWhole(page, id)
+    expect((await stored(id)).said).to.deep.equal(count(5).map((n) => `said ${n}`))
+    await page.close()
+  })
+
+  it('goes on after it was offline, with what was appended and what it said meanwhile', async () => {
+    const id = await newSession('offline')
+    const page = await browser.open(urls, id, 'one')
+    await append(id, 5)
+    await transcriptOf(page, 5)
+
+    await browser.context.setOffline(true)
+    proxy.silence() // as when the network is gone: nobody is told
+    await append(id, 5)
+    await say(page, 'from the tunnel')
+    proxy.flow()
+    await browser.context.setOffline(false)
+
+    const transcript = await transcriptOf(page, 11)
+    expect(transcript.filter((it) => it.includes('from the tunnel')).length).to.equal(1)
+    await expectWhole(page, id)
+    await page.close()
+  })
+
+  it('shows the same in two tabs that both speak', async () => {
+    const id = await newSession('tabs')
+    const tabs = await Promise.all(['one', 'two'].map((tab) => browser.open(urls, id, tab)))
+
+    for (const n of count(5)) await Promise.all(tabs.map((page, i) => say(page, `tab ${i}: ${n}`)))
+    await tabs[0]?.reload()
+    await append(id, 5)
+
+    for (const page of tabs) {
+      await transcriptOf(page, 15)
+      await expectWhole(page, id)
+    }
+    const { said } = await stored(id)
+    for (const i of [0, 1])
+      expect(said.filter((it) => it.startsWith(`tab ${i}`))).to.deep.equal(
+        count(5).map((n) => `tab ${i}: ${n}`),
+      )
+    await Promise.all(tabs.map((page) => page.close()))
+  })
+
+  it('catches up when it wakes from being frozen, its connections dead', async () => {
+    const id = await newSession('frozen')
+    const page = await browser.open(urls, id, 'one', '1000')
+    await append(id, 5)
+    await transcriptOf(page, 5)
+    const wake = await browser.freeze()
+    proxy.silence()
+    await append(id, 5)
+    proxy.flow()
+    wake()
+
+    await expectWhole(page, id)
+    await page.close()
+  })
+})
