@@ -7,6 +7,9 @@ import { SchemaTooNewError, ServerTooOldError } from '../db/migrate.ts'
 /** How commands end; docs/cli.md lists them. The numbers that a node has too mean the same (docs/operations.md). */
 export const EXIT = { ok: 0, failed: 1, usage: 2, database: 4, schema: 5 } as const
 
+/** How a command that can fail without an error says so. */
+export type SetExitCode = (code: number) => void
+
 /** The command was given something that it cannot work with. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'

@@ -45,7 +45,7 @@ export async function moveSegments(): Promise<number> {
 
 const WHY_NOT = {
   held: 'Another node is moving segments now.',
-  forbidden: 'This database user may not move segments: that takes a member of starcite_tiering.',
+  not_allowed: 'This database user may not move segments: that takes a member of starcite_tiering.',
 }
 
 function showMoved({ segment, events, objects, bytes }: MoveProgress): void {

@@ -10,10 +10,8 @@ import { sessionsCommand } from './commands/sessions.ts'
 import { tailCommand } from './commands/tail.ts'
 import { tierCommand } from './commands/tier.ts'
 import { tokenCommand } from './commands/token.ts'
+import type { SetExitCode } from './exit.ts'
 import { version } from './version.ts'
-
-/** How a command that can fail without an error says so. */
-export type SetExitCode = (code: number) => void
 
 /** The command line. Throws CommanderError instead of ending the process. */
 export function createProgram(setExitCode: SetExitCode): Command {

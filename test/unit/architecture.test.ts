@@ -63,7 +63,7 @@ const layerOf = (directory: string) => LAYERS.findIndex((layer) => layer.include
 
 function isAllowed({ from, to, isPackage, isTypeOnly }: Import): boolean {
   const [here, there] = [home(from), home(to)]
-  if (isPackage) return here !== 'protocol'
+  if (isPackage) return here !== 'protocol' && here !== 'client'
   if (ROOT.includes(here) || here === there) return true
   if (here in APART) return APART[here]?.includes(there) ?? false
   if (there === 'config.ts') return isTypeOnly && layerOf(here) >= layerOf('db')

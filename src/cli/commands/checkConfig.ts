@@ -1,8 +1,7 @@
 import { Command } from 'commander'
 import { ConfigError, loadConfig } from '../../config.ts'
 import { closest } from '../closest.ts'
-import { EXIT } from '../exit.ts'
-import type { SetExitCode } from '../program.ts'
+import { EXIT, type SetExitCode } from '../exit.ts'
 import { redacted } from '../redact.ts'
 import { err, out } from '../terminal.ts'
 

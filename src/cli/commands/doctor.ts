@@ -3,11 +3,11 @@ import { loadConfig } from '../../config.ts'
 import { type Database, openDatabase } from '../../db/database.ts'
 import { createLog } from '../../ops/log.ts'
 import { type Checks, type Finding, failed, ok } from '../doctor/check.ts'
+import { checkMoves } from '../doctor/moves.ts'
 import { checkNode } from '../doctor/node.ts'
 import { checkPostgres } from '../doctor/postgres.ts'
 import { checkStore } from '../doctor/store.ts'
-import { EXIT } from '../exit.ts'
-import type { SetExitCode } from '../program.ts'
+import { EXIT, type SetExitCode } from '../exit.ts'
 import { out, painter } from '../terminal.ts'
 
 interface Options {
@@ -64,7 +64,8 @@ async function* examine({ url, token = process.env.STARCITE_TOKEN }: Omit<Option
       if (finding.name === 'schema') hasSchema = finding.message.startsWith('up to date')
       yield finding
     }
-    yield* checkStore(config.archive, database.reads, hasSchema)
+    if (hasSchema) yield* checkMoves(database.tieringUrl, config.database.timeoutMs)
+    yield* checkStore(config.archive, database.moves, hasSchema)
   } catch (error) {
     yield failed('postgres', error, 'docs/operations.md, "Starting", says more.')
   } finally {

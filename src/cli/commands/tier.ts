@@ -1,6 +1,6 @@
 import { Command } from 'commander'
+import type { SetExitCode } from '../exit.ts'
 import { moveSegments } from '../moveSegments.ts'
-import type { SetExitCode } from '../program.ts'
 
 export function tierCommand(setExitCode: SetExitCode): Command {
   return new Command('tier')

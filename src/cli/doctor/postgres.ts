@@ -30,15 +30,12 @@ export async function* checkPostgres(url: string, directUrl: string, connections
     yield durability(server)
     yield clock(server)
     yield budget(server, connections)
-    const direct = directUrl === url ? client : await open(directUrl).catch((error: Error) => error)
-    if (direct instanceof Error) {
-      yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
-      return
-    }
     const isPooled = server.pid !== server.handshakePid
     yield pooler(isPooled, directUrl !== url)
-    yield await listen(await open(directUrl), client, isPooled && directUrl === url)
-    yield await schema(direct)
+    const direct = await open(directUrl).catch((error: Error) => error)
+    if (direct instanceof Error) yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
+    else yield await listen(direct, client, isPooled && directUrl === url)
+    yield await schema(client)
   } finally {
     await Promise.all(clients.map((it) => it.end().catch(() => {})))
   }
@@ -113,7 +110,7 @@ async function schema(client: pg.Client): Promise<Finding> {
       return failed(
         'schema',
         'there is none, and this user may not make one',
-        'Grant CREATE on the database, or run `starcite migrate` as a user who has it.',
+        'Set STARCITE_MIGRATE_URL to one who may, and run `starcite migrate` (docs/security.md).',
       )
     return warning('schema', 'there is none yet', 'The first node makes it, or `starcite migrate`.')
   }
@@ -121,7 +118,7 @@ async function schema(client: pg.Client): Promise<Finding> {
     return failed(
       'schema',
       `this user lacks ${missing.join('; ')}`,
-      'Run nodes as the owner of the schema, or grant these.',
+      'Make the user of DATABASE_URL a member of starcite_app (docs/security.md).',
     )
   const unknown = migrations.filter((it) => !known.includes(it))
   if (unknown.length > 0)

@@ -66,12 +66,18 @@ export async function describeServer(client: pg.Client): Promise<Server> {
   }
 }
 
-const NEEDED = [
-  ['sessions', 'select, insert, update'],
-  ['session_heads', 'select, insert, update'],
-  ['events', 'select, insert'],
-  ['producers', 'select, insert, update'],
-] as const
+/** What nodes read, and the procedures by which they write (docs/security.md). */
+const READS = [
+  'sessions',
+  'session_heads',
+  'events',
+  'producers',
+  'segments',
+  'objects',
+  'slices',
+  'settings',
+]
+const CALLS = ['append_events', 'create_session', 'ensure_segment']
 
 export async function describeSchema(client: pg.Client): Promise<Schema> {
   const { rows } = await client.query(
@@ -81,20 +87,24 @@ export async function describeSchema(client: pg.Client): Promise<Schema> {
                      false) as "mayUse"`,
   )
   const { isThere, mayCreate, mayUse } = rows[0]
-  if (!mayUse && isThere) return { migrations: [], mayCreate, missing: ['usage of the schema starcite'] }
   if (!isThere) return { migrations: undefined, mayCreate, missing: [] }
-  const { rows: done } = await client.query('select m.name from starcite.migrations m order by m.name')
+  if (!mayUse) return { migrations: [], mayCreate, missing: ['usage of the schema starcite'] }
   const { rows: rights } = await client.query(
-    `select u.name, u.rights, bool_and(has_table_privilege(to_regclass('starcite.' || u.name), trim(r.needed))) as has
-       from unnest($1::text[], $2::text[]) as u (name, rights), unnest(string_to_array(u.rights, ',')) as r (needed)
-      group by u.name, u.rights`,
-    [NEEDED.map(([name]) => name), NEEDED.map(([, needed]) => needed)],
+    `select 'select on starcite.' || t.name as missing from unnest($1::text[]) as t (name)
+      where not coalesce(has_table_privilege(to_regclass('starcite.' || t.name), 'select'), true)
+      union all
+     select 'execute of starcite.' || p.proname from pg_catalog.pg_proc p
+      where p.pronamespace = 'starcite'::regnamespace and p.proname = any($2::text[])
+        and not has_function_privilege(p.oid, 'execute')
+      union all
+     select 'select on starcite.migrations' where not has_table_privilege('starcite.migrations', 'select')
+      order by 1`,
+    [READS, CALLS],
   )
-  return {
-    migrations: done.map((row) => row.name),
-    mayCreate,
-    missing: rights.filter((it) => !it.has).map((it) => `${it.rights} on starcite.${it.name}`),
-  }
+  const missing = rights.map((it) => it.missing)
+  if (missing.includes('select on starcite.migrations')) return { migrations: [], mayCreate, missing }
+  const { rows: done } = await client.query('select m.name from starcite.migrations m order by m.name')
+  return { migrations: done.map((row) => row.name), mayCreate, missing }
 }
 
 /** Milliseconds from a NOTIFY on one connection to its arrival on the other. Rejects when it does not come in time. */

@@ -1,0 +1,23 @@
+import { DbSession } from '../../db/session.ts'
+import { createLog } from '../../ops/log.ts'
+import { mayMove } from '../../tiering/queries.ts'
+import { type Checks, failed, ok, warning } from './check.ts'
+
+/** Whether this node could move segments to cold storage. */
+export async function* checkMoves(url: string, timeoutMs: number): Checks {
+  let session: DbSession | undefined
+  try {
+    session = await DbSession.open(url, 'starcite doctor', timeoutMs, createLog('silent'))
+    if (await mayMove(session)) yield ok('tiering', 'this node may move segments to cold storage')
+    else
+      yield warning(
+        'tiering',
+        'this database user may not move segments',
+        'At least one node must have STARCITE_TIERING_URL, or a login that is a member of starcite_tiering.',
+      )
+  } catch (error) {
+    yield failed('tiering', error, 'Look at STARCITE_TIERING_URL.')
+  } finally {
+    await session?.stop()
+  }
+}
