@@ -1,8 +1,4 @@
 import { StarciteError } from '../client/errors.ts'
-import { ConfigError } from '../config.ts'
-import { DatabaseStartError } from '../db/database.ts'
-import { EmbeddedPostgresError } from '../db/embedded/error.ts'
-import { SchemaTooNewError, ServerTooOldError } from '../db/migrate.ts'
 
 /** How commands end; docs/cli.md lists them. The numbers that a node has too mean the same (docs/operations.md). */
 export const EXIT = { ok: 0, failed: 1, usage: 2, database: 4, schema: 5 } as const
@@ -15,11 +11,18 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
+/** By name, so that a command that needs no database does not load what reaches one. */
+const CODES: Readonly<Record<string, number>> = {
+  UsageError: EXIT.usage,
+  ConfigError: EXIT.usage,
+  DatabaseStartError: EXIT.database,
+  EmbeddedPostgresError: EXIT.database,
+  SchemaTooNewError: EXIT.schema,
+  ServerTooOldError: EXIT.schema,
+}
+
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError || error instanceof ConfigError) return EXIT.usage
-  if (error instanceof DatabaseStartError || error instanceof EmbeddedPostgresError) return EXIT.database
-  if (error instanceof SchemaTooNewError || error instanceof ServerTooOldError) return EXIT.schema
-  return EXIT.failed
+  return CODES[(error as Error).name] ?? EXIT.failed
 }
 
 /** One line, with what can be done about it where that is known. */

@@ -1,12 +1,5 @@
 import { Command } from 'commander'
-import { loadConfig } from '../../config.ts'
-import { type Database, openDatabase } from '../../db/database.ts'
-import { createLog } from '../../ops/log.ts'
-import { type Checks, type Finding, failed, ok } from '../doctor/check.ts'
-import { checkMoves } from '../doctor/moves.ts'
-import { checkNode } from '../doctor/node.ts'
-import { checkPostgres } from '../doctor/postgres.ts'
-import { checkStore } from '../doctor/store.ts'
+import type { Finding } from '../doctor/check.ts'
 import { EXIT, type SetExitCode } from '../exit.ts'
 import { out, painter } from '../terminal.ts'
 
@@ -34,44 +27,13 @@ Postgres is started for it. Exit code 1 when something failed; warnings alone le
     .action(async ({ json, ...target }: Options) => {
       let worst = 0
       const show = json ? (it: Finding) => `${JSON.stringify(it)}\n` : lines()
+      const { examine } = await import('../doctor/examine.ts')
       for await (const finding of examine(target)) {
         if (finding.result === 'failed') worst = EXIT.failed
         out(show(finding))
       }
       setExitCode(worst)
     })
-}
-
-async function* examine({ url, token = process.env.STARCITE_TOKEN }: Omit<Options, 'json'>): Checks {
-  let config: ReturnType<typeof loadConfig>
-  try {
-    config = loadConfig(process.env)
-    yield ok('configuration', 'a node would start with it')
-  } catch (error) {
-    yield failed(
-      'configuration',
-      error,
-      'docs/configuration.md has every variable; `starcite check-config` shows them.',
-    )
-    return
-  }
-  let database: Database | undefined
-  try {
-    database = await openDatabase(config.database, 1, createLog('error'))
-    let hasSchema = false
-    const poolUrl = config.database.url ?? database.directUrl
-    for await (const finding of checkPostgres(poolUrl, database.directUrl, config.database.poolSize + 2)) {
-      if (finding.name === 'schema') hasSchema = finding.message.startsWith('up to date')
-      yield finding
-    }
-    if (hasSchema) yield* checkMoves(database.tieringUrl, config.database.timeoutMs)
-    yield* checkStore(config.archive, database.moves, hasSchema)
-  } catch (error) {
-    yield failed('postgres', error, 'docs/operations.md, "Starting", says more.')
-  } finally {
-    await database?.stop()
-  }
-  if (url !== undefined) yield* checkNode({ url, ...(token && { token }) })
 }
 
 const MARKS = {

@@ -1,5 +1,4 @@
 import { Command } from 'commander'
-import { migrateSchema } from '../migrateSchema.ts'
 
 export function migrateCommand(): Command {
   return new Command('migrate')
@@ -11,5 +10,8 @@ Nodes do it when they start, if their database user may. It uses STARCITE_MIGRAT
 DATABASE_URL (docs/security.md), and waits for the database for STARCITE_STARTUP_WAIT. May be repeated, and run while
 nodes work. Exit code 4: the database cannot be used; 5: its schema is newer than this release.`,
     )
-    .action(migrateSchema)
+    .action(async () => {
+      const { migrateSchema } = await import('../migrateSchema.ts')
+      await migrateSchema()
+    })
 }

@@ -35,7 +35,9 @@ colour; NO_COLOR=1 takes it away. Copying a session, safe to repeat when its eve
     .action(async (id: string, { cursor, follow, json, type, actor, sse, ...target }: Options) => {
       const show = json ? (event: SessionEvent) => `${oneLine(event.raw)}\n` : lines()
       const options = { cursor, follow, onConnection: report, ...(sse && { transport: 'sse' as const }) }
-      for await (const event of clientOf(target).session(id).tail(options)) {
+      const session = clientOf(target).session(id)
+      await session.get() // a wrong address, token or session is told, not tried again
+      for await (const event of session.tail(options)) {
         if ((type ?? event.type) !== event.type || (actor ?? event.actor) !== event.actor) continue
         if (!out(show(event))) await new Promise((resolve) => process.stdout.once('drain', resolve))
       }

@@ -1,6 +1,5 @@
 import { Command } from 'commander'
 import type { SetExitCode } from '../exit.ts'
-import { moveSegments } from '../moveSegments.ts'
 
 export function tierCommand(setExitCode: SetExitCode): Command {
   return new Command('tier')
@@ -12,5 +11,8 @@ It does what nodes do by themselves, under the same lock, with their environment
 is older than the retention that the last node to start has set. Exit code 1 when not all was moved, or when another node
 is moving segments now. It may be interrupted at any moment: the next run goes on from there.`,
     )
-    .action(async () => setExitCode(await moveSegments()))
+    .action(async () => {
+      const { moveSegments } = await import('../moveSegments.ts')
+      setExitCode(await moveSegments())
+    })
 }

@@ -1,0 +1,46 @@
+import { loadConfig } from '../../config.ts'
+import { type Database, openDatabase } from '../../db/database.ts'
+import { createLog } from '../../ops/log.ts'
+import { type Checks, failed, ok } from './check.ts'
+import { checkMoves } from './moves.ts'
+import { checkNode } from './node.ts'
+import { checkPostgres } from './postgres.ts'
+import { checkStore } from './store.ts'
+
+interface Options {
+  readonly url?: string
+  readonly token?: string
+}
+
+/** Everything that can be looked at with this environment, and, when there is a URL, the node there. */
+export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Options): Checks {
+  let config: ReturnType<typeof loadConfig>
+  try {
+    config = loadConfig(process.env)
+    yield ok('configuration', 'a node would start with it')
+  } catch (error) {
+    yield failed(
+      'configuration',
+      error,
+      'docs/configuration.md has every variable; `starcite check-config` shows them.',
+    )
+    return
+  }
+  let database: Database | undefined
+  try {
+    database = await openDatabase(config.database, 1, createLog('error'))
+    let hasSchema = false
+    const poolUrl = config.database.url ?? database.directUrl
+    for await (const finding of checkPostgres(poolUrl, database.directUrl, config.database.poolSize + 2)) {
+      if (finding.name === 'schema') hasSchema = finding.message.startsWith('up to date')
+      yield finding
+    }
+    if (hasSchema) yield* checkMoves(database.tieringUrl, config.database.timeoutMs)
+    yield* checkStore(config.archive, database.moves, hasSchema)
+  } catch (error) {
+    yield failed('postgres', error, 'docs/operations.md, "Starting", says more.')
+  } finally {
+    await database?.stop()
+  }
+  if (url !== undefined) yield* checkNode({ url, ...(token && { token }) })
+}

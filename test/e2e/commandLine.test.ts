@@ -1,0 +1,335 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect } from 'chai'
+import { decodeJwt } from 'jose'
+import { Starcite } from '../../src/client/starcite.ts'
+import type { Service } from '../../src/service.ts'
+import { buildCommand, Command, starcite } from '../support/commandLine.ts'
+import { freePort, startNode } from '../support/node.ts'
+import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
+import { migratedDatabase } from '../support/template.ts'
+
+const SECRET = 'hunter2-k9z'
+
+describe('starcite, the command', function () {
+  this.timeout(60_000)
+  let database: FreshDatabase
+  let node: Service
+  let env: Record<string, string>
+  let folder: string
+
+  before(async () => {
+    await buildCommand()
+    database = await migratedDatabase()
+    node = await startNode(database)
+    env = { STARCITE_URL: node.url }
+    folder = await mkdtemp(path.join(tmpdir(), 'starcite-cli-'))
+  })
+  after(async () => {
+    await node.stop()
+    await database.drop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  it('creates, appends, lists and tails', async () => {
+    const created = await starcite(
+      ['create', 'one', '--title', 'A \x1b[31mtitle', '--metadata', '{"team":"cli"}'],
+      { env },
+    )
+    expect(created).to.deep.equal({ code: 0, out: 'one\n', err: '' })
+
+    const appended = await starcite(
+      ['append', 'one', '--type', 'content', '--text', 'he\x1bllo', '--actor', 'agent:a'],
+      { env },
+    )
+    expect(appended).to.include({ code: 0, err: '' })
+    expect(JSON.parse(appended.out)).to.include({ seq: 1, last_seq: 1, deduped: false })
+    const exact = '{"type":"tool","payload":{"id":9007199254740993},"actor":"agent:b"}'
+    expect((await starcite(['append', 'one', exact], { env })).code).to.equal(0)
+
+    const [list, json, plain, coloured, filtered] = await Promise.all([
+      starcite(['sessions', '--metadata', 'team=cli'], { env }),
+      starcite(['tail', 'one', '--no-follow', '--json'], { env }),
+      starcite(['tail', 'one', '--no-follow'], { env }),
+      starcite(['tail', 'one', '--no-follow', '--cursor', '1'], { env: { ...env, FORCE_COLOR: '1' } }),
+      starcite(['tail', 'one', '--no-follow', '--actor', 'agent:a'], {
+        env: { ...env, FORCE_COLOR: '1', NO_COLOR: '1' },
+      }),
+    ])
+
+    expect(list.out).to.match(/^ID {3}EVENTS {2}CREATED.*\none {2}2 .*A \\u001b\[31mtitle\n$/)
+    expect(json.out.split('\n')[1]).to.include('"payload":{"id":9007199254740993}')
+    expect(plain.out).to.match(
+      /^ {3}1 {2}[\d:]{8} {2}agent:a {2}content {2}he\\u001bllo\n {3}2 .*agent:b {2}tool {2}\{"id":/,
+    )
+    expect(coloured.out).to.match(/\[3\dmagent:b.\[39m/)
+    expect(coloured.out).not.to.include('agent:a')
+    expect(filtered.out)
+      .to.match(/^ {3}1 .*agent:a/)
+      .and.not.include('\x1b')
+      .and.not.include('agent:b')
+  })
+
+  it('follows what is appended, and ends when its reader does', async () => {
+    await starcite(['create', 'live'], { env })
+    const tail = new Command(['tail', 'live', '--json'], { env, input: '' })
+    const client = new Starcite({ url: node.url })
+    await client.session('live').append({ type: 'content', payload: { n: 1 } })
+    await tail.says(/"n":1/)
+    await client.session('live').append({ type: 'content', payload: { n: 2 } })
+    await tail.says(/"n":2/)
+
+    tail.child.stdout.destroy()
+    await client.session('live').append({ type: 'content', payload: { n: 3 } })
+
+    expect((await tail.ended).code).to.equal(0)
+  })
+
+  it('appends each line of its input once, in order, and copies a session', async () => {
+    const lines = Array.from(
+      { length: 250 },
+      (_, i) => `{"type":"content","payload":{"n":${i + 1},"big":9007199254740993}}`,
+    )
+    await Promise.all(['from', 'to'].map((id) => starcite(['create', id], { env })))
+
+    const first = await starcite(['append', 'from', '--batch', '100'], {
+      env,
+      input: `${lines.join('\n\n')}\n`,
+    })
+    const exported = await starcite(['tail', 'from', '--no-follow', '--json'], { env })
+    const copied = await starcite(['append', 'to'], { env, input: exported.out })
+    const again = await starcite(['append', 'to'], { env, input: exported.out })
+
+    expect(first).to.deep.equal({ code: 0, out: '250 events appended: seq 1 to 250.\n', err: '' })
+    expect(copied.out).to.equal('250 events appended: seq 1 to 250.\n')
+    expect(again.out).to.equal('250 events appended: seq 1 to 250.\n')
+    const copy = await starcite(['tail', 'to', '--no-follow', '--json'], { env })
+    const payloads = (text: string) => text.match(/"payload":\{[^}]*\}/g)
+    expect(payloads(copy.out)).to.deep.equal(payloads(exported.out))
+    expect(payloads(copy.out)).to.have.length(250)
+  })
+
+  it('says which line was refused, and what is stored', async () => {
+    await starcite(['create', 'lines'], { env })
+    const good = '{"type":"content","payload":{}}'
+
+    const refused = await starcite(['append', 'lines', '--batch', '2'], {
+      env,
+      input: [good, good, good, '{"type":"","payload":{}}', good].join('\n'),
+    })
+    const broken = await starcite(['append', 'lines'], { env, input: `${good}\n{"type":\n` })
+
+    expect(refused.code).to.equal(1)
+    expect(refused.err).to.match(/invalid_event: line 4: .*type.*\(what is stored ends with line 2\)/)
+    expect(broken.code).to.equal(1)
+    expect(broken.err).to.match(/line 2: the event is not valid JSON/)
+  })
+
+  it('helps: what went wrong, what was meant, what to do', async () => {
+    const [misspelt, option, nowhere, missing, json, help] = await Promise.all([
+      starcite(['tial', 'x']),
+      starcite(['append', 'x', '--typ', 'content']),
+      starcite(['tail', 'x'], { env: { STARCITE_URL: `http://127.0.0.1:${await freePort()}` } }),
+      starcite(['tail', 'no such session'], { env }),
+      starcite(['create', '--metadata', '{team:cli}'], { env }),
+      starcite(['--help']),
+    ])
+
+    expect(misspelt).to.include({ code: 2, out: '' })
+    expect(misspelt.err).to.include("unknown command 'tial'").and.include('Did you mean tail?')
+    expect(option).to.include({ code: 2 })
+    expect(option.err).to.include('Did you mean --type?')
+    expect(nowhere.code).to.equal(1)
+    expect(nowhere.err).to.include('network_error').and.include('starcite serve')
+    expect(missing.code).to.equal(1)
+    expect(missing.err).to.include('session_not_found').and.include('starcite sessions')
+    expect(json.code).to.equal(2)
+    expect(json.err).to.include('--metadata must be a JSON object')
+    expect(help.code).to.equal(0)
+    for (const verb of [
+      'serve',
+      'migrate',
+      'tier',
+      'create',
+      'append',
+      'tail',
+      'sessions',
+      'token',
+      'doctor',
+    ])
+      expect(help.out).to.match(new RegExp(`^ {2}${verb} `, 'm'))
+  })
+
+  it('shows a configuration without its secrets, or all that is wrong with it', async () => {
+    const good = {
+      DATABASE_URL: `postgres://me:${SECRET}@db.example:5432/app?password=${SECRET}`,
+      STARCITE_S3_BUCKET: 'b',
+      STARCITE_S3_ENDPOINT: `https://me:${SECRET}@s3.example/?key=${SECRET}`,
+      STARCITE_S3_ACCESS_KEY_ID: SECRET,
+      STARCITE_S3_SECRET_ACCESS_KEY: SECRET,
+      STARCITE_HOT_RETENTON: '3h',
+    }
+
+    const [shown, json, wrong] = await Promise.all([
+      starcite(['check-config'], { env: good }),
+      starcite(['check-config', '--json'], { env: good }),
+      starcite(['check-config'], {
+        env: { PORT: 'abc', DB_POOL_SIZE: '0', DATABASE_URL: `mysql://${SECRET}@x` },
+      }),
+    ])
+
+    expect(shown.code).to.equal(0)
+    expect(shown.out)
+      .to.include('database.url = postgres://…@db.example:5432/app?…\n')
+      .and.include('port = 4000\n')
+    expect(shown.err).to.equal(
+      'STARCITE_HOT_RETENTON is not a variable of Starcite; did you mean STARCITE_HOT_RETENTION?\n',
+    )
+    expect(JSON.parse(json.out).archive.s3).to.include({ bucket: 'b', endpoint: 'https://…@s3.example/?…' })
+    expect(wrong).to.include({ code: 2, out: '' })
+    expect(wrong.err)
+      .to.match(/- PORT must be/)
+      .and.match(/- DB_POOL_SIZE must be/)
+      .and.match(/- DATABASE_URL must be/)
+    for (const { out, err } of [shown, json, wrong]) expect(out + err).not.to.include(SECRET)
+  })
+
+  it('makes tokens that a node of `serve --dev-auth` believes: two commands', async () => {
+    const fresh = await freshDatabase()
+    const port = String(await freePort())
+    const url = `http://127.0.0.1:${port}`
+    const serve = new Command(['serve', '--dev-auth'], {
+      cwd: folder,
+      env: { DATABASE_URL: fresh.url, PORT: port, STARCITE_DRAIN_SPREAD: '0s' },
+    })
+    await serve.says(/"msg":"ready"/)
+
+    const token = await starcite(['token', '--sub', 'agent:cli', '--ttl', '5m'], { cwd: folder })
+    const signed = { STARCITE_URL: url, STARCITE_TOKEN: token.out.trim() }
+    const [stranger, refused] = await Promise.all([
+      starcite(['create'], { env: { STARCITE_URL: url } }),
+      starcite(['serve', '--dev-auth'], { cwd: folder, env: { STARCITE_AUTH_MODE: 'none' } }),
+    ])
+    expect(await starcite(['create', 'mine'], { env: signed })).to.include({ code: 0, out: 'mine\n' })
+    await starcite(['append', 'mine', '--type', 'x'], { env: signed })
+    const tail = await starcite(['tail', 'mine', '--no-follow'], { env: signed })
+    const { code } = await serve.stop()
+    await fresh.drop()
+
+    expect(decodeJwt(signed.STARCITE_TOKEN)).to.include({ sub: 'agent:cli', tenant_id: 'default' })
+    expect((await stat(path.join(folder, '.starcite/dev-key.json'))).mode & 0o777).to.equal(0o600)
+    expect(stranger.code).to.equal(1)
+    expect(stranger.err).to.include('unauthorized').and.include('STARCITE_TOKEN')
+    expect(refused.code).to.equal(2)
+    expect(tail.out).to.match(/agent:cli {2}x {2}\{\}\n$/)
+    expect(code).to.equal(0)
+  })
+
+  it('publishes the development key for a node that runs apart', async () => {
+    const publisher = new Command(['token', '--serve-jwks', '--port', '0'], { cwd: folder })
+    await publisher.says(/Ctrl-C/)
+    const url = /STARCITE_AUTH_JWKS_URL=(\S+)/.exec(publisher.out)?.[1] ?? ''
+
+    const published = (await (await fetch(url)).json()) as { keys: object[] }
+    const printed = await starcite(['token', '--jwks'], { cwd: folder })
+    await publisher.stop()
+
+    expect(published).to.deep.equal(JSON.parse(printed.out))
+    expect(published.keys[0]).to.include({ kty: 'OKP', use: 'sig' }).and.not.have.property('d')
+  })
+
+  it('migrates a database, and examines what a node needs', async () => {
+    const fresh = await freshDatabase()
+    const url = { DATABASE_URL: fresh.url }
+
+    const before = await starcite(['doctor', '--json'], { env: url })
+    const migrated = await starcite(['migrate'], { env: { ...url, STARCITE_LOG_LEVEL: 'error' } })
+    const after = await starcite(['doctor', '--url', node.url], { env: url })
+    await fresh.drop()
+
+    const findings = before.out
+      .trim()
+      .split('\n')
+      .map((it) => JSON.parse(it))
+    const resultOf = (name: string) => findings.find((it) => it.name === name)?.result
+    expect(before.code).to.equal(0)
+    expect(resultOf('postgres')).to.equal('ok')
+    expect(resultOf('schema')).to.equal('warning')
+    expect(migrated).to.include({ code: 0, err: '' })
+    expect(migrated.out).to.match(/^The schema is that of Starcite \d/)
+    expect(after.code, after.out).to.equal(0)
+    for (const name of [
+      'postgres',
+      'clock',
+      'pooler',
+      'listen',
+      'schema',
+      'tiering',
+      'store',
+      'store delete',
+      'node',
+      'access',
+    ])
+      expect(after.out).to.match(new RegExp(`^✓ ${name} `, 'm'))
+  })
+
+  it('tells what is wrong where Postgres, the store, or the node is away', async () => {
+    const silent = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    const away = `127.0.0.1:${await freePort()}`
+
+    const [postgres, store, closed] = await Promise.all([
+      starcite(['doctor'], { env: { DATABASE_URL: `postgres://u:${SECRET}@${away}/d` } }),
+      starcite(['doctor', '--url', `http://${away}`], {
+        env: {
+          DATABASE_URL: database.url,
+          STARCITE_S3_BUCKET: 'b',
+          STARCITE_S3_ENDPOINT: `http://${away}`,
+          STARCITE_S3_ACCESS_KEY_ID: 'k',
+          STARCITE_S3_SECRET_ACCESS_KEY: SECRET,
+        },
+      }),
+      starcite(['migrate'], {
+        env: {
+          DATABASE_URL: `postgres://u:${SECRET}@${away}/d`,
+          STARCITE_STARTUP_WAIT: '100ms',
+          STARCITE_LOG_LEVEL: 'silent',
+        },
+      }),
+    ])
+    silent.close()
+
+    expect(postgres.code).to.equal(1)
+    expect(postgres.out)
+      .to.match(/^✗ postgres .*ECONNREFUSED/m)
+      .and.include('DATABASE_URL')
+    expect(store.code).to.equal(1)
+    expect(store.out)
+      .to.match(/^✓ schema /m)
+      .and.match(/^✗ store /m)
+      .and.match(/^✗ node .*ECONNREFUSED/m)
+    expect(closed.code).to.equal(4)
+    for (const { out, err } of [postgres, store, closed]) expect(out + err).not.to.include(SECRET)
+  })
+
+  it('completes in the shells that are here', async () => {
+    const scripts = await Promise.all(['bash', 'zsh', 'fish'].map((shell) => starcite(['completion', shell])))
+
+    for (const { code, out } of scripts) {
+      expect(code).to.equal(0)
+      expect(out)
+        .to.include('check-config')
+        .and.match(/expected-seq/)
+    }
+    if (!existsSync('/bin/bash')) return
+    const complete = `${scripts[0]?.out}
+      COMP_WORDS=(starcite "$1" "$2"); COMP_CWORD=$3; _starcite; printf '%s ' "\${COMPREPLY[@]}"`
+    const run = (...words: string[]) =>
+      execFileSync('/bin/bash', ['-c', complete, 'bash', ...words], { encoding: 'utf8' })
+    expect(run('ta', '', '1')).to.equal('tail ')
+    expect(run('append', '--t', '2')).to.equal('--token --type --text ')
+  })
+})

@@ -1,0 +1,74 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import { until } from './until.ts'
+
+const ROOT = new URL('../../', import.meta.url)
+const MAIN = fileURLToPath(new URL('dist/cli/main.js', ROOT))
+const TSC = fileURLToPath(new URL('node_modules/typescript/bin/tsc', ROOT))
+
+/** The command as it is shipped: it starts several times faster than its sources do. */
+export async function buildCommand(): Promise<void> {
+  const build = spawn(process.execPath, [TSC, '-p', fileURLToPath(new URL('tsconfig.build.json', ROOT))], {
+    stdio: 'inherit',
+  })
+  const [code] = await once(build, 'close')
+  if (code !== 0) throw new Error('the build failed')
+}
+
+const LIFETIME_MS = 50_000
+
+export interface CommandOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  readonly input?: string
+}
+
+export interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** `starcite …`, as a child process with nothing of this one's environment. */
+export class Command {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly ended: Promise<Ended>
+  out = ''
+  err = ''
+
+  constructor(args: readonly string[], { env = {}, cwd, input }: CommandOptions = {}) {
+    const { PATH = '', HOME = '' } = process.env
+    this.child = spawn(process.execPath, [MAIN, ...args], {
+      env: { PATH, HOME, ...env },
+      ...(cwd !== undefined && { cwd }),
+    })
+    this.child.stdout.on('data', (chunk) => {
+      this.out += chunk
+    })
+    this.child.stderr.on('data', (chunk) => {
+      this.err += chunk
+    })
+    this.child.stdin.on('error', () => {}) // a command that refuses its input does not read it
+    if (input !== undefined) this.child.stdin.end(input)
+    // However a test fails, nothing that it started outlives it for long.
+    const overdue = setTimeout(() => this.child.kill('SIGKILL'), LIFETIME_MS)
+    this.child.on('close', () => clearTimeout(overdue))
+    this.ended = once(this.child, 'close').then(([code]) => ({ code, out: this.out, err: this.err }))
+  }
+
+  /** Resolves when its output matches; rejects when that takes too long. */
+  async says(pattern: RegExp): Promise<void> {
+    await until(`output like ${pattern}`, () => pattern.test(this.out + this.err), 30_000).catch((error) => {
+      throw new Error(`${error.message}; it says:\n${this.out}${this.err}`)
+    })
+  }
+
+  async stop(): Promise<Ended> {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGTERM')
+    return this.ended
+  }
+}
+
+export const starcite = (args: readonly string[], options: CommandOptions = {}): Promise<Ended> =>
+  new Command(args, { input: '', ...options }).ended
