@@ -140,6 +140,36 @@ describe('the client', function () {
     expect(waits.filter((it) => it === 'open').length).to.be.at.least(5)
   })
 
+  it('tails by server-sent events, in silence, over cuts, and to an end', async () => {
+    await client.createSession({ id: 'stream' })
+    const session = client.session('stream')
+    await session.appendMany([1, 2].map((n) => content(n, { text: '\n\ndata: {"seq":9}\r\n' })))
+    const proxy = await TcpProxy.start({ url: node.url })
+    const through = new Starcite<Events>({ url: proxy.url }).session('stream')
+    const seen: SessionEvent<Events>[] = []
+    const transports = new Set<string>()
+
+    for await (const event of through.tail({
+      transport: 'sse',
+      onConnection: (it) => it.at === 'open' && transports.add(it.transport),
+    })) {
+      seen.push(event)
+      if (event.seq === 4) break
+      if (event.seq < 2) continue
+      proxy.cut()
+      await session.append(content(event.seq + 1))
+    }
+    const finite = await all(through.tail({ transport: 'sse', follow: false }))
+    const nothing = await all(through.tail({ transport: 'sse', follow: false, cursor: 4 }))
+    await proxy.stop()
+
+    const direct = await all(session.tail({ follow: false }))
+    expect(seen.map((it) => it.raw)).to.deep.equal(direct.map((it) => it.raw))
+    expect(finite.map((it) => it.raw)).to.deep.equal(direct.map((it) => it.raw))
+    expect(nothing).to.deep.equal([])
+    expect([...transports]).to.deep.equal(['sse'])
+  })
+
   it('keeps a quiet tail without asking for missed events while the node pings', async () => {
     await client.createSession({ id: 'quiet' })
     let [pings, asked] = [0, 0]
