@@ -4,6 +4,7 @@ import type { PoolSize } from './db/pool.ts'
 import type { BodyMemory } from './http/body.ts'
 import type { HttpServer } from './http/server.ts'
 import type { Sockets } from './http/transports/sockets.ts'
+import type { LifecycleFeed } from './lifecycle/feed.ts'
 import type { Hub } from './live/hub.ts'
 import type { Metrics } from './ops/metrics.ts'
 import type { ColdReader } from './tiering/cold/coldReader.ts'
@@ -13,6 +14,7 @@ export interface Parts {
   readonly database: Database
   readonly appender: Appender
   readonly hub: Hub
+  readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
   readonly bodyMemory: BodyMemory
   readonly tiering: TieringJob
@@ -22,12 +24,17 @@ export interface Parts {
 
 /** What the parts of a node say of themselves when somebody asks for the metrics. */
 export function gaugesOf(metrics: Metrics, parts: Parts): void {
-  const { database, appender, hub, sockets, bodyMemory, tiering, cold, http } = parts
+  const { database, appender, hub, lifecycle, sockets, bodyMemory, tiering, cold, http } = parts
   const pools = (read: (size: PoolSize) => number) => () => {
     const { append, read: other } = database.pools
     return { append: read(append), read: read(other) }
   }
   metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
+  metrics.gauge(
+    'starcite_lifecycle_followers',
+    'Lifecycle feeds open on this node',
+    () => lifecycle.followers,
+  )
   metrics.gauges('starcite_sockets', 'Long-lived connections of this node', 'transport', () => sockets.counts)
   metrics.gauge('starcite_http_connections', 'Connections to the API', () => http.connections)
   metrics.gauge('starcite_body_bytes', 'Bodies that are arriving', () => bodyMemory.usedBytes)

@@ -14,6 +14,8 @@ import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
 import { StopStack } from './lib/stopStack.ts'
+import { LifecycleFeed } from './lifecycle/feed.ts'
+import { Sequencer } from './lifecycle/sequencer.ts'
 import { Hub } from './live/hub.ts'
 import { Listener } from './live/listener.ts'
 import { NotifyLag } from './live/notifyLag.ts'
@@ -71,7 +73,21 @@ export async function startService(
 
     const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))
     const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
-    const listener = stack.add('listener', listen(database, hub, notifyLag, metrics, log))
+    const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, ...config.tail }))
+    const sequencer = stack.add(
+      'sequencer',
+      new Sequencer({
+        db: reads,
+        log,
+        pollIntervalMs: config.tail.pollIntervalMs,
+        isListening: () => listener.downForMs === 0,
+        onPlaced: (feeds) => lifecycle.grown(feeds),
+      }),
+    )
+    const listener: Listener = stack.add(
+      'listener',
+      listen(database, { hub, lifecycle, sequencer, notifyLag }, metrics, log),
+    )
     const appender = stack.add(
       'appender',
       new Appender({
@@ -122,9 +138,10 @@ export async function startService(
       metrics,
       authenticator: openAuthenticator(config.auth, stack, metrics, log),
       appends: appender,
-      sessions: new Sessions(reads, config.limits.sessionMetadataBytes),
+      sessions: new Sessions(reads, config.limits.sessionMetadataBytes, () => sequencer.changed()),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
       history: new History(reads, cold, hub),
+      lifecycle,
       sockets,
       bodyMemory,
       tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
@@ -141,7 +158,7 @@ export async function startService(
         onDropped: () => metrics.connectionDropped(),
       }),
     )
-    gaugesOf(metrics, { database, appender, hub, sockets, bodyMemory, tiering, cold, http })
+    gaugesOf(metrics, { database, appender, hub, lifecycle, sockets, bodyMemory, tiering, cold, http })
     if (config.opsPort !== undefined)
       stack.add(
         'ops',
@@ -152,6 +169,8 @@ export async function startService(
       signal,
     )
     listener.start()
+    lifecycle.start()
+    sequencer.start()
     tiering.start()
     health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
 
@@ -196,17 +215,33 @@ function openAuthenticator(
   return authenticator
 }
 
-function listen(database: Database, hub: Hub, notifyLag: NotifyLag, metrics: Metrics, log: Log): Listener {
+interface Hinted {
+  readonly hub: Hub
+  readonly lifecycle: LifecycleFeed
+  readonly sequencer: Sequencer
+  readonly notifyLag: NotifyLag
+}
+
+function listen(
+  database: Database,
+  { hub, lifecycle, sequencer, notifyLag }: Hinted,
+  metrics: Metrics,
+  log: Log,
+): Listener {
   return new Listener({
     url: database.directUrl,
     log,
     onHead: (sid, lastSeq) => {
       notifyLag.notified(sid, lastSeq)
       hub.hint(sid, lastSeq)
+      sequencer.moved(sid)
     },
+    onFeeds: (feeds) => lifecycle.grown(feeds),
     onConnected: () => {
       metrics.listenerUp(true)
       hub.checkAll()
+      lifecycle.checkAll()
+      sequencer.checkAll()
     },
     onDisconnected: () => metrics.listenerUp(false),
   })

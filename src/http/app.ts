@@ -9,6 +9,7 @@ import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownP
 import { observe } from './observe.ts'
 import { appendRoutes } from './routes/append.ts'
 import { eventRoutes } from './routes/events.ts'
+import { lifecycleRoutes } from './routes/lifecycle.ts'
 import { type Operations, opsRoutes } from './routes/ops.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { socketRoutes } from './routes/socket.ts'
@@ -32,6 +33,7 @@ export function createApp(services: Services, operations: Operations): Koa {
   if (config.opsPort === undefined) opsRoutes(router, operations)
   // What asks for the token itself, after what it has to refuse first, or refuses as Phoenix does.
   tailRoutes(router, upgrades(MAX_IGNORED_FRAME_BYTES), services)
+  lifecycleRoutes(router, services)
   socketRoutes(router, upgrades(config.limits.eventBytes + MAX_ENVELOPE_BYTES), services)
   router.use(authenticate(services.authenticator) as RouterMiddleware)
   if (services.requestQuota) router.use(limitRequests(services.requestQuota) as RouterMiddleware)

@@ -3,9 +3,11 @@ import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
+import type { LifecycleFeed } from '../lifecycle/feed.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
+import type { Caller } from '../sessions/queries.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { History } from '../tail/history.ts'
@@ -25,6 +27,7 @@ export interface Services {
   readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
   readonly tails: Tails
   readonly history: History
+  readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
   readonly bodyMemory: BodyMemory
   readonly tailQuota: TailQuota
@@ -61,6 +64,12 @@ export function sessionId(ctx: Context & { params?: Record<string, string | unde
       `there is no session ${JSON.stringify(id.slice(0, MAX_ID_BYTES))}`,
     )
   return id
+}
+
+/** On whose behalf a request changes a session. */
+export function callerOf(ctx: Context): Caller {
+  const { principal, requestId } = ctx.state as State
+  return { actor: principal.actor, requestId }
 }
 
 export const findSession = (services: Services, ctx: Context): Promise<Session> =>

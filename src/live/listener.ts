@@ -10,6 +10,8 @@ export interface ListenerOptions {
   readonly log: Log
   /** A session is at this seq. */
   readonly onHead: (sid: string, lastSeq: Seq) => void
+  /** Feeds have grown; they are named by their keys. */
+  readonly onFeeds: (keys: readonly string[]) => void
   /** Connected, at first or again: whatever was notified before is lost. */
   readonly onConnected: () => void
   readonly onDisconnected: () => void
@@ -17,6 +19,7 @@ export interface ListenerOptions {
 }
 
 export const HEADS_CHANNEL = 'starcite_heads'
+export const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
 
 /** A link that fell silent is found within twice this: the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
@@ -117,17 +120,19 @@ export class Listener {
       },
       { retryLimit: 1, paranoidChecking: checkIntervalMs, parse: (text: string) => text },
     )
-    subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onPayload(payload))
+    subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onHeads(payload))
+    subscriber.notifications.on(LIFECYCLE_CHANNEL, (payload) => this.#onFeeds(payload))
     return subscriber
   }
 
   async #connect(subscriber: Subscriber<Record<string, string>>): Promise<void> {
     await subscriber.connect()
-    await subscriber.listenTo(HEADS_CHANNEL)
+    await subscriber.listenTo(HEADS_CHANNEL) // one after the other: a client takes one query at a time
+    await subscriber.listenTo(LIFECYCLE_CHANNEL)
   }
 
   /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]` is reported and passed over. */
-  #onPayload(payload: string): void {
+  #onHeads(payload: string): void {
     try {
       for (const [sid, lastSeq] of JSON.parse(payload) as [unknown, unknown][]) {
         if (!Number.isSafeInteger(sid) || !Number.isSafeInteger(lastSeq))
@@ -136,6 +141,17 @@ export class Listener {
       }
     } catch (error) {
       this.#options.log.warn({ err: error }, `a notification on ${HEADS_CHANNEL} is not a list of heads`)
+    }
+  }
+
+  #onFeeds(payload: string): void {
+    try {
+      const keys = JSON.parse(payload) as unknown
+      if (!Array.isArray(keys) || !keys.every((key) => typeof key === 'string'))
+        throw new TypeError('not a list of texts')
+      this.#options.onFeeds(keys)
+    } catch (error) {
+      this.#options.log.warn({ err: error }, `a notification on ${LIFECYCLE_CHANNEL} is not a list of feeds`)
     }
   }
 }

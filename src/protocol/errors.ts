@@ -16,6 +16,7 @@ export const ERRORS = {
   bad_request: { status: 400, retry: false },
   unauthorized: { status: 401, retry: false },
   token_expired: { status: 401, retry: false },
+  forbidden: { status: 403, retry: false },
   forbidden_scope: { status: 403, retry: false },
   forbidden_session: { status: 403, retry: false },
   actor_mismatch: { status: 403, retry: false },

@@ -1,3 +1,5 @@
+import { serverSentChunk, serverSentEvent } from './serverSentEvent.ts'
+
 /** Position of an event in its session: 1, 2, 3 … A cursor is the seq of the last event seen, 0 before the first. */
 export type Seq = number
 
@@ -19,7 +21,6 @@ export interface StoredEvent {
 
 const DATA = '\ndata: '
 const LINE_END = /[\r\n]/
-const LINE_ENDS = /\r\n|\r|\n/g
 /** The objects around a frame's text. */
 const FRAME_OVERHEAD_BYTES = 150
 
@@ -50,21 +51,14 @@ export class Frame {
     return `${this.text.slice(0, -1)},"cursor":${this.seq}}`
   }
 
-  /**
-   * The event as a server-sent one. In JSON an end of line is only white space between tokens, so what is split there
-   * and joined again by the reader is the same value; and nothing in a payload can begin a field of its own.
-   */
+  /** The event as a server-sent one; its id is the seq. */
   get serverSentEvent(): string {
-    const data = LINE_END.test(this.text) ? this.text.replaceAll(LINE_ENDS, '\ndata: ') : this.text
-    return `id: ${this.seq}\ndata: ${data}\n\n`
+    return serverSentEvent(String(this.seq), this.text)
   }
 
-  /** That, in UTF-8, as a chunk of an HTTP/1.1 body; made once, however many streams it goes to. */
+  /** That as a chunk; made once, however many streams it goes to. */
   get serverSentChunk(): Buffer {
-    if (this.#serverSentChunk === undefined) {
-      const event = this.serverSentEvent
-      this.#serverSentChunk = Buffer.from(`${Buffer.byteLength(event).toString(16)}\r\n${event}\r\n`)
-    }
+    this.#serverSentChunk ??= serverSentChunk(this.serverSentEvent)
     return this.#serverSentChunk
   }
 

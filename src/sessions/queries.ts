@@ -46,9 +46,22 @@ export async function findSession(db: Db, tenantId: string, id: string): Promise
   return row && decode(row)
 }
 
+/** On whose behalf a session is changed, for the record; what is not known is null. */
+export interface Caller {
+  readonly actor: string | null
+  readonly requestId: string | null
+}
+
+/** Puts a caller where the trigger sessions_record_change looks, for the one transaction. */
+const caller = (actor: string, requestId: string) => `caller as materialized (
+           select set_config('starcite.actor', coalesce(${actor}, ''), true),
+                  set_config('starcite.request_id', coalesce(${requestId}, ''), true)
+         )`
+
 const CREATE = {
   name: 'create_session',
-  text: 'select starcite.create_session($1, $2, $3, $4::json, $5::json)',
+  text: `with ${caller('$6', '$7')}
+         select starcite.create_session($1, $2, $3, $4::json, $5::json) from caller`,
 }
 
 export interface NewSession {
@@ -60,21 +73,22 @@ export interface NewSession {
 }
 
 /** False when the tenant has a session of that id. */
-export async function createSession(db: Db, session: NewSession): Promise<boolean> {
+export async function createSession(db: Db, session: NewSession, by: Caller): Promise<boolean> {
   const { tenantId, id, title, metadata, creatorPrincipal } = session
-  const [row] = await db.query(CREATE, [tenantId, id, title, metadata, creatorPrincipal])
+  const values = [tenantId, id, title, metadata, creatorPrincipal, by.actor, by.requestId]
+  const [row] = await db.query(CREATE, values)
   return row?.[0] != null
 }
 
 // As text, jsonb still tells 1.0 from 1; as jsonb, they are equal and the new spelling would be lost.
 const PATCH = {
   name: 'patch_session',
-  text: `with target as (
+  text: `with ${caller('$8', '$9')}, target as (
            select s.sid, s.version, s.erased_at, case when $3::boolean then $4::text else s.title end as title,
                   s.title as old_title, starcite.merge_members(s.metadata, $5::json) as metadata,
                   s.metadata as old_metadata
-             from starcite.sessions s where s.tenant_id = $1 and s.id = $2
-              for no key update
+             from starcite.sessions s cross join caller where s.tenant_id = $1 and s.id = $2
+              for no key update of s
          ), changed as (
            update starcite.sessions s
               set title = t.title, metadata = t.metadata, version = s.version + 1,
@@ -107,6 +121,7 @@ export async function patchSession(
   id: string,
   patch: SessionPatch,
   maxMetadataBytes: number,
+  by: Caller,
 ): Promise<{ matched: boolean; version: number; fits: boolean } | undefined> {
   const [row] = await db.query(PATCH, [
     tenantId,
@@ -116,19 +131,29 @@ export async function patchSession(
     patch.metadata ?? '{}',
     patch.expectedVersion ?? null,
     maxMetadataBytes,
+    by.actor,
+    by.requestId,
   ])
   return row && { matched: row[0] === 't', version: Number(row[1]), fits: row[2] === 't' }
 }
 
 const ARCHIVE = {
   name: 'archive_session',
-  text: `update starcite.sessions s
+  text: `with ${caller('$4', '$5')}
+         update starcite.sessions s
             set archived = $3, version = s.version + 1, updated_at = greatest(clock_timestamp(), s.updated_at)
+           from caller
           where s.tenant_id = $1 and s.id = $2 and s.archived <> $3 and s.erased_at is null`,
 }
 
-export async function setArchived(db: Db, tenantId: string, id: string, archived: boolean): Promise<void> {
-  await db.query(ARCHIVE, [tenantId, id, archived])
+export async function setArchived(
+  db: Db,
+  tenantId: string,
+  id: string,
+  archived: boolean,
+  by: Caller,
+): Promise<void> {
+  await db.query(ARCHIVE, [tenantId, id, archived, by.actor, by.requestId])
 }
 
 export interface SessionList {

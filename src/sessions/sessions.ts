@@ -9,14 +9,20 @@ export interface SessionPage {
   readonly nextCursor: string | null
 }
 
+/** Changes that come from no request. */
+const NOBODY: queries.Caller = { actor: null, requestId: null }
+
 /** What can be done with sessions apart from their logs. */
 export class Sessions {
   readonly #db: Db
   readonly #maxMetadataBytes: number
+  readonly #onChanged: () => void
 
-  constructor(db: Db, maxMetadataBytes: number) {
+  /** `onChanged` is told once a change has committed. */
+  constructor(db: Db, maxMetadataBytes: number, onChanged: () => void = () => {}) {
     this.#db = db
     this.#maxMetadataBytes = maxMetadataBytes
+    this.#onChanged = onChanged
   }
 
   /** Throws session_not_found or session_erased. */
@@ -28,17 +34,27 @@ export class Sessions {
   }
 
   /** Throws session_exists. Without an id, makes one. */
-  async create(wanted: Omit<queries.NewSession, 'id'> & { id?: string }): Promise<Session> {
+  async create(
+    wanted: Omit<queries.NewSession, 'id'> & { id?: string },
+    by: queries.Caller = NOBODY,
+  ): Promise<Session> {
     const id = wanted.id ?? `ses_${randomBytes(12).toString('base64url')}`
-    if (!(await queries.createSession(this.#db, { ...wanted, id })))
+    if (!(await queries.createSession(this.#db, { ...wanted, id }, by)))
       throw new AppError('session_exists', `there is a session ${JSON.stringify(id)} already`)
+    this.#onChanged()
     return this.get(wanted.tenantId, id)
   }
 
   /** Throws session_not_found, session_erased, expected_version_conflict, invalid_metadata (too large once merged). */
-  async patch(tenantId: string, id: string, patch: queries.SessionPatch): Promise<Session> {
-    const result = await queries.patchSession(this.#db, tenantId, id, patch, this.#maxMetadataBytes)
+  async patch(
+    tenantId: string,
+    id: string,
+    patch: queries.SessionPatch,
+    by: queries.Caller = NOBODY,
+  ): Promise<Session> {
+    const result = await queries.patchSession(this.#db, tenantId, id, patch, this.#maxMetadataBytes, by)
     if (result === undefined) throw notFound(id)
+    this.#onChanged()
     const session = await this.get(tenantId, id)
     if (!result.matched)
       throw new AppError(
@@ -56,8 +72,14 @@ export class Sessions {
   }
 
   /** Idempotent. Hides the session from the default list, or shows it again. */
-  async setArchived(tenantId: string, id: string, archived: boolean): Promise<Session> {
-    await queries.setArchived(this.#db, tenantId, id, archived)
+  async setArchived(
+    tenantId: string,
+    id: string,
+    archived: boolean,
+    by: queries.Caller = NOBODY,
+  ): Promise<Session> {
+    await queries.setArchived(this.#db, tenantId, id, archived, by)
+    this.#onChanged()
     return this.get(tenantId, id)
   }
 

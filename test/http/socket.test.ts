@@ -250,7 +250,16 @@ describe('the multiplexed socket', () => {
       expect(last_seq).to.equal(3)
     })
 
-    for (const topic of ['room:1', 'tail', 'lifecycle', 'phoenix', '', '__proto__', 'tailx:1'])
+    for (const topic of [
+      'room:1',
+      'tail',
+      'lifecycles',
+      'lifecycle:1',
+      'phoenix',
+      '',
+      '__proto__',
+      'tailx:1',
+    ])
       it(`a join of ${JSON.stringify(topic)} with “unmatched topic”`, async () => {
         expect(await (await open()).join(topic)).to.deep.equal(refused('unmatched topic'))
       })

@@ -33,6 +33,7 @@ describe('the listener', function () {
       log: createLog('silent'),
       ...(checkIntervalMs && { checkIntervalMs }),
       onHead: (sid, lastSeq) => seen.push(`${sid}:${lastSeq}`),
+      onFeeds: (keys) => seen.push(...keys),
       onConnected: () => {
         ups += 1
       },

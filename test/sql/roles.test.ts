@@ -75,6 +75,51 @@ describe('the roles', () => {
     ])
   })
 
+  it('let a node follow and place changes, and never forge or alter one', async () => {
+    const { db } = await login('starcite_app')
+    await db.query(`select starcite.create_session('default', 'changed')`)
+    await db.query(
+      `with caller as materialized (select set_config('starcite.actor', 'user:lena', true))
+       update starcite.sessions s set title = 'x' from caller where s.id = 'changed'`,
+    )
+    await db.query('select starcite.place_changes(array(select h.sid from starcite.session_heads h))')
+    const { rows } = await db.query(
+      `select c.kind, c.actor from starcite.session_changes c join starcite.sessions s on s.sid = c.sid
+        where s.id = 'changed' and c.place <= (select l.place from starcite.lifecycle_heads l where l.tenant_id = 'default')
+        order by c.place`,
+    )
+    expect(rows).to.deep.equal([
+      { kind: 'created', actor: null },
+      { kind: 'updated', actor: 'user:lena' },
+    ])
+    const { rows: told } = await db.query('select count(*)::int as n from starcite.session_progress')
+    expect(told[0].n, 'of every tenant').to.equal(2)
+    for (const forbidden of [
+      `insert into starcite.session_changes (sid, tenant_id, kind, at, version) select s.sid, 'acme', 'erased', now(), 1 from starcite.sessions s limit 1`,
+      `update starcite.session_changes set actor = 'user:other'`,
+      'delete from starcite.session_changes',
+      'truncate starcite.session_changes',
+      'update starcite.session_progress set last_seq = 0',
+      'delete from starcite.lifecycle_heads',
+      `select starcite.feed_key('acme')`,
+      'alter table starcite.sessions disable trigger sessions_record_change',
+    ])
+      expect(await code(db, forbidden), forbidden).to.equal(DENIED)
+  })
+
+  it('let an auditor read the changes of the tenants granted to it alone', async () => {
+    const { db, name } = await login('starcite_auditor')
+    await admin.query(
+      `insert into starcite.tenant_grants (grantee, tenant_id) values ($1::regrole, 'acme')`,
+      [name],
+    )
+
+    const { rows } = await db.query('select distinct c.tenant_id from starcite.session_changes c')
+
+    expect(rows).to.deep.equal([{ tenant_id: 'acme' }])
+    expect(await code(db, 'select starcite.place_changes(null)')).to.equal(DENIED)
+  })
+
   it('let a node read and call, and never change, move or remove what was appended', async () => {
     const { db } = await login('starcite_app')
     const name = await segment()

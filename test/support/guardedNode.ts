@@ -7,6 +7,7 @@ import { createApp } from '../../src/http/app.ts'
 import { BodyMemory } from '../../src/http/body.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { Sockets } from '../../src/http/transports/sockets.ts'
+import { LifecycleFeed } from '../../src/lifecycle/feed.ts'
 import { Hub } from '../../src/live/hub.ts'
 import { Health } from '../../src/ops/health.ts'
 import { createLog } from '../../src/ops/log.ts'
@@ -57,6 +58,8 @@ export async function startGuardedNode(
     log,
   })
   const hub = new Hub({ db, log, metrics, ...config.tail })
+  const lifecycle = new LifecycleFeed({ db, log, ...config.tail })
+  lifecycle.start()
   const appends = new Appender({
     ...config.append,
     db,
@@ -79,6 +82,7 @@ export async function startGuardedNode(
       sessions,
       tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics), log, metrics),
       history: new History(db, NOTHING_COLD, hub),
+      lifecycle,
       sockets,
       bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),
       tailQuota: new TailQuota(maxTails),
@@ -94,6 +98,7 @@ export async function startGuardedNode(
       await Promise.all([http.drain(), sockets.drain()])
       http.stop()
       await appends.stop()
+      await lifecycle.stop()
       await hub.stop()
       await db.stop()
     },

@@ -10,7 +10,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['protocol', 'lib'],
   ['ops'],
   ['db', 'objects', 'auth'],
-  ['sessions', 'append', 'live', 'tail', 'tiering', 'audit'],
+  ['sessions', 'append', 'live', 'tail', 'tiering', 'lifecycle', 'audit'],
   ['http'],
 ]
 /** Importer to directory of its own layer. */

@@ -7,7 +7,7 @@ import { AppError } from '../../protocol/errors.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
 import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
-import { answerJson, badSessionId, type Services, type State, sessionId } from '../context.ts'
+import { answerJson, badSessionId, callerOf, type Services, type State, sessionId } from '../context.ts'
 import { keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
 import { choice, integer, one } from '../query.ts'
@@ -40,13 +40,16 @@ export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: 
     refuseLong(metadata, limits.sessionMetadataBytes, 'metadata', 'invalid_metadata')
     const creator = keptText(object, 'creator_principal', 'invalid_session')
     refuseLong(creator, limits.sessionMetadataBytes, 'creator_principal', 'invalid_session')
-    const session = await sessions.create({
-      tenantId: principal.tenantId,
-      ...(body.id === undefined ? {} : { id: body.id }),
-      title: body.title ?? null,
-      metadata: metadata ?? '{}',
-      creatorPrincipal: renderPrincipal(principal) ?? creator ?? null,
-    })
+    const session = await sessions.create(
+      {
+        tenantId: principal.tenantId,
+        ...(body.id === undefined ? {} : { id: body.id }),
+        title: body.title ?? null,
+        metadata: metadata ?? '{}',
+        creatorPrincipal: renderPrincipal(principal) ?? creator ?? null,
+      },
+      callerOf(ctx),
+    )
     ctx.set('Location', `/v1/sessions/${encodeURIComponent(session.id)}`)
     answerJson(ctx, 201, renderSession(session))
   })
@@ -71,7 +74,8 @@ export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: 
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
-    const session = await sessions.patch(principal.tenantId, sessionId(ctx), parsePatch(text))
+    const patch = parsePatch(text)
+    const session = await sessions.patch(principal.tenantId, sessionId(ctx), patch, callerOf(ctx))
     answerJson(ctx, 200, renderSession(session))
   })
 
@@ -81,7 +85,7 @@ export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: 
   ] as const) {
     router.post(`/v1/sessions/:id/${verb}`, allow('session:create'), async (ctx) => {
       const { principal } = ctx.state as State
-      const session = await sessions.setArchived(principal.tenantId, sessionId(ctx), archived)
+      const session = await sessions.setArchived(principal.tenantId, sessionId(ctx), archived, callerOf(ctx))
       answerJson(ctx, 200, renderSession(session))
     })
   }

@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
-import type { Frame, Seq } from '../../protocol/event.ts'
+import type { LifecycleSink } from '../../lifecycle/feed.ts'
+import type { Seq } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { CLOSE_TIMEOUT_MS, type LongLived, socketDrained } from './sockets.ts'
 
@@ -20,11 +21,17 @@ const RETRY_MS = 1000
 export const acceptsEventStream = (accept: string): boolean =>
   /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
 
+/** What can be sent: a server-sent event with its id, and the same as a chunk of an HTTP/1.1 body. */
+interface Sendable {
+  readonly serverSentEvent: string
+  readonly serverSentChunk: Buffer
+}
+
 /**
- * A tail as server-sent events (the HTML standard, "Server-sent events"). No line but an event's is followed by an
- * empty one, because common readers take every empty line for an event.
+ * A tail, or a feed, as server-sent events (the HTML standard, "Server-sent events"). No line but an event's is followed
+ * by an empty one, as a rule: common readers take every empty line for an event.
  */
-export class EventStream implements Sink, LongLived {
+export class EventStream implements Sink, LifecycleSink, LongLived {
   readonly transport = 'sse'
   readonly readsAhead = true
   readonly #res: ServerResponse
@@ -53,12 +60,17 @@ export class EventStream implements Sink, LongLived {
     return this.#ended.signal
   }
 
-  send(frames: readonly Frame[]): void {
-    if (this.signal.aborted) return
+  send(events: readonly Sendable[]): void {
+    if (this.signal.aborted || events.length === 0) return
     this.#isEmpty = false
     // Chunks that are made once for all streams: in res.write most of the cost would be their making.
-    if (this.#isChunked) this.#socket.write(joined(frames.map((frame) => frame.serverSentChunk)))
-    else this.#res.write(frames.map((frame) => frame.serverSentEvent).join(''))
+    if (this.#isChunked) this.#socket.write(joined(events.map((event) => event.serverSentChunk)))
+    else this.#res.write(events.map((event) => event.serverSentEvent).join(''))
+  }
+
+  /** Gives a reader that has seen nothing the id to come back with. */
+  standAt(id: string): void {
+    this.#res.write(`id: ${id}\n\n`)
   }
 
   /** Whether the answer is sent in chunks, and on this socket by now: it may wait for the one before it. */
@@ -72,7 +84,7 @@ export class EventStream implements Sink, LongLived {
 
   /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */
   finish(cursor: Seq): void {
-    if (this.#isEmpty && !this.signal.aborted) this.#res.write(`id: ${cursor}\n\n`)
+    if (this.#isEmpty && !this.signal.aborted) this.standAt(String(cursor))
     this.end()
   }
 

@@ -1,0 +1,107 @@
+-- Gives changes that have committed their places in the feeds of their tenants, and after them notes those sessions
+-- among p_sids whose logs have moved on since the feed last told of them.
+--
+-- Returns one row:
+--   feeds    starcite.feed_key of each tenant whose feed has grown
+--   waiting  those of p_sids that have moved on and could not be told of yet: the last time was less than a second ago,
+--            or a change of theirs has no place yet
+--   is_more  whether there are changes left to be placed at once
+--
+-- Places are handed out under one lock, which is held until commit: whoever reads a place has already been able to read
+-- all before it. What is placed is what the one statement after the lock sees, so an append is never told of before the
+-- creation of its session. A change whose row somebody holds (the session is being erased) is placed later, and what
+-- follows it in its session after it; nobody waits for that.
+create or replace function starcite.place_changes(p_sids bigint[])
+returns table (feeds text[], waiting bigint[], is_more boolean)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
+as $$
+declare
+  c_pause constant interval := '1 second';
+  c_most constant int := 1000;
+  v_due bigint[];
+  v_placed bigint[];
+begin
+  feeds := '{}';
+  is_more := false;
+  -- Every node asks, and nearly always another one, or nobody, has something to do: that takes no lock.
+  select coalesce(array_agg(h.sid) filter (where p.placed_at <= clock_timestamp() - c_pause is not false), '{}'),
+         coalesce(array_agg(h.sid) filter (where p.placed_at > clock_timestamp() - c_pause), '{}')
+    into v_due, waiting
+    from unnest(p_sids) as w (sid)
+    join starcite.session_heads h on h.sid = w.sid
+    left join starcite.session_progress p on p.sid = h.sid
+   where h.last_seq > coalesce(p.last_seq, 0) and not h.erased;
+  if v_due = '{}' and not exists (select from starcite.session_changes c where c.place is null) then
+    return next;
+    return;
+  end if;
+
+  perform pg_advisory_xact_lock(hashtextextended('starcite.lifecycle', 0));
+
+  with free as (
+    select c.change_id, c.sid, c.tenant_id, case when c.kind = 'created' then 2 else 1 end as places
+      from starcite.session_changes c
+     where c.place is null
+     order by c.change_id limit c_most
+       for no key update skip locked
+  ), change as (
+    select f.* from free f
+     where not exists (select from starcite.session_changes c
+                        where c.sid = f.sid and c.change_id < f.change_id and c.place is null
+                          and not exists (select from free x where x.change_id = c.change_id))
+  ), progress as (
+    select h.sid, s.tenant_id, h.last_seq
+      from starcite.session_heads h
+      join starcite.sessions s on s.sid = h.sid
+      left join starcite.session_progress p on p.sid = h.sid
+     where h.sid = any (v_due) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased
+       and p.placed_at <= clock_timestamp() - c_pause is not false
+       and not exists (select from starcite.session_changes c
+                        where c.sid = h.sid and c.place is null
+                          and not exists (select from change x where x.change_id = c.change_id))
+  ), entry as (
+    select c.tenant_id, c.change_id, null::bigint as sid, null::bigint as last_seq, c.places from change c
+    union all
+    select p.tenant_id, null, p.sid, p.last_seq, 1 from progress p
+  ), counted as (
+    select e.*, sum(e.places) over w as place, count(e.change_id) over w as number
+      from entry e
+    window w as (partition by e.tenant_id order by e.change_id nulls last, e.sid rows unbounded preceding)
+  ), grown as (
+    select c.tenant_id, max(c.place) as places, max(c.number) as numbers from counted c group by c.tenant_id
+  ), head as (
+    insert into starcite.lifecycle_heads as l (tenant_id, place, number)
+    select g.tenant_id, g.places, g.numbers from grown g
+        on conflict (tenant_id) do update
+       set place = l.place + excluded.place, number = l.number + excluded.number
+    returning l.tenant_id, l.place, l.number
+  ), placed as (
+    select c.change_id, c.sid, c.tenant_id, c.last_seq,
+           h.place - g.places + c.place as place, h.number - g.numbers + c.number as number
+      from counted c
+      join grown g on g.tenant_id = c.tenant_id
+      join head h on h.tenant_id = c.tenant_id
+  ), changed as (
+    update starcite.session_changes c set place = p.place, number = p.number
+      from placed p where c.change_id = p.change_id
+  ), told as (
+    insert into starcite.session_progress as t (sid, tenant_id, place, last_seq, placed_at)
+    select p.sid, p.tenant_id, p.place, p.last_seq, clock_timestamp() from placed p where p.sid is not null
+        on conflict (sid) do update
+       set place = excluded.place, last_seq = excluded.last_seq, placed_at = excluded.placed_at
+  )
+  select coalesce((select array_agg(starcite.feed_key(h.tenant_id)) from head h), '{}'),
+         coalesce((select array_agg(p.sid) from placed p where p.sid is not null), '{}'),
+         (select count(*) from change) = c_most
+    into feeds, v_placed, is_more;
+
+  -- Also those that another node has told of meanwhile; asking once more costs little.
+  waiting := waiting || array(select d.sid from unnest(v_due) as d (sid) where d.sid <> all (v_placed));
+  -- Postgres refuses a payload of 8,000 bytes or more, and a key has 20 with its comma.
+  perform pg_notify('starcite_lifecycle', json_agg(k.key)::text)
+     from unnest(feeds) with ordinality as k (key, o)
+    group by k.o / 380;
+  return next;
+end
+$$;

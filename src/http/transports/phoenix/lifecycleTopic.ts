@@ -1,0 +1,62 @@
+import { requireService } from '../../../auth/access.ts'
+import { type Cursor, parseCursor } from '../../../lifecycle/cursor.ts'
+import type { LifecycleEvent } from '../../../lifecycle/entry.ts'
+import type { LifecycleSink } from '../../../lifecycle/feed.ts'
+import { AppError } from '../../../protocol/errors.ts'
+import type { Services } from '../../context.ts'
+import type { Join, Joined, Member } from './topic.ts'
+
+/** `lifecycle`: what happens to the sessions of the tenant, from a cursor on, or from now. */
+export function lifecycleTopic({ lifecycle, tailQuota }: Services): Join {
+  return async (payload, member) => {
+    if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
+    const wanted = cursorOf(payload)
+    requireService(member.principal)
+    const { tenantId } = member.principal
+    const cursor = await lifecycle.startAt(tenantId, wanted)
+    const release = tailQuota.take(member.principal)
+    if (member.signal.aborted) release()
+    else member.signal.addEventListener('abort', release, { once: true })
+
+    return {
+      run: () =>
+        follow(member, (sink) => lifecycle.follow({ tenantId, cursor, sink, signal: member.signal })),
+      admit: requireService,
+      answerTo: () => undefined,
+    } satisfies Joined
+  }
+}
+
+function cursorOf({ cursor }: Readonly<Record<string, unknown>>): Cursor | undefined {
+  if (cursor === undefined || cursor === null) return undefined
+  return parseCursor(typeof cursor === 'string' ? cursor : '')
+}
+
+async function follow(member: Member, run: (sink: LifecycleSink) => Promise<void>): Promise<void> {
+  const sink = new MemberSink(member)
+  try {
+    await run(sink)
+  } finally {
+    sink.send([])
+  }
+}
+
+/** One push an event. A page is read once it is this topic's turn. */
+class MemberSink implements LifecycleSink {
+  readonly #member: Member
+  #pageSent: (() => void) | undefined
+
+  constructor(member: Member) {
+    this.#member = member
+  }
+
+  async room(signal: AbortSignal): Promise<void> {
+    this.#pageSent ??= await this.#member.page(signal)
+  }
+
+  send(events: readonly LifecycleEvent[]): void {
+    for (const event of events) this.#member.push('lifecycle', event.text)
+    this.#pageSent?.()
+    this.#pageSent = undefined
+  }
+}

@@ -1,0 +1,89 @@
+import { serverSentChunk, serverSentEvent } from '../protocol/serverSentEvent.ts'
+import { type Cursor, renderCursor } from './cursor.ts'
+
+/** What the record says at one place of a feed. */
+export type Entry = {
+  readonly place: number
+  readonly sessionId: string
+  readonly tenantId: string
+} & (
+  | {
+      readonly kind: 'created' | 'updated'
+      readonly number: number
+      readonly title: string | null
+      /** JSON text; null once the session is erased. */
+      readonly metadata: string | null
+      readonly version: number
+      /** As every time on the wire. */
+      readonly at: string
+    }
+  | { readonly kind: 'archived' | 'unarchived' | 'erased'; readonly number: number }
+  | { readonly kind: 'appended'; readonly lastSeq: number }
+)
+
+/** One event of a feed, rendered once for all who follow it. */
+export class LifecycleEvent {
+  readonly cursor: Cursor
+  /** `{"event":{…},"cursor":"…"}` */
+  readonly text: string
+  #serverSentChunk: Buffer | undefined
+
+  constructor(cursor: Cursor, event: string) {
+    this.cursor = cursor
+    this.text = `{"event":${event},"cursor":"${renderCursor(cursor)}"}`
+  }
+
+  /** Its id is the cursor. */
+  get serverSentEvent(): string {
+    return serverSentEvent(renderCursor(this.cursor), this.text, 'lifecycle')
+  }
+
+  /** That as a chunk; made once, however many streams it goes to. */
+  get serverSentChunk(): Buffer {
+    this.#serverSentChunk ??= serverSentChunk(this.serverSentEvent)
+    return this.#serverSentChunk
+  }
+}
+
+/**
+ * The events that an entry is to a reader who has come to `after`: usually one; two for a created session, unless the
+ * reader has the first of them; `number` is of the changes that the reader has by then. What was not given is absent,
+ * never null.
+ */
+export function renderEntry(entry: Entry, after: Cursor): LifecycleEvent[] {
+  const event = (kind: string, members = '') =>
+    `{"kind":"session.${kind}","session_id":${JSON.stringify(entry.sessionId)}` +
+    `,"tenant_id":${JSON.stringify(entry.tenantId)}${members}}`
+  const { place, kind } = entry
+  const at = (members = '') => [
+    new LifecycleEvent(
+      { place, number: kind === 'appended' ? after.number : entry.number },
+      event(kind, members),
+    ),
+  ]
+  switch (kind) {
+    case 'created': {
+      const activated = { place: place - 1, number: after.number }
+      return [
+        ...(after.place < place - 1 ? [new LifecycleEvent(activated, event('activated'))] : []),
+        ...at(described(entry, 'created_at')),
+      ]
+    }
+    case 'updated':
+      return at(described(entry, 'updated_at'))
+    case 'archived':
+    case 'unarchived':
+      return at(`,"archived":${kind === 'archived'}`)
+    case 'appended':
+      return at(`,"last_seq":${entry.lastSeq}`)
+    case 'erased':
+      return at()
+    default:
+      return kind satisfies never
+  }
+}
+
+function described(entry: Extract<Entry, { metadata: string | null }>, time: string): string {
+  const title = entry.title === null ? '' : `,"title":${JSON.stringify(entry.title)}`
+  return `${title},"metadata":${entry.metadata ?? '{}'},"${time}":"${entry.at}","version":${entry.version}`
+}

@@ -1,0 +1,185 @@
+import type { Db } from '../db/pool.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import { AppError } from '../protocol/errors.ts'
+import { type Cursor, renderCursor } from './cursor.ts'
+import { type LifecycleEvent, renderEntry } from './entry.ts'
+import { Follower, Followers, feedKey } from './followers.ts'
+import { type PageBounds, readEntries, readFeedHeads } from './queries.ts'
+
+/** Where the events of a feed go. */
+export interface LifecycleSink {
+  /** Resolves when the transport has room for a page, or the signal is aborted. */
+  room(signal: AbortSignal): Promise<void>
+  /** Hands the events over; none, when the room is not needed after all. */
+  send(events: readonly LifecycleEvent[]): void
+}
+
+export interface FollowOptions {
+  readonly tenantId: string
+  readonly cursor: Cursor
+  readonly sink: LifecycleSink
+  readonly signal: AbortSignal
+}
+
+export interface FeedOptions {
+  readonly db: Db
+  /** How often the ends of followed feeds are read, whatever notifications say. */
+  readonly pollIntervalMs: number
+  readonly log: Log
+}
+
+export interface FeedPage {
+  readonly events: readonly LifecycleEvent[]
+  /** Whether a bound ended the page, and not the feed. */
+  readonly isMore: boolean
+}
+
+/** A slow reader costs its node one page. */
+export const FEED_BOUNDS: PageBounds = { entries: 500, bytes: 256 * 1024 }
+const RETRY_BASE_MS = 50
+const RETRY_MAX_MS = 2000
+
+/** A change that must be in the feed is not: never to be skipped, so the reader is stopped instead. */
+export class FeedGapError extends Error {
+  override readonly name = 'FeedGapError'
+}
+
+/**
+ * The changes of a tenant's sessions, in one order that only grows at its end, from a cursor on. Pull-based, as tails
+ * are: wait until there may be something, wait for room, read a page, send it, repeat. Notifications only wake it.
+ */
+export class LifecycleFeed {
+  readonly #options: FeedOptions
+  readonly #followers = new Followers()
+  /** Reads under way: those who stand at the same place get the same page. */
+  readonly #reads = new Map<string, Promise<FeedPage>>()
+  readonly #stopping = new AbortController()
+  #polling: Promise<void> | undefined
+  #pollNow: (() => void) | undefined
+
+  constructor(options: FeedOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#polling ??= this.#poll()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#pollNow?.()
+    await this.#polling
+  }
+
+  get followers(): number {
+    return this.#followers.size
+  }
+
+  /** Feeds that have grown, by their keys: a hint, from wherever. */
+  grown(feeds: readonly string[]): void {
+    for (const key of feeds) this.#followers.wake(key)
+  }
+
+  /** Notifications may have been missed. */
+  checkAll(): void {
+    this.#pollNow?.()
+  }
+
+  /**
+   * Where a reader starts: at the cursor that it has, or, without one, at the end. Throws invalid_cursor for one that is
+   * beyond the end: what comes next would never reach it.
+   */
+  async startAt(tenantId: string, wanted: Cursor | undefined): Promise<Cursor> {
+    const heads = await readFeedHeads(this.#options.db, [tenantId])
+    const head = heads.get(tenantId) ?? { place: 0, number: 0 }
+    if (wanted && (wanted.place > head.place || wanted.number > head.number))
+      throw new AppError('invalid_cursor', 'cursor is beyond the end of this feed', { field: 'cursor' })
+    return wanted ?? head
+  }
+
+  /** Rejects with a FeedGapError when a change is missing. */
+  after(tenantId: string, cursor: Cursor): Promise<FeedPage> {
+    const key = `${renderCursor(cursor)} ${tenantId}`
+    let read = this.#reads.get(key)
+    if (read === undefined) {
+      read = this.#read(tenantId, cursor).finally(() => this.#reads.delete(key))
+      this.#reads.set(key, read)
+    }
+    return read
+  }
+
+  /** Resolves when the signal is aborted; rejects with a FeedGapError, with nothing skipped. */
+  async follow({ tenantId, cursor: start, sink, signal }: FollowOptions): Promise<void> {
+    const follower = new Follower(tenantId, start.place)
+    const leave = this.#followers.add(follower) // before the first read, so that nothing falls in between
+    try {
+      for (let [cursor, isMore] = [start, false]; ; ) {
+        if (!isMore) await follower.woken(signal)
+        await sink.room(signal)
+        if (signal.aborted) return
+        const page = await this.#patientlyAfter(tenantId, cursor, signal)
+        if (signal.aborted) return
+        sink.send(page.events)
+        cursor = page.events.at(-1)?.cursor ?? cursor
+        follower.place = cursor.place
+        isMore = page.isMore
+      }
+    } finally {
+      leave()
+    }
+  }
+
+  async #read(tenantId: string, start: Cursor): Promise<FeedPage> {
+    const { entries: most, bytes: mostBytes } = FEED_BOUNDS
+    const entries = await readEntries(this.#options.db, tenantId, start.place, FEED_BOUNDS)
+    const events: LifecycleEvent[] = []
+    let cursor = start
+    let bytes = 0
+    for (const entry of entries) {
+      if (entry.kind !== 'appended' && entry.number !== cursor.number + 1)
+        throw new FeedGapError(
+          `change ${cursor.number + 1} of tenant ${JSON.stringify(tenantId)} is missing; ${entry.number} follows`,
+        )
+      for (const event of renderEntry(entry, cursor)) {
+        events.push(event)
+        cursor = event.cursor
+        bytes += Buffer.byteLength(event.text)
+      }
+    }
+    return { events, isMore: entries.length === most || bytes >= mostBytes }
+  }
+
+  /** A database that is away makes a reader wait, not fail. */
+  async #patientlyAfter(tenantId: string, cursor: Cursor, signal: AbortSignal): Promise<FeedPage> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.after(tenantId, cursor)
+      } catch (error) {
+        if (signal.aborted) return { events: [], isMore: false }
+        if (error instanceof FeedGapError) throw error
+        this.#options.log.warn({ err: error, attempt }, 'a lifecycle feed could not be read on')
+        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+      }
+    }
+  }
+
+  /** The safety net under notifications, and all there is while the listener is down. */
+  async #poll(): Promise<void> {
+    const { db, pollIntervalMs, log } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      const early = new AbortController()
+      this.#pollNow = () => early.abort()
+      await pause(pollIntervalMs, early.signal)
+      const tenantIds = this.#followers.tenantIds
+      if (signal.aborted || tenantIds.length === 0) continue
+      try {
+        for (const [tenantId, { place }] of await readFeedHeads(db, tenantIds))
+          this.#followers.wake(feedKey(tenantId), place)
+      } catch (error) {
+        log.warn({ err: error, tenants: tenantIds.length }, 'polling the ends of lifecycle feeds failed')
+      }
+    }
+  }
+}

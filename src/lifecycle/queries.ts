@@ -1,0 +1,113 @@
+import type { Db } from '../db/pool.ts'
+import type { Cursor } from './cursor.ts'
+import type { Entry } from './entry.ts'
+
+const PLACE_CHANGES = {
+  name: 'place_changes',
+  text: `select array_to_json(p.feeds), array_to_json(p.waiting::text[]), p.is_more
+           from starcite.place_changes($1::bigint[]) p`,
+}
+
+export interface Placed {
+  /** Keys of the feeds that have grown. */
+  readonly feeds: readonly string[]
+  /** Of the sessions asked for, those that are to be asked for again. */
+  readonly waiting: readonly string[]
+  readonly isMore: boolean
+}
+
+/** See sql/place_changes.sql. */
+export async function placeChanges(db: Db, sids: readonly string[]): Promise<Placed> {
+  const [row] = await db.query(PLACE_CHANGES, [sids])
+  const [feeds, waiting, isMore] = row as readonly string[]
+  return {
+    feeds: JSON.parse(feeds as string) as string[],
+    waiting: JSON.parse(waiting as string) as string[],
+    isMore: isMore === 't',
+  }
+}
+
+const UNTOLD = {
+  name: 'untold_sessions',
+  text: `select max(h.sid), coalesce(json_agg(h.sid::text) filter (where h.last_seq > coalesce(p.last_seq, 0) and not h.erased), '[]')
+           from (select h.sid, h.last_seq, h.erased from starcite.session_heads h
+                  where h.sid > $1 order by h.sid limit $2) h
+           left join starcite.session_progress p on p.sid = h.sid`,
+}
+
+export interface Untold {
+  readonly sids: readonly string[]
+  /** How far the search came; undefined at its end. */
+  readonly last: string | undefined
+}
+
+/** Of the next `limit` sessions after a sid, those that have events which no feed has told of. */
+export async function findUntold(db: Db, after: string, limit: number): Promise<Untold> {
+  const [[last, sids] = []] = await db.query(UNTOLD, [after, limit])
+  return { last: last ?? undefined, sids: JSON.parse(sids ?? '[]') as string[] }
+}
+
+const HEADS = {
+  name: 'lifecycle_heads',
+  text: 'select l.tenant_id, l.place, l.number from starcite.lifecycle_heads l where l.tenant_id = any ($1::text[])',
+}
+
+/** The ends of the feeds of those tenants; a tenant without a session has none. */
+export async function readFeedHeads(db: Db, tenantIds: readonly string[]): Promise<Map<string, Cursor>> {
+  const rows = await db.query(HEADS, [tenantIds])
+  return new Map(
+    rows.map(([tenantId, place, number]) => [
+      tenantId as string,
+      { place: Number(place), number: Number(number) },
+    ]),
+  )
+}
+
+/** How much one read may bring: it stops at either, but never before its first entry. */
+export interface PageBounds {
+  readonly entries: number
+  readonly bytes: number
+}
+
+// The limits inside keep each half an index scan; bytes are those before the entry.
+const AFTER = {
+  name: 'lifecycle_after',
+  text: `select e.place, e.kind, s.id, e.number, e.title, e.metadata::text, e.version, starcite.wire_time(e.at), e.last_seq
+           from (select e.*, sum(coalesce(octet_length(e.metadata::text), 0))
+                               over (order by e.place rows between unbounded preceding and 1 preceding) as bytes
+                   from (select * from (select c.place, c.kind, c.sid, c.number, c.title, c.metadata, c.version, c.at,
+                                               null::bigint as last_seq
+                                          from starcite.session_changes c
+                                         where c.tenant_id = $1 and c.place > $2 order by c.place limit $3) c
+                         union all
+                         select * from (select p.place, 'appended', p.sid, null::bigint, null, null::json, null::bigint,
+                                               null::timestamptz, p.last_seq
+                                          from starcite.session_progress p
+                                         where p.tenant_id = $1 and p.place > $2 order by p.place limit $3) p
+                          order by place limit $3) e) e
+           join starcite.sessions s on s.sid = e.sid
+          where coalesce(e.bytes, 0) < $4
+          order by e.place`,
+}
+
+/** What stands in the feed of a tenant after a place, in order. */
+export async function readEntries(
+  db: Db,
+  tenantId: string,
+  place: number,
+  bounds: PageBounds,
+): Promise<Entry[]> {
+  const rows = await db.query(AFTER, [tenantId, place, bounds.entries, bounds.bytes])
+  return rows.map(([at, kind, id, number, title, metadata, version, time, lastSeq]) => ({
+    place: Number(at),
+    kind: kind as 'created', // or another: each kind has its own of what follows
+    sessionId: id as string,
+    tenantId,
+    number: Number(number),
+    title: title ?? null,
+    metadata: metadata ?? null,
+    version: Number(version),
+    at: time as string,
+    lastSeq: Number(lastSeq),
+  }))
+}

@@ -1,0 +1,156 @@
+import type { Db } from '../db/pool.ts'
+import { jittered, pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+import { findUntold, placeChanges } from './queries.ts'
+
+export interface SequencerOptions {
+  readonly db: Db
+  /** How often to look for changes that nobody told this node of. */
+  readonly pollIntervalMs: number
+  /** Whether notifications of new heads arrive. */
+  readonly isListening: () => boolean
+  /** Feeds that have grown, by their keys. */
+  readonly onPlaced: (feeds: readonly string[]) => void
+  readonly log: Log
+}
+
+/** Sessions in one call. */
+const SESSIONS_PER_CALL = 1000
+/** Sessions of one search for what was missed. */
+const SESSIONS_PER_SEARCH = 20_000
+/** How often the sessions that have moved on are told of; Postgres lets each through once a second at most. */
+const PROGRESS_INTERVAL_MS = 500
+/** Past it sessions are no longer remembered, but searched for. */
+const MAX_MOVED = 100_000
+/** While notifications do not arrive, searching takes at most about this share of the time. */
+const SEARCH_SHARE = 0.1
+const RETRY_BASE_MS = 100
+const RETRY_MAX_MS = 5000
+
+/**
+ * Gives changes of sessions their places in the feeds, after they have committed. Every node does it; they meet in
+ * starcite.place_changes. Appends are not to be slowed down for it, so which sessions have moved on is gathered from
+ * the notifications of their heads; where some may have been lost, all heads are searched.
+ *
+ * resting → (a change of this node's, a session that moved, the poll interval) → placing → resting, until stopped. A
+ * search goes on, a bounded step before each placing, until it has come to the last session.
+ */
+export class Sequencer {
+  readonly #options: SequencerOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+  /** Sessions that may have moved on. */
+  #moved = new Set<string>()
+  #progressDueAt = 0
+  #isChanged = true
+  /** The sid up to which the search has come; undefined when there is none under way. */
+  #searchedTo: string | undefined
+  #searchStartedAt = 0
+  #searchDueAt = 0
+  #wake: (() => void) | undefined
+
+  constructor(options: SequencerOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#wake?.()
+    await this.#running
+  }
+
+  /** This node has committed a change of a session. */
+  changed(): void {
+    this.#isChanged = true
+    this.#wake?.()
+  }
+
+  /** A session has new events, maybe. */
+  moved(sid: string): void {
+    if (this.#moved.size >= MAX_MOVED) this.checkAll()
+    else this.#moved.add(sid)
+    if (this.#moved.size === 1) this.#wake?.()
+  }
+
+  /** Notifications may have been missed. */
+  checkAll(): void {
+    this.#searchedTo = '0'
+    this.#searchStartedAt = performance.now()
+    this.#wake?.()
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#search()
+        await this.#place()
+        failures = 0
+        await this.#rest()
+      } catch (error) {
+        if (signal.aborted) return
+        this.#options.log.warn({ err: error, failures }, 'placing changes of sessions failed')
+        await pause(jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+        this.#isChanged = true
+        failures += 1
+      }
+    }
+  }
+
+  async #search(): Promise<void> {
+    const { db, isListening } = this.#options
+    if (this.#searchedTo === undefined && !isListening() && performance.now() >= this.#searchDueAt)
+      this.checkAll()
+    const from = this.#searchedTo
+    if (from === undefined || this.#moved.size + SESSIONS_PER_SEARCH > MAX_MOVED) return
+    const { sids, last } = await findUntold(db, from, SESSIONS_PER_SEARCH)
+    for (const sid of sids) this.#moved.add(sid)
+    if (sids.length > 0) this.#progressDueAt = 0
+    if (this.#searchedTo !== from) return // begun anew meanwhile
+    this.#searchedTo = last
+    const tookMs = performance.now() - this.#searchStartedAt
+    this.#searchDueAt = performance.now() + tookMs / SEARCH_SHARE
+  }
+
+  async #place(): Promise<void> {
+    const isDue = performance.now() >= this.#progressDueAt
+    const sids = isDue ? [...this.#moved] : []
+    if (isDue) {
+      this.#moved = new Set()
+      this.#progressDueAt = performance.now() + PROGRESS_INTERVAL_MS
+    }
+    this.#isChanged = false
+    try {
+      for (let isMore = true; isMore || sids.length > 0; ) {
+        const placed = await placeChanges(this.#options.db, sids.slice(0, SESSIONS_PER_CALL))
+        sids.splice(0, SESSIONS_PER_CALL)
+        for (const sid of placed.waiting) this.#moved.add(sid)
+        if (placed.feeds.length > 0) this.#options.onPlaced(placed.feeds)
+        isMore = placed.isMore && !this.#stopping.signal.aborted
+      }
+    } catch (error) {
+      for (const sid of sids) this.#moved.add(sid)
+      throw error
+    }
+  }
+
+  async #rest(): Promise<void> {
+    const { signal } = this.#stopping
+    for (const startedAt = performance.now(); !signal.aborted; ) {
+      const now = performance.now()
+      const dueAt = Math.min(
+        startedAt + this.#options.pollIntervalMs,
+        this.#moved.size > 0 ? this.#progressDueAt : Number.POSITIVE_INFINITY,
+      )
+      if (this.#isChanged || this.#searchedTo !== undefined || now >= dueAt) return
+      const early = new AbortController()
+      this.#wake = () => early.abort()
+      await pause(dueAt - now, early.signal)
+      this.#wake = undefined
+    }
+  }
+}
