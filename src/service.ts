@@ -197,7 +197,7 @@ function openAuthenticator(
 }
 
 function listen(database: Database, hub: Hub, notifyLag: NotifyLag, metrics: Metrics, log: Log): Listener {
-  return new Listener({
+  const listener = new Listener({
     url: database.directUrl,
     log,
     onHead: (sid, lastSeq) => {
@@ -210,6 +210,8 @@ function listen(database: Database, hub: Hub, notifyLag: NotifyLag, metrics: Met
     },
     onDisconnected: () => metrics.listenerUp(false),
   })
+  database.onPrimaryMoved(() => listener.renew())
+  return listener
 }
 
 /** A node's own commits reach its tails without a way through Postgres. */

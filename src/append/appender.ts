@@ -29,6 +29,8 @@ const RETRY_MAX_MS = 500
 const RETRY_AFTER_MS = 1000
 /** Many times what a batch takes; a lock that somebody holds takes longer. */
 const STUCK_MS = 100
+/** Of the time-out: a batch is not tried again later, so that its callers hear why before their patience ends. */
+const TRYING_SHARE = 0.75
 /** How long a session that somebody held stays out of the common lane. */
 const HELD_MS = 10_000
 /** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
@@ -100,7 +102,7 @@ export class Appender {
 
   /** Never rejects: every request of the batch gets its own outcome. */
   #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
-    return this.#attempt(batch, 0, Date.now() + this.#options.timeoutMs)
+    return this.#attempt(batch, 0, Date.now() + TRYING_SHARE * this.#options.timeoutMs)
   }
 
   #hold(requests: Iterable<AppendRequest>): void {
@@ -132,9 +134,10 @@ export class Appender {
       log.warn({ err: error, failure, requests: batch.length, attempt }, 'an append batch failed')
       const tryAgain = async (requests: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> => {
         if (requests.length === 0) return []
-        if (Date.now() >= deadline)
+        const pauseMs = jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS)
+        if (Date.now() + pauseMs >= deadline)
           return requests.map(() => failed(unavailable(error, failure === 'unknown')))
-        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS))
+        await pause(pauseMs)
         return this.#attempt(requests, attempt + 1, deadline)
       }
       switch (failure) {

@@ -31,6 +31,8 @@ const NODE_SETTINGS = {
   STARCITE_ARCHIVE_ADAPTER: 'postgres',
   STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '1000',
   STARCITE_ARCHIVE_READ_CACHE_MAX_SIZE: '8MB',
+  // Each new segment costs each connection some memory in Postgres, until it is made anew.
+  STARCITE_CONNECTION_LIFETIME: '1m',
   DB_POOL_SIZE: '6',
 }
 const POSTGRES_SETTINGS = { shared_buffers: '32MB', max_wal_size: '128MB', min_wal_size: '64MB' }
