@@ -20,8 +20,8 @@ Fails when memory, file descriptors or event-loop lag of the node, or the memory
 
 const SAMPLE_EVERY_MS = 5000
 const WARM_UP_SHARE = 0.2
-/** Samples to one trough of the heap: half a minute has seen a collection. */
-const TROUGH_SAMPLES = 6
+/** Samples to one trough of the heap: a minute has seen a full collection. */
+const TROUGH_SAMPLES = 12
 const MB = 1024 * 1024
 
 /** Short, so that a run moves many segments; bounds that are reached within the warm-up. */
