@@ -56,9 +56,9 @@ export class Appender {
 
   constructor(options: AppenderOptions) {
     this.#options = options
-    const lane = (maxUnderWay: number) =>
+    const lane = (maxUnderWay: number, send: Send) =>
       new Batcher<AppendRequest, AppendResult>({
-        send: (batch) => this.#send(batch),
+        send,
         keyOf: sessionKey,
         weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
         maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
@@ -75,15 +75,14 @@ export class Appender {
               }),
         patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
-    this.#lane = lane(options.connections)
-    this.#laneOfHeld = lane(1)
+    this.#lane = lane(options.connections, (batch) => this.#sendFree(batch))
+    this.#laneOfHeld = lane(1, (batch) => this.#send(batch))
   }
 
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
-    const isHeld = this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
     const started = performance.now()
-    const result = (isHeld ? this.#laneOfHeld : this.#lane).add(request)
+    const result = (this.#isHeld(request) ? this.#laneOfHeld : this.#lane).add(request)
     const answered = () => this.#options.metrics.append((performance.now() - started) / 1000)
     result.then(answered, answered)
     return result
@@ -93,6 +92,23 @@ export class Appender {
   get waiting(): Weight {
     const [common, held] = [this.#lane.waiting, this.#laneOfHeld.waiting]
     return { count: common.count + held.count, bytes: common.bytes + held.bytes }
+  }
+
+  #isHeld(request: AppendRequest): boolean {
+    return this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
+  }
+
+  /** What came before its session was found locked has waited as long as anybody should, and its neighbours with it. */
+  async #sendFree(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
+    const free = new Set(batch.filter((request) => !this.#isHeld(request)))
+    if (free.size === batch.length) return this.#send(batch)
+    const send: Send = async (requests) => (requests.length > 0 ? this.#send(requests) : [])
+    return eachOf(
+      batch,
+      (request) => free.has(request),
+      send,
+      () => locked(undefined),
+    )
   }
 
   /** Refuses new appends and settles those under way. */
@@ -175,6 +191,8 @@ export class Appender {
     return { ok: true, value: answer }
   }
 }
+
+type Send = (batch: readonly AppendRequest[]) => Promise<Outcome<AppendResult>[]>
 
 /** NUL stands in no id, so no two sessions share a key. */
 const sessionKey = ({ tenantId, sessionId }: AppendRequest): string => `${tenantId}\0${sessionId}`

@@ -21,7 +21,10 @@ export async function takeSample(node: StarciteNode, postmaster: number): Promis
   return { ...own, postgres }
 }
 
-/** Proportional set size: a page that n processes share counts 1/n in each. */
+/**
+ * Proportional set size: a page that n processes share counts 1/n in each. Without files that are mapped: of the program
+ * and its libraries a part belongs to other servers on the machine, which come and go.
+ */
 async function memoryOfFamily(parent: number): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const sizes = await Promise.all(
@@ -30,7 +33,8 @@ async function memoryOfFamily(parent: number): Promise<number> {
       const parentPid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
       if (Number(pid) !== parent && parentPid !== parent) return 0
       const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'latin1').catch(() => '')
-      return Number(/^Pss: +(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024
+      const kilobytes = [...rollup.matchAll(/^Pss_(?:Anon|Shmem): +(\d+) kB/gm)].map(([, it]) => Number(it))
+      return kilobytes.reduce((sum, it) => sum + it, 0) * 1024
     }),
   )
   return sizes.reduce((sum, it) => sum + it, 0)
