@@ -228,7 +228,7 @@ function listen(
   metrics: Metrics,
   log: Log,
 ): Listener {
-  return new Listener({
+  const listener = new Listener({
     url: database.directUrl,
     log,
     onHead: (sid, lastSeq) => {
@@ -245,6 +245,8 @@ function listen(
     },
     onDisconnected: () => metrics.listenerUp(false),
   })
+  database.onPrimaryMoved(() => listener.renew())
+  return listener
 }
 
 /** A node's own commits reach its tails without a way through Postgres. */

@@ -29,6 +29,8 @@ const RETRY_MAX_MS = 500
 const RETRY_AFTER_MS = 1000
 /** Many times what a batch takes; a lock that somebody holds takes longer. */
 const STUCK_MS = 100
+/** Of the time-out: a batch is not tried again later, so that its callers hear why before their patience ends. */
+const TRYING_SHARE = 0.75
 /** How long a session that somebody held stays out of the common lane. */
 const HELD_MS = 10_000
 /** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
@@ -54,9 +56,9 @@ export class Appender {
 
   constructor(options: AppenderOptions) {
     this.#options = options
-    const lane = (maxUnderWay: number) =>
+    const lane = (maxUnderWay: number, send: Send) =>
       new Batcher<AppendRequest, AppendResult>({
-        send: (batch) => this.#send(batch),
+        send,
         keyOf: sessionKey,
         weigh: (request) => ({ count: request.events.length, bytes: request.bytes }),
         maxBatch: { count: options.batchEvents, bytes: options.batchBytes },
@@ -73,15 +75,14 @@ export class Appender {
               }),
         patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
-    this.#lane = lane(options.connections)
-    this.#laneOfHeld = lane(1)
+    this.#lane = lane(options.connections, (batch) => this.#sendFree(batch))
+    this.#laneOfHeld = lane(1, (batch) => this.#send(batch))
   }
 
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
-    const isHeld = this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
     const started = performance.now()
-    const result = (isHeld ? this.#laneOfHeld : this.#lane).add(request)
+    const result = (this.#isHeld(request) ? this.#laneOfHeld : this.#lane).add(request)
     const answered = () => this.#options.metrics.append((performance.now() - started) / 1000)
     result.then(answered, answered)
     return result
@@ -93,6 +94,23 @@ export class Appender {
     return { count: common.count + held.count, bytes: common.bytes + held.bytes }
   }
 
+  #isHeld(request: AppendRequest): boolean {
+    return this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
+  }
+
+  /** What came before its session was found locked has waited as long as anybody should, and its neighbours with it. */
+  async #sendFree(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
+    const free = new Set(batch.filter((request) => !this.#isHeld(request)))
+    if (free.size === batch.length) return this.#send(batch)
+    const send: Send = async (requests) => (requests.length > 0 ? this.#send(requests) : [])
+    return eachOf(
+      batch,
+      (request) => free.has(request),
+      send,
+      () => locked(undefined),
+    )
+  }
+
   /** Refuses new appends and settles those under way. */
   async stop(): Promise<void> {
     await Promise.all([this.#lane.stop(), this.#laneOfHeld.stop()])
@@ -100,7 +118,7 @@ export class Appender {
 
   /** Never rejects: every request of the batch gets its own outcome. */
   #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
-    return this.#attempt(batch, 0, Date.now() + this.#options.timeoutMs)
+    return this.#attempt(batch, 0, Date.now() + TRYING_SHARE * this.#options.timeoutMs)
   }
 
   #hold(requests: Iterable<AppendRequest>): void {
@@ -132,9 +150,10 @@ export class Appender {
       log.warn({ err: error, failure, requests: batch.length, attempt }, 'an append batch failed')
       const tryAgain = async (requests: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> => {
         if (requests.length === 0) return []
-        if (Date.now() >= deadline)
+        const pauseMs = jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS)
+        if (Date.now() + pauseMs >= deadline)
           return requests.map(() => failed(unavailable(error, failure === 'unknown')))
-        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS))
+        await pause(pauseMs)
         return this.#attempt(requests, attempt + 1, deadline)
       }
       switch (failure) {
@@ -172,6 +191,8 @@ export class Appender {
     return { ok: true, value: answer }
   }
 }
+
+type Send = (batch: readonly AppendRequest[]) => Promise<Outcome<AppendResult>[]>
 
 /** NUL stands in no id, so no two sessions share a key. */
 const sessionKey = ({ tenantId, sessionId }: AppendRequest): string => `${tenantId}\0${sessionId}`

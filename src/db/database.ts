@@ -40,6 +40,7 @@ export class Database {
   readonly #config: Config['database']
   readonly #log: Log
   readonly #stopping = new AbortController()
+  readonly #whenMoved = new Set<() => void>()
 
   constructor(
     config: Config['database'],
@@ -48,9 +49,9 @@ export class Database {
     embedded: EmbeddedPostgres | undefined,
     log: Log,
   ) {
-    const pool = (size: number, applicationName: string, url = urls.url) =>
-      new Db({ ...config, url, size, applicationName, log })
-    this.appends = pool(appendConnections, 'starcite append')
+    const pool = (size: number, applicationName: string, url = urls.url, onPrimaryMoved = () => {}) =>
+      new Db({ ...config, url, size, applicationName, log, onPrimaryMoved })
+    this.appends = pool(appendConnections, 'starcite append', urls.url, () => this.#leaveOldPrimary())
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
     this.directUrl = urls.directUrl
     this.#migrateUrl = urls.migrateUrl ?? urls.directUrl
@@ -68,6 +69,20 @@ export class Database {
 
   get pools(): { readonly append: PoolSize; readonly read: PoolSize } {
     return { append: this.appends.size, read: this.reads.size }
+  }
+
+  /** For connections of others: the server that they lead to may be a primary no more. */
+  onPrimaryMoved(act: () => void): void {
+    this.#whenMoved.add(act)
+  }
+
+  /** What is read, or listened to, there would stand still. */
+  #leaveOldPrimary(): void {
+    this.#log.warn('Postgres only read for a while, and writes again: all connections are made anew')
+    this.appends.renew()
+    this.reads.renew()
+    this.moves.renew()
+    for (const act of this.#whenMoved) act()
   }
 
   /**

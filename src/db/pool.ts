@@ -7,8 +7,12 @@ export interface PoolOptions {
   readonly applicationName: string
   /** Bound on waiting for a connection, and on each query. */
   readonly timeoutMs: number
+  /** A connection older than this is not used again: also how long one may stay with a server that was demoted. */
+  readonly lifetimeMs?: number
   readonly preparedStatements: boolean
   readonly log: Log
+  /** A statement went through after one was refused by a server that only reads: the primary is another one now. */
+  readonly onPrimaryMoved?: () => void
 }
 
 /** Connections, and callers that wait for one. */
@@ -33,10 +37,16 @@ export class Db {
   readonly #pool: pg.Pool
   readonly #prepared: boolean
   readonly #max: number
+  readonly #onPrimaryMoved: (() => void) | undefined
+  /** Connections by the generation that they were opened in; those of an earlier one are not used again. */
+  readonly #generations = new WeakMap<pg.PoolClient, number>()
+  #generation = 0
+  #metReadOnly = false
 
   constructor(options: PoolOptions) {
     this.#prepared = options.preparedStatements
     this.#max = options.size
+    this.#onPrimaryMoved = options.onPrimaryMoved
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.size,
@@ -44,13 +54,17 @@ export class Db {
       connectionTimeoutMillis: options.timeoutMs,
       query_timeout: options.timeoutMs,
       idleTimeoutMillis: 60_000,
+      ...(options.lifetimeMs && { maxLifetimeSeconds: options.lifetimeMs / 1000 }),
       keepAlive: true,
       types: { getTypeParser: () => asText as never },
     })
     // Without a listener an idle connection that breaks would end the process. The pool has dropped it already.
     this.#pool.on('error', (error) => options.log.warn({ err: error }, 'an idle database connection broke'))
     // The same for one that breaks under a query: the query rejects, and that is told to whoever asked.
-    this.#pool.on('connect', (client) => client.on('error', () => {}))
+    this.#pool.on('connect', (client) => {
+      client.on('error', () => {})
+      this.#generations.set(client, this.#generation)
+    })
   }
 
   /**
@@ -58,7 +72,7 @@ export class Db {
    * thrown away.
    */
   async query(query: Query, values: readonly unknown[]): Promise<readonly (readonly (string | null)[])[]> {
-    const client = await this.#pool.connect()
+    const client = await this.#connect()
     let broken: Error | undefined
     try {
       const result = await client.query<(string | null)[]>({
@@ -67,12 +81,30 @@ export class Db {
         values: [...values],
         rowMode: 'array',
       })
+      if (this.#metReadOnly) {
+        this.#metReadOnly = false
+        this.#onPrimaryMoved?.()
+      }
       return result.rows
     } catch (error) {
+      if (isReadOnly(error)) this.#metReadOnly = true
       if (!keepsConnection(error)) broken = error as Error
       throw error
     } finally {
       client.release(broken)
+    }
+  }
+
+  /** From now on uses connections that are opened from now on. */
+  renew(): void {
+    this.#generation += 1
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    for (;;) {
+      const client = await this.#pool.connect()
+      if (this.#generations.get(client) === this.#generation) return client
+      client.release(true)
     }
   }
 
@@ -99,8 +131,10 @@ export class Db {
 /** After a failover the old connection may lead to a server that only reads: look for the primary again. */
 const READ_ONLY = '25006'
 
+const isReadOnly = (error: unknown): boolean => error instanceof pg.DatabaseError && error.code === READ_ONLY
+
 function keepsConnection(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && !isFatal(error) && error.code !== READ_ONLY
+  return error instanceof pg.DatabaseError && !isFatal(error) && !isReadOnly(error)
 }
 
 /** Whether the error ended the session. By code, for Postgres translates the word FATAL. */
@@ -133,7 +167,15 @@ const SEGMENT_IS_CLOSED = 'segment_is_closed'
 const LOCK_NOT_AVAILABLE = '55P03' // lock_timeout
 // Connection errors that come before anything is sent; pg says these in words only.
 const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
-const NOT_CONNECTED = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'])
+const NOT_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EMFILE', // no file descriptor left for the connection
+  'ENFILE',
+])
 
 export function classify(error: unknown): Failure {
   if (error instanceof pg.DatabaseError) {

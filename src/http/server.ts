@@ -67,6 +67,9 @@ export class HttpServer {
       requireHostHeader: false, // ours to refuse, in JSON
     })
     if (options.connections !== undefined) server.maxConnections = options.connections
+    // A client that has said all it has to say may close its side of the connection, and is answered all the same. Node
+    // has the property from its beginnings, and no type for it.
+    Object.assign(server, { httpAllowHalfOpen: true })
     const answer = app.callback()
     const { stallMs } = options
     const handler = (req: IncomingMessage, res: ServerResponse) => {

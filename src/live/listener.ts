@@ -41,6 +41,7 @@ export class Listener {
   readonly #options: ListenerOptions
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
+  #renew: (() => void) | undefined
   /** Milliseconds since the epoch; undefined while listening. */
   #downSince: number | undefined = Date.now()
 
@@ -56,6 +57,11 @@ export class Listener {
   /** Does not wait for the connection: tails work without it, by polling. */
   start(): void {
     this.#running ??= this.#run()
+  }
+
+  /** Listens on a new connection: the old one may lead to a server that nobody writes to any more. */
+  renew(): void {
+    this.#renew?.()
   }
 
   async stop(): Promise<void> {
@@ -86,6 +92,7 @@ export class Listener {
     try {
       await new Promise<void>((resolve, reject) => {
         subscriber.events.on('error', reject)
+        this.#renew = resolve
         signal.addEventListener('abort', () => resolve(), { signal: over.signal })
         this.#connect(subscriber).then(() => {
           if (signal.aborted) return
@@ -96,6 +103,7 @@ export class Listener {
       })
     } finally {
       over.abort()
+      this.#renew = undefined
       if (this.#downSince === undefined) {
         this.#downSince = Date.now()
         this.#options.onDisconnected()

@@ -20,10 +20,16 @@ export class Lab {
   readonly #stack = new StopStack()
   readonly #started = new Map<string, Promise<unknown>>()
   readonly #profileDir: string | undefined
+  readonly #settings: Readonly<Record<string, string>>
   #stopped = false
 
-  constructor(options: { profileDir: string | undefined }) {
+  /** `settings` are Postgres's. */
+  constructor(options: {
+    profileDir: string | undefined
+    settings?: Readonly<Record<string, string>>
+  }) {
     this.#profileDir = options.profileDir
+    this.#settings = options.settings ?? {}
   }
 
   /** Durable: every figure that involves a commit involves a flush to the disk. */
@@ -32,7 +38,7 @@ export class Lab {
       // Beside the code, not in a temporary directory, which may be memory.
       const dir = path.join(ROOT, '.starcite', `bench-${process.pid}`)
       await mkdir(path.dirname(dir), { recursive: true })
-      const server = await startEmbeddedPostgres({ dir })
+      const server = await startEmbeddedPostgres({ dir, settings: this.#settings })
       this.#stack.add('the data directory', { stop: () => rm(server.dir, { recursive: true, force: true }) })
       return this.#stack.add('postgres', server)
     })

@@ -11,7 +11,10 @@ const MAIN = new URL('../../dist/main.js', import.meta.url)
 export interface NodeOptions {
   readonly databaseUrl: string
   /** Where a CPU profile of the node's life is written when it stops. */
-  readonly profileDir: string | undefined
+  readonly profileDir?: string | undefined
+  readonly settings?: Readonly<Record<string, string>>
+  /** A module that the node loads first, and that answers messages to the process. */
+  readonly probe?: URL
 }
 
 /** A real node, built and started as a user would start it. */
@@ -24,12 +27,14 @@ export class StarciteNode implements Stoppable {
     this.#process = child
   }
 
-  static async start({ databaseUrl, profileDir }: NodeOptions): Promise<StarciteNode> {
+  static async start({ databaseUrl, profileDir, settings, probe }: NodeOptions): Promise<StarciteNode> {
     const port = await freePort()
     const profiling = profileDir === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDir]
-    const child = spawn(process.execPath, [...profiling, MAIN.pathname], {
-      env: { ...process.env, DATABASE_URL: databaseUrl, PORT: String(port), STARCITE_LOG_LEVEL: 'warn' },
-      stdio: ['ignore', process.stderr, process.stderr],
+    const probing = probe === undefined ? [] : ['--import', probe.href]
+    const own = { DATABASE_URL: databaseUrl, PORT: String(port), STARCITE_LOG_LEVEL: 'warn' }
+    const child = spawn(process.execPath, [...profiling, ...probing, MAIN.pathname], {
+      env: { ...process.env, ...own, ...settings },
+      stdio: ['ignore', process.stderr, process.stderr, ...(probe === undefined ? [] : ['ipc' as const])],
     })
     const node = new StarciteNode(port, child)
     try {
@@ -43,6 +48,14 @@ export class StarciteNode implements Stoppable {
 
   get pid(): number {
     return this.#process.pid!
+  }
+
+  /** What the probe answers now. */
+  async ask<T>(): Promise<T> {
+    if (this.#ended) throw new Error('the node has ended')
+    const answer = once(this.#process, 'message', { signal: AbortSignal.timeout(READY_WAIT_MS) })
+    this.#process.send({})
+    return (await answer)[0] as T
   }
 
   get #ended(): boolean {

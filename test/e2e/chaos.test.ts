@@ -8,31 +8,13 @@ import { call } from '../support/client.ts'
 import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
 import { freePort, type NodeProcess, spawnNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { groupBy, type Stored, storedEvents } from '../support/storedEvents.ts'
 import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
 
 const CHAOS_MS = 30_000
 const WRITERS = 8
 const SESSIONS = Array.from({ length: 20 }, (_, i) => `chaos-${i}`)
-
-interface Stored {
-  readonly session: string
-  readonly seq: number
-  readonly id: string
-  readonly producerId: string | null
-  readonly producerSeq: number
-}
-
-function groupBy<K, T>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
-  const groups = new Map<K, T[]>()
-  for (const item of items) {
-    const key = keyOf(item)
-    const group = groups.get(key)
-    if (group) group.push(item)
-    else groups.set(key, [item])
-  }
-  return groups
-}
 
 describe('eight writers on two nodes, with nodes and Postgres killed under them', function () {
   this.timeout(CHAOS_MS + 60_000)
@@ -67,7 +49,7 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
     await Promise.all([wreakHavoc(), ...writers.map((writer) => writer.run())])
 
     db = await connect(server)
-    stored = await readAll()
+    stored = await storedEvents(db)
     await until('every tail has it all', () =>
       tails.every(({ session, tail }) => tail.cursor >= (stored.get(session)?.length ?? 0)),
     )
@@ -97,23 +79,6 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
     await sleep(CHAOS_MS * 0.1)
     process.kill(server.pid, 'SIGKILL')
     server = await lab.start({ durable: true, port })
-  }
-
-  async function readAll(): Promise<Map<string, Stored[]>> {
-    const { rows } = await db.query(
-      `select s.id as session, e.seq::int, e.payload ->> 'id' as id, e.producer_id, e.producer_seq::int
-         from starcite.events e join starcite.sessions s on s.sid = e.sid order by e.sid, e.seq`,
-    )
-    const all = rows.map(
-      ({ session, seq, id, producer_id: producerId, producer_seq: producerSeq }): Stored => ({
-        session,
-        seq,
-        id,
-        producerId,
-        producerSeq,
-      }),
-    )
-    return groupBy(all, ({ session }) => session)
   }
 
   const sent = (fate: Sent['fate']) =>

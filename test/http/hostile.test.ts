@@ -172,6 +172,40 @@ describe('hostile clients', () => {
       await until('the append is stored', async () => (await lastSeq()) === 1)
     })
 
+    it('and close their side after the request are answered, and the connection ends', async () => {
+      const connection = (await connect()).send(append(), append())
+      connection.socket.end()
+
+      const answers = await connection.answers(2)
+      await connection.closed()
+
+      expect(answers.map(({ status, body }) => [status, JSON.parse(body).seq])).to.deep.equal([
+        [201, 1],
+        [201, 2],
+      ])
+    })
+
+    it('and close their side under a long-poll are answered at once with what there is', async () => {
+      const connection = (await connect()).send(request(`GET /v1/sessions/${id}/events?wait=60 HTTP/1.1`))
+      await until('it waits', async () =>
+        /^starcite_tails 1$/m.test((await call('GET', `${node.url}/metrics`)).text),
+      )
+      connection.socket.end()
+
+      const answer = await connection.answer()
+      await connection.closed()
+
+      expect(JSON.parse(answer?.body ?? '').events).to.deep.equal([])
+    })
+
+    it('and close their side behind a keep-alive answer are closed', async () => {
+      const connection = (await connect()).send(append())
+      await connection.answer()
+      connection.socket.end()
+
+      await connection.closed()
+    })
+
     it('and close in the middle of a body have appended nothing', async () => {
       for (const [i, cut] of [1, 10, EVENT.length - 1].entries()) {
         const connection = await connect()

@@ -16,7 +16,10 @@ export interface ChaosWriterOptions {
   readonly name: string
   readonly nodes: readonly string[]
   readonly sessions: readonly string[]
-  readonly until: number
+  /** Milliseconds since the epoch, or asked each time. */
+  readonly until: number | (() => boolean)
+  /** Between one request and the next; absent, as fast as it is answered. */
+  readonly pauseMs?: number
 }
 
 /** No call takes longer, or somebody was left waiting (I9). */
@@ -32,6 +35,8 @@ export class ChaosWriter {
   readonly sent: Sent[] = []
   readonly faults: string[] = []
   slowestMs = 0
+  /** Answers by status, and, as `cut`, calls that ended without one. */
+  readonly answers = new Map<number | 'cut', number>()
   readonly #options: ChaosWriterOptions
   readonly #nextProducerSeq = new Map<string, number>()
   readonly #lastSeq = new Map<string, number>()
@@ -43,7 +48,8 @@ export class ChaosWriter {
   }
 
   async run(): Promise<void> {
-    while (Date.now() < this.#options.until) {
+    while (!this.#isOver()) {
+      if (this.#options.pauseMs !== undefined) await sleep(this.#options.pauseMs)
       const kind = Math.random()
       if (kind < 0.15) await this.#sendOnce({ events: 1 })
       else if (kind < 0.25) await this.#sendOnce({ events: 2 + pick(4) })
@@ -51,6 +57,11 @@ export class ChaosWriter {
       else if (kind < 0.5) await this.#sendAgain()
       else await this.#sendUntilAcknowledged(kind < 0.75 ? 1 : 2 + pick(6))
     }
+  }
+
+  #isOver(): boolean {
+    const { until } = this.#options
+    return typeof until === 'number' ? Date.now() >= until : until()
   }
 
   /** Without producer keys: when no answer tells, it may be stored, and must not be sent again. */
@@ -136,6 +147,10 @@ export class ChaosWriter {
       return undefined
     })
     this.slowestMs = Math.max(this.slowestMs, performance.now() - started)
+    const kind = answer?.status ?? 'cut'
+    this.answers.set(kind, (this.answers.get(kind) ?? 0) + 1)
+    if ((kind === 503 || kind === 429) && !(Number(answer?.headers.get('retry-after')) >= 1))
+      this.faults.push(`${kind} without Retry-After: ${answer?.text}`)
     // A node that is away refuses at once: not every client hammers it.
     if (answer === undefined) await sleep(RETRY_PAUSE_MS)
     return answer

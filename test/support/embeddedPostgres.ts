@@ -63,9 +63,13 @@ export class EmbeddedPostgresLab {
     return { process: child, started }
   }
 
+  async stopServers(): Promise<void> {
+    for (const server of this.#servers) await server.stop()
+  }
+
   async end(): Promise<void> {
     for (const child of this.#children) if (child.pid !== undefined) await killed(child, child.pid)
-    for (const server of this.#servers) await server.stop()
+    await this.stopServers()
     // What a child started and no test adopted, because it failed before.
     const left = await readPostmaster(this.path('data'))
     if (left !== undefined) await stopServer(left.pid, this.path('data'))

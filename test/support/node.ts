@@ -28,9 +28,15 @@ export interface NodeProcess {
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 
 /** Runs the program as an operator would; what it does is up to the caller. */
-export function runProgram(settings: Settings): { child: ChildProcess; output: () => string } {
+export function runProgram(
+  settings: Settings,
+  maxFiles?: number,
+): { child: ChildProcess; output: () => string } {
   const { PATH, HOME, TMPDIR } = process.env
-  const child = spawn(process.execPath, ['--import', 'tsx', MAIN], {
+  const program = [process.execPath, '--import', 'tsx', MAIN]
+  const limited = maxFiles === undefined ? [] : ['sh', '-c', `ulimit -n ${maxFiles}; exec "$@"`, 'sh']
+  const [command = '', ...words] = [...limited, ...program]
+  const child = spawn(command, words, {
     env: {
       ...(PATH && { PATH }),
       ...(HOME && { HOME }),
@@ -48,10 +54,14 @@ export function runProgram(settings: Settings): { child: ChildProcess; output: (
   return { child, output: () => output }
 }
 
-/** A node in a process of its own, ready. */
-export async function spawnNode(database: { url: string }, settings: Settings = {}): Promise<NodeProcess> {
+/** A node in a process of its own, ready. With `maxFiles`, it may have no more file descriptors than that. */
+export async function spawnNode(
+  database: { url: string },
+  settings: Settings = {},
+  maxFiles?: number,
+): Promise<NodeProcess> {
   const port = settings.PORT ?? String(await freePort())
-  const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings })
+  const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings }, maxFiles)
   const url = `http://127.0.0.1:${port}`
   const opsUrl = `http://127.0.0.1:${settings.STARCITE_OPS_PORT ?? port}`
   while (!(await isReady(opsUrl))) {

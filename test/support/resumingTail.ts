@@ -15,6 +15,8 @@ export class ResumingTail {
   readonly events: string[] = []
   readonly faults: string[] = []
   readonly closes: number[] = []
+  /** Handshakes that were answered 503. */
+  refusals = 0
   #connections = 0
   readonly #url: () => string
   readonly #sessionId: string
@@ -56,7 +58,8 @@ export class ResumingTail {
     socket.on('message', (data) => this.#onFrame(String(data)))
     socket.on('unexpected-response', (_, response) => {
       // Away or draining is to be expected; an answer that says that our cursor is wrong is not.
-      if (response.statusCode !== 503) this.faults.push(`refused with ${response.statusCode}`)
+      if (response.statusCode === 503) this.refusals += 1
+      else this.faults.push(`refused with ${response.statusCode}`)
       response.destroy()
       socket.terminate()
     })

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What happens to bytes from now on. `silent`: they vanish, and so do goodbyes, as on a cable that was pulled. */
 export type Traffic = 'flowing' | 'refused' | 'silent' | 'silent towards the client'
@@ -12,13 +13,15 @@ interface Link {
 
 /** A TCP proxy in front of Postgres, or a node, to cut, silence and delay what passes. */
 export class TcpProxy {
-  readonly #target: URL
+  #target: URL
   readonly #server: Server
   readonly #links = new Set<Link>()
   #traffic: Traffic = 'flowing'
   #accepted = 0
   /** How long bytes take, in each direction. */
   delayMs = 0
+  /** How many pass in a second, of each connection in each direction. */
+  bytesPerSecond = Number.POSITIVE_INFINITY
 
   private constructor(target: URL, server: Server) {
     this.#target = target
@@ -75,6 +78,11 @@ export class TcpProxy {
     this.cut()
   }
 
+  /** New connections go to another server; those there are stay where they are. */
+  moveTo(database: { url: string }): void {
+    this.#target = new URL(database.url)
+  }
+
   /** New connections work again. */
   flow(): void {
     this.#traffic = 'flowing'
@@ -103,9 +111,18 @@ export class TcpProxy {
     const passes = (towards: Socket) =>
       link.traffic === 'flowing' || (link.traffic === 'silent towards the client' && towards === server)
     const forward = (from: Socket, to: Socket) => {
-      // Each act takes the same time, so their order is kept.
-      const later = (act: () => void) => (this.delayMs > 0 ? setTimeout(act, this.delayMs) : act())
-      from.on('data', (chunk) => later(() => passes(to) && to.writable && to.write(chunk)))
+      let [queued, freeAt] = [Promise.resolve(), 0]
+      // One after the other, so their order is kept.
+      const later = (act: () => void, bytes = 0) => {
+        const now = performance.now()
+        if (this.delayMs === 0 && this.bytesPerSecond === Number.POSITIVE_INFINITY && freeAt <= now)
+          return act()
+        freeAt = Math.max(freeAt, now) + (1000 * bytes) / this.bytesPerSecond
+        const due = freeAt + this.delayMs
+        queued = queued.then(() => sleep(Math.max(0, due - performance.now()))).then(act)
+        freeAt = Math.max(freeAt, now + 1)
+      }
+      from.on('data', (chunk) => later(() => passes(to) && to.writable && to.write(chunk), chunk.length))
       from.on('end', () => later(() => passes(to) && to.end()))
       from.on('error', () => {}) // followed by close
       from.on('close', () => {

@@ -48,6 +48,7 @@ async function whileWanted<T>(
   if (draining.aborted) leave()
   ctx.res.once('close', leave)
   const unwatch = onTokenEnd((ctx.state as State).principal, leave)
+  ctx.req.socket.once('end', leave) // gone, or done with sending: it need not wait for what may come
   // Not AbortSignal.any: it would keep something in the signal of the node for every request.
   draining.addEventListener('abort', leave, { once: true })
   try {
@@ -56,6 +57,7 @@ async function whileWanted<T>(
     unwatch()
     draining.removeEventListener('abort', leave)
     ctx.res.off('close', leave)
+    ctx.req.socket.off('end', leave)
   }
 }
 
