@@ -45,6 +45,8 @@ export async function* lifecycle(
           backoff.reset()
           yield item
         }
+        // Who was cut off before the first event goes on from where the feed said that it began.
+        cursor ??= link?.lastId || undefined
       } catch (error) {
         if (attention.signal.aborted) return
         if (!(error instanceof StarciteError) || !error.retryable) throw error

@@ -9,7 +9,8 @@ const STREAM = [
   'id: 2\r\ndata: {"b":\r\ndata: 2}\r\n\r\n',
   'event: other\rid:3\rdata:x\r\r',
   'data\n\n',
-  'id: 4\ndata: never told',
+  'id: 4\n\n',
+  'id: 5\ndata: never told',
 ].join('')
 
 describe('the reader of event streams', () => {
@@ -26,6 +27,7 @@ describe('the reader of event streams', () => {
           { id: '3', data: 'x' },
           { id: '3', data: '' },
         ])
+        expect(parser.lastId).to.equal('4')
       }),
     )
   })

@@ -69,6 +69,11 @@ export class EventStreamLink implements Link {
     }
   }
 
+  /** Where a reader stands who has taken everything. */
+  get lastId(): string {
+    return this.#parser.lastId
+  }
+
   async next(): Promise<string | End> {
     while (this.#events.length === 0 && this.#end === undefined) {
       try {

@@ -13,6 +13,8 @@ export class EventStreamParser {
   #afterReturn = false
   #data: string[] = []
   #id = ''
+  /** Where a reader who has taken every event stands: the last id that came with its empty line, with data or not. */
+  lastId = ''
 
   push(text: string): StreamEvent[] {
     const events: StreamEvent[] = []
@@ -22,11 +24,14 @@ export class EventStreamParser {
     const lines = piece.split(/\r\n|\r|\n/)
     this.#rest = lines.pop() ?? ''
     for (const line of lines) {
-      if (line !== '') this.#field(line)
-      else if (this.#data.length > 0) {
-        events.push({ id: this.#id, data: this.#data.join('\n') })
-        this.#data = []
+      if (line !== '') {
+        this.#field(line)
+        continue
       }
+      this.lastId = this.#id
+      if (this.#data.length === 0) continue
+      events.push({ id: this.#id, data: this.#data.join('\n') })
+      this.#data = []
     }
     return events
   }
