@@ -85,7 +85,8 @@ export class SoakLoad {
   async #append(): Promise<void> {
     const connection = await HttpConnection.open(this.#port)
     const stepMs = (1000 * CONNECTIONS) / this.#perSecond
-    for (let due = performance.now(); !this.#isOver; due += stepMs) {
+    // What could not be sent in time is not made up for: the load is never more than it should be.
+    for (let due = performance.now(); !this.#isOver; due = Math.max(due + stepMs, performance.now())) {
       await this.#pause(due - performance.now())
       const session = this.#anySession()
       const request = post(`/v1/sessions/${session.id}/append`, agentEvent(this.appended))

@@ -12,14 +12,16 @@ import { type Sample, takeSample } from './samples.ts'
 
 const USAGE = `npm run soak -- [options]
 
-  --minutes N    how long (10); the first fifth is warm-up and is not judged
+  --minutes N    how long (10); the first fifth, at least two minutes, is warm-up and is not judged
   --rate N       appends a second (200)
   --json PATH    where the figures go (docs/bench/soak.json)
 
 Fails when memory, file descriptors or event-loop lag of the node, or the memory of Postgres, are not flat.`
 
 const SAMPLE_EVERY_MS = 5000
+/** Of the run, and at least this long: caches fill, and V8 settles on a size of its heap. */
 const WARM_UP_SHARE = 0.2
+const WARM_UP_MS = 120_000
 /** Samples to one trough of the heap: a minute has seen a full collection. */
 const TROUGH_SAMPLES = 12
 const MB = 1024 * 1024
@@ -83,7 +85,7 @@ const FIGURES: readonly {
     tolerance: { share: 1, amount: 20 }, // the machine's other work shows here first
   },
   {
-    name: 'Postgres, memory of all processes',
+    name: 'Postgres, private memory of all processes',
     unit: 'MB',
     of: (samples) => samples.map(({ postgres }) => postgres / MB),
     tolerance: { share: 0.1, amount: 10 },
@@ -113,7 +115,7 @@ function readOptions(args: string[]): Options {
     process.exit(0)
   }
   const [minutes, rate] = [Number(values.minutes), Number(values.rate)]
-  if (!(minutes > 0)) throw new Error(`--minutes must be a number above 0; it is ${values.minutes}`)
+  if (!(minutes > 2)) throw new Error(`--minutes must be a number above 2; it is ${values.minutes}`)
   if (!(rate > 0)) throw new Error(`--rate must be a number above 0; it is ${values.rate}`)
   return { minutes, rate, json: values.json }
 }
@@ -144,7 +146,8 @@ async function soak({ minutes, rate, json }: Options, stack: StopStack, signal: 
        from starcite.segments g where g.state in ('moved', 'dropped')`,
   )
 
-  const judged = samples.slice(Math.floor(samples.length * WARM_UP_SHARE))
+  const warmUpMs = Math.max(WARM_UP_SHARE * minutes * 60_000, WARM_UP_MS)
+  const judged = samples.slice(Math.round(warmUpMs / SAMPLE_EVERY_MS))
   const figures = FIGURES.map(({ name, unit, of, tolerance }) => ({
     name,
     unit,
@@ -153,7 +156,7 @@ async function soak({ minutes, rate, json }: Options, stack: StopStack, signal: 
   const did = { appended: load.appended, delivered: load.delivered, tails: load.tailsOpened, moved }
   console.log(render(figures))
   console.log(
-    `\n${minutes} minutes, of which the last ${Math.round(minutes * (1 - WARM_UP_SHARE))} are judged: ` +
+    `\n${minutes} minutes, of which the last ${Math.round(minutes - warmUpMs / 60_000)} are judged: ` +
       `${did.appended} events appended, ${did.delivered} delivered to ${did.tails} tails, ` +
       `${moved?.events} events in ${moved?.segments} segments moved to cold storage.`,
   )

@@ -9,7 +9,7 @@ export interface Sample {
   readonly files: number
   /** The 99th percentile since the sample before. */
   readonly loopLagMs: number
-  /** All processes of the server; what they share is counted once. */
+  /** Of all processes of the server, without what they share. */
   readonly postgres: number
 }
 
@@ -22,8 +22,8 @@ export async function takeSample(node: StarciteNode, postmaster: number): Promis
 }
 
 /**
- * Proportional set size: a page that n processes share counts 1/n in each. Without files that are mapped: of the program
- * and its libraries a part belongs to other servers on the machine, which come and go.
+ * The proportional set size of what its processes have for themselves: a page that n of them share since their fork
+ * counts 1/n in each. Without shared memory, which is of a fixed size and touched bit by bit, and without mapped files.
  */
 async function memoryOfFamily(parent: number): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
@@ -33,8 +33,7 @@ async function memoryOfFamily(parent: number): Promise<number> {
       const parentPid = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
       if (Number(pid) !== parent && parentPid !== parent) return 0
       const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'latin1').catch(() => '')
-      const kilobytes = [...rollup.matchAll(/^Pss_(?:Anon|Shmem): +(\d+) kB/gm)].map(([, it]) => Number(it))
-      return kilobytes.reduce((sum, it) => sum + it, 0) * 1024
+      return Number(/^Pss_Anon: +(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024
     }),
   )
   return sizes.reduce((sum, it) => sum + it, 0)
