@@ -204,6 +204,8 @@ function readAuth(read: EnvReader) {
       'STARCITE_AUTH_JWKS_URL must be an https:// URL: whoever can change what http:// brings can sign tokens; ' +
         'STARCITE_AUTH_JWKS_ALLOW_HTTP=true allows it on a network that you trust',
     )
+  if (jwt.maxAgeMs < jwt.refreshMs)
+    read.problems.push('STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS')
   return { mode, jwt }
 }
 

@@ -20,7 +20,7 @@ export interface JwtOptions extends ClaimsOptions {
 
 /** What fits into the headers of a request. */
 const MAX_TOKEN_CHARACTERS = 16 * 1024
-/** Far more than any claim that is used here needs. */
+/** Header, claims and signature, none of them empty; what is in them is for jose to say. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 interface Verified {

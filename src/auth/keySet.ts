@@ -137,17 +137,14 @@ export class KeySet {
   /** A key that is still there stays the same object: what it has signed need not be verified again. */
   #replace(fetched: readonly TrustedKey[], unusable: readonly string[]): void {
     const before = new Map([...this.#keys.values()].flat().map((key) => [key.fingerprint, key]))
+    // By fingerprint: a key that stands in the set twice is one.
+    const now = new Map(fetched.map((key) => [key.fingerprint, before.get(key.fingerprint) ?? key]))
     const keys = new Map<string, TrustedKey[]>()
-    let added = 0
-    for (const key of fetched) {
-      const known = before.get(key.fingerprint)
-      before.delete(key.fingerprint)
-      if (known === undefined) added += 1
-      keys.set(key.kid, [...(keys.get(key.kid) ?? []), known ?? key])
-    }
+    for (const key of now.values()) keys.set(key.kid, [...(keys.get(key.kid) ?? []), key])
     this.#keys = keys
-    for (const gone of before.values()) gone.withdrawn.abort()
-    if (added + before.size > 0)
+    const gone = [...before.values()].filter((key) => !now.has(key.fingerprint))
+    for (const key of gone) key.withdrawn.abort()
+    if (gone.length > 0 || now.size > before.size)
       this.#options.log.info({ kids: [...keys.keys()], unusable }, 'the keys of the issuer have changed')
   }
 }

@@ -2,6 +2,7 @@ import type { DbSession } from '../db/session.ts'
 import { readAhead } from '../lib/readAhead.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import { ObjectWriter } from './copy/objectWriter.ts'
+import { Pace } from './copy/pace.ts'
 import { Packer } from './copy/packer.ts'
 import { portions, remainder } from './copy/portions.ts'
 import * as copying from './copy/queries.ts'
@@ -10,6 +11,8 @@ import type { Probe } from './step.ts'
 
 export interface MoveProgress {
   readonly segment: string
+  /** Read so far; `events` are those that lie in objects. */
+  read: number
   events: number
   objects: number
   bytes: number
@@ -46,7 +49,7 @@ export class Mover {
   /** Until its events are read from objects. Answers what was copied by this run. */
   async move({ name, state }: queries.Segment): Promise<MoveProgress> {
     const { session, probe } = this.#options
-    const progress: MoveProgress = { segment: name, events: 0, objects: 0, bytes: 0 }
+    const progress: MoveProgress = { segment: name, read: 0, events: 0, objects: 0, bytes: 0 }
     if (state === 'moved') return progress
     if (state === 'hot') {
       await queries.closeSegment(session, name)
@@ -87,11 +90,14 @@ export class Mover {
     })
     try {
       const packer = new Packer((object) => writer.add(object))
-      for await (const events of readAhead(this.#read(segment)))
+      for await (const events of readAhead(this.#read(segment))) {
+        progress.read += events.length
+        this.#options.onProgress?.(progress)
         for (const { run, event } of events) {
           const wait = packer.add(run, event)
           if (wait) await wait
         }
+      }
       await packer.finish()
       await writer.finish()
     } finally {
@@ -102,6 +108,8 @@ export class Mover {
   /** What is left to be copied, in order. */
   async *#read(segment: string): AsyncGenerator<copying.RunEvent[], void> {
     const { session, signal } = this.#options
+    const pace = new Pace({ appended: () => copying.appended(session), signal })
+    await pace.begin()
     await copying.openRuns(session, segment, await copying.progressOf(session, segment))
     for (;;) {
       const runs = await copying.fetchRuns(session, RUNS_PER_FETCH)
@@ -109,7 +117,9 @@ export class Mover {
       for (const portion of portions(runs))
         for (let rest = portion; rest.length > 0; ) {
           if (signal.aborted) throw new StoppedError(`moving ${segment} was interrupted`)
+          const started = performance.now()
           const events = await copying.readRuns(session, segment, rest, MAX_READ_BYTES)
+          await pace.rest(events.length, performance.now() - started)
           yield events
           rest = remainder(rest, events.at(-1))
         }

@@ -29,6 +29,7 @@ export async function ensureSegments(db: Db): Promise<void> {
 export async function prepareJob(session: DbSession): Promise<void> {
   await session.query(`set statement_timeout = '30min'`)
   await session.query('set idle_session_timeout = 0')
+  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
 }
 
 /** Whether this connection's role may take partitions away: for that it must be, or be a member of, their owner. */

@@ -1,12 +1,15 @@
 import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
+import { constants, gunzip, gzip } from 'node:zlib'
 import { Frame } from '../protocol/event.ts'
 
 const compress = promisify(gzip)
 const decompress = promisify(gunzip)
 
-/** Level 6 takes a third longer and saves 3 %: digests, which do not compress, are a good part of a line. */
-const GZIP_LEVEL = 4
+/**
+ * Digests, which do not compress, are a good part of a line: level 6 takes a quarter longer and saves 1 %. The strategy
+ * saves 7 %, for it does not take the short repeats that hexadecimal digits have by chance.
+ */
+const GZIP = { level: 4, strategy: constants.Z_FILTERED }
 /** A slice comes out in a piece or two; with Node's own 16 KiB its threads come back for each of many. */
 const GZIP_CHUNK_BYTES = 128 * 1024
 const GUNZIP_CHUNK_BYTES = 512 * 1024
@@ -75,7 +78,7 @@ function withBytes(text: string, offsets: readonly number[], character: ' ' | '\
 
 /** A slice's lines as a gzip member of their own. */
 export function packSlice(lines: string): Promise<Buffer> {
-  return compress(lines, { level: GZIP_LEVEL, chunkSize: GZIP_CHUNK_BYTES })
+  return compress(lines, { ...GZIP, chunkSize: GZIP_CHUNK_BYTES })
 }
 
 /** The frames of a slice that holds `firstSeq` to `lastSeq`. Rejects when it holds anything else. */

@@ -6,7 +6,10 @@ import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
 import type { Case, Row } from './rows/case.ts'
+import { coldCases } from './rows/cold.ts'
+import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
 import { MEMORY, memoryRow } from './rows/memory.ts'
+import { SOAK, soakRow } from './rows/soak.ts'
 import { tailCases } from './rows/tails.ts'
 import { renderPlot } from './svg.ts'
 import { renderNotes, renderTable } from './table.ts'
@@ -14,6 +17,16 @@ import { judge } from './targets.ts'
 import { verify } from './verify.ts'
 
 // Figures never fail the benchmark, however slow; wrong answers do.
+
+type Once = [it: Pick<Case, 'id' | 'group' | 'name'>, measure: (lab: Lab) => Promise<Row | undefined>]
+
+/** What needs no rounds. In this order: each leaves the machine to the next as it found it. */
+const ONCE: readonly Once[] = [
+  ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
+  [DROP, dropRow],
+  [MOVE, moveRow],
+  [SOAK, soakRow],
+]
 
 const say = (message: string) => process.stderr.write(`${message}\n`)
 const options = readOptions(process.argv.slice(2))
@@ -32,18 +45,18 @@ try {
 }
 
 async function run({ only, seconds, json }: Options): Promise<void> {
-  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab)]
-  refuseUnknown(only, [...cases, ...MEMORY])
+  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab), ...coldCases(lab)]
+  refuseUnknown(only, [...cases, ...ONCE.map(([it]) => it)])
   const wanted = (it: { id: string; group: string }) =>
     only.length === 0 || only.includes(it.id) || only.includes(it.group)
 
   const rows: Row[] = await measure(cases.filter(wanted), seconds, say)
-  const acknowledged = await verify(lab)
-  for (const it of MEMORY.filter(wanted)) {
-    say(`measuring: ${it.name}`)
-    const row = await memoryRow(lab, it)
+  for (const [it, measureIt] of ONCE.filter(([it]) => wanted(it))) {
+    say(`once: ${it.name}`)
+    const row = await measureIt(lab)
     if (row !== undefined) rows.push(row)
   }
+  const acknowledged = await verify(lab)
 
   const verdicts = judge(rows)
   const machine = await describeMachine((await lab.postgres()).url)

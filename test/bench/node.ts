@@ -17,6 +17,9 @@ export interface NodeOptions {
   readonly probe?: URL
 }
 
+/** Segments are moved by rows that measure that, and by no node on its own. */
+const NO_JOB = { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' }
+
 /** A real node, built and started as a user would start it. */
 export class StarciteNode implements Stoppable {
   readonly port: number
@@ -31,7 +34,7 @@ export class StarciteNode implements Stoppable {
     const port = await freePort()
     const profiling = profileDir === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDir]
     const probing = probe === undefined ? [] : ['--import', probe.href]
-    const own = { DATABASE_URL: databaseUrl, PORT: String(port), STARCITE_LOG_LEVEL: 'warn' }
+    const own = { DATABASE_URL: databaseUrl, PORT: String(port), STARCITE_LOG_LEVEL: 'warn', ...NO_JOB }
     const child = spawn(process.execPath, [...profiling, ...probing, MAIN.pathname], {
       env: { ...process.env, ...own, ...settings },
       stdio: ['ignore', process.stderr, process.stderr, ...(probe === undefined ? [] : ['ipc' as const])],

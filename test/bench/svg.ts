@@ -33,12 +33,15 @@ interface Bar {
 
 export function renderPlot(rows: readonly Row[], verdicts: readonly Verdict[], machine: Machine): string {
   const rates = (groups: readonly string[]) =>
-    rows.filter((row) => groups.includes(row.group)).map((row) => rateBar(row, verdicts))
+    rows
+      .filter((row) => groups.includes(row.group) && row.unit === 'per second')
+      .map((row) => rateBar(row, verdicts))
   const latencies = rows.flatMap((row) => latencyBar(row, verdicts))
   const panels: [string, Bar[]][] = [
     ['Single appends per second', rates(['floor', 'baseline', 'ours', 'hot', 'socket'])],
     ['Many at once: events per second', rates(['batches', 'direct'])],
     ['Replay: events per second', rates(['replay'])],
+    ['Cold storage: events per second', rates(['cold'])],
     ['Milliseconds: p50, and p99 behind it', latencies],
   ]
   let y = 34

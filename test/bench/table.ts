@@ -37,7 +37,14 @@ function renderLine(line: Line | 'rule', widths: readonly number[]): string {
 }
 
 export function renderFigure({ value, unit }: Row): string {
-  return unit === 'per second' ? `${Math.round(value).toLocaleString('en')}/s` : `${value.toFixed(1)} KB`
+  switch (unit) {
+    case 'per second':
+      return `${Math.round(value).toLocaleString('en')}/s`
+    case '×':
+      return `${value.toFixed(2)} ×`
+    default:
+      return `${value.toFixed(1)} ${unit}`
+  }
 }
 
 export function renderVerdict({ what, got, wanted, bound, met }: Verdict): string {

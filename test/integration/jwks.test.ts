@@ -107,6 +107,20 @@ describe('the key server', () => {
     expect(await judge(authenticator, await sign(next, claims()))).to.equal('ok')
   })
 
+  it('may show a key twice, which is withdrawn all the same', async () => {
+    issuer.keys = [issuer.key.jwk, issuer.key.jwk]
+    const authenticator = start({ refreshMs: 20 })
+    const token = await issuer.token()
+    const { withdrawn } = (await authenticator.authenticate(token)) as Principal
+    issuer.requests = 0
+    await until('it was fetched again', () => issuer.requests > 2)
+    expect(withdrawn?.aborted).to.equal(false)
+
+    issuer.keys = [(await signingKey('next')).jwk]
+    await until('the key is withdrawn', () => withdrawn?.aborted)
+    expect(await judge(authenticator, token)).to.match(/^unauthorized/)
+  })
+
   it('may put another key under the same name', async () => {
     const authenticator = start({ refreshMs: 20 })
     const old = await issuer.token()

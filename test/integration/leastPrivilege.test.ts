@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import pg from 'pg'
 import { DatabaseStartError } from '../../src/db/database.ts'
@@ -13,6 +16,8 @@ import { call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
 import { until } from '../support/until.ts'
+
+const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
 
 /** On a server of its own: roles belong to the server, and here they are made. */
 describe('a Postgres where nobody has more rights than needed', function () {
@@ -36,6 +41,7 @@ describe('a Postgres where nobody has more rights than needed', function () {
     await admin.query(`create role deploy login password 'secret' createrole`)
     await admin.query('create database app owner deploy')
     await admin.query('create database empty owner deploy')
+    await admin.query('create database by_hand owner deploy')
   })
   after(async () => {
     await admin?.end()
@@ -110,6 +116,32 @@ describe('a Postgres where nobody has more rights than needed', function () {
     } finally {
       await node.stop()
     }
+  })
+
+  it('is migrated by hand by who may, and who may not is told so', async () => {
+    const run = async (env: Record<string, string>) => {
+      const child = spawn(process.execPath, ['--import', 'tsx', MIGRATE], {
+        env: { PATH: process.env.PATH, STARCITE_STARTUP_WAIT: '0s', ...env },
+      })
+      let output = ''
+      for (const stream of [child.stdout, child.stderr])
+        stream.on('data', (chunk: Buffer) => {
+          output += chunk
+        })
+      const [code] = await once(child, 'close')
+      return { code, output }
+    }
+    const before = await run({ DATABASE_URL: url('app_login', 'by_hand') })
+    expect(before.code).to.equal(1)
+    expect(before.output).to.match(/^starcite migrate: the database user may not create the schema/m)
+
+    const migrated = await run({
+      DATABASE_URL: url('app_login', 'by_hand'),
+      STARCITE_MIGRATE_URL: url('deploy', 'by_hand'),
+    })
+    expect(migrated.code, migrated.output).to.equal(0)
+    expect(migrated.output).to.match(/^The schema is that of Starcite \d+\.\d+\.\d+\.$/m)
+    expect((await run({ DATABASE_URL: url('app_login', 'by_hand') })).code).to.equal(0)
   })
 
   it('tells a node that finds no schema, or an old one, and may not mend it, what to do', async () => {

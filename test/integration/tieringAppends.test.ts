@@ -1,5 +1,8 @@
 import { expect } from 'chai'
+import { DbSession } from '../../src/db/session.ts'
+import { createLog } from '../../src/ops/log.ts'
 import type { Service } from '../../src/service.ts'
+import { appended } from '../../src/tiering/copy/queries.ts'
 import { appendEvents, briefly } from '../support/appendEvents.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
@@ -102,6 +105,19 @@ describe('appending while segments move', function () {
     expect(times).to.deep.equal([...times].sort())
     expect(await lab.read(other)).to.have.lengthOf(2)
     expect(await lab.count('events')).to.equal(0)
+  })
+
+  it('shows the job at once that others append, so that it gives way to them', async () => {
+    const job = await DbSession.open(lab.database.url, 'job', 5000, createLog('silent'))
+    await lab.append([{ session: 'one' }])
+    const before = await appended(job)
+    await lab.append(someEvents([{ session: 'one' }], 500).map(({ producer, ...event }) => event))
+    const after = await appended(job)
+
+    expect(after.bytes - before.bytes).to.be.above(500 * 200)
+    await lab.db.query('select pg_stat_force_next_flush()') // or else it reports when it appends a second later
+    await until('Postgres counts them', async () => (await appended(job)).events === 501)
+    await job.stop()
   })
 
   describe('by a node', () => {

@@ -177,7 +177,7 @@ describe('moving segments while something breaks', function () {
 
       const started = performance.now()
       await job.stop()
-      expect(performance.now() - started).to.be.below(1500)
+      expect(performance.now() - started).to.be.below(10_000) // one attempt alone has twice that
 
       server.heal()
       await until('the lock is free', () =>

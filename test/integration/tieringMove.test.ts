@@ -10,7 +10,7 @@ import { ColdReader } from '../../src/tiering/cold/coldReader.ts'
 import { frameOfLine } from '../../src/tiering/slice.ts'
 import { TEST_S3, TEST_S3_START_MS, testS3 } from '../support/s3.ts'
 import { S3Server } from '../support/s3Server.ts'
-import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const SESSIONS = [
   { tenant: 'default', session: 'one' },
@@ -223,7 +223,7 @@ describe('moving segments', () => {
 
   it('costs one HEAD, PUT and GET an object; reading a slice costs one Range GET, once, whoever asks', async () => {
     const server = await S3Server.start()
-    const lab = await TieringLab.open(new S3Store(server.settings, HASTY))
+    const lab = await TieringLab.open(new S3Store(server.settings))
     const sid = await lab.session('one')
     await lab.append(someEvents([{ session: 'one' }], 5000))
     const hot = await lab.read(sid)

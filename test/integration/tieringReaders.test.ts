@@ -135,6 +135,6 @@ describe('readers of what is being moved', function () {
     await lab.move()
 
     expect(await lab.shown(sid)).to.deep.equal(hot)
-    expect(Math.max(...times)).to.be.below(1000)
+    expect(Math.max(...times)).to.be.below(4000) // detaching waits for a lock up to 5 s
   })
 })

@@ -191,6 +191,12 @@ describe('the configuration', () => {
       expect(from('http://issuer/k', { STARCITE_AUTH_JWKS_ALLOW_HTTP: 'true' })).to.deep.equal([])
     })
 
+    it('does not let keys grow too old between two fetches', () => {
+      expect(problemsOf({ ...JWT, STARCITE_AUTH_JWKS_MAX_AGE: '59s' })).to.deep.equal([
+        'STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS',
+      ])
+    })
+
     it('knows three scopes', () => {
       const scopes = (value: string) =>
         loadConfig({ ...JWT, STARCITE_AUTH_DEFAULT_SCOPES: value }).auth.jwt?.defaultScopes

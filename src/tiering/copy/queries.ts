@@ -3,6 +3,7 @@ import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../../db/eventRows.ts'
 import type { DbSession } from '../../db/session.ts'
 import { table } from '../queries.ts'
 import type { ArchivedEvent } from '../slice.ts'
+import type { Appended } from './pace.ts'
 import type { Owner, PackedObject } from './packer.ts'
 
 /** One session's stretch of the segment that is still to be copied. */
@@ -36,19 +37,27 @@ export async function openRuns(
   segment: string,
   from: Progress | undefined,
 ): Promise<void> {
-  const rest = from
-    ? `where (s.tenant_id, e.sid) >= ($1, $2::bigint) and not (s.tenant_id = $1 and e.sid = $2::bigint and e.seq <= $3)`
-    : ''
+  const [ofRest, ofEvents] = from
+    ? [
+        literals('where (s.tenant_id, e.sid) >= ($1, $2::bigint)', [from.tenantId, from.sid]),
+        literals('where not (e.sid = $1::bigint and e.seq <= $2::bigint)', [from.sid, from.lastSeq]),
+      ]
+    : ['', '']
   await session.query('close all')
-  const values = from ? [from.tenantId, from.sid, from.lastSeq] : []
-  const literals = rest.replace(/\$(\d)/g, (_, n) => pg.escapeLiteral(String(values[Number(n) - 1])))
+  // Grouped before they are joined: there are many more events than sessions.
   await session.query(
     `declare runs cursor with hold for
-      select s.tenant_id, e.sid, s.id, min(e.seq), max(e.seq), sum(${EVENT_BYTES})
-        from ${table(segment)} e join starcite.sessions s on s.sid = e.sid ${literals}
-       group by s.tenant_id, e.sid, s.id
+      select s.tenant_id, e.sid, s.id, e.first_seq, e.last_seq, e.bytes
+        from (select e.sid, min(e.seq) as first_seq, max(e.seq) as last_seq, sum(${EVENT_BYTES}) as bytes
+                from ${table(segment)} e ${ofEvents} group by e.sid) e
+        join starcite.sessions s on s.sid = e.sid ${ofRest}
        order by s.tenant_id, e.sid`,
   )
+}
+
+/** A cursor's query takes no parameters. */
+function literals(text: string, values: readonly (string | number)[]): string {
+  return text.replace(/\$(\d)/g, (_, n) => pg.escapeLiteral(String(values[Number(n) - 1])))
 }
 
 export async function fetchRuns(session: DbSession, count: number): Promise<Run[]> {
@@ -135,6 +144,15 @@ export async function recordObject(
       slices.map((it) => it.sha256.toString('hex')),
     ],
   )
+}
+
+export async function appended(session: DbSession): Promise<Appended> {
+  const [row] = await session.query(
+    `select sum(pg_stat_get_tuples_inserted(t.oid)), sum(pg_table_size(t.oid))
+       from (select to_regclass(format('starcite.%I', g.name)) as oid
+               from starcite.segments g where g.state = 'hot') t`,
+  )
+  return { events: Number(row?.[0] ?? 0), bytes: Number(row?.[1] ?? 0) }
 }
 
 /** Events in the segment's partition, and in its recorded objects. */

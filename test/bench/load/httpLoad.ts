@@ -24,6 +24,11 @@ export interface Sample {
   readonly latencies: Float64Array
 }
 
+export interface PacedSample extends Sample {
+  /** When each was due, in milliseconds since the epoch. */
+  readonly dues: Float64Array
+}
+
 interface Request {
   readonly session: string
   readonly bytes: Buffer
@@ -46,10 +51,11 @@ export async function httpLoad(load: HttpLoad, ledger: Ledger | undefined): Prom
 }
 
 /** Open loop: request n leaves at n / perSecond, however slow the answers are; time counts from when it was due. */
-export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Promise<Sample> {
+export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Promise<PacedSample> {
   const requests = requestsOf(load)
   const total = load.perSecond * load.seconds
-  return onConnections(load, async (connection, latencies, index, start) => {
+  const dues: number[] = []
+  const sample = await onConnections(load, async (connection, latencies, index, start) => {
     for (let n = index; n < total; n += load.connections) {
       const due = start + (n * 1000) / load.perSecond
       const early = due - performance.now()
@@ -57,9 +63,11 @@ export async function pacedLoad(load: PacedLoad, ledger: Ledger | undefined): Pr
       const request = requests[n % requests.length]!
       const answer = await connection.exchange(request.bytes)
       latencies.push(performance.now() - due)
+      dues.push(performance.timeOrigin + due)
       check(answer, request, ledger)
     }
   })
+  return { ...sample, dues: Float64Array.from(dues) }
 }
 
 type Drive = (connection: HttpConnection, latencies: number[], index: number, start: number) => Promise<void>

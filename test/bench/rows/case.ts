@@ -16,8 +16,10 @@ export interface Row {
   readonly id: string
   readonly group: string
   readonly name: string
-  readonly unit: 'per second' | 'KB'
+  readonly unit: 'per second' | 'KB' | 'ms' | '×'
   readonly value: number
+  /** Of a database's growth: without what is kept of each object for ever. */
+  readonly withoutManifest?: number
   /** Milliseconds, over the answers or deliveries of all rounds. */
   readonly p50?: number
   readonly p99?: number

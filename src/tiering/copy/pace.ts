@@ -1,0 +1,85 @@
+import { pause } from '../../lib/backoff.ts'
+
+/** What all nodes have appended to the segments that are hot. Both fall when one of them leaves. */
+export interface Appended {
+  /** As Postgres's backends report it: once a second. */
+  readonly events: number
+  /** Of tables on the disk: grows as events come, but says little of how many they are. */
+  readonly bytes: number
+}
+
+export interface PaceOptions {
+  readonly appended: () => Promise<Appended>
+  readonly signal: AbortSignal
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now?: () => number
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+/** While appends go on, the job rests this many times as long as a read took … */
+export const REST = 8
+/** … unless it then copied less than this many times what comes in: it catches up however busy the database is. */
+export const AHEAD = 1.5
+/** Of one rest, so that it sees when appends have ceased. */
+export const MAX_REST_MS = 1000
+/** Growth in a second from which on somebody appends: some hundred events. */
+const BUSY_BYTES = 64 * 1024
+const BUSY_MS = 1000
+const LOOK_MS = 100
+/** The rate is that over this time: it evens out what is reported once a second. */
+const RATE_MS = 3000
+
+interface Look extends Appended {
+  readonly at: number
+}
+
+/**
+ * How fast a segment is copied: as fast as can be while hardly anybody appends, and else in short turns that leave the
+ * processors to appends. What counts are appends to the database, so it does not matter on which node the job runs, or
+ * whether it runs in a process of its own; and reads take longer on a busy machine, so rests do too.
+ */
+export class Pace {
+  readonly #options: PaceOptions
+  readonly #now: () => number
+  readonly #looks: Look[] = []
+
+  constructor(options: PaceOptions) {
+    this.#options = options
+    this.#now = options.now ?? (() => performance.now())
+  }
+
+  /** A first look: what happens from now on counts. */
+  begin(): Promise<void> {
+    return this.#look()
+  }
+
+  /** After a read of so many events that took so long; resolves when the next may begin, or `signal` is aborted. */
+  async rest(events: number, readMs: number): Promise<void> {
+    await this.#look()
+    const look = this.#looks.at(-1) as Look
+    if (growth('bytes', this.#since(look.at - BUSY_MS), look) < BUSY_BYTES) return
+    const perSecond = AHEAD * growth('events', this.#since(look.at - RATE_MS), look)
+    const mostMs = perSecond > 0 ? (events * 1000) / perSecond - readMs : MAX_REST_MS
+    const ms = Math.min(REST * readMs, mostMs, MAX_REST_MS)
+    const { signal, wait = pause } = this.#options
+    if (ms > 0) await wait(ms, signal)
+  }
+
+  async #look(): Promise<void> {
+    const last = this.#looks.at(-1)
+    if (last !== undefined && this.#now() - last.at < LOOK_MS) return
+    const at = this.#now()
+    this.#looks.push({ ...(await this.#options.appended()), at })
+    while (this.#looks[1] !== undefined && this.#looks[1].at <= at - RATE_MS) this.#looks.shift()
+  }
+
+  /** The last look that is at least as old, or else the oldest. */
+  #since(at: number): Look {
+    return (this.#looks.findLast((look) => look.at <= at) ?? this.#looks[0]) as Look
+  }
+}
+
+/** A second. What came in less time counts as if it were all that comes in a second. */
+function growth(of: keyof Appended, from: Look, to: Look): number {
+  return ((to[of] - from[of]) * 1000) / Math.max(BUSY_MS, to.at - from.at)
+}
