@@ -85,8 +85,8 @@ export class TieringJob {
   }
 
   /**
-   * Erases what is to be erased and moves all that is due now. `ran: false`: another node is at it, or this one's role may not. Rejects at the first
-   * segment that fails; an erasure that fails does not keep segments from being moved.
+   * Erases what is to be erased and moves all that is due now. `ran: false`: another node is at it, or this one's role
+   * may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from being moved.
    */
   async pass(): Promise<PassResult> {
     const { url, connectTimeoutMs, log } = this.#options
@@ -127,21 +127,26 @@ export class TieringJob {
       onDone: ({ kind, seconds }) => metrics.erased(kind, seconds),
       ...(probe && { probe }),
     })
-    const erase = () =>
-      eraser.run().then(
+    let failure: { readonly cause: unknown } | undefined
+    const erase = async () => {
+      failure = await eraser.run().then(
         () => undefined,
         (cause: unknown) => ({ cause }),
       )
-    await applyRetention(session, log, signal)
-    let failure = await erase()
-    const moved = await this.#moveDue(session)
-    // What waited for a move can be done now.
-    if (moved.length > 0) failure = await erase()
-    if (failure) throw failure.cause
+    }
+    const asked = await applyRetention(session, log, signal).then(
+      () => undefined,
+      (cause: unknown) => ({ cause }),
+    )
+    await erase()
+    const moved = await this.#moveDue(session, erase)
+    const failed = failure ?? asked
+    if (failed) throw failed.cause
     return moved
   }
 
-  async #moveDue(session: DbSession): Promise<MoveProgress[]> {
+  /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
+  async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
     const { store, log, metrics, onProgress, probe } = this.#options
     const mover = new Mover({
       session,
@@ -162,6 +167,7 @@ export class TieringJob {
         log.info({ ...progress, seconds }, 'a segment was moved')
         moved.push(progress)
         this.#options.onMoved?.(progress)
+        await erase()
       }
       // Empty partitions may wait for the end of somebody's long transaction; events need not.
       if (failedDrop === undefined)

@@ -24,7 +24,7 @@ const ROWS_PER_STEP = 1000
 
 /**
  * Removes the content of what erasures cover: rows emptied → objects rewritten, switched, the old ones deleted → copies
- * that no manifest names swept → done (migrations/0006_erasure.sql). Each step is committed before the next and may be
+ * that no manifest names swept → done (migrations/0007_erasure.sql). Each step is committed before the next and may be
  * repeated, so a run that was cut anywhere is simply run again.
  */
 export class Eraser {
