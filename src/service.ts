@@ -125,7 +125,10 @@ export async function startService(
         metrics,
       }),
     )
-    const listener = stack.add('listener', listen(database, { hub, cold, tiering, notifyLag }, metrics, log))
+    const listener: Listener = stack.add(
+      'listener',
+      listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
+    )
     const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
     const services = {
       config,

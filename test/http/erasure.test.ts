@@ -203,6 +203,12 @@ describe('erasure over HTTP, on two nodes', function () {
     // The last five may have gone cold, too, before they were erased.
     expect(finished.removed.hot_events + finished.removed.cold_events).to.equal(25)
     expect(finished.removed.objects).to.be.within(1, 2)
+    const { rows: changes } = await db.query(
+      `select c.kind, c.request_id from starcite.session_changes c join starcite.sessions s using (sid)
+        where s.id = 's1' order by c.change_id`,
+    )
+    expect(changes.map((it) => it.kind)).to.deep.equal(['created', 'erased'])
+    expect(changes[1].request_id).to.equal('req-7')
     const again = await call('DELETE', B('/sessions/s1'))
     expect([again.status, again.json.id]).to.deep.equal([200, receipt.json.id])
     expect(await residueOf(db, store, SECRET)).to.deep.equal([])

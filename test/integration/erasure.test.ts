@@ -261,7 +261,12 @@ describe('erasing, on disk', function () {
     await lab.db.query(`select starcite.erase_session('default', 'victim', null, null, null, true)`)
     await lab.move()
     expect(await residueOf(lab.db, lab.store, SECRET)).to.deep.equal([])
-    for (const table of ['starcite.events', 'starcite.sessions', 'pg_catalog.pg_statistic'])
+    for (const table of [
+      'starcite.events',
+      'starcite.sessions',
+      'starcite.session_changes',
+      'pg_catalog.pg_statistic',
+    ])
       await lab.db.query(`vacuum full ${table}`)
 
     expect(await residueOnDisk(lab.db, SECRET)).to.deep.equal([])

@@ -244,6 +244,7 @@ export async function forgetSuperseded(session: DbSession, key: string): Promise
 /** Takes dead rows, and what statistics quote of them, out of the tables that had the content. */
 export async function vacuum(session: DbSession): Promise<void> {
   await session.query('vacuum (analyze) starcite.sessions')
+  await session.query('vacuum starcite.session_changes')
   await session.query('vacuum starcite.producers')
   await session.query('vacuum starcite.events')
   await session.query('vacuum starcite.archive_objects')
