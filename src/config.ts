@@ -171,7 +171,7 @@ export function loadConfig(env: Env) {
   return Object.freeze(config)
 }
 
-const SCOPE_NAMES = ['session:create', 'session:read', 'session:append'] as const
+const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
 
 /** Who is let in. `jwt` is there when tokens are asked for. */
 function readAuth(read: EnvReader) {
