@@ -13,7 +13,7 @@ begin
     grant usage on schema starcite to starcite_app;
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
                     starcite.slices, starcite.archive_objects, starcite.settings, starcite.migrations,
-                    starcite.installed_objects, starcite.tiering_status, starcite.session_changes,
+                    starcite.installed_objects, starcite.erasures, starcite.tiering_status, starcite.session_changes,
                     starcite.session_progress, starcite.lifecycle_heads
       to starcite_app;
     grant update (title, metadata, archived, version, updated_at) on starcite.sessions to starcite_app;
@@ -22,10 +22,12 @@ begin
                              bigint[], int[]),
       starcite.busy_sessions(text[], text[]), starcite.create_session(text, text, text, json, json),
       starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
-      starcite.merge_members(json, json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[])
+      starcite.merge_members(json, json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
+      starcite.erase_session(text, text, text, text, text, boolean),
+      starcite.redact_event(text, text, bigint, text, text, text, boolean)
       to starcite_app;
     foreach v_table in array array['sessions', 'session_heads', 'events', 'objects', 'slices', 'session_changes',
-                                     'session_progress', 'lifecycle_heads'] loop
+                                     'session_progress', 'lifecycle_heads', 'erasures'] loop
       -- Making a policy locks its table exclusively, so not without need.
       if not exists (select from pg_policy p where p.polrelid = format('starcite.%I', v_table)::regclass
                                                and p.polname = 'nodes_see_all') then
@@ -37,7 +39,7 @@ begin
   if to_regrole('starcite_auditor') is not null then
     grant usage on schema starcite to starcite_auditor;
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
-                    starcite.slices, starcite.tenant_grants, starcite.session_changes
+                    starcite.slices, starcite.tenant_grants, starcite.session_changes, starcite.erasures
       to starcite_auditor;
     grant execute on function
       starcite.framed(text), starcite.wire_time(timestamptz), starcite.genesis_hash(text, text),

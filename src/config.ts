@@ -26,6 +26,8 @@ export function loadConfig(env: Env) {
     opsPort: read.raw('STARCITE_OPS_PORT')
       ? read.int('STARCITE_OPS_PORT', { default: 0, min: 0, max: 65_535 })
       : undefined,
+    /** What a token must allow to erase sessions, redact events and see receipts. */
+    eraseScope: read.oneOf('STARCITE_ERASE_SCOPE', ['session:create', 'session:erase'], 'session:create'),
     logLevel: read.oneOf(
       'STARCITE_LOG_LEVEL',
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -169,7 +171,7 @@ export function loadConfig(env: Env) {
   return Object.freeze(config)
 }
 
-const SCOPE_NAMES = ['session:create', 'session:read', 'session:append'] as const
+const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
 
 /** Who is let in. `jwt` is there when tokens are asked for. */
 function readAuth(read: EnvReader) {

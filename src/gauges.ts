@@ -84,6 +84,16 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     () => tiering.status.lagSeconds,
   )
   metrics.gauge(
+    'starcite_erasures_pending',
+    'Erasures whose content is not yet removed everywhere',
+    () => tiering.erasures.pending,
+  )
+  metrics.gauge(
+    'starcite_erasure_lag',
+    'Seconds since the oldest of those was asked for',
+    () => tiering.erasures.oldestSeconds,
+  )
+  metrics.gauge(
     'starcite_archive_read_cache_bytes',
     'Memory of events read from objects',
     () => cold.cachedBytes,

@@ -24,6 +24,7 @@ import { Health } from './ops/health.ts'
 import type { Log } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
 import { type Frame, renderEvent } from './protocol/event.ts'
+import { Erasures } from './sessions/erasure/erasures.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
@@ -84,10 +85,6 @@ export async function startService(
         onPlaced: (feeds) => lifecycle.grown(feeds),
       }),
     )
-    const listener: Listener = stack.add(
-      'listener',
-      listen(database, { hub, lifecycle, sequencer, notifyLag }, metrics, log),
-    )
     const appender = stack.add(
       'appender',
       new Appender({
@@ -113,13 +110,10 @@ export async function startService(
       drainSpreadMs: config.drainSpreadMs,
     })
     const store = stack.add('object store', await openObjectStore(config.archive, reads))
-    const cold = new ColdReader({
-      db: reads,
-      store,
-      cacheBytes: config.tiering.readCacheBytes,
-      log,
-      metrics,
-    })
+    const cold = stack.add(
+      'cold reader',
+      new ColdReader({ db: reads, store, cacheBytes: config.tiering.readCacheBytes, log, metrics }),
+    )
     const tiering = stack.add(
       'tiering',
       new TieringJob({
@@ -131,6 +125,10 @@ export async function startService(
         metrics,
       }),
     )
+    const listener: Listener = stack.add(
+      'listener',
+      listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
+    )
     const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
     const services = {
       config,
@@ -139,6 +137,10 @@ export async function startService(
       authenticator: openAuthenticator(config.auth, stack, metrics, log),
       appends: appender,
       sessions: new Sessions(reads, config.limits.sessionMetadataBytes, () => sequencer.changed()),
+      erasures: new Erasures(reads, () => {
+        tiering.wake()
+        sequencer.changed()
+      }),
       tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
       history: new History(reads, cold, hub),
       lifecycle,
@@ -172,6 +174,7 @@ export async function startService(
     lifecycle.start()
     sequencer.start()
     tiering.start()
+    cold.start()
     health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
 
     let stopping: Promise<void> | undefined
@@ -215,26 +218,32 @@ function openAuthenticator(
   return authenticator
 }
 
+/** What is told of notifications. */
 interface Hinted {
   readonly hub: Hub
   readonly lifecycle: LifecycleFeed
   readonly sequencer: Sequencer
+  readonly cold: ColdReader
+  readonly tiering: TieringJob
   readonly notifyLag: NotifyLag
 }
 
 function listen(
   database: Database,
-  { hub, lifecycle, sequencer, notifyLag }: Hinted,
+  { hub, cold, tiering, lifecycle, sequencer, notifyLag }: Hinted,
   metrics: Metrics,
   log: Log,
 ): Listener {
   const listener = new Listener({
     url: database.directUrl,
     log,
-    onHead: (sid, lastSeq) => {
+    onHead: (sid, lastSeq, epoch) => {
       notifyLag.notified(sid, lastSeq)
-      hub.hint(sid, lastSeq)
+      hub.hint(sid, lastSeq, epoch)
       sequencer.moved(sid)
+      if (epoch === undefined) return
+      cold.forget(sid)
+      tiering.wake() // perhaps an erasure that SQL asked for
     },
     onFeeds: (feeds) => lifecycle.grown(feeds),
     onConnected: () => {
@@ -242,6 +251,7 @@ function listen(
       hub.checkAll()
       lifecycle.checkAll()
       sequencer.checkAll()
+      cold.checkAll()
     },
     onDisconnected: () => metrics.listenerUp(false),
   })

@@ -1,6 +1,11 @@
-export type Scope = 'session:create' | 'session:read' | 'session:append'
+export type Scope = 'session:create' | 'session:read' | 'session:append' | 'session:erase'
 
-export const SCOPES: ReadonlySet<Scope> = new Set(['session:create', 'session:read', 'session:append'])
+export const SCOPES: ReadonlySet<Scope> = new Set([
+  'session:create',
+  'session:read',
+  'session:append',
+  'session:erase',
+])
 
 /** On whose behalf a request comes. */
 export interface Principal {

@@ -9,7 +9,10 @@ export const EVENT_COLUMNS = `e.seq, e.type, e.payload::text, e.actor, e.source,
 
 /** What an event weighs. octet_length of a toasted value is read off its header, so weighing does not unpack it. */
 export const EVENT_BYTES =
-  'octet_length(e.payload::text) + octet_length(e.metadata::text) + octet_length(e.refs::text)'
+  'coalesce(octet_length(e.payload::text) + octet_length(e.metadata::text) + octet_length(e.refs::text), 0)'
+
+/** What stands for each part of an event's content once it is erased, and null in its row. */
+const ERASED = '{}'
 
 /** The frame of a row in which EVENT_COLUMNS begin at index `from`. */
 export function decodeEvent(row: readonly (string | null)[], from: number): Frame {
@@ -19,15 +22,16 @@ export function decodeEvent(row: readonly (string | null)[], from: number): Fram
   return renderEvent({
     seq: Number(text(0)),
     type: text(1),
-    payload: text(2),
+    payload: orNull(2) ?? ERASED,
     actor: text(3),
     source: orNull(4),
     producerId: orNull(5),
     producerSeq: producerSeq === null ? null : Number(producerSeq),
     idempotencyKey: orNull(7),
-    metadata: text(8),
-    refs: text(9),
+    metadata: orNull(8) ?? ERASED,
+    refs: orNull(9) ?? ERASED,
     insertedAt: wireTime(text(10)),
+    redacted: orNull(2) === null,
   })
 }
 

@@ -8,6 +8,7 @@ import { answerErrors } from './errors.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
 import { observe } from './observe.ts'
 import { appendRoutes } from './routes/append.ts'
+import { erasureRoutes } from './routes/erasures.ts'
 import { eventRoutes } from './routes/events.ts'
 import { lifecycleRoutes } from './routes/lifecycle.ts'
 import { type Operations, opsRoutes } from './routes/ops.ts'
@@ -40,6 +41,7 @@ export function createApp(services: Services, operations: Operations): Koa {
   sessionRoutes(router, services)
   appendRoutes(router, services)
   eventRoutes(router, services)
+  erasureRoutes(router, services)
 
   const app = new Koa()
   app.on('error', (error: NodeJS.ErrnoException) => {

@@ -7,6 +7,7 @@ import type { LifecycleFeed } from '../lifecycle/feed.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
+import type { Erasures } from '../sessions/erasure/erasures.ts'
 import type { Caller } from '../sessions/queries.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
@@ -24,6 +25,7 @@ export interface Services {
   readonly metrics: Metrics
   readonly authenticator: Authenticator
   readonly sessions: Sessions
+  readonly erasures: Erasures
   readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
   readonly tails: Tails
   readonly history: History

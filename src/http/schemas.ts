@@ -8,6 +8,9 @@ export const MAX_NAME_CHARACTERS = 512
 /** Titles are shown in lists of up to 1,000. */
 export const MAX_TITLE_CHARACTERS = 1024
 
+/** A sentence or a case number; it is kept for ever, and so is no place for what is erased. */
+const MAX_REASON_CHARACTERS = 500
+
 const Title = Type.String({ maxLength: MAX_TITLE_CHARACTERS })
 const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
 const JsonObject = Type.Object({})
@@ -50,4 +53,9 @@ export const SessionPatch = Type.Object({
   title: Type.Optional(Type.Union([Title, Type.Null()])),
   metadata: Type.Optional(JsonObject),
   expected_version: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+})
+
+export const ErasureBody = Type.Object({
+  reason: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_REASON_CHARACTERS })),
+  vacuum: Type.Optional(Type.Boolean()),
 })

@@ -3,7 +3,7 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
-import { type PageBounds, readHeads, readHotAfterMany } from './queries.ts'
+import { type Head, type PageBounds, readHeads, readHotAfterMany } from './queries.ts'
 import { Ring, RingBudget } from './ring.ts'
 
 export interface HubOptions {
@@ -19,6 +19,7 @@ export interface HubOptions {
 /** Sessions per query, of reads that take many sessions at once. */
 const SESSIONS_PER_READ = 200
 const FILL_BOUNDS: PageBounds = { events: 256, bytes: 256 * 1024 }
+const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false }
 const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 1000
 
@@ -29,6 +30,10 @@ interface Live {
   ring: Ring | undefined
   /** The highest seq heard of; the ring follows it. */
   head: Seq
+  /** That of the session when the ring began; undefined without a ring. */
+  epoch: number | undefined
+  erased: boolean
+  removals: number
   tails: number
   readonly wakes: Set<() => void>
 }
@@ -36,12 +41,18 @@ interface Live {
 /** A tail's hold on its session; `close` it when the tail ends. */
 export interface Subscription {
   readonly sid: string
+  /** The session was erased: there is nothing to be read any more. */
+  readonly erased: boolean
+  /** Grows whenever content of the session was removed: what was read before may show it still. */
+  readonly removals: number
   /** Resolves once the ring stands: from then on no commit goes unnoticed for longer than the poll interval. */
   ready(signal: AbortSignal): Promise<void>
   /** The events after `cursor` that the ring holds; undefined when they must come from storage. */
   after(cursor: Seq, limit: number): readonly Frame[] | undefined
-  /** Resolves when there is more than `cursor`, or the signal is aborted. */
+  /** Resolves when there is more than `cursor`, the session was erased, or the signal is aborted. */
   changed(cursor: Seq, signal: AbortSignal): Promise<void>
+  /** Calls `then` when the session is erased, at once when it was. Answers how to be told no more. */
+  onErased(then: () => void): () => void
   close(): void
 }
 
@@ -51,7 +62,8 @@ export interface Subscription {
  * one query, or comes from this node's own commits.
  *
  * A session is known here for as long as it has a tail: registered (no ring yet) → standing (ring at the head as read
- * after registering) → gone with its last tail.
+ * after registering) → gone with its last tail. When content of it was removed, which its epoch tells, it is registered
+ * anew: the ring begins behind every event that may have lost its content. When all was, it is erased, for good.
  */
 export class Hub {
   readonly #options: HubOptions
@@ -80,21 +92,33 @@ export class Hub {
     return this.#budget.usedBytes
   }
 
-  register(sid: string): Subscription {
+  /** `epoch` is the session's as the caller has just read it: what was kept before it is not shown. */
+  register(sid: string, epoch?: number): Subscription {
     let live = this.#sessions.get(sid)
     if (live === undefined) {
-      live = { sid, ring: undefined, head: 0, tails: 0, wakes: new Set() }
+      live = {
+        sid,
+        ring: undefined,
+        head: 0,
+        epoch: undefined,
+        erased: false,
+        removals: 0,
+        tails: 0,
+        wakes: new Set(),
+      }
       this.#sessions.set(sid, live)
       this.#catchUp(live)
-    }
+    } else this.#refresh(live, epoch)
     live.tails += 1
     return this.#subscription(live)
   }
 
-  /** A hint that the session is at `lastSeq`, from wherever. */
-  hint(sid: string, lastSeq: Seq): void {
+  /** A hint that the session is at `lastSeq`, and when it says so in that epoch, from wherever. */
+  hint(sid: string, lastSeq: Seq, epoch?: number): void {
     const live = this.#sessions.get(sid)
-    if (live === undefined || lastSeq <= live.head) return
+    if (live === undefined) return
+    this.#refresh(live, epoch)
+    if (lastSeq <= live.head) return
     live.head = lastSeq
     if (live.ring === undefined || live.ring.last < lastSeq) this.#catchUp(live)
   }
@@ -123,12 +147,27 @@ export class Hub {
     let open = true
     return {
       sid: live.sid,
+      get erased() {
+        return live.erased
+      },
+      get removals() {
+        return live.removals
+      },
       ready: async (signal) => {
-        while (live.ring === undefined && !signal.aborted) await this.#nextWake(live, signal)
+        while (live.ring === undefined && !live.erased && !signal.aborted) await this.#nextWake(live, signal)
       },
       after: (cursor, limit) => live.ring?.after(cursor, limit),
       changed: async (cursor, signal) => {
-        while ((live.ring?.last ?? 0) <= cursor && !signal.aborted) await this.#nextWake(live, signal)
+        while ((live.ring?.last ?? 0) <= cursor && !live.erased && !signal.aborted)
+          await this.#nextWake(live, signal)
+      },
+      onErased: (then) => {
+        const look = () => {
+          if (live.erased) then()
+          else live.wakes.add(look)
+        }
+        look()
+        return () => void live.wakes.delete(look)
       },
       close: () => {
         if (!open) return
@@ -158,7 +197,18 @@ export class Hub {
     for (const wake of [...live.wakes]) wake()
   }
 
+  /** Forgets what is kept of the session when it is from an earlier epoch. */
+  #refresh(live: Live, epoch: number | undefined): void {
+    if (epoch === undefined || live.epoch === undefined || epoch <= live.epoch) return
+    live.ring?.clear()
+    live.ring = undefined
+    live.epoch = undefined
+    live.removals += 1
+    this.#catchUp(live)
+  }
+
   #catchUp(live: Live): void {
+    if (live.erased) return
     this.#behind.add(live)
     this.#filling ??= this.#fill().finally(() => {
       this.#filling = undefined
@@ -190,9 +240,13 @@ export class Hub {
       fresh.map((live) => live.sid),
     )
     for (const live of fresh) {
-      const head = heads.get(live.sid) ?? 0
-      live.head = Math.max(live.head, head)
-      this.#restart(live, head)
+      const { lastSeq, epoch, erased } = heads.get(live.sid) ?? NO_HEAD
+      live.head = Math.max(live.head, lastSeq)
+      live.epoch = epoch
+      if (erased) {
+        live.erased = true
+        this.#behind.delete(live)
+      } else this.#restart(live, lastSeq)
       this.#wake(live)
     }
   }
@@ -233,7 +287,7 @@ export class Hub {
       astray.map(({ live }) => live.sid),
     )
     for (const { live, head } of astray) {
-      const real = heads.get(live.sid) ?? 0
+      const real = heads.get(live.sid)?.lastSeq ?? 0
       if (head > real) {
         if (live.head === head) live.head = real // else there was another hint, which is looked at next
       } else this.#restart(live, real)
@@ -252,8 +306,8 @@ export class Hub {
       const sids = [...this.#sessions.keys()]
       try {
         for (let i = 0; i < sids.length; i += 1000)
-          for (const [sid, lastSeq] of await readHeads(this.#options.db, sids.slice(i, i + 1000)))
-            this.hint(sid, lastSeq)
+          for (const [sid, head] of await readHeads(this.#options.db, sids.slice(i, i + 1000)))
+            this.hint(sid, head.lastSeq, head.epoch)
       } catch (error) {
         this.#options.log.warn(
           { err: error, sessions: sids.length },

@@ -8,8 +8,8 @@ export interface ListenerOptions {
   /** A direct connection: LISTEN does not work through a transaction pooler. */
   readonly url: string
   readonly log: Log
-  /** A session is at this seq. */
-  readonly onHead: (sid: string, lastSeq: Seq) => void
+  /** A session is at this seq; with an epoch: content of it was removed. */
+  readonly onHead: (sid: string, lastSeq: Seq, epoch: number | undefined) => void
   /** Feeds have grown; they are named by their keys. */
   readonly onFeeds: (keys: readonly string[]) => void
   /** Connected, at first or again: whatever was notified before is lost. */
@@ -139,13 +139,13 @@ export class Listener {
     await subscriber.listenTo(LIFECYCLE_CHANNEL)
   }
 
-  /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]` is reported and passed over. */
+  /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]`, some with an epoch, is reported and passed over. */
   #onHeads(payload: string): void {
     try {
-      for (const [sid, lastSeq] of JSON.parse(payload) as [unknown, unknown][]) {
-        if (!Number.isSafeInteger(sid) || !Number.isSafeInteger(lastSeq))
-          throw new TypeError(`no head: ${sid}`)
-        this.#options.onHead(String(sid), lastSeq as Seq)
+      for (const [sid, lastSeq, epoch] of JSON.parse(payload) as [unknown, unknown, unknown][]) {
+        const isHead = [sid, lastSeq, epoch ?? 0].every(Number.isSafeInteger)
+        if (!isHead) throw new TypeError(`no head: ${sid}`)
+        this.#options.onHead(String(sid), lastSeq as Seq, epoch as number | undefined)
       }
     } catch (error) {
       this.#options.log.warn({ err: error }, `a notification on ${HEADS_CHANNEL} is not a list of heads`)

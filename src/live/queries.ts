@@ -4,13 +4,25 @@ import type { Frame, Seq } from '../protocol/event.ts'
 
 const HEADS = {
   name: 'heads',
-  text: 'select h.sid, h.last_seq from starcite.session_heads h where h.sid = any ($1::bigint[])',
+  text: 'select h.sid, h.last_seq, h.epoch, h.erased from starcite.session_heads h where h.sid = any ($1::bigint[])',
 }
 
-/** last_seq of each of the sessions. */
-export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<string, Seq>> {
+export interface Head {
+  readonly lastSeq: Seq
+  /** Counts removals of content. */
+  readonly epoch: number
+  readonly erased: boolean
+}
+
+/** The end of each of the sessions. */
+export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<string, Head>> {
   const rows = await db.query(HEADS, [sids])
-  return new Map(rows.map(([sid, lastSeq]) => [sid as string, Number(lastSeq)]))
+  return new Map(
+    rows.map(([sid, lastSeq, epoch, erased]) => [
+      sid as string,
+      { lastSeq: Number(lastSeq), epoch: Number(epoch), erased: erased === 't' },
+    ]),
+  )
 }
 
 /** How much one read may bring: it stops at either, but never before its first event. */

@@ -95,6 +95,17 @@ export class Metrics {
     labelNames: ['result'],
     registers: [this.registry],
   })
+  readonly #erasures = new Counter({
+    name: 'starcite_erasures_total',
+    help: 'Erasures that this node has finished, by what they cover',
+    labelNames: ['kind'],
+    registers: [this.registry],
+  })
+  readonly #erasureSeconds = this.#histogram(
+    'starcite_erasure_seconds',
+    'From the request of an erasure to the end of the removal',
+    LATENCY_BUCKETS.map((it) => it * 60),
+  )
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name, help, registers: [this.registry] })
@@ -193,6 +204,11 @@ export class Metrics {
 
   tieringFailed(): void {
     this.#archiveFailures.inc()
+  }
+
+  erased(kind: 'session' | 'event' | 'segment', seconds: number): void {
+    this.#erasures.inc({ kind })
+    this.#erasureSeconds.observe(seconds)
   }
 
   coldCache(hit: boolean): void {

@@ -17,6 +17,8 @@ export interface StoredEvent {
   readonly refs: string
   /** RFC 3339, UTC, six fractional digits. */
   readonly insertedAt: string
+  /** Its content was erased: `payload`, `metadata` and `refs` are `{}`. */
+  readonly redacted?: boolean
 }
 
 const DATA = '\ndata: '
@@ -26,7 +28,7 @@ const FRAME_OVERHEAD_BYTES = 150
 
 /**
  * An event as every reader sees it, rendered once and shared. The text is the same whether the event is live, hot or
- * cold (I5), so this function is the only place that writes it.
+ * cold (I5), until its content is erased, so this function is the only place that writes it.
  */
 export class Frame {
   readonly seq: Seq
@@ -85,6 +87,38 @@ export function renderEvent(event: StoredEvent): Frame {
   if (event.producerId !== null)
     text += `,"producer_id":${JSON.stringify(event.producerId)},"producer_seq":${event.producerSeq}`
   if (event.idempotencyKey !== null) text += `,"idempotency_key":${JSON.stringify(event.idempotencyKey)}`
-  text += `,"metadata":${event.metadata},"refs":${event.refs},"inserted_at":"${event.insertedAt}"}`
+  text += `,"metadata":${event.metadata},"refs":${event.refs}`
+  if (event.redacted) text += ',"redacted":true'
+  text += `,"inserted_at":"${event.insertedAt}"}`
   return new Frame(event.seq, text)
+}
+
+interface EventOnTheWire {
+  readonly seq: Seq
+  readonly type: string
+  readonly actor: string
+  readonly source?: string
+  readonly producer_id?: string
+  readonly producer_seq?: number
+  readonly idempotency_key?: string
+  readonly inserted_at: string
+}
+
+/** The same event without its content: what renderEvent makes of it once that is erased. */
+export function redactFrame(frame: Frame): Frame {
+  const event = JSON.parse(frame.text) as EventOnTheWire
+  return renderEvent({
+    seq: event.seq,
+    type: event.type,
+    payload: '{}',
+    actor: event.actor,
+    source: event.source ?? null,
+    producerId: event.producer_id ?? null,
+    producerSeq: event.producer_seq ?? null,
+    idempotencyKey: event.idempotency_key ?? null,
+    metadata: '{}',
+    refs: '{}',
+    insertedAt: event.inserted_at,
+    redacted: true,
+  })
 }

@@ -1,7 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import type { Session } from './session.ts'
 
-const COLUMNS = `s.sid, s.tenant_id, s.id, s.title, s.metadata::text, s.creator_principal::text, h.last_seq, s.version,
+const COLUMNS = `s.sid, s.tenant_id, s.id, s.title, s.metadata::text, s.creator_principal::text, h.last_seq, h.epoch, s.version,
                  s.archived, starcite.wire_time(s.created_at), starcite.wire_time(s.updated_at),
                  s.erased_at is not null`
 const FROM = 'from starcite.sessions s join starcite.session_heads h on h.sid = s.sid'
@@ -17,6 +17,7 @@ function decode(row: Row): Session {
     metadata,
     creator,
     lastSeq,
+    epoch,
     version,
     archived,
     createdAt,
@@ -31,6 +32,7 @@ function decode(row: Row): Session {
     metadata: metadata as string,
     creatorPrincipal: creator ?? null,
     lastSeq: Number(lastSeq),
+    epoch: Number(epoch),
     version: Number(version),
     archived: archived === 't',
     createdAt: createdAt as string,

@@ -8,6 +8,8 @@ export interface Session {
   readonly metadata: string
   readonly creatorPrincipal: string | null
   readonly lastSeq: number
+  /** Counts removals of content; never shown. */
+  readonly epoch: number
   readonly version: number
   readonly archived: boolean
   readonly createdAt: string

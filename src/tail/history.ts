@@ -1,6 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
+import { AppError } from '../protocol/errors.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import { HoleError } from './log.ts'
@@ -154,7 +155,9 @@ export class History {
   }
 
   async #lastSeq(sid: string): Promise<Seq> {
-    return (await readHeads(this.#db, [sid])).get(sid) ?? 0
+    const head = (await readHeads(this.#db, [sid])).get(sid)
+    if (head?.erased) throw new AppError('session_erased', 'the session was erased')
+    return head?.lastSeq ?? 0
   }
 }
 

@@ -2,6 +2,7 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { Hub, Subscription } from '../live/hub.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { AppError } from '../protocol/errors.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import { type EventLog, HoleError } from './log.ts'
 
@@ -17,6 +18,8 @@ export interface Sink {
 
 export interface TailOptions {
   readonly sid: string
+  /** The session's, as the caller has read it: nothing is shown that had lost its content by then. */
+  readonly epoch?: number
   readonly cursor: Seq
   /** Undefined: for ever. Else the tail ends with this seq. */
   readonly until: Seq | undefined
@@ -30,6 +33,8 @@ interface Way {
   readonly until: Seq | undefined
   /** The page after the cursor, when it is being read already. */
   ahead: Promise<readonly Frame[]> | undefined
+  /** What the subscription's was when that page was asked for. */
+  removals: number
   readonly subscription: Subscription
   readonly read: (after: Seq) => Promise<readonly Frame[]>
 }
@@ -55,31 +60,55 @@ export class Tails {
     this.#metrics = metrics
   }
 
-  /** Resolves when `until` was delivered or the signal aborted; rejects on a fault, with nothing skipped. */
-  async run({ sid, cursor, until, sink, signal }: TailOptions): Promise<void> {
-    const subscription = this.#hub.register(sid) // before the first read, so that nothing falls in between
-    const reader = this.#eventLog.reader(subscription)
-    const read = (after: Seq) => this.#read(() => reader.after(after), signal)
-    const way: Way = { cursor, until, ahead: undefined, subscription, read }
+  /**
+   * Resolves when `until` was delivered or the signal aborted. Rejects with session_erased once the session is, whatever
+   * the tail is waiting for; on a fault, with nothing skipped.
+   */
+  async run({ signal, ...options }: TailOptions): Promise<void> {
+    // Before the first read, so that nothing falls in between.
+    const subscription = this.#hub.register(options.sid, options.epoch)
+    const over = new AbortController()
+    const end = () => over.abort()
+    if (signal.aborted) end()
+    signal.addEventListener('abort', end, { once: true })
+    const forget = subscription.onErased(end)
     try {
-      await subscription.ready(signal)
-      while (until === undefined || way.cursor < until) {
-        await subscription.changed(way.cursor, signal)
-        await sink.room(signal)
-        if (signal.aborted) return
-        await this.#sendPage(way, sink, signal)
-      }
-      await sink.room(signal) // the last page has left
+      await this.#deliver(subscription, { ...options, signal: over.signal })
     } catch (error) {
-      this.#metrics.tailFault()
-      throw error
+      // Of an erased session, reading failed because there is nothing any more.
+      if (!subscription.erased) {
+        this.#metrics.tailFault()
+        throw error
+      }
     } finally {
+      forget()
+      signal.removeEventListener('abort', end)
       subscription.close()
     }
+    if (subscription.erased && !signal.aborted) throw new AppError('session_erased', 'the session was erased')
+  }
+
+  async #deliver(subscription: Subscription, options: TailOptions): Promise<void> {
+    const { cursor, until, sink, signal } = options
+    const reader = this.#eventLog.reader(subscription)
+    const read = (after: Seq) => this.#read(() => reader.after(after), signal)
+    const { removals } = subscription
+    const way: Way = { cursor, until, ahead: undefined, removals, subscription, read }
+    await subscription.ready(signal)
+    while (until === undefined || way.cursor < until) {
+      await subscription.changed(way.cursor, signal)
+      await sink.room(signal)
+      if (signal.aborted) return
+      await this.#sendPage(way, sink, signal)
+    }
+    await sink.room(signal) // the last page has left
   }
 
   /** Apart from the loop, so that a tail which waits holds nothing of the page that it sent last. */
   async #sendPage(way: Way, sink: Sink, signal: AbortSignal): Promise<void> {
+    // What was read ahead may show what is gone by now: the transport may have had no room for long.
+    if (way.removals !== way.subscription.removals) way.ahead = undefined
+    way.removals = way.subscription.removals
     const page = upTo(await (way.ahead ?? way.read(way.cursor)), way.until)
     way.ahead = undefined
     const last = page.at(-1)

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { PackedObject } from './copy/packer.ts'
 import { checkSlice } from './slice.ts'
@@ -9,8 +10,20 @@ export class DamagedObjectError extends Error {
 
 /** Tenant first, so that policies and listings can go by tenant; then the segment; then the content's digest. */
 export function objectKey(segment: string, object: PackedObject): string {
-  return `v1/${keyPart(object.tenantId)}/${segment}/${object.sha256.toString('hex')}.ndjson.gz`
+  return `${keyPrefix(segment, object.tenantId)}${object.sha256.toString('hex')}.ndjson.gz`
 }
+
+/**
+ * The name of an object that takes the place of another. No two attempts choose the same, so what an attempt of a dead
+ * process left may be deleted without looking out for another attempt's object.
+ */
+export function successorKey(segment: string, object: Pick<PackedObject, 'tenantId' | 'sha256'>): string {
+  const attempt = randomBytes(6).toString('hex')
+  return `${keyPrefix(segment, object.tenantId)}${object.sha256.toString('hex')}-${attempt}.ndjson.gz`
+}
+
+/** What the keys of a tenant's objects of one segment begin with. */
+export const keyPrefix = (segment: string, tenantId: string): string => `v1/${keyPart(tenantId)}/${segment}/`
 
 /** Percent-encodes all but unreserved characters, and a name that consists of dots. */
 function keyPart(text: string): string {
@@ -34,7 +47,7 @@ export interface StoreOptions {
 export async function storeVerified(
   store: ObjectStore,
   key: string,
-  object: PackedObject,
+  object: Pick<PackedObject, 'body' | 'slices'>,
   { signal, onStored }: StoreOptions,
 ): Promise<void> {
   await store.putNew(key, object.body, signal) // 'exists': an earlier attempt; what counts is what is there

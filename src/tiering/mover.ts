@@ -8,6 +8,7 @@ import { portions, remainder } from './copy/portions.ts'
 import * as copying from './copy/queries.ts'
 import * as queries from './queries.ts'
 import type { Probe } from './step.ts'
+import { StoppedError } from './stopped.ts'
 
 export interface MoveProgress {
   readonly segment: string
@@ -24,11 +25,6 @@ export interface MoverOptions {
   readonly signal: AbortSignal
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
   readonly probe?: Probe
-}
-
-/** Thrown when the job is told to stop; whatever was done stays done, and the next run goes on from there. */
-export class StoppedError extends Error {
-  override readonly name = 'StoppedError'
 }
 
 const RUNS_PER_FETCH = 1000

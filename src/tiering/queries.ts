@@ -104,15 +104,32 @@ async function lockingSegment(session: DbSession, run: () => Promise<void>): Pro
     }
 }
 
+/** New events have a salt; one that is erased loses it, so a closed segment takes that and nothing else. */
+const CLOSED = 'check (salt is null)'
+
+/** Segments closed by a release that could not erase have a constraint that lets nothing pass. */
+export async function letErasuresPass(session: DbSession): Promise<void> {
+  const rows = await session.query(
+    `select g.name from starcite.segments g
+       join pg_catalog.pg_constraint c on c.conrelid = to_regclass(format('starcite.%I', g.name))
+      where g.state = 'closed' and c.conname = 'segment_is_closed' and pg_get_constraintdef(c.oid) like '%(false)%'`,
+  )
+  for (const [name] of rows)
+    await lockingSegment(session, async () => {
+      await session.query(
+        `alter table ${table(name as string)} drop constraint segment_is_closed,
+           add constraint segment_is_closed ${CLOSED} not valid`,
+      )
+    })
+}
+
 /**
  * No event gets in any more: times handed out from now on are past its end, and should a transaction still carry an
  * older idea of the time, Postgres itself refuses the row (the append is tried again and gets a later time).
  */
 export async function closeSegment(session: DbSession, segment: string): Promise<void> {
   await lockingSegment(session, async () => {
-    await session.query(
-      `alter table ${table(segment)} add constraint segment_is_closed check (false) not valid`,
-    )
+    await session.query(`alter table ${table(segment)} add constraint segment_is_closed ${CLOSED} not valid`)
     await session.query(
       `update starcite.settings s set value = starcite.wire_time(greatest(s.value::timestamptz, g.to_at))
          from starcite.segments g where s.name = 'closed_before' and g.name = $1`,

@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { constants, gunzip, gzip } from 'node:zlib'
-import { Frame } from '../protocol/event.ts'
+import { Frame, redactFrame } from '../protocol/event.ts'
 
 const compress = promisify(gzip)
 const decompress = promisify(gunzip)
@@ -58,6 +58,18 @@ export function frameOfLine(line: string, seq: number): Frame {
   return new Frame(seq, withBytes(text, offsets, '\n'))
 }
 
+/** The same line once the event's content is erased; a line without content stays as it is. Neither has a line feed. */
+export function redactLine(line: string, seq: number): string {
+  const frame = redactFrame(frameOfLine(line, seq))
+  const after = JSON.parse(`{${line.slice(line.lastIndexOf(AFTER_FRAME) + 1)}`) as {
+    session_id: string
+    content_digest: string
+    hash: string
+  }
+  const { session_id, content_digest, hash } = after
+  return archiveLine(session_id, { frame, salt: null, contentDigest: content_digest, hash }).slice(0, -1)
+}
+
 /**
  * Where a frame has line feeds: only between the tokens of what was sent as payload, metadata or refs, where a space
  * can stand for them. In bytes of UTF-8, which every language can count.
@@ -83,10 +95,15 @@ export function packSlice(lines: string): Promise<Buffer> {
 
 /** The frames of a slice that holds `firstSeq` to `lastSeq`. Rejects when it holds anything else. */
 export async function unpackSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<Frame[]> {
+  return (await linesOfSlice(member, firstSeq, lastSeq)).map((line, i) => frameOfLine(line, firstSeq + i))
+}
+
+/** Its lines, without their line feeds. */
+export async function linesOfSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<string[]> {
   const lines = (await open(member)).toString('utf8').split('\n')
   if (lines.pop() !== '' || lines.length !== lastSeq - firstSeq + 1)
     throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines.length} lines`)
-  return lines.map((line, i) => frameOfLine(line, firstSeq + i))
+  return lines
 }
 
 /** Rejects when a slice does not open, or has another number of lines than it should. */

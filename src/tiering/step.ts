@@ -1,4 +1,4 @@
-/** The points between the steps of a move. Tests stop a process at each; nothing else listens. */
+/** The points between the steps of a move, and behind them of an erasure. Tests stop a process at each; nothing else listens. */
 export type Step =
   | 'closed'
   | 'stored'
@@ -8,6 +8,12 @@ export type Step =
   | 'switched'
   | 'detached'
   | 'dropped'
+  | 'emptied'
+  | 'rewritten'
+  | 'replaced'
+  | 'deleted'
+  | 'swept'
+  | 'erased'
 
 /** The job waits for what it answers. */
 export type Probe = (step: Step) => unknown

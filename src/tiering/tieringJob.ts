@@ -3,7 +3,9 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { type MoveProgress, Mover, StoppedError } from './mover.ts'
+import { Eraser } from './erase/eraser.ts'
+import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
+import { type MoveProgress, Mover } from './mover.ts'
 import {
   dueSegments,
   mayMove,
@@ -13,7 +15,9 @@ import {
   tryLockJob,
   unlockJob,
 } from './queries.ts'
+import { applyRetention } from './retention/retention.ts'
 import type { Probe } from './step.ts'
+import { StoppedError } from './stopped.ts'
 
 export interface TieringOptions {
   /** A direct connection: the job's lock belongs to its session. */
@@ -46,6 +50,9 @@ export class TieringJob {
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
   #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0 }
+  #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
+  #wake: (() => void) | undefined
+  #isWanted = false
 
   constructor(options: TieringOptions) {
     this.#options = options
@@ -54,6 +61,17 @@ export class TieringJob {
   /** As it was when this node last looked, whoever runs the job. */
   get status(): TieringStatus {
     return this.#status
+  }
+
+  /** The same for erasures. */
+  get erasures(): ErasureStatus {
+    return this.#erasures
+  }
+
+  /** There is something to erase: the next pass begins at once, instead of at its time. */
+  wake(): void {
+    this.#isWanted = true
+    this.#wake?.()
   }
 
   start(): void {
@@ -66,7 +84,10 @@ export class TieringJob {
     await this.#running
   }
 
-  /** Moves all that is due now. `ran: false`: another node is at it, or this one's role may not. Rejects at the first segment that fails. */
+  /**
+   * Erases what is to be erased and moves all that is due now. `ran: false`: another node is at it, or this one's role
+   * may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from being moved.
+   */
   async pass(): Promise<PassResult> {
     const { url, connectTimeoutMs, log } = this.#options
     const { signal } = this.#stopping
@@ -77,25 +98,55 @@ export class TieringJob {
       await prepareJob(session)
       if (!(await mayMove(session))) return { ran: false, why: 'not_allowed' }
       if (!(await tryLockJob(session))) return { ran: false, why: 'held' }
-      const moved = await this.#moveDue(session)
+      const moved = await this.#eraseAndMove(session)
       await unlockJob(session)
       return { ran: true, moved }
     } catch (cause) {
       throw signal.aborted ? new StoppedError('moving segments was interrupted', { cause }) : cause
     } finally {
       // Also after a failure, and while another node is at it: lag shows on every node.
-      await tieringStatus(session).then(
-        (status) => {
-          this.#status = status
-        },
-        () => {},
-      )
+      await this.#look(session).catch(() => {})
       signal.removeEventListener('abort', cut)
       await session.stop()
     }
   }
 
-  async #moveDue(session: DbSession): Promise<MoveProgress[]> {
+  async #look(session: DbSession): Promise<void> {
+    this.#status = await tieringStatus(session)
+    this.#erasures = await erasureStatus(session)
+  }
+
+  async #eraseAndMove(session: DbSession): Promise<MoveProgress[]> {
+    const { store, log, metrics, probe } = this.#options
+    const { signal } = this.#stopping
+    const eraser = new Eraser({
+      session,
+      store,
+      signal,
+      log,
+      onDone: ({ kind, seconds }) => metrics.erased(kind, seconds),
+      ...(probe && { probe }),
+    })
+    let failure: { readonly cause: unknown } | undefined
+    const erase = async () => {
+      failure = await eraser.run().then(
+        () => undefined,
+        (cause: unknown) => ({ cause }),
+      )
+    }
+    const asked = await applyRetention(session, log, signal).then(
+      () => undefined,
+      (cause: unknown) => ({ cause }),
+    )
+    await erase()
+    const moved = await this.#moveDue(session, erase)
+    const failed = failure ?? asked
+    if (failed) throw failed.cause
+    return moved
+  }
+
+  /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
+  async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
     const { store, log, metrics, onProgress, probe } = this.#options
     const mover = new Mover({
       session,
@@ -116,6 +167,7 @@ export class TieringJob {
         log.info({ ...progress, seconds }, 'a segment was moved')
         moved.push(progress)
         this.#options.onMoved?.(progress)
+        await erase()
       }
       // Empty partitions may wait for the end of somebody's long transaction; events need not.
       if (failedDrop === undefined)
@@ -132,7 +184,7 @@ export class TieringJob {
     const { signal } = this.#stopping
     let isTold = false
     for (let failures = 0; !signal.aborted; ) {
-      await pause(failures === 0 ? intervalMs : jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+      await this.#untilDue(failures === 0 ? intervalMs : jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS))
       if (signal.aborted) return
       try {
         const result = await this.pass()
@@ -150,5 +202,17 @@ export class TieringJob {
         log.warn({ err: error, failures }, 'moving segments failed; it is tried again')
       }
     }
+  }
+
+  async #untilDue(ms: number): Promise<void> {
+    const due = new AbortController()
+    this.#wake = () => due.abort()
+    if (!this.#isWanted) {
+      const { signal } = this.#stopping
+      signal.addEventListener('abort', this.#wake, { once: true })
+      if (!signal.aborted) await pause(ms, due.signal)
+      signal.removeEventListener('abort', this.#wake)
+    }
+    this.#isWanted = false
   }
 }

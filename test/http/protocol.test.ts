@@ -55,8 +55,8 @@ describe('HTTP conventions', () => {
     for (const [method, path, allowed] of [
       ['DELETE', '/v1/sessions', ['HEAD', 'GET', 'POST']],
       ['PUT', '/v1/sessions', ['HEAD', 'GET', 'POST']],
-      ['POST', '/v1/sessions/x', ['HEAD', 'GET', 'PATCH']],
-      ['PUT', '/v1/sessions/x', ['HEAD', 'GET', 'PATCH']],
+      ['POST', '/v1/sessions/x', ['HEAD', 'GET', 'PATCH', 'DELETE']],
+      ['PUT', '/v1/sessions/x', ['HEAD', 'GET', 'PATCH', 'DELETE']],
       ['GET', '/v1/sessions/x/append', ['POST']],
       ['PUT', '/v1/sessions/x/append', ['POST']],
       ['DELETE', '/v1/sessions/x/events', ['HEAD', 'GET', 'POST']],

@@ -132,6 +132,16 @@ describe('the roles', () => {
       await code(db, `update starcite.sessions set title = 'x', version = version + 1 where id = 'mine'`),
     ).to.equal('done')
 
+    await db.query(`select starcite.create_session('default', 'gone')`)
+    await appendEvents(db, [{ session: 'gone', payload: '{"text":"secret"}' }])
+    const { rows: erasures } = await db.query(
+      `select (starcite.redact_event('default', 'gone', 1)).outcome as redacted,
+              (starcite.erase_session('default', 'gone')).outcome as erased`,
+    )
+    expect(erasures, 'content goes by procedures alone').to.deep.equal([
+      { redacted: 'redacted', erased: 'erased' },
+    ])
+
     for (const forbidden of [
       `insert into starcite.events select * from starcite.events limit 1`,
       `update starcite.events set payload = '{}'`,
@@ -163,6 +173,14 @@ describe('the roles', () => {
       'update starcite.slices set byte_offset = 0',
       `insert into starcite.archive_objects (key, body) values ('k', '')`,
       'delete from starcite.archive_objects',
+      `update starcite.erasures set state = 'done'`,
+      'delete from starcite.erasures',
+      'delete from starcite.legal_holds',
+      'delete from starcite.superseded_objects',
+      `select starcite.hold_session('default', 'mine', 'x')`,
+      `select starcite.release_session('default', 'mine')`,
+      `select starcite.set_retention(null, null, '1 day')`,
+      `select starcite.content_removed('{1}')`,
       'delete from starcite.migrations',
       `update starcite.installed_objects set hash = ''`,
       'select from starcite.tenant_grants',

@@ -13,6 +13,7 @@ import { Health } from '../../src/ops/health.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { AppError } from '../../src/protocol/errors.ts'
+import { Erasures } from '../../src/sessions/erasure/erasures.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { History } from '../../src/tail/history.ts'
 import { EventLog } from '../../src/tail/log.ts'
@@ -44,9 +45,9 @@ const NOTHING_COLD = {
 export async function startGuardedNode(
   database: { url: string },
   authenticator: Authenticator,
-  { maxTails = 1000 }: { maxTails?: number } = {},
+  { maxTails = 1000, settings = {} }: { maxTails?: number; settings?: Readonly<Record<string, string>> } = {},
 ) {
-  const config = loadConfig({ DATABASE_URL: database.url })
+  const config = loadConfig({ DATABASE_URL: database.url, ...settings })
   const log = createLog('silent')
   const metrics = new Metrics()
   const db = new Db({
@@ -80,6 +81,7 @@ export async function startGuardedNode(
       authenticator,
       appends,
       sessions,
+      erasures: new Erasures(db, () => {}),
       tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics), log, metrics),
       history: new History(db, NOTHING_COLD, hub),
       lifecycle,

@@ -197,7 +197,7 @@ describe('the configuration', () => {
       ])
     })
 
-    it('knows three scopes', () => {
+    it('knows four scopes', () => {
       const scopes = (value: string) =>
         loadConfig({ ...JWT, STARCITE_AUTH_DEFAULT_SCOPES: value }).auth.jwt?.defaultScopes
 
@@ -205,7 +205,7 @@ describe('the configuration', () => {
         new Set(['session:read', 'session:append']),
       )
       expect(problemsOf({ STARCITE_AUTH_DEFAULT_SCOPES: 'session:read session:delete' })).to.deep.equal([
-        'STARCITE_AUTH_DEFAULT_SCOPES must be some of session:create, session:read, session:append; it is "session:read session:delete"',
+        'STARCITE_AUTH_DEFAULT_SCOPES must be some of session:create, session:read, session:append, session:erase; it is "session:read session:delete"',
       ])
     })
   })

@@ -11,7 +11,7 @@ import { choice, cursor, integer } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
 import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
-import { RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
+import { isErased, RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
 
 const MAX_BATCH_SIZE = 1000
 
@@ -96,12 +96,19 @@ function streamTail(services: Services, ctx: Context, { session, start, until }:
   const unwatch = onTokenEnd(principal, () => stream.end())
   // Not awaited: the request is answered.
   void tails
-    .run({ sid: session.sid, cursor: start, until, sink: stream, signal: stream.signal })
+    .run({
+      sid: session.sid,
+      epoch: session.epoch,
+      cursor: start,
+      until,
+      sink: stream,
+      signal: stream.signal,
+    })
     .then(
       () => stream.finish(start),
       (error) => {
-        log.error({ err: error, sid: session.sid }, 'a tail ended by a fault')
-        stream.end()
+        if (!isErased(error)) log.error({ err: error, sid: session.sid }, 'a tail ended by a fault')
+        stream.end() // the reader comes back, and is told what there is to be told
       },
     )
     .finally(() => {
@@ -130,6 +137,7 @@ async function socketTail(services: Services, ctx: UpgradeContext, wanted: Wante
     (signal, onStalled) =>
       tails.run({
         sid: session.sid,
+        epoch: session.epoch,
         cursor: start,
         until,
         sink: new WebSocketSink(ws, socket, { batchSize, stallMs: config.tail.stallMs, onStalled }),

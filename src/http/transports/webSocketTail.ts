@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Principal } from '../../auth/principal.ts'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
-import { CLOSE, type Close } from '../../protocol/errors.ts'
+import { AppError, CLOSE, type Close } from '../../protocol/errors.ts'
 import type { Frame } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { closeSocket, type LongLived, socketDrained } from './sockets.ts'
@@ -75,6 +75,10 @@ export class WebSocketSink implements Sink {
   }
 }
 
+/** Whether a tail ended because its session was erased. */
+export const isErased = (error: unknown): boolean =>
+  error instanceof AppError && error.code === 'session_erased'
+
 /** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
 export async function serveTail(
   ws: WebSocket,
@@ -94,8 +98,11 @@ export async function serveTail(
   try {
     await tail(ended.signal, () => end(CLOSE.slow))
   } catch (error) {
-    onFault(error)
-    close = CLOSE.internal
+    if (isErased(error)) close = CLOSE.erased
+    else {
+      onFault(error)
+      close = CLOSE.internal
+    }
   } finally {
     unwatch()
   }

@@ -1,16 +1,26 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Db } from '../../db/pool.ts'
+import { pause } from '../../lib/backoff.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
-import type { Frame, Seq } from '../../protocol/event.ts'
+import { type Frame, redactFrame, type Seq } from '../../protocol/event.ts'
 import { DamagedObjectError } from '../archive.ts'
 import { unpackSlice } from '../slice.ts'
-import { coldUntil, findSlice, type Slice } from './queries.ts'
+import { coldUntil, findSlice, readEpochs, type Slice } from './queries.ts'
 
 /** Somebody waits for a slice, which is small: so less than the store's own patience with large objects. */
 const READ_TIMEOUT_MS = 15_000
+/** How long the cache may keep content that was removed, when nobody told this node. It is not shown meanwhile. */
+const CHECK_INTERVAL_MS = 30_000
+
+/** A slice in memory, and the session's epoch when it was looked for. */
+interface Kept {
+  readonly sid: string
+  readonly epoch: number
+  readonly frames: readonly Frame[]
+}
 
 export interface ColdReaderOptions {
   readonly db: Db
@@ -24,19 +34,38 @@ export interface ColdReaderOptions {
 /**
  * Reads events that have moved out of Postgres: which bytes, from the manifest; those bytes, with one Range GET a slice,
  * checked against their digest; and keeps slices that were read, within a bound of bytes. Readers of one slice at the
- * same time share one read. What cannot be had rejects with an ObjectStoreError, what is wrong with a DamagedObjectError.
+ * same time share one read. When content of a session was removed, what is kept of the session is forgotten: at a hint,
+ * and at the latest when `forgetStale` is called. What cannot be had rejects with an ObjectStoreError, what is wrong with a DamagedObjectError.
  */
 export class ColdReader {
   readonly #options: ColdReaderOptions
-  readonly #slices: LRUCache<string, readonly Frame[]>
+  readonly #slices: LRUCache<string, Kept>
   readonly #reading = new Map<string, Promise<readonly Frame[]>>()
+  readonly #stopping = new AbortController()
+  #checking: Promise<void> | undefined
+  #checkNow: (() => void) | undefined
 
   constructor(options: ColdReaderOptions) {
     this.#options = options
     this.#slices = new LRUCache({
       maxSize: Math.max(1, options.cacheBytes),
-      sizeCalculation: (frames) => 1 + frames.reduce((sum, frame) => sum + frame.memoryBytes, 0),
+      sizeCalculation: ({ frames }) => 1 + frames.reduce((sum, frame) => sum + frame.memoryBytes, 0),
     })
+  }
+
+  start(): void {
+    this.#checking ??= this.#check()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.checkAll()
+    await this.#checking
+  }
+
+  /** Notifications may have been missed: look now whether content was removed. */
+  checkAll(): void {
+    this.#checkNow?.()
   }
 
   /** Bytes that the cache holds. */
@@ -51,8 +80,32 @@ export class ColdReader {
 
   /** The cold events of the slice that holds `seq`, all of them; undefined when that event is not cold. */
   async sliceAt(sid: string, seq: Seq): Promise<readonly Frame[] | undefined> {
-    const slice = await findSlice(this.#options.db, sid, seq)
-    return slice && this.#frames(slice)
+    for (let missing: string | undefined; ; ) {
+      const slice = await findSlice(this.#options.db, sid, seq)
+      if (slice === undefined) return undefined
+      try {
+        return withoutHidden(await this.#frames(sid, slice), slice.hidden)
+      } catch (error) {
+        // Its place may have been taken by an object without some content, between our look and our read.
+        if (!isMissing(error) || missing === slice.key) throw error
+        missing = slice.key
+      }
+    }
+  }
+
+  /** Content of the session was removed. */
+  forget(sid: string): void {
+    for (const [name, kept] of this.#slices.entries()) if (kept.sid === sid) this.#slices.delete(name)
+  }
+
+  /** Forgets what is kept of sessions of which content was removed, whether or not somebody told us. */
+  async forgetStale(): Promise<void> {
+    const sids = new Set<string>()
+    for (const { sid } of this.#slices.values()) sids.add(sid)
+    if (sids.size === 0) return
+    const epochs = await readEpochs(this.#options.db, [...sids])
+    for (const [name, { sid, epoch }] of this.#slices.entries())
+      if (epoch !== epochs.get(sid)) this.#slices.delete(name)
   }
 
   /** Reads the slice that holds `seq` in the background, for a reader that is about to want it. */
@@ -60,18 +113,31 @@ export class ColdReader {
     this.sliceAt(sid, seq).catch(() => {}) // the reader will meet the error itself
   }
 
-  async #frames(slice: Slice): Promise<readonly Frame[]> {
+  async #check(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      const early = new AbortController()
+      this.#checkNow = () => early.abort()
+      await pause(CHECK_INTERVAL_MS, early.signal)
+      if (signal.aborted) return
+      await this.forgetStale().catch((error) =>
+        this.#options.log.warn({ err: error }, 'looking for removed content in the cache failed'),
+      )
+    }
+  }
+
+  async #frames(sid: string, slice: Slice): Promise<readonly Frame[]> {
     const name = `${slice.key}@${slice.offset}`
     const cached = this.#slices.get(name)
     this.#options.metrics.coldCache(cached !== undefined)
-    if (cached !== undefined) return cached
+    if (cached !== undefined) return cached.frames
     let reading = this.#reading.get(name)
     if (reading === undefined) {
       reading = this.#read(slice).finally(() => this.#reading.delete(name))
       this.#reading.set(name, reading)
     }
     const frames = await reading
-    this.#slices.set(name, frames)
+    this.#slices.set(name, { sid, epoch: slice.epoch, frames })
     return frames
   }
 
@@ -102,4 +168,13 @@ export class ColdReader {
       clearTimeout(timer)
     }
   }
+}
+
+const isMissing = (error: unknown) => error instanceof ObjectStoreError && error.kind === 'missing'
+
+function withoutHidden(frames: readonly Frame[], hidden: Slice['hidden']): readonly Frame[] {
+  if (hidden.length === 0) return frames
+  return frames.map((frame) =>
+    hidden.some(([first, last]) => frame.seq >= first && frame.seq <= last) ? redactFrame(frame) : frame,
+  )
 }

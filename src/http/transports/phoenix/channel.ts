@@ -1,6 +1,6 @@
 import type { Principal } from '../../../auth/principal.ts'
 import { InOrder } from '../../../lib/inOrder.ts'
-import { AppError } from '../../../protocol/errors.ts'
+import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
 import { isRecord } from '../../validate.ts'
 import { type Message, NULL, type Serializer } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
@@ -109,6 +109,12 @@ export class Channel implements Member {
     }
   }
 
+  /** There is no more to come, ever: the client is told why, and does not join again. */
+  #finish(reason: ErrorCode): void {
+    this.push(reason, JSON.stringify({ reason }))
+    if (this.#end()) this.#close()
+  }
+
   /** The token was renewed; a client that may no longer be here is told to join again, and hears why it cannot. */
   review(principal: Principal): void {
     try {
@@ -127,8 +133,9 @@ export class Channel implements Member {
     try {
       await joined.run()
     } catch (error) {
-      this.#host.toAppError(error) // which logs it
-      this.#fail()
+      const { code } = this.#host.toAppError(error) // which logs a fault
+      if (code === 'session_erased') this.#finish(code)
+      else this.#fail()
     }
   }
 

@@ -22,14 +22,14 @@ export function tailTopic(services: Services, sessionId: string): Join {
     mayRead(member.principal, sessionId)
     if (badSessionId(sessionId) !== undefined)
       throw new AppError('session_not_found', 'no session has such an id')
-    const { sid, lastSeq } = await services.sessions.get(member.principal.tenantId, sessionId)
+    const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
     refuseAhead(cursor, lastSeq)
     const release = services.tailQuota.take(member.principal)
     if (member.signal.aborted) release()
     else member.signal.addEventListener('abort', release, { once: true })
 
     return {
-      run: () => runTail(services, member, { sid, cursor, batchSize }),
+      run: () => runTail(services, member, { sid, epoch, cursor, batchSize }),
       admit: (principal) => mayRead(principal, sessionId),
       answerTo: (event) =>
         event === 'append' ? (message) => append(services, member.principal, sessionId, message) : undefined,
@@ -44,15 +44,16 @@ function mayRead(principal: Principal, sessionId: string): void {
 
 interface TailOfMember {
   readonly sid: string
+  readonly epoch: number
   readonly cursor: number
   readonly batchSize: number
 }
 
 async function runTail({ tails }: Services, member: Member, tail: TailOfMember): Promise<void> {
-  const { sid, cursor, batchSize } = tail
+  const { sid, epoch, cursor, batchSize } = tail
   const sink = new MemberSink(member, batchSize)
   try {
-    await tails.run({ sid, cursor, until: undefined, sink, signal: member.signal })
+    await tails.run({ sid, epoch, cursor, until: undefined, sink, signal: member.signal })
   } finally {
     sink.close()
   }

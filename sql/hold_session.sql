@@ -1,0 +1,24 @@
+-- Puts a session under a legal hold: it cannot be erased, none of its events redacted, and retention passes it over,
+-- until starcite.release_session. Answers held (also when it was already), session_not_found, or session_erased.
+create or replace function starcite.hold_session(
+  p_tenant_id text, p_session_id text, p_reason text, p_subject text default session_user)
+returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_head starcite.session_heads;
+begin
+  select h.* into v_head
+    from starcite.sessions s join starcite.session_heads h on h.sid = s.sid
+   where s.tenant_id = p_tenant_id and s.id = p_session_id
+     for no key update of h;  -- after an erasure that is under way, or before it
+  if v_head.sid is null then
+    return 'session_not_found';
+  elsif v_head.erased then
+    return 'session_erased';
+  end if;
+  insert into starcite.legal_holds (sid, subject, reason) values (v_head.sid, p_subject, p_reason)
+      on conflict (sid) do nothing;
+  return 'held';
+end
+$$;

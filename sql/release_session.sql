@@ -1,0 +1,21 @@
+-- Ends a legal hold. What retention passed over meanwhile, it takes up again. Answers released, or not_held.
+create or replace function starcite.release_session(p_tenant_id text, p_session_id text) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_sid bigint;
+begin
+  delete from starcite.legal_holds l
+   using starcite.sessions s
+   where s.tenant_id = p_tenant_id and s.id = p_session_id and l.sid = s.sid
+  returning l.sid into v_sid;
+  if v_sid is null then
+    return 'not_held';
+  end if;
+  update starcite.erasures e set state = 'pending', completed_at = null, rechecked = false, done_object_id = 0
+   where e.kind = 'segment' and e.tenant_id = p_tenant_id
+     and e.segment in (select o.segment from starcite.slices s join starcite.objects o on o.object_id = s.object_id
+                        where s.sid = v_sid);
+  return 'released';
+end
+$$;

@@ -1,0 +1,181 @@
+import type { DbSession } from '../../db/session.ts'
+import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
+import type { Log } from '../../ops/log.ts'
+import { DamagedObjectError, keyPrefix, storeVerified, successorKey } from '../archive.ts'
+import { letErasuresPass } from '../queries.ts'
+import type { Probe } from '../step.ts'
+import { StoppedError } from '../stopped.ts'
+import * as queries from './queries.ts'
+import { rewrite } from './rewrite.ts'
+
+export interface EraserOptions {
+  /** Holds the job's lock, so no segment is being moved meanwhile, and nobody else erases. */
+  readonly session: DbSession
+  readonly store: ObjectStore
+  readonly signal: AbortSignal
+  readonly log: Log
+  readonly onDone?: (done: queries.Done) => void
+  readonly probe?: Probe
+}
+
+/** Erasures taken together, so that an object which several of them meet is rewritten once. */
+const BATCH = 200
+const ROWS_PER_STEP = 1000
+
+/**
+ * Removes the content of what erasures cover: rows emptied → objects rewritten, switched, the old ones deleted → copies
+ * that no manifest names swept → done (migrations/0007_erasure.sql). Each step is committed before the next and may be
+ * repeated, so a run that was cut anywhere is simply run again.
+ */
+export class Eraser {
+  readonly #options: EraserOptions
+
+  constructor(options: EraserOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Everything that can be done now. An erasure that meets events of a segment which is being copied waits for its move,
+   * because a copy that is not in the manifest yet may still be in use. Rejects when something could not be removed;
+   * what it did not touch is done all the same.
+   */
+  async run(): Promise<void> {
+    const { session } = this.#options
+    const failures: unknown[] = []
+    await letErasuresPass(session)
+    await this.#deleteSuperseded()
+    for (let after = '0'; ; ) {
+      const batch = await queries.pendingErasures(session, after, BATCH)
+      const last = batch.at(-1)
+      if (last === undefined) break
+      after = last.erasureId
+      try {
+        failures.push(...(await this.#erase(batch)))
+      } catch (error) {
+        // Whatever it was, the next one may meet it too: a store that is away, a connection that broke.
+        await queries.noteFailure(session, idsOf(batch), messageOf(error)).catch(() => {})
+        throw error
+      }
+    }
+    await this.#recheck()
+    if (failures.length > 0) throw failures[0]
+  }
+
+  async #erase(batch: readonly queries.Erasure[]): Promise<unknown[]> {
+    const { session, log, probe, onDone } = this.#options
+    for (const erasure of batch) await this.#emptyRows(erasure)
+    await probe?.('emptied')
+    const failed = await this.#rewriteObjects(batch)
+    await this.#deleteSuperseded()
+
+    const waiting = await queries.waitingForMoves(session, idsOf(batch))
+    const finished = batch.filter(({ erasureId }) => !failed.has(erasureId) && !waiting.has(erasureId))
+    if (finished.length === 0) return [...failed.values()]
+    await this.#sweep(idsOf(finished))
+    await probe?.('swept')
+    if (finished.some((it) => it.vacuum)) await queries.vacuum(session)
+    for (const done of await queries.markDone(session, idsOf(finished))) {
+      log.info(done, 'content was erased')
+      onDone?.(done)
+    }
+    await probe?.('erased')
+    return [...failed.values()]
+  }
+
+  async #emptyRows(erasure: queries.Erasure): Promise<void> {
+    if (erasure.sid === null) return
+    for (let from: number | undefined = erasure.firstSeq; from !== undefined; ) {
+      this.#refuseWhenStopped()
+      const last = await queries.emptyRows(this.#options.session, erasure, from, ROWS_PER_STEP)
+      from = last === undefined ? undefined : last + 1
+    }
+  }
+
+  /** Answers the erasures that could not be done with one of their objects, each with the reason. */
+  async #rewriteObjects(batch: readonly queries.Erasure[]): Promise<Map<string, unknown>> {
+    const { session, log } = this.#options
+    const failed = new Map<string, unknown>()
+    for (const object of await queries.affectedObjects(session, idsOf(batch))) {
+      this.#refuseWhenStopped()
+      const ids = idsOf(batch).filter((id) => !failed.has(id))
+      try {
+        await this.#rewriteObject(object, ids)
+      } catch (error) {
+        if (!isOfOneObject(error)) throw error
+        const slices = await queries.slicesOf(session, object.objectId, ids)
+        const met = [...new Set(slices.flatMap((it) => it.redactions.map(({ erasureId }) => erasureId)))]
+        for (const id of met) failed.set(id, error)
+        log.error({ err: error, key: object.key, erasures: met.length }, 'an object cannot be rewritten')
+        await queries.noteFailure(session, met, messageOf(error))
+      }
+    }
+    return failed
+  }
+
+  async #rewriteObject(object: queries.OldObject, erasureIds: readonly string[]): Promise<void> {
+    const { session, store, signal, probe } = this.#options
+    const slices = await queries.slicesOf(session, object.objectId, erasureIds)
+    const met = [...new Set(slices.flatMap((it) => it.redactions.map(({ erasureId }) => erasureId)))]
+    if (met.length === 0) return
+    const rewritten = await rewrite(object.key, await store.get(object.key, signal), slices)
+    if (rewritten === undefined) return queries.noteProgress(session, object.objectId, met, new Map())
+
+    const key = successorKey(object.segment, { ...object, sha256: rewritten.sha256 })
+    await storeVerified(store, key, rewritten, { signal, onStored: () => probe?.('rewritten') })
+    await session.transaction(async () => {
+      await queries.replaceObject(session, object, key, rewritten, met)
+      await queries.noteProgress(session, object.objectId, met, rewritten.events)
+    })
+    await probe?.('replaced')
+    await this.#deleteSuperseded()
+  }
+
+  async #deleteSuperseded(): Promise<void> {
+    const { session, store, signal, probe } = this.#options
+    for (const key of await queries.supersededObjects(session)) {
+      this.#refuseWhenStopped()
+      await store.delete(key, signal)
+      await probe?.('deleted')
+      await queries.forgetSuperseded(session, key)
+    }
+  }
+
+  /**
+   * Deletes what moves and rewritings that were cut have left in the store. The keys are listed first, and then looked
+   * for in the manifest on the connection with the lock: so whoever wrote them had lost, or given back, the lock before.
+   */
+  async #sweep(erasureIds: readonly string[]): Promise<void> {
+    const { session, store, signal, log } = this.#options
+    for (const { tenantId, segment } of await queries.placesOf(session, erasureIds)) {
+      this.#refuseWhenStopped()
+      const keys: string[] = []
+      for await (const { key } of store.list(keyPrefix(segment, tenantId), signal)) keys.push(key)
+      for (const key of await queries.unnamed(session, keys)) {
+        await store.delete(key, signal)
+        log.info({ key }, 'a copy that no manifest names was deleted')
+      }
+    }
+  }
+
+  /** A process that lost the lock may have written one more object after we looked. */
+  async #recheck(): Promise<void> {
+    const { session } = this.#options
+    const due = await queries.dueForRecheck(session, BATCH)
+    if (due.length === 0) return
+    await this.#sweep(due)
+    await queries.markRechecked(session, due)
+  }
+
+  #refuseWhenStopped(): void {
+    if (this.#options.signal.aborted) throw new StoppedError('erasing was interrupted')
+  }
+}
+
+const idsOf = (erasures: readonly queries.Erasure[]) => erasures.map(({ erasureId }) => erasureId)
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
+
+/** Whether other objects may fare better. */
+const isOfOneObject = (error: unknown): boolean =>
+  error instanceof DamagedObjectError ||
+  (error instanceof ObjectStoreError && (error.kind === 'missing' || error.kind === 'damaged'))

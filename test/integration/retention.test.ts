@@ -1,0 +1,160 @@
+import { expect } from 'chai'
+import { residueOf } from '../support/residue.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
+import { faultsOfChain } from '../support/wholeChain.ts'
+
+describe('retention', function () {
+  this.timeout(30_000)
+  let lab: TieringLab
+
+  beforeEach(async () => {
+    lab = await TieringLab.open()
+  })
+  afterEach(() => lab.close())
+
+  const due = async (view: 'sessions_due' | 'segments_due') =>
+    (await lab.db.query(`select * from starcite.${view}()`)).rows
+  const rule = (tenant: string | null, content: string | null, session: string | null) =>
+    lab.db.query('select starcite.set_retention($1, $2, $3)', [tenant, content, session])
+  const age = (id: string, days: number) =>
+    lab.db.query(
+      `with s as (update starcite.sessions s set updated_at = now() - $2 * interval '1 day' where s.id = $1 returning s.sid)
+       update starcite.session_heads h set last_event_at = now() - $2 * interval '1 day' from s where h.sid = s.sid`,
+      [id, days],
+    )
+  const erased = async () => {
+    const { rows } = await lab.db.query(
+      'select s.id from starcite.sessions s where s.erased_at is not null order by s.id',
+    )
+    return rows.map(({ id }) => id)
+  }
+
+  it('erases sessions that are idle for longer than their tenant, or the default, says; a dry run tells which', async () => {
+    for (const [id, tenant] of [
+      ['old', 'a'],
+      ['young', 'a'],
+      ['other', 'b'],
+      ['kept', 'c'],
+      ['held', 'a'],
+    ] as const) {
+      await lab.session(id, tenant)
+      await lab.append([{ session: id, tenant, payload: `{"t":"<${id}>"}` }])
+    }
+    for (const id of ['old', 'held', 'kept']) await age(id, 100)
+    await age('young', 20)
+    await age('other', 20)
+    await rule('a', null, '30 days')
+    await rule(null, null, '10 days')
+    await rule('c', null, null)
+    await lab.db.query(`select starcite.hold_session('a', 'held', 'a case', 'counsel')`)
+
+    expect((await due('sessions_due')).map((it) => it.session_id)).to.deep.equal(['old', 'other'])
+    expect(await erased()).to.deep.equal([])
+    await lab.move()
+
+    expect(await erased()).to.deep.equal(['old', 'other'])
+    expect(await due('sessions_due')).to.deep.equal([])
+    expect(await residueOf(lab.db, lab.store, '<old>')).to.deep.equal([])
+    expect(await residueOf(lab.db, lab.store, '<held>')).not.to.deep.equal([])
+    const { rows } = await lab.db.query(`select distinct e.subject, e.state from starcite.erasures e`)
+    expect(rows).to.deep.equal([{ subject: 'retention', state: 'done' }])
+
+    await lab.db.query(`select starcite.release_session('a', 'held')`)
+    await lab.move()
+    expect(await erased()).to.deep.equal(['held', 'old', 'other'])
+  })
+
+  it('takes a session that something happened to meanwhile for what it is: not idle', async () => {
+    await lab.session('old')
+    await age('old', 100)
+    await rule(null, null, '30 days')
+    // Just before the job looks again, under the lock of the head.
+    await lab.db.query('begin')
+    await lab.append([{ session: 'old' }])
+    const pass = lab.move()
+    await lab.db.query('commit')
+    await pass
+
+    expect(await erased()).to.deep.equal([])
+  })
+
+  it('erases the content of segments by age, passes over what is held, and takes it up when it is released', async () => {
+    const sids: string[] = []
+    for (const id of ['one', 'two']) sids.push(await lab.session(id))
+    await lab.append(
+      someEvents([{ session: 'one' }, { session: 'two' }], 30).map((it) => ({
+        ...it,
+        payload: `{"t":"<${it.session}>"}`,
+      })),
+    )
+    const [, two] = sids as [string, string]
+    await lab.db.query(`select starcite.hold_session('default', 'two', 'a case')`)
+    await lab.move()
+    await lab.append([{ session: 'one', payload: '{"t":"<young>"}' }])
+    const before = await lab.shown(two)
+    await lab.db.query(`update starcite.segments g set from_at = g.from_at - interval '90 days', to_at = g.to_at - interval '90 days'
+                         where g.state = 'dropped'`)
+    await lab.db.query(`update starcite.settings s set value = '2 days' where s.name = 'hot_retention'`)
+    const short = await rule(null, '1 day', null).catch((error) => error.code)
+    expect(short, 'shorter than events stay hot').to.equal('22023')
+    await rule(null, '30 days', null)
+
+    expect(await due('segments_due')).to.have.lengthOf(1)
+    expect((await due('segments_due'))[0]).to.deep.include({ events: '60', sessions: '2', held: '1' })
+    await lab.move()
+
+    expect(await due('segments_due')).to.deep.equal([])
+    expect(await residueOf(lab.db, lab.store, '<one>')).to.deep.equal([])
+    expect(await residueOf(lab.db, lab.store, '<young>')).not.to.deep.equal([])
+    expect(await lab.shown(two)).to.deep.equal(before)
+    expect(
+      (await lab.tail(sids[0] as string)).map((text) => JSON.parse(text).redacted ?? false),
+    ).to.deep.equal([...Array.from({ length: 30 }, () => true), false])
+
+    expect(
+      (await lab.db.query(`select starcite.release_session('default', 'two') as it`)).rows[0].it,
+    ).to.equal('released')
+    await lab.move()
+    expect(await residueOf(lab.db, lab.store, '<two>')).to.deep.equal([])
+    for (const sid of sids) expect(await faultsOfChain(lab.db, lab.store, sid)).to.deep.equal([])
+  })
+
+  it('passes over a session that is put under a hold while its object is being rewritten', async () => {
+    await lab.session('one')
+    await lab.append([{ session: 'one', payload: '{"t":"<one>"}' }])
+    await lab.move()
+    await lab.db.query(
+      `update starcite.segments g set from_at = g.from_at - interval '90 days', to_at = g.to_at - interval '90 days'`,
+    )
+    await rule(null, '30 days', null)
+
+    const cut = await lab
+      .move({
+        probe: async (step) => {
+          if (step === 'rewritten')
+            await lab.db.query(`select starcite.hold_session('default', 'one', 'a case')`)
+        },
+      })
+      .catch((error: Error) => error.message)
+
+    expect(cut).to.match(/legal hold/)
+    await lab.move()
+    expect(await residueOf(lab.db, lab.store, '<one>')).not.to.deep.equal([])
+  })
+
+  it('goes through many sessions in steps, and begins anew at the end', async () => {
+    await lab.db.query(`select starcite.create_session('default', 's' || n) from generate_series(1, 25000) n`)
+    await lab.db.query(
+      `update starcite.sessions set updated_at = now() - interval '90 days' where id in ('s10', 's24990')`,
+    )
+    await rule(null, null, '30 days')
+
+    const found = []
+    for (let pass = 0; pass < 3; pass += 1) {
+      await lab.move()
+      found.push(await erased())
+    }
+
+    expect(found).to.deep.equal([['s10'], ['s10', 's24990'], ['s10', 's24990']])
+  })
+})

@@ -1,0 +1,49 @@
+import { gunzipSync } from 'node:zlib'
+import type pg from 'pg'
+import type { ObjectStore } from '../../src/objects/objectStore.ts'
+
+/** Every place in tables and objects where a text still stands, as whoever may read all of both would find it. */
+export async function residueOf(db: pg.Client, store: ObjectStore, marker: string): Promise<string[]> {
+  const found: string[] = []
+  const { rows } = await db.query<{ name: string }>(
+    `select c.oid::regclass::text as name from pg_class c
+      where c.relnamespace = 'starcite'::regnamespace and c.relkind = 'r' and c.relname <> 'archive_objects'
+      union all select 'pg_catalog.pg_stats'`,
+  )
+  for (const { name } of rows) {
+    const { rows: hits } = await db.query(`select from ${name} t where strpos(t::text, $1) > 0`, [marker])
+    if (hits.length > 0) found.push(`${hits.length} rows of ${name}`)
+  }
+  for (const [key, lines] of await linesOfStore(store))
+    if (lines.some((line) => line.includes(marker))) found.push(`object ${key}`)
+  return found
+}
+
+/** The lines of every object in the store. */
+export async function linesOfStore(store: ObjectStore): Promise<Map<string, string[]>> {
+  const lines = new Map<string, string[]>()
+  for await (const { key } of store.list('v1/'))
+    lines.set(
+      key,
+      gunzipSync(await store.get(key))
+        .toString()
+        .trimEnd()
+        .split('\n'),
+    )
+  return lines
+}
+
+/** Files of the database in which the bytes stand, by what they belong to. Reads them as the server has them on disk. */
+export async function residueOnDisk(db: pg.Client, marker: string): Promise<string[]> {
+  await db.query('checkpoint')
+  const { rows } = await db.query<{ file: string }>(
+    `select distinct coalesce(pg_filenode_relation(0, regexp_replace(f.name, '[._].*', '')::oid)::regclass::text, f.name) as file
+       from (select 'base/' || d.oid as path from pg_database d where d.datname = current_database()) d
+      cross join lateral pg_ls_dir(d.path) as f (name)
+      where f.name ~ '^\\d+(\\.\\d+)?$'
+        and position(convert_to($1, 'UTF8') in pg_read_binary_file(d.path || '/' || f.name, 0, 200000000, true)) > 0
+      order by 1`,
+    [marker],
+  )
+  return rows.map(({ file }) => file)
+}
