@@ -334,6 +334,8 @@ describe('object stores', () => {
     })
 
     it('shares a bounded number of connections', async () => {
+      await store.stop()
+      store = new S3Store(server.settings, { ...HASTY, attemptMs: 10_000 })
       server.fail({ kind: 'slow', ms: 20 })
       const calls = Array.from({ length: 100 }, read)
       await until('the first are asking', () => server.requests.length > 0)

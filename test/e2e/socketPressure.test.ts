@@ -63,11 +63,15 @@ describe('the multiplexed socket under pressure', function () {
     keen.send(...ids.map((id, i) => [`${i}`, `${i}`, `tail:${id}`, 'phx_join', {}]))
     let peak = 0
     const hasAll = ({ texts }: SocketClient) => texts.length === TOPICS * (1 + EVENTS)
-    await until('all tails are open, and the keen one has it all', async () => {
-      peak = Math.max(peak, await residentMb())
-      const { text } = await call('GET', `${node.url}/metrics`)
-      return text.includes(`starcite_tails ${(SOCKETS + 1) * TOPICS}\n`) && hasAll(keen)
-    })
+    await until(
+      'all tails are open, and the keen one has it all',
+      async () => {
+        peak = Math.max(peak, await residentMb())
+        const { text } = await call('GET', `${node.url}/metrics`)
+        return text.includes(`starcite_tails ${(SOCKETS + 1) * TOPICS}\n`) && hasAll(keen)
+      },
+      40_000,
+    )
 
     if (process.env.STARCITE_TEST_FIGURES)
       console.log(`resident: ${Math.round(before)} MB before, ${Math.round(peak)} MB at most`)

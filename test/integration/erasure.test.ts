@@ -261,15 +261,21 @@ describe('erasing, on disk', function () {
     await lab.db.query(`select starcite.erase_session('default', 'victim', null, null, null, true)`)
     await lab.move()
     expect(await residueOf(lab.db, lab.store, SECRET)).to.deep.equal([])
-    for (const table of [
-      'starcite.events',
-      'starcite.sessions',
-      'starcite.session_changes',
-      'pg_catalog.pg_statistic',
-    ])
-      await lab.db.query(`vacuum full ${table}`)
+    // Rows that some snapshot may still see, autovacuum's for one, outlive a rewrite.
+    let residue: string[] = []
+    await until('nothing is left', async () => {
+      for (const table of [
+        'starcite.events',
+        'starcite.sessions',
+        'starcite.session_changes',
+        'pg_catalog.pg_statistic',
+      ])
+        await lab.db.query(`vacuum full ${table}`)
+      residue = await residueOnDisk(lab.db, SECRET)
+      return residue.length === 0
+    }).catch(() => {})
 
-    expect(await residueOnDisk(lab.db, SECRET)).to.deep.equal([])
+    expect(residue).to.deep.equal([])
   })
 
   it('leaves not a byte in events once their segment has left for cold storage, without rewriting anything', async () => {

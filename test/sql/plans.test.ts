@@ -270,7 +270,8 @@ describe('plans over large tables', () => {
     })
     for (const [i, table] of after.entries()) {
       const updates = table.updates - before[i]!.updates
-      expect((table.hot - before[i]!.hot) / updates, table.relname).to.be.above(0.9)
+      // What is not is where another snapshot kept a page from being pruned, which depends on what else runs.
+      expect((table.hot - before[i]!.hot) / updates, table.relname).to.be.above(0.8)
     }
   })
 })
