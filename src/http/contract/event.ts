@@ -1,0 +1,27 @@
+import { Type } from 'typebox'
+import { closed, Kept, Seq, Text, Time } from './values.ts'
+
+const MEMBERS = {
+  seq: Seq('Its position in the session: 1, 2, 3 …'),
+  type: Text('What happened, in the words of whoever appended it.'),
+  payload: Kept('What there is to say about it.'),
+  actor: Text("Who did it: the token's `sub`; without authentication what was sent, or `anonymous`."),
+  source: Type.Optional(Text('Where it came from.')),
+  producer_id: Type.Optional(Text('Who numbers its retries.')),
+  producer_seq: Type.Optional(Seq('Its number at that producer.')),
+  idempotency_key: Type.Optional(Text('A key of the client; stored, never compared.')),
+  metadata: Kept('What is said about the event itself.'),
+  refs: Kept('What it refers to.'),
+  inserted_at: Time('When it was stored.'),
+}
+
+/** `producer_id` and `producer_seq` are given together, or not at all. */
+const TOGETHER = { producer_id: ['producer_seq'], producer_seq: ['producer_id'] }
+
+/** An event as every reader sees it. What was not given is absent. */
+export const Event = closed(MEMBERS, {
+  title: 'Event',
+  description:
+    'The same bytes on every read: live, replayed, from cold storage. What was not given is absent.',
+  dependentRequired: TOGETHER,
+})
