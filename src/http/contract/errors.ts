@@ -43,6 +43,8 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
       token_expired: flag('It was good until its `exp`.'),
     },
   },
+  token_expired: { means: 'The token was good until its `exp`; renew it.' },
+  forbidden: { means: "This takes a service's token." },
   forbidden_scope: {
     means: 'The token lacks the scope.',
     details: { required_scope: Type.Enum([...SCOPES]) },
@@ -136,9 +138,11 @@ export function errorsSchema(codes: readonly ErrorCode[]): TSchema {
     required: ['error'],
     properties: { error: { type: 'string', enum: codes } },
     oneOf: codes.map(errorSchema),
-    discriminator: {
-      propertyName: 'error',
-      mapping: Object.fromEntries(codes.map((code) => [code, `#/components/schemas/${pascal(code)}`])),
-    },
   })
 }
+
+/** Which shape goes with which `error`, as OpenAPI wants to be told beside the shapes. */
+export const discriminatorOf = (codes: readonly ErrorCode[]): object => ({
+  propertyName: 'error',
+  mapping: Object.fromEntries(codes.map((code) => [code, `#/components/schemas/${pascal(code)}`])),
+})

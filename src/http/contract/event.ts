@@ -16,12 +16,21 @@ const MEMBERS = {
 }
 
 /** `producer_id` and `producer_seq` are given together, or not at all. */
-const TOGETHER = { producer_id: ['producer_seq'], producer_seq: ['producer_id'] }
+const TOGETHER = [
+  { required: ['producer_id', 'producer_seq'] },
+  { properties: { producer_id: false, producer_seq: false } },
+]
 
 /** An event as every reader sees it. What was not given is absent. */
 export const Event = closed(MEMBERS, {
   title: 'Event',
   description:
     'The same bytes on every read: live, replayed, from cold storage. What was not given is absent.',
-  dependentRequired: TOGETHER,
+  anyOf: TOGETHER,
 })
+
+/** An event on the multiplexed socket. */
+export const SocketEvent = closed(
+  { ...MEMBERS, cursor: Seq('Equal to seq.') },
+  { title: 'SocketEvent', description: 'An Event, and its cursor.', anyOf: TOGETHER },
+)

@@ -1,7 +1,7 @@
 import { type TSchema, Type } from 'typebox'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { Components } from './components.ts'
-import { errorsSchema, meaningOf } from './errors.ts'
+import { discriminatorOf, errorsSchema, meaningOf } from './errors.ts'
 import { type Answer, type Content, errorsOf, headersOf, type Operation } from './operation.ts'
 
 const DESCRIPTION = `Durable, ordered, replayable logs for AI sessions.
@@ -13,6 +13,7 @@ What is answered to paths and methods that are not here is under \`x-otherwise\`
 const TAGS = [
   { name: 'sessions', description: 'What there is to say about a session apart from its log.' },
   { name: 'events', description: 'The log: appending, paging, following.' },
+  { name: 'lifecycle', description: 'What happens to all sessions of the tenant.' },
   { name: 'operations', description: 'For load balancers, Prometheus and whoever runs the node.' },
   { name: 'contract', description: 'This, for machines.' },
 ]
@@ -105,9 +106,12 @@ function operationObject(operation: Operation, components: Components): object {
 
 /** A node without authentication takes every call without a token. */
 function securityOf({ scope, tokenParameter }: Operation): object[] {
-  if (scope === undefined) return []
-  const inQuery = tokenParameter === undefined ? [] : [{ [tokenParameter]: [scope] }]
-  return [{ bearer: [scope] }, ...inQuery, {}]
+  const scopes = scope === undefined ? [] : [scope]
+  const ways = [
+    ...(scope === undefined ? [] : [{ bearer: scopes }]),
+    ...(tokenParameter === undefined ? [] : [{ [tokenParameter]: scopes }]),
+  ]
+  return ways.length === 0 ? [] : [...ways, {}]
 }
 
 function securitySchemes(operations: readonly Operation[]): object {
@@ -168,7 +172,14 @@ function errorResponse(codes: readonly ErrorCode[], components: Components): obj
   return {
     description: codes.map((code) => `\`${code}\`: ${meaningOf(code)}`).join('\n'),
     headers: { 'X-Request-Id': header('X-Request-Id'), ...Object.fromEntries(headers) },
-    content: { 'application/json': { schema: components.of(errorsSchema(codes)) } },
+    content: {
+      'application/json': {
+        schema: {
+          ...(components.of(errorsSchema(codes)) as object),
+          ...(codes.length > 1 && { discriminator: discriminatorOf(codes) }),
+        },
+      },
+    },
   }
 }
 

@@ -3,7 +3,7 @@ import type { Scope } from '../../auth/principal.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { saysWhen } from './errors.ts'
 
-export type Tag = 'sessions' | 'events' | 'operations' | 'contract'
+export type Tag = 'sessions' | 'events' | 'lifecycle' | 'operations' | 'contract'
 export type HeaderName = 'Location' | 'ETag' | 'Upgrade'
 export type Content = Readonly<Record<string, TSchema>>
 
@@ -32,7 +32,7 @@ export interface Operation {
   readonly tag: Tag
   readonly summary: string
   readonly description?: string
-  /** What the token must allow; undefined: open to everybody. */
+  /** What the token must allow; undefined: open to everybody, or decided by the route in its own way. */
   readonly scope?: Scope
   /** The name of the query parameter that may hold the token instead of the header. */
   readonly tokenParameter?: 'access_token' | 'token'

@@ -61,6 +61,20 @@ export const TAIL_CURSOR = inQuery(
   'The last seq seen; events after it are sent.',
 )
 
+export const LAST_EVENT_ID: Parameter = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  schema: Type.String({ minLength: 1 }),
+  description:
+    'The id of the last event of the stream; wins over `cursor`. An EventSource sends it by itself.',
+}
+
+export const FEED_CURSOR = inQuery(
+  'cursor',
+  Type.String({ minLength: 1 }),
+  'The cursor of the last event seen; `0.0` is the beginning. Absent: from now on.',
+)
+
 export const BATCH_SIZE = inQuery(
   'batch_size',
   Type.Integer({ minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 }),

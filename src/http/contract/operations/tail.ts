@@ -1,5 +1,6 @@
+import { Type } from 'typebox'
 import type { Operation } from '../operation.ts'
-import { BATCH_SIZE, FOLLOW, TAIL_CURSOR } from '../parameters.ts'
+import { BATCH_SIZE, FOLLOW, LAST_EVENT_ID, TAIL_CURSOR } from '../parameters.ts'
 
 /** See routes/tail.ts. */
 export const TAIL_OPERATIONS: readonly Operation[] = [
@@ -9,11 +10,20 @@ export const TAIL_OPERATIONS: readonly Operation[] = [
     id: 'tailSession',
     tag: 'events',
     summary: 'Follow a session from a cursor on',
-    description: 'A WebSocket; its frames and close codes are in /asyncapi.json.',
+    description:
+      'A WebSocket, whose frames and close codes are in /asyncapi.json; or, with `Accept: text/event-stream`, ' +
+      'server-sent events: `id` is the seq, `data` an Event.',
     scope: 'session:read',
     tokenParameter: 'access_token',
-    parameters: [TAIL_CURSOR, BATCH_SIZE, FOLLOW],
-    answers: { 101: { description: 'The tail begins.', headers: ['Upgrade'] } },
+    parameters: [TAIL_CURSOR, LAST_EVENT_ID, BATCH_SIZE, FOLLOW],
+    answers: {
+      101: { description: 'The tail begins, as a WebSocket.', headers: ['Upgrade'] },
+      200: {
+        description: 'The tail begins, as an event stream.',
+        content: { 'text/event-stream': Type.String() },
+      },
+      204: { description: 'An EventSource that has come back has seen all that `follow=false` asked for.' },
+    },
     errors: [
       'invalid_websocket_upgrade',
       'invalid_cursor',
