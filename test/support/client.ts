@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
-import { hold } from './contract.ts'
+import { hold, holdFrame } from './contract.ts'
 
 export interface Answer {
   readonly status: number
@@ -62,6 +62,8 @@ export async function refusedUpgrade(
   return answer
 }
 
+const TAIL = ['tail']
+
 /** A raw tail: its frames as text, in order, and how it ended. */
 export class TailClient {
   readonly socket: WebSocket
@@ -78,6 +80,7 @@ export class TailClient {
     const url = `${base.replace(/^http/, 'ws')}/v1/sessions/${encodeURIComponent(sessionId)}/tail?${query}`
     this.socket = new WebSocket(url, { headers })
     this.socket.on('message', (data) => {
+      holdFrame(TAIL, String(data))
       this.frames.push(String(data))
       this.#changed()
     })

@@ -1,6 +1,7 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { openApi } from '../../src/http/contract/openapi.ts'
 import { OPERATIONS } from '../../src/http/contract/operations.ts'
+import { SocketContract } from './socketContract.ts'
 
 interface Response {
   readonly headers: Readonly<Record<string, { $ref?: string; required?: boolean }>>
@@ -120,18 +121,31 @@ const escaped = (part: string) => part.replaceAll('~', '~0').replaceAll('/', '~1
 
 const broken: string[] = []
 let contract: Contract | undefined
+const sockets = new Map<readonly string[], SocketContract>()
 
 /** Throws when an answer is not as the contract has it. */
 export function hold(method: string, url: string, answer: Answered): void {
   contract ??= new Contract()
   const violations = contract.violations(method, url, answer)
   if (violations.length === 0) return
-  const said = `${method} ${url} was answered ${answer.status} ${answer.text.slice(0, 300)}\n${violations.join('\n')}`
+  fail(
+    `${method} ${url} was answered ${answer.status} ${answer.text.slice(0, 300)}\n${violations.join('\n')}`,
+  )
+}
+
+/** Throws when a frame is none that the contract of these channels has. */
+export function holdFrame(channels: readonly string[], text: string): void {
+  const known = sockets.get(channels) ?? new SocketContract(channels)
+  sockets.set(channels, known)
+  if (!known.allows(text)) fail(`the frame is not in the contract of ${channels}: ${text.slice(0, 500)}`)
+}
+
+function fail(said: string): never {
   broken.push(said)
   throw new Error(said)
 }
 
-/** For whoever swallows what `hold` throws: fails when it threw at any time. */
+/** For whoever swallows what is thrown here: fails when anything was, at any time. */
 export function expectContractKept(): void {
   if (broken.length > 0) throw new Error(`the contract was broken:\n${broken.join('\n')}`)
 }

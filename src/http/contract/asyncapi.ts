@@ -24,7 +24,15 @@ export function asyncApi(release: string): object {
       channels.map(([name, channel]) => [name, channelObject(channel, components)]),
     ),
     operations: Object.assign({}, ...channels.map(([name, channel]) => operationsOf(name, channel))),
-    components: { schemas: components.schemas },
+    components: {
+      schemas: components.schemas,
+      securitySchemes: Object.fromEntries(
+        channels.map(([, { token }]) => [
+          token,
+          { type: 'httpApiKey', in: 'query', name: token, description: 'With STARCITE_AUTH_MODE=jwt.' },
+        ]),
+      ),
+    },
   }
 }
 
@@ -62,17 +70,19 @@ function channelObject(channel: Channel, components: Components): object {
   }
 }
 
-function operationsOf(channelName: string, { receives, sends }: Channel): Record<string, object> {
+function operationsOf(channelName: string, { receives, sends, token }: Channel): Record<string, object> {
   const channel = { $ref: `#/channels/${channelName}` }
+  const security = [{ $ref: `#/components/securitySchemes/${token}` }]
   const refs = (names: readonly string[]) =>
     names.map((name) => ({ $ref: `#/channels/${channelName}/messages/${name}` }))
   const operations: Record<string, object> = {}
   for (const name of Object.keys(sends))
-    operations[`${channelName}.${name}`] = { action: 'send', channel, messages: refs([name]) }
+    operations[`${channelName}.${name}`] = { action: 'send', channel, security, messages: refs([name]) }
   for (const [name, { replies }] of Object.entries(receives))
     operations[`${channelName}.${name}`] = {
       action: 'receive',
       channel,
+      security,
       messages: refs([name]),
       reply: { channel, messages: refs(Object.keys(replies)) },
     }

@@ -16,6 +16,8 @@ export interface Channel {
   readonly description: string
   readonly closes: readonly (keyof typeof CLOSE)[]
   readonly query: Readonly<Record<string, string>>
+  /** Which of them is the token. */
+  readonly token: string
   /** What the node sends by itself. */
   readonly sends: Readonly<Record<string, TSchema>>
   /** What it is sent, and how that is answered. */
@@ -53,6 +55,7 @@ const ON_SOCKET_APPEND_ERRORS: readonly ErrorCode[] = [
 const socket = {
   address: '/v1/socket/websocket',
   query: { vsn: 'Of the framing: `2.0.0` or `1.0.0`, the default.', token: 'The JWT.' },
+  token: 'token',
   closes: ['binary', 'malformed', 'internal', 'draining', 'slow', 'silent'],
 } as const
 
@@ -91,6 +94,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
       follow: '`false`: end with what is the last event now.',
       access_token: 'The JWT, where clients cannot set headers.',
     },
+    token: 'access_token',
     closes: ['finished', 'internal', 'draining', 'slow', 'expired', 'tokenInvalid', 'erased'],
     sends: { event: Event, events: Type.Array(Event, { minItems: 1, maxItems: MAX_BATCH_SIZE }) },
     receives: {},
