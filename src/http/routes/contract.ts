@@ -15,11 +15,17 @@ export function contractRoutes(router: Router, release: string): void {
     ['/asyncapi.json', new ContractDocument(() => asyncApi(release))],
   ] as const) {
     router.get(path, (ctx) => {
-      ctx.status = 200 // a request is only fresh when it would have been answered
       ctx.set('ETag', document.etag)
       ctx.set('Cache-Control', `public, max-age=${MAX_AGE_SECONDS}`)
-      if (ctx.fresh) ctx.status = 304
+      if (isKnown(ctx.get('If-None-Match'), document.etag)) ctx.status = 304
       else answerJson(ctx, 200, document.text)
     })
   }
 }
+
+/** RFC 9110, section 13.1.2. Koa's own check gives up at `Cache-Control: no-cache`, which `fetch` sends beside it. */
+const isKnown = (ifNoneMatch: string, etag: string): boolean =>
+  ifNoneMatch
+    .split(',')
+    .map((it) => it.trim().replace(/^W\//, ''))
+    .some((it) => it === etag || it === '*')
