@@ -26,6 +26,7 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   },
   invalid_metadata: { means: '`metadata` cannot be taken.', details: ofEvent },
   invalid_refs: { means: '`refs` cannot be taken.', details: ofEvent },
+  invalid_erasure: { means: 'The body of the erasure is not what it should be.', details: { field } },
   invalid_event: {
     means: 'A member of the event, or the batch, is not what it should be.',
     details: { ...ofEvent, max_events: Type.Optional(Seq('How many events a batch may have.')) },
@@ -55,6 +56,8 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   headers_too_large: { means: 'The request line and headers are too large.' },
   not_found: { means: 'There is nothing at this path.' },
   session_not_found: { means: 'There is no such session in the tenant.' },
+  event_not_found: { means: 'The session has no event of this seq.' },
+  erasure_not_found: { means: 'There is no such erasure in the tenant.' },
   method_not_allowed: { means: 'The path takes other methods; Allow names them.' },
   session_exists: { means: 'The tenant has a session of this id.' },
   expected_version_conflict: {
@@ -77,6 +80,7 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
     means: 'The cursor is beyond the end of the session.',
     details: { last_seq: Count('Where the end is.') },
   },
+  legal_hold: { means: 'The session is under a legal hold.' },
   session_erased: { means: 'The session was erased.' },
   body_too_large: { means: 'The body is too large.', details: { max_bytes } },
   unsupported_media_type: { means: 'The type, charset or encoding of the body is not taken here.' },

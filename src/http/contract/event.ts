@@ -12,6 +12,9 @@ const MEMBERS = {
   idempotency_key: Type.Optional(Text('A key of the client; stored, never compared.')),
   metadata: Kept('What is said about the event itself.'),
   refs: Kept('What it refers to.'),
+  redacted: Type.Optional(
+    Type.Literal(true, { description: 'Its payload, metadata and refs were removed.' }),
+  ),
   inserted_at: Time('When it was stored.'),
 }
 

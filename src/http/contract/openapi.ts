@@ -13,6 +13,7 @@ What is answered to paths and methods that are not here is under \`x-otherwise\`
 const TAGS = [
   { name: 'sessions', description: 'What there is to say about a session apart from its log.' },
   { name: 'events', description: 'The log: appending, paging, following.' },
+  { name: 'erasure', description: 'Removing what must not be kept.' },
   { name: 'lifecycle', description: 'What happens to all sessions of the tenant.' },
   { name: 'operations', description: 'For load balancers, Prometheus and whoever runs the node.' },
   { name: 'contract', description: 'This, for machines.' },
@@ -23,6 +24,8 @@ const PATH_PARAMETERS: Readonly<Record<string, { schema: TSchema; description: s
     schema: Type.String({ minLength: 1 }),
     description: 'The id of the session, percent-encoded: 1 to 256 bytes, without control characters.',
   },
+  seq: { schema: Type.Integer({ minimum: 1 }), description: 'The seq of the event.' },
+  erasure: { schema: Type.String({ minLength: 1 }), description: 'The id of the erasure.' },
 }
 
 const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>> = {

@@ -3,7 +3,7 @@ import type { Scope } from '../../auth/principal.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import { saysWhen } from './errors.ts'
 
-export type Tag = 'sessions' | 'events' | 'lifecycle' | 'operations' | 'contract'
+export type Tag = 'sessions' | 'events' | 'erasure' | 'lifecycle' | 'operations' | 'contract'
 export type HeaderName = 'Location' | 'ETag' | 'Upgrade'
 export type Content = Readonly<Record<string, TSchema>>
 

@@ -1,6 +1,7 @@
 import type { Operation } from './operation.ts'
 import { APPEND_OPERATIONS } from './operations/append.ts'
 import { CONTRACT_OPERATIONS } from './operations/contract.ts'
+import { ERASURE_OPERATIONS } from './operations/erasures.ts'
 import { EVENT_OPERATIONS } from './operations/events.ts'
 import { LIFECYCLE_OPERATIONS } from './operations/lifecycle.ts'
 import { OPS_OPERATIONS } from './operations/ops.ts'
@@ -15,6 +16,7 @@ export const OPERATIONS: readonly Operation[] = [
   ...EVENT_OPERATIONS,
   ...TAIL_OPERATIONS,
   ...SOCKET_OPERATIONS,
+  ...ERASURE_OPERATIONS,
   ...LIFECYCLE_OPERATIONS,
   ...OPS_OPERATIONS,
   ...CONTRACT_OPERATIONS,
