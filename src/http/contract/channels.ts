@@ -142,6 +142,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
         'events',
         closed({ events: Type.Array(SocketEvent, { minItems: 1, maxItems: MAX_BATCH_SIZE }) }),
       ),
+      erased: push(tailTopic, 'session_erased', closed({ reason: Type.Literal(CLOSE.erased.reason) })),
       ...joinable(tailTopic).sends,
     },
     receives: {
