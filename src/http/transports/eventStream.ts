@@ -45,11 +45,12 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     this.#socket = req.socket
     this.#options = options
     const end = () => this.#ended.abort()
-    this.#socket.once('close', end)
+    // The server lets clients close their side and still answers them; of a stream that is how a reader leaves.
+    this.#socket.once('close', end).once('end', end)
     const keepingAlive = setInterval(() => this.#keepAlive(), options.keepAliveMs)
     this.signal.addEventListener('abort', () => {
       clearInterval(keepingAlive)
-      this.#socket.off('close', end)
+      this.#socket.off('close', end).off('end', end)
       res.end()
     })
     res.write(`retry: ${RETRY_MS}\n`)
