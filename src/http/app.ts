@@ -8,6 +8,7 @@ import { answerErrors } from './errors.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
 import { observe } from './observe.ts'
 import { appendRoutes } from './routes/append.ts'
+import { contractRoutes } from './routes/contract.ts'
 import { erasureRoutes } from './routes/erasures.ts'
 import { eventRoutes } from './routes/events.ts'
 import { lifecycleRoutes } from './routes/lifecycle.ts'
@@ -27,10 +28,11 @@ const GONE = new Set(['ECONNRESET', 'EPIPE'])
 // A CommonJS module whose types say `default` where there is none at run time.
 const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
 
-/** The API. The order of the middleware is its table of contents. */
-export function createApp(services: Services, operations: Operations): Koa {
-  const { config, log, metrics } = services
+/** The order of what is open, what asks for the token itself, and what is asked for one. */
+export function createRouter(services: Services, operations: Operations): Router {
+  const { config } = services
   const router = new Router({ sensitive: true })
+  contractRoutes(router, operations.version.version)
   if (config.opsPort === undefined) opsRoutes(router, operations)
   // What asks for the token itself, after what it has to refuse first, or refuses as Phoenix does.
   tailRoutes(router, upgrades(MAX_IGNORED_FRAME_BYTES), services)
@@ -42,7 +44,13 @@ export function createApp(services: Services, operations: Operations): Koa {
   appendRoutes(router, services)
   eventRoutes(router, services)
   erasureRoutes(router, services)
+  return router
+}
 
+/** The API. The order of the middleware is its table of contents. */
+export function createApp(services: Services, operations: Operations): Koa {
+  const { config, log, metrics } = services
+  const router = createRouter(services, operations)
   const app = new Koa()
   app.on('error', (error: NodeJS.ErrnoException) => {
     if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'an error passed the error middleware')

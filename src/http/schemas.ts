@@ -15,47 +15,65 @@ const Title = Type.String({ maxLength: MAX_TITLE_CHARACTERS })
 const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
 const JsonObject = Type.Object({})
 
-export const Refs = Type.Object({
-  to_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
-  step: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
-  request_id: Type.Optional(Type.String()),
-  sequence_id: Type.Optional(Type.String()),
-})
+export const Refs = Type.Object(
+  {
+    to_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+    step: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+    request_id: Type.Optional(Type.String()),
+    sequence_id: Type.Optional(Type.String()),
+  },
+  { title: 'Refs' },
+)
 
-export const NewEvent = Type.Object({
-  type: Name,
-  payload: JsonObject,
-  actor: Type.Optional(Name),
-  producer_id: Type.Optional(Name),
-  producer_seq: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_INTEGER })),
-  source: Type.Optional(Name),
-  idempotency_key: Type.Optional(Name),
-  metadata: Type.Optional(JsonObject),
-  refs: Type.Optional(Refs),
-  expected_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
-})
+export const NewEvent = Type.Object(
+  {
+    type: Name,
+    payload: JsonObject,
+    actor: Type.Optional(Name),
+    producer_id: Type.Optional(Name),
+    producer_seq: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_INTEGER })),
+    source: Type.Optional(Name),
+    idempotency_key: Type.Optional(Name),
+    metadata: Type.Optional(JsonObject),
+    refs: Type.Optional(Refs),
+    expected_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+  },
+  { title: 'NewEvent' },
+)
 
 export const NewEventBatch = Type.Object({
   events: Type.Array(Type.Unknown(), { minItems: 1 }),
   expected_seq: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
 })
 
-export const NewSession = Type.Object({
-  id: Type.Optional(Type.String({ minLength: 1 })),
-  title: Type.Optional(Title),
-  metadata: Type.Optional(JsonObject),
-  creator_principal: Type.Optional(
-    Type.Object({ tenant_id: Type.Optional(Name), id: Name, type: Type.Optional(Name) }),
-  ),
-})
+export const CreatorPrincipal = Type.Object(
+  { tenant_id: Type.Optional(Name), id: Name, type: Type.Optional(Name) },
+  { title: 'CreatorPrincipal' },
+)
 
-export const SessionPatch = Type.Object({
-  title: Type.Optional(Type.Union([Title, Type.Null()])),
-  metadata: Type.Optional(JsonObject),
-  expected_version: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
-})
+export const NewSession = Type.Object(
+  {
+    id: Type.Optional(Type.String({ minLength: 1 })),
+    title: Type.Optional(Title),
+    metadata: Type.Optional(JsonObject),
+    creator_principal: Type.Optional(CreatorPrincipal),
+  },
+  { title: 'NewSession' },
+)
 
-export const ErasureBody = Type.Object({
-  reason: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_REASON_CHARACTERS })),
-  vacuum: Type.Optional(Type.Boolean()),
-})
+export const SessionPatch = Type.Object(
+  {
+    title: Type.Optional(Type.Union([Title, Type.Null()])),
+    metadata: Type.Optional(JsonObject),
+    expected_version: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+  },
+  { title: 'SessionPatch' },
+)
+
+export const ErasureBody = Type.Object(
+  {
+    reason: Type.Optional(Type.String({ minLength: 1, maxLength: MAX_REASON_CHARACTERS })),
+    vacuum: Type.Optional(Type.Boolean()),
+  },
+  { title: 'ErasureBody' },
+)

@@ -1,4 +1,5 @@
-export type NotReady = 'starting' | 'draining' | 'database_unavailable' | 'listener_down'
+export const NOT_READY = ['starting', 'draining', 'database_unavailable', 'listener_down'] as const
+export type NotReady = (typeof NOT_READY)[number]
 
 export interface HealthProbes {
   /** Rejects when Postgres does not answer in time. */

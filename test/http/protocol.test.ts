@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
-import { call } from '../support/client.ts'
+import { call, request } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
@@ -291,7 +291,7 @@ describe('HTTP conventions', () => {
         expectError(await call('GET', other.url + path), 404, 'not_found')
         expect((await call('GET', ops + path)).status).to.equal(200)
       }
-      expectError(await call('GET', `${ops}/v1/sessions`), 404, 'not_found')
+      expectError(await request('GET', `${ops}/v1/sessions`), 404, 'not_found')
       await other.stop()
     })
   })

@@ -6,7 +6,7 @@ import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { type Service, startService } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
-import { call, TailClient } from '../support/client.ts'
+import { call, request, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -99,7 +99,7 @@ describe('operating a node', function () {
     })
 
     it('answers what it does not know as JSON', async () => {
-      expectError(await call('GET', `${opsUrl}/v1/sessions`), 404, 'not_found')
+      expectError(await request('GET', `${opsUrl}/v1/sessions`), 404, 'not_found')
       const wrong = await call('POST', `${opsUrl}/health/live`, {})
       expectError(wrong, 405, 'method_not_allowed')
       expect(wrong.headers.get('allow')).to.equal('HEAD, GET')

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
+import { hold, holdFrame } from './contract.ts'
 
 export interface Answer {
   readonly status: number
@@ -9,8 +10,19 @@ export interface Answer {
   readonly json: any
 }
 
-/** One HTTP call, with a JSON body unless it is text already. Rejects with a TimeoutError past `timeoutMs`. */
-export async function call(
+/** One HTTP call, whose answer is as the contract has it. See `request`. */
+export async function call(...parameters: Parameters<typeof request>): Promise<Answer> {
+  const answer = await request(...parameters)
+  const [method, url] = parameters
+  hold(method, url, answer)
+  return answer
+}
+
+/**
+ * One HTTP call, with a JSON body unless it is text already, that may be answered anything. Rejects with a TimeoutError
+ * past `timeoutMs`.
+ */
+export async function request(
   method: string,
   url: string,
   body?: unknown,
@@ -44,13 +56,13 @@ export async function refusedUpgrade(
   let text = ''
   for await (const chunk of response) text += chunk
   request.destroy()
-  return {
-    status: response.statusCode,
-    headers: new Headers(response.headers),
-    text,
-    json: JSON.parse(text),
-  }
+  const { statusCode: status } = response
+  const answer = { status, headers: new Headers(response.headers), text, json: JSON.parse(text) }
+  hold('GET', url, answer)
+  return answer
 }
+
+const TAIL = ['tail']
 
 /** A raw tail: its frames as text, in order, and how it ended. */
 export class TailClient {
@@ -68,6 +80,7 @@ export class TailClient {
     const url = `${base.replace(/^http/, 'ws')}/v1/sessions/${encodeURIComponent(sessionId)}/tail?${query}`
     this.socket = new WebSocket(url, { headers })
     this.socket.on('message', (data) => {
+      holdFrame(TAIL, String(data))
       this.frames.push(String(data))
       this.#changed()
     })

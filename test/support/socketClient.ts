@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
+import { holdFrame } from './contract.ts'
 import { until } from './until.ts'
 
 export type Frame = [
@@ -10,7 +11,9 @@ export type Frame = [
   payload: unknown,
 ]
 
-/** The multiplexed socket, frame by frame. */
+const SOCKET = ['socket', 'tailTopic', 'lifecycleTopic']
+
+/** The multiplexed socket, frame by frame, each as the contract has it. */
 export class SocketClient {
   readonly ws: WebSocket
   /** The text of every frame received. */
@@ -19,7 +22,10 @@ export class SocketClient {
 
   constructor(base: string, query = 'vsn=2.0.0', options: object = {}) {
     this.ws = new WebSocket(`${base.replace(/^http/, 'ws')}/v1/socket/websocket?${query}`, options)
-    this.ws.on('message', (data) => this.texts.push(String(data)))
+    this.ws.on('message', (data) => {
+      holdFrame(SOCKET, String(data))
+      this.texts.push(String(data))
+    })
     this.ws.on('close', (code, reason) => {
       this.closed = { code, reason: String(reason) }
     })

@@ -2,20 +2,17 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError } from '../../protocol/errors.ts'
+import { MAX_WAIT_SECONDS, PAGE } from '../bounds.ts'
 import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { allow } from '../middleware.ts'
 import { choice, cursor, integer, one } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
 
-const DEFAULT_LIMIT = 100
-const MAX_LIMIT = 1000
-const MAX_WAIT_SECONDS = 60
-
 export function eventRoutes(router: Router, services: Services): void {
   router.get('/v1/sessions/:id/events', allow('session:read'), async (ctx) => {
     const request = {
       cursor: cursor(ctx.query),
-      limit: integer(ctx.query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,
+      limit: integer(ctx.query, 'limit', 'invalid_limit', { min: 1, max: PAGE.max }) ?? PAGE.default,
       order: choice(ctx.query, 'order', 'invalid_list_query', ['asc', 'desc']) ?? 'asc',
       type: filter(ctx, 'type'),
       actor: filter(ctx, 'actor'),

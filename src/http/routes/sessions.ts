@@ -7,6 +7,7 @@ import { AppError } from '../../protocol/errors.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
 import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
+import { MAX_METADATA_FILTERS, PAGE } from '../bounds.ts'
 import { answerJson, badSessionId, callerOf, type Services, type State, sessionId } from '../context.ts'
 import { keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
@@ -19,9 +20,6 @@ const checkPatch = validator(SessionPatch, 'invalid_session', {
   nullable: ['title'],
   integers: ['expected_version'],
 })
-const DEFAULT_LIMIT = 100
-const MAX_LIMIT = 1000
-const MAX_FILTERS = 16
 
 export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: Services): void {
   const { limits } = config
@@ -119,7 +117,7 @@ function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId' | 'only'
     })
   return {
     after,
-    limit: integer(query, 'limit', 'invalid_limit', { min: 1, max: MAX_LIMIT }) ?? DEFAULT_LIMIT,
+    limit: integer(query, 'limit', 'invalid_limit', { min: 1, max: PAGE.max }) ?? PAGE.default,
     archived: archived === 'all' ? 'all' : archived === 'true',
     filters: parseFilters(query),
   }
@@ -134,8 +132,8 @@ function parseFilters(query: ParsedUrlQuery): string[][] {
     if (key === undefined) continue
     for (const value of [values ?? ''].flat()) filters.push(alternatives(key, value, name))
   }
-  if (filters.length > MAX_FILTERS)
-    throw new AppError('invalid_list_query', `at most ${MAX_FILTERS} metadata filters are taken`)
+  if (filters.length > MAX_METADATA_FILTERS)
+    throw new AppError('invalid_list_query', `at most ${MAX_METADATA_FILTERS} metadata filters are taken`)
   return filters
 }
 

@@ -5,6 +5,7 @@ import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
 import type { Session } from '../../sessions/session.ts'
+import { MAX_BATCH_SIZE } from '../bounds.ts'
 import { findSession, type Services, type State } from '../context.ts'
 import { allow, authenticate, limitRequests } from '../middleware.ts'
 import { choice, cursor, integer } from '../query.ts'
@@ -12,8 +13,6 @@ import { refuseAhead } from '../refuseAhead.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
 import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
 import { isErased, RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
-
-const MAX_BATCH_SIZE = 1000
 
 interface Wanted {
   readonly session: Session

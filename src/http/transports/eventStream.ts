@@ -45,7 +45,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     this.#socket = req.socket
     this.#options = options
     const end = () => this.#ended.abort()
-    // A client that has closed its side is gone, or will not ask for more: either way nobody is left to follow.
+    // The server lets clients close their side and still answers them; of a stream that is how a reader leaves.
     this.#socket.once('close', end).once('end', end)
     const keepingAlive = setInterval(() => this.#keepAlive(), options.keepAliveMs)
     this.signal.addEventListener('abort', () => {

@@ -4,14 +4,13 @@ import { AppError } from '../../../protocol/errors.ts'
 import type { Frame } from '../../../protocol/event.ts'
 import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
+import { MAX_BATCH_SIZE } from '../../bounds.ts'
 import { badSessionId, type Services } from '../../context.ts'
 import { readEvent } from '../../parseEvents.ts'
 import { refuseAhead } from '../../refuseAhead.ts'
 import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
-
-const MAX_BATCH_SIZE = 1000
 
 /** `tail:<session_id>`: the session's events from a cursor on, and appends to it. */
 export function tailTopic(services: Services, sessionId: string): Join {

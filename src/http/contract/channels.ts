@@ -1,0 +1,203 @@
+import { type TSchema, Type } from 'typebox'
+import { CLOSE, type ErrorCode } from '../../protocol/errors.ts'
+import { MAX_BATCH_SIZE } from '../bounds.ts'
+import { NewEvent } from '../schemas.ts'
+import { Appended } from './appended.ts'
+import { errorsSchema } from './errors.ts'
+import { Event, SocketEvent } from './event.ts'
+import { LifecyclePush } from './lifecycle.ts'
+import { APPEND_ERRORS } from './operations/append.ts'
+import { aboutJoin, done, message, push, refused, reply } from './phoenixFrame.ts'
+import { Count, closed, Text } from './values.ts'
+
+export interface Channel {
+  readonly address: string
+  readonly title: string
+  readonly description: string
+  readonly closes: readonly (keyof typeof CLOSE)[]
+  readonly query: Readonly<Record<string, string>>
+  /** Which of them is the token. */
+  readonly token: string
+  /** What the node sends by itself. */
+  readonly sends: Readonly<Record<string, TSchema>>
+  /** What it is sent, and how that is answered. */
+  readonly receives: Readonly<
+    Record<string, { message: TSchema; replies: Readonly<Record<string, TSchema>> }>
+  >
+}
+
+const OF_EVERY_JOIN = [
+  'token_expired',
+  'invalid_cursor',
+  'forbidden_scope',
+  'forbidden_session',
+  'too_many_tails',
+  'storage_unavailable',
+  'internal_error',
+  'draining',
+] as const satisfies readonly ErrorCode[]
+/** A bound of the socket itself, which no other transport has. */
+const TOO_MANY_TOPICS = 'too_many_topics'
+const UNMATCHED = 'unmatched topic'
+
+const ON_SOCKET_APPEND_ERRORS: readonly ErrorCode[] = [
+  ...APPEND_ERRORS,
+  'forbidden_scope',
+  'forbidden_session',
+  'session_not_found',
+  'session_erased',
+  'body_too_large',
+  'rate_limited',
+  'internal_error',
+  'storage_unavailable',
+]
+
+const socket = {
+  address: '/v1/socket/websocket',
+  query: { vsn: 'Of the framing: `2.0.0` or `1.0.0`, the default.', token: 'The JWT.' },
+  token: 'token',
+  closes: ['binary', 'malformed', 'internal', 'draining', 'slow', 'silent'],
+} as const
+
+const tailTopic = Type.String({ pattern: '^tail:', description: '`tail:` and the id of the session.' })
+const lifecycleTopic = Type.Literal('lifecycle')
+const phoenixTopic = Type.Literal('phoenix')
+
+/** What every topic that can be joined has. */
+const joinable = (topic: TSchema) => ({
+  sends: {
+    tokenEnded: push(
+      topic,
+      'token_expired',
+      closed({ reason: Type.Enum([CLOSE.expired.reason, CLOSE.tokenInvalid.reason]) }),
+    ),
+    closed: aboutJoin(topic, 'phx_close'),
+    failed: aboutJoin(topic, 'phx_error'),
+  },
+  leave: {
+    message: message(topic, 'phx_leave', Type.Object({})),
+    replies: { left: done(topic) },
+  },
+})
+
+/** What stands for a topic that is not joined, or that there is none of. */
+const unmatched = (topic: TSchema) => refused(topic, [UNMATCHED])
+
+export const CHANNELS: Readonly<Record<string, Channel>> = {
+  tail: {
+    address: '/v1/sessions/{id}/tail',
+    title: 'A tail of one session',
+    description: 'Every event after the cursor, in order, then live ones. What the client sends is ignored.',
+    query: {
+      cursor: 'The last seq seen; 0 when absent.',
+      batch_size: `1 to ${MAX_BATCH_SIZE}; from 2 on, frames are arrays.`,
+      follow: '`false`: end with what is the last event now.',
+      access_token: 'The JWT, where clients cannot set headers.',
+    },
+    token: 'access_token',
+    closes: ['finished', 'internal', 'draining', 'slow', 'expired', 'tokenInvalid', 'erased'],
+    sends: { event: Event, events: Type.Array(Event, { minItems: 1, maxItems: MAX_BATCH_SIZE }) },
+    receives: {},
+  },
+  socket: {
+    ...socket,
+    title: 'The socket itself: the topic phoenix',
+    description:
+      'Many topics on one connection, in the framing of Phoenix Channels. A frame at least every 60 s.',
+    sends: {},
+    receives: {
+      heartbeat: {
+        message: message(phoenixTopic, 'heartbeat', Type.Object({})),
+        replies: { alive: done(phoenixTopic) },
+      },
+      renewToken: {
+        message: message(
+          phoenixTopic,
+          'auth',
+          Type.Object({ token: Text('Of the same tenant and subject.') }),
+        ),
+        replies: {
+          renewed: done(phoenixTopic),
+          notRenewed: refused(phoenixTopic, [
+            'unauthorized',
+            'renewal_in_progress',
+            'auth_unavailable',
+            'internal_error',
+          ]),
+        },
+      },
+      toNoTopic: {
+        message: message(Type.String(), 'phx_join', Type.Unknown()),
+        replies: { noTopic: unmatched(Type.String()) },
+      },
+    },
+  },
+  tailTopic: {
+    ...socket,
+    title: 'The topics tail:<session id>',
+    description: 'A tail of one session among others, and appends to it, answered in their order.',
+    sends: {
+      eventsPushed: push(
+        tailTopic,
+        'events',
+        closed({ events: Type.Array(SocketEvent, { minItems: 1, maxItems: MAX_BATCH_SIZE }) }),
+      ),
+      erased: push(tailTopic, 'session_erased', closed({ reason: Type.Literal(CLOSE.erased.reason) })),
+      ...joinable(tailTopic).sends,
+    },
+    receives: {
+      join: {
+        message: message(
+          tailTopic,
+          'phx_join',
+          Type.Object({
+            cursor: Type.Optional(Count('The last seq seen; 0 when absent.')),
+            batch_size: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 })),
+          }),
+        ),
+        replies: {
+          joined: done(tailTopic),
+          notJoined: refused(tailTopic, [
+            ...OF_EVERY_JOIN,
+            'invalid_tail_batch_size',
+            'session_not_found',
+            'session_erased',
+            'cursor_ahead',
+            TOO_MANY_TOPICS,
+          ]),
+        },
+      },
+      append: {
+        message: message(tailTopic, 'append', NewEvent),
+        replies: {
+          appended: reply(tailTopic, 'ok', Appended),
+          notAppended: reply(tailTopic, 'error', errorsSchema(ON_SOCKET_APPEND_ERRORS)),
+        },
+      },
+      leave: joinable(tailTopic).leave,
+    },
+  },
+  lifecycleTopic: {
+    ...socket,
+    title: 'The topic lifecycle',
+    description: 'What happens to the sessions of the tenant, from a cursor on, or from now.',
+    sends: {
+      lifecycle: push(lifecycleTopic, 'lifecycle', LifecyclePush),
+      ...joinable(lifecycleTopic).sends,
+    },
+    receives: {
+      join: {
+        message: message(
+          lifecycleTopic,
+          'phx_join',
+          Type.Object({ cursor: Type.Optional(Text('Of the last event seen; from now on when absent.')) }),
+        ),
+        replies: {
+          joined: done(lifecycleTopic),
+          notJoined: refused(lifecycleTopic, [...OF_EVERY_JOIN, 'forbidden', TOO_MANY_TOPICS]),
+        },
+      },
+      leave: joinable(lifecycleTopic).leave,
+    },
+  },
+}

@@ -1,0 +1,34 @@
+import type { TSchema } from 'typebox'
+
+/**
+ * The schemas of a document. One with a title is written once, under that title, and referred to wherever it is used.
+ */
+export class Components {
+  readonly schemas: Record<string, unknown> = {}
+
+  /** The schema as it stands in the document. */
+  of(schema: TSchema): unknown {
+    return this.#convert(schema)
+  }
+
+  #convert(value: unknown): unknown {
+    if (Array.isArray(value)) return value.map((it) => this.#convert(it))
+    if (typeof value !== 'object' || value === null) return value
+    // `title` is text in a schema; a member of that name, as a session has, is a schema.
+    const { title } = value as { title?: unknown }
+    return typeof title === 'string' ? this.#refer(title, value) : this.#members(value)
+  }
+
+  #refer(title: string, schema: object): object {
+    const written = this.#members(schema)
+    const known = this.schemas[title]
+    if (known === undefined) this.schemas[title] = written
+    else if (JSON.stringify(known) !== JSON.stringify(written))
+      throw new Error(`there are two schemas ${title}`)
+    return { $ref: `#/components/schemas/${title}` }
+  }
+
+  #members(schema: object): Record<string, unknown> {
+    return Object.fromEntries(Object.entries(schema).map(([name, value]) => [name, this.#convert(value)]))
+  }
+}

@@ -1,0 +1,39 @@
+import { Type } from 'typebox'
+import { closed, Kept, Seq, Text, Time } from './values.ts'
+
+const MEMBERS = {
+  seq: Seq('Its position in the session: 1, 2, 3 …'),
+  type: Text('What happened, in the words of whoever appended it.'),
+  payload: Kept('What there is to say about it.'),
+  actor: Text("Who did it: the token's `sub`; without authentication what was sent, or `anonymous`."),
+  source: Type.Optional(Text('Where it came from.')),
+  producer_id: Type.Optional(Text('Who numbers its retries.')),
+  producer_seq: Type.Optional(Seq('Its number at that producer.')),
+  idempotency_key: Type.Optional(Text('A key of the client; stored, never compared.')),
+  metadata: Kept('What is said about the event itself.'),
+  refs: Kept('What it refers to.'),
+  redacted: Type.Optional(
+    Type.Literal(true, { description: 'Its payload, metadata and refs were removed.' }),
+  ),
+  inserted_at: Time('When it was stored.'),
+}
+
+/** `producer_id` and `producer_seq` are given together, or not at all. */
+const TOGETHER = [
+  { required: ['producer_id', 'producer_seq'] },
+  { properties: { producer_id: false, producer_seq: false } },
+]
+
+/** An event as every reader sees it. What was not given is absent. */
+export const Event = closed(MEMBERS, {
+  title: 'Event',
+  description:
+    'The same bytes on every read: live, replayed, from cold storage. What was not given is absent.',
+  anyOf: TOGETHER,
+})
+
+/** An event on the multiplexed socket. */
+export const SocketEvent = closed(
+  { ...MEMBERS, cursor: Seq('Equal to seq.') },
+  { title: 'SocketEvent', description: 'An Event, and its cursor.', anyOf: TOGETHER },
+)

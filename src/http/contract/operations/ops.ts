@@ -1,0 +1,66 @@
+import { Type } from 'typebox'
+import { NOT_READY } from '../../../ops/health.ts'
+import type { Operation } from '../operation.ts'
+import { closed, Text } from '../values.ts'
+
+const JSON_TYPE = 'application/json'
+const Well = closed({ status: Type.Literal('ok') }, { title: 'Well' })
+
+const NotReady = closed(
+  { status: Type.Literal('unavailable'), reason: Type.Enum([...NOT_READY]) },
+  { title: 'NotReady' },
+)
+
+const Version = closed(
+  {
+    version: Text('Of this release.'),
+    commit: Type.Optional(Text('Of the source; absent when the build did not say.')),
+    node: Type.String({ description: 'The version of Node.js.' }),
+    schema: Type.String({ description: 'The newest migration that this release knows.' }),
+  },
+  { title: 'Version' },
+)
+
+const ofNode = {
+  method: 'get',
+  tag: 'operations',
+  description: 'Not here (404) but on that port when STARCITE_OPS_PORT is set.',
+  errors: ['not_found'],
+} as const
+
+/** See routes/ops.ts. */
+export const OPS_OPERATIONS: readonly Operation[] = [
+  {
+    ...ofNode,
+    path: '/health/live',
+    id: 'isLive',
+    summary: 'Whether the process runs',
+    answers: { 200: { description: 'It does.', content: { [JSON_TYPE]: Well } } },
+  },
+  {
+    ...ofNode,
+    path: '/health/ready',
+    id: 'isReady',
+    summary: 'Whether to send requests here',
+    answers: {
+      200: { description: 'Do.', content: { [JSON_TYPE]: Well } },
+      503: { description: 'Do not.', content: { [JSON_TYPE]: NotReady } },
+    },
+  },
+  {
+    ...ofNode,
+    path: '/metrics',
+    id: 'metrics',
+    summary: 'Metrics for Prometheus',
+    answers: {
+      200: { description: 'In the text format of Prometheus.', content: { 'text/plain': Type.String() } },
+    },
+  },
+  {
+    ...ofNode,
+    path: '/version',
+    id: 'version',
+    summary: 'What this node runs',
+    answers: { 200: { description: 'The release.', content: { [JSON_TYPE]: Version } } },
+  },
+]

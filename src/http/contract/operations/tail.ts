@@ -1,0 +1,38 @@
+import { Type } from 'typebox'
+import type { Operation } from '../operation.ts'
+import { BATCH_SIZE, FOLLOW, LAST_EVENT_ID, TAIL_CURSOR } from '../parameters.ts'
+
+/** See routes/tail.ts. */
+export const TAIL_OPERATIONS: readonly Operation[] = [
+  {
+    method: 'get',
+    path: '/v1/sessions/:id/tail',
+    id: 'tailSession',
+    tag: 'events',
+    summary: 'Follow a session from a cursor on',
+    description:
+      'A WebSocket, whose frames and close codes are in /asyncapi.json; or, with `Accept: text/event-stream`, ' +
+      'server-sent events: `id` is the seq, `data` an Event.',
+    scope: 'session:read',
+    tokenParameter: 'access_token',
+    parameters: [TAIL_CURSOR, LAST_EVENT_ID, BATCH_SIZE, FOLLOW],
+    answers: {
+      101: { description: 'The tail begins, as a WebSocket.', headers: ['Upgrade'] },
+      200: {
+        description: 'The tail begins, as an event stream.',
+        content: { 'text/event-stream': Type.String() },
+      },
+      204: { description: 'An EventSource that has come back has seen all that `follow=false` asked for.' },
+    },
+    errors: [
+      'invalid_websocket_upgrade',
+      'invalid_cursor',
+      'invalid_tail_batch_size',
+      'invalid_list_query',
+      'cursor_ahead',
+      'too_many_tails',
+      'too_many_sockets',
+      'draining',
+    ],
+  },
+]

@@ -1,0 +1,58 @@
+import { type TSchema, Type } from 'typebox'
+import { closed } from './values.ts'
+
+/** What a client counts its messages with; echoed as it came. */
+const Ref = Type.Union([Type.String({ maxLength: 64 }), Type.Number()], { title: 'Ref' })
+const MaybeRef = Type.Union([Ref, Type.Null()], { title: 'MaybeRef' })
+
+const framed = (joinRef: TSchema, ref: TSchema, topic: TSchema, event: TSchema, payload: TSchema) =>
+  Type.Union([
+    Type.Unsafe({
+      description: 'vsn=2.0.0: join_ref, ref, topic, event, payload.',
+      type: 'array',
+      items: [joinRef, ref, topic, event, payload],
+      additionalItems: false,
+      minItems: 5,
+      maxItems: 5,
+    }),
+    Type.Object({ topic, event, payload, ref }, { description: 'vsn=1.0.0.', additionalProperties: false }),
+  ])
+
+/** A frame of the node that no message of the client asked for. */
+export const push = (topic: TSchema, event: string, payload: TSchema) =>
+  framed(Ref, Type.Null(), topic, Type.Literal(event), payload)
+
+/** A frame about a join as a whole, which has the join's ref. */
+export const aboutJoin = (topic: TSchema, event: string) =>
+  framed(Ref, Ref, topic, Type.Literal(event), closed({}))
+
+/** The answer to a message of the client. */
+export const reply = (topic: TSchema, status: 'ok' | 'error', response: TSchema) =>
+  framed(
+    MaybeRef,
+    MaybeRef,
+    topic,
+    Type.Literal('phx_reply'),
+    closed({ status: Type.Literal(status), response }),
+  )
+
+/** A reply that only says that it went well. */
+export const done = (topic: TSchema) => reply(topic, 'ok', closed({}))
+
+export const refused = (topic: TSchema, reasons: readonly string[]) =>
+  reply(topic, 'error', closed({ reason: Type.Enum([...reasons]) }))
+
+/** A message of the client. */
+export const message = (topic: TSchema, event: string, payload: TSchema) =>
+  Type.Union([
+    Type.Unsafe({
+      description: 'vsn=2.0.0: join_ref, ref, topic, event, payload.',
+      type: 'array',
+      items: [MaybeRef, MaybeRef, topic, Type.Literal(event), payload],
+      minItems: 5,
+    }),
+    Type.Object(
+      { topic, event: Type.Literal(event), payload, ref: Type.Optional(MaybeRef) },
+      { description: 'vsn=1.0.0.' },
+    ),
+  ])

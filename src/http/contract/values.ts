@@ -1,0 +1,25 @@
+import { type TProperties, Type } from 'typebox'
+
+/** The schema option of objects whose members are all known: one more would be news to clients. */
+const CLOSED = { additionalProperties: false } as const
+
+/** An answer of ours. Its members are all that it has. */
+export const closed = <T extends TProperties>(members: T, options: object = {}) =>
+  Type.Object(members, { ...CLOSED, ...options })
+
+/** Whatever a client had stored, as it was sent. */
+export const Kept = (description: string) =>
+  Type.Object({}, { additionalProperties: true, description: `${description} With the text that was sent.` })
+
+export const Seq = (description: string) => Type.Integer({ minimum: 1, description })
+
+export const Count = (description: string) => Type.Integer({ minimum: 0, description })
+
+export const Time = (description: string) =>
+  Type.String({
+    format: 'date-time',
+    pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{6}Z$',
+    description: `${description} RFC 3339, UTC, six fractional digits.`,
+  })
+
+export const Text = (description: string) => Type.String({ minLength: 1, description })
