@@ -3,7 +3,7 @@
  * others, of tests that mostly wait or have servers of their own, print when they are done. What failed, and what could
  * not be tested here, is said again at the end.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { stopTestServer, testServer } from './support/postgres.ts'
@@ -38,7 +38,7 @@ const running = new Set<ChildProcess>()
 /** Runs mocha; its output comes as it is made, or, `quiet`, in one piece at the end. */
 async function mocha(args: readonly string[], serverUrl: string, quiet: boolean): Promise<Lane> {
   const child = spawn(process.execPath, [MOCHA, ...args], {
-    env: { ...process.env, STARCITE_TEST_DATABASE_URL: serverUrl },
+    env: { ...process.env, STARCITE_TEST_DATABASE_URL: serverUrl, STARCITE_TEST_BUILT: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   running.add(child)
@@ -86,6 +86,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
     for (const child of running) child.kill(signal)
   })
 
+execFileSync('npm', ['run', '--silent', 'build'], { stdio: 'inherit', shell: process.platform === 'win32' })
 const { url } = await testServer()
 const named = LANES.flat().filter((path) => path.endsWith('.ts'))
 const lanes = await Promise.all(

@@ -242,7 +242,6 @@ describe('plans over large tables', () => {
   })
 
   it('updates heads in their page: nearly all updates are HOT', async () => {
-    const writer = await connect(database)
     const items = Array.from({ length: 20 }, (_, i) => ({
       tenant: 'big',
       session: `ses_${String(6 * i + 1).padStart(6, '0')}`,
@@ -255,23 +254,27 @@ describe('plans over large tables', () => {
             where t.relname in ('session_heads', 'producers') order by 1`,
         )
       ).rows as { relname: string; updates: number; hot: number }[]
-    const before = await stats()
-
-    for (let n = 1; n <= 100; n += 1)
-      await appendEvents(
-        writer,
-        items.map((it) => ({ ...it, producer: ['hot', n] as const })),
-      )
-    await writer.end() // which reports what it did
-
-    const after = await until('the statistics of 2,000 appends', async () => {
-      const now = await stats()
-      return now[1]!.updates - before[1]!.updates >= 2000 ? now : undefined
-    })
-    for (const [i, table] of after.entries()) {
-      const updates = table.updates - before[i]!.updates
-      // What is not is where another snapshot kept a page from being pruned, which depends on what else runs.
-      expect((table.hot - before[i]!.hot) / updates, table.relname).to.be.above(0.8)
+    /** Of each table, the share of the updates of 2,000 appends that were HOT. */
+    const round = async (first: number) => {
+      const [before, writer] = [await stats(), await connect(database)]
+      for (let n = first; n < first + 100; n += 1)
+        await appendEvents(
+          writer,
+          items.map((it) => ({ ...it, producer: ['hot', n] as const })),
+        )
+      await writer.end() // which reports what it did
+      const after = await until('the statistics of 2,000 appends', async () => {
+        const now = await stats()
+        return now[1]!.updates - before[1]!.updates >= 2000 ? now : undefined
+      })
+      return after.map((it, i) => (it.hot - before[i]!.hot) / (it.updates - before[i]!.updates))
     }
+
+    // A snapshot of somebody else, of autovacuum's analyze for one, keeps pages from being pruned while it lasts.
+    let shares: number[] = []
+    for (let n = 0; n < 5 && !(Math.min(...shares) > 0.9 && shares.length > 0); n += 1)
+      shares = await round(1 + 100 * n)
+
+    expect(Math.min(...shares)).to.be.above(0.9)
   })
 })
