@@ -101,7 +101,8 @@ describe('a node whose machine fails it', function () {
   })
 
   it('by having no file descriptor left refuses connections, lives, keeps its tails, and recovers (I8)', async () => {
-    const short = await spawnNode(database, {}, 120)
+    // Enough for its modules, which are opened hundreds at a time.
+    const short = await spawnNode(database, {}, 400)
     node = short
     const id = await newSession(short.url)
     const tail = tailOf(short.url, id)
@@ -111,7 +112,7 @@ describe('a node whose machine fails it', function () {
     // Connections that say nothing, until one is not taken.
     let refused = 0
     const { hostname, port } = new URL(short.url)
-    while (refused < 20 && sockets.length < 500) {
+    while (refused < 20 && sockets.length < 900) {
       const socket = connectTo({ host: hostname, port: Number(port) })
       sockets.push(socket)
       socket.on('error', () => {})
