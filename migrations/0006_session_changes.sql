@@ -2,7 +2,7 @@
 -- What an older node creates in the moments between this and the installing of the trigger is not recorded.
 --
 -- session_changes is the record of what was done to sessions, by whom and when: for audits, and for the lifecycle feed.
--- How a change gets its place in its tenant's feed (docs/decisions/0010-changes-are-placed-after-they-commit.md):
+-- How a change gets its place in its tenant's feed (docs/decisions/0009-changes-are-placed-after-they-commit.md):
 --   recorded in the transaction of the change, by the trigger sessions_record_change; without a place
 --   placed   soon after its commit, by starcite.place_changes, which one node at a time can be in: so places are handed
 --            out in an order that every reader sees grow at its end only
