@@ -8,8 +8,8 @@
 --   is_more  whether there are changes left to be placed at once
 --
 -- Places are handed out under one lock, which is held until commit: whoever reads a place has already been able to read
--- all before it. What is placed is what the one statement after the lock sees, so an append is never told of before the
--- creation of its session. A change whose row somebody holds (the session is being erased) is placed later, and what
+-- all before it. A log's progress is told of only when none of its session's changes is left without a place, so an append
+-- is never told of before the creation of its session; behind a full batch of changes it waits. A change whose row somebody holds (the session is being erased) is placed later, and what
 -- follows it in its session after it; nobody waits for that.
 create or replace function starcite.place_changes(p_sids bigint[])
 returns table (feeds text[], waiting bigint[], is_more boolean)
@@ -20,6 +20,8 @@ declare
   c_pause constant interval := '1 second';
   c_most constant int := 1000;
   v_due bigint[];
+  v_free bigint[];
+  v_last bigint;
   v_placed bigint[];
 begin
   feeds := '{}';
@@ -39,27 +41,32 @@ begin
 
   perform pg_advisory_xact_lock(hashtextextended('starcite.lifecycle', 0));
 
-  with free as (
-    select c.change_id, c.sid, c.tenant_id, case when c.kind = 'created' then 2 else 1 end as places
-      from starcite.session_changes c
-     where c.place is null
-     order by c.change_id limit c_most
-       for no key update skip locked
+  select coalesce(array_agg(f.change_id), '{}') into v_free
+    from (select c.change_id from starcite.session_changes c
+           where c.place is null
+           order by c.change_id limit c_most
+             for no key update skip locked) f;
+  is_more := cardinality(v_free) = c_most;
+  -- Those that somebody holds; behind a full batch nothing is looked at, for there may be any number.
+  v_last := case when is_more then (select max(f.id) from unnest(v_free) as f (id)) else 9223372036854775807 end;
+
+  with held as materialized (
+    select c.sid, c.change_id from starcite.session_changes c
+     where c.place is null and c.change_id <= v_last and c.change_id <> all (v_free)
   ), change as (
-    select f.* from free f
-     where not exists (select from starcite.session_changes c
-                        where c.sid = f.sid and c.change_id < f.change_id and c.place is null
-                          and not exists (select from free x where x.change_id = c.change_id))
+    select f.change_id, f.sid, f.tenant_id, case when f.kind = 'created' then 2 else 1 end as places
+      from starcite.session_changes f
+     where f.change_id = any (v_free)
+       and not exists (select from held k where k.sid = f.sid and k.change_id < f.change_id)
   ), progress as (
     select h.sid, s.tenant_id, h.last_seq
       from starcite.session_heads h
       join starcite.sessions s on s.sid = h.sid
       left join starcite.session_progress p on p.sid = h.sid
-     where h.sid = any (v_due) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased
+     where not is_more
+       and h.sid = any (v_due) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased
        and p.placed_at <= clock_timestamp() - c_pause is not false
-       and not exists (select from starcite.session_changes c
-                        where c.sid = h.sid and c.place is null
-                          and not exists (select from change x where x.change_id = c.change_id))
+       and not exists (select from held k where k.sid = h.sid)
   ), entry as (
     select c.tenant_id, c.change_id, null::bigint as sid, null::bigint as last_seq, c.places from change c
     union all
@@ -92,9 +99,8 @@ begin
        set place = excluded.place, last_seq = excluded.last_seq, placed_at = excluded.placed_at
   )
   select coalesce((select array_agg(starcite.feed_key(h.tenant_id)) from head h), '{}'),
-         coalesce((select array_agg(p.sid) from placed p where p.sid is not null), '{}'),
-         (select count(*) from change) = c_most
-    into feeds, v_placed, is_more;
+         coalesce((select array_agg(p.sid) from placed p where p.sid is not null), '{}')
+    into feeds, v_placed;
 
   -- Also those that another node has told of meanwhile; asking once more costs little.
   waiting := waiting || array(select d.sid from unnest(v_due) as d (sid) where d.sid <> all (v_placed));
