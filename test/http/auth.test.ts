@@ -1,11 +1,14 @@
+import { once } from 'node:events'
 import { expect } from 'chai'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call, refusedUpgrade, TailClient } from '../support/client.ts'
+import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { Issuer, inSeconds } from '../support/issuer.ts'
 import { runProgram, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
+import { SocketClient } from '../support/socketClient.ts'
 import { migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
@@ -252,6 +255,56 @@ describe('tokens', () => {
         'they are good again',
         async () => (await call('GET', at(node.url, id), undefined, ann)).status === 200,
       )
+    })
+  })
+
+  describe('of event streams and of the socket', () => {
+    it('let an event stream in by the query, and end it when they expire', async () => {
+      const token = await issuer.token({ exp: inSeconds(2) })
+      await append({}, ann)
+      const stream = new EventStreamClient(at(node.url, id, `/tail?access_token=${token}`))
+      await stream.until('the event', ({ messages }) => messages.length === 1)
+
+      await stream.until('the end', ({ ended }) => ended)
+
+      const back = await call('GET', at(node.url, id, `/tail?access_token=${token}`), undefined, {
+        accept: 'text/event-stream',
+      })
+      expectError(back, 401, 'unauthorized', { token_expired: true })
+    })
+
+    it('let a socket in, say who appends, and end its topics when they expire', async () => {
+      const token = await issuer.token({ exp: inSeconds(2) })
+      const socket = await SocketClient.open(node.url, `vsn=2.0.0&token=${token}`)
+      const topic = `tail:${id}`
+      expect(await socket.join(topic)).to.deep.equal({ status: 'ok', response: {} })
+      socket.send(
+        ['1', '2', topic, 'append', { ...EVENT, actor: 'user:bob' }],
+        ['1', '3', topic, 'append', EVENT],
+      )
+
+      expect(await socket.reply('2')).to.nested.include({
+        status: 'error',
+        'response.error': 'actor_mismatch',
+      })
+      expect(await socket.reply('3')).to.nested.include({ status: 'ok', 'response.seq': 1 })
+      await until('the topic is over', () => socket.frames.some(([, , , event]) => event === 'phx_close'))
+      expect(socket.events(topic).map(({ actor }) => actor)).to.deep.equal(['user:ann'])
+      expect(socket.frames.map(([, , , event]) => event)).to.include('token_expired')
+      socket.close()
+    })
+
+    it('keep a socket out: 403 without a body', async () => {
+      for (const query of [
+        'vsn=2.0.0',
+        'vsn=2.0.0&token=x',
+        `vsn=2.0.0&access_token=${await issuer.token()}`,
+      ]) {
+        const refused = new SocketClient(node.url, query)
+        const [, response] = await once(refused.ws, 'unexpected-response')
+        expect([response.statusCode, response.headers['content-length']], query).to.deep.equal([403, '0'])
+        refused.ws.terminate()
+      }
     })
   })
 
