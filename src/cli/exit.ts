@@ -17,6 +17,7 @@ const CODES: Readonly<Record<string, number>> = {
   ConfigError: EXIT.usage,
   DatabaseStartError: EXIT.database,
   EmbeddedPostgresError: EXIT.database,
+  ForeignSchemaError: EXIT.database,
   SchemaTooNewError: EXIT.schema,
   ServerTooOldError: EXIT.schema,
 }

@@ -6,6 +6,7 @@ import type { Log } from '../ops/log.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
 import { migrate, NotMigratedError } from './migrate.ts'
 import { classify, Db, type PoolSize } from './pool.ts'
+import { ForeignSchemaError } from './roles.ts'
 
 /** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
 export class DatabaseStartError extends Error {
@@ -142,7 +143,7 @@ export async function openDatabase(
 
 /** In words for an operator, when the error is one that waiting does not mend. */
 function whyFinal(error: unknown): string | undefined {
-  if (error instanceof NotMigratedError) return error.message
+  if (error instanceof NotMigratedError || error instanceof ForeignSchemaError) return error.message
   if (!(error instanceof pg.DatabaseError)) return undefined
   if (error.code === '28P01' || error.code === '28000')
     return `Postgres refuses the user or password of the database URL: ${error.message}`

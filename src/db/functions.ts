@@ -2,7 +2,10 @@ import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ClientBase } from 'pg'
 
-/** The files of sql/, each one object named as the file, in the order in which they stand on one another. */
+/**
+ * The files of sql/, each one object named as the file, in the order in which they stand on one another. `name` is
+ * starcite.name, in sql/name.sql; `audit.name` is in sql/audit/name.sql.
+ */
 export const SQL_OBJECTS = [
   'wire_time',
   'framed',
@@ -37,7 +40,12 @@ export const SQL_OBJECTS = [
   'grant_roles',
 ] as const
 
-export const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)
+const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)
+
+/** Where the statement stands that makes the object of this name in SQL_OBJECTS. */
+export function sqlFile(name: string): URL {
+  return new URL(`${name.replace('.', '/')}.sql`, SQL_DIRECTORY)
+}
 
 /** Whether release `a` is older than `b`, both `major.minor.patch`. */
 export function isOlder(a: string, b: string): boolean {
@@ -68,7 +76,7 @@ export async function installFunctions(client: ClientBase, release: string): Pro
   }
   if (stale.length > 0) {
     // Postgres grants EXECUTE to everyone at creation; the log is for those to whom its owner grants it.
-    await client.query('revoke all on all functions in schema starcite from public')
+    await client.query('revoke all on all functions in schema starcite, audit from public')
     await client.query('select starcite.grant_roles()')
   }
   return stale.map(({ name }) => name)
@@ -88,7 +96,7 @@ export async function staleFunctions(client: ClientBase, release: string): Promi
   const installed = new Map(rows.map((row) => [row.name, row]))
   const stale: SqlObject[] = []
   for (const name of SQL_OBJECTS) {
-    const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
+    const text = await readFile(sqlFile(name), 'utf8')
     const hash = createHash('sha256').update(text).digest('hex')
     const present = installed.get(name)
     if (present?.hash !== hash && !(present && isOlder(release, present.release)))

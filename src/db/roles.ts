@@ -34,31 +34,54 @@ export async function ensureRoles(client: ClientBase): Promise<void> {
   if (rows[0]?.may) await client.query(CREATE_ROLES)
 }
 
+/** The schema audit is there, and is not of the owner of the schema starcite. */
+export class ForeignSchemaError extends Error {
+  override readonly name = 'ForeignSchemaError'
+}
+
+interface Schema {
+  readonly name: string
+  readonly owner: string
+  readonly is_member: boolean
+}
+
 /**
- * Makes the schema, if it is not there, and acts as its owner from here on: starcite_owner where that can be, so that
- * nothing in it, security definer functions above all, runs with the rights of whoever happened to migrate. Answers
- * false when this connection is not, and is no member of, the owner.
+ * Makes the schemas starcite and audit, if they are not there, and acts as their owner from here on: starcite_owner
+ * where that can be, so that nothing in them, security definer functions above all, runs with the rights of whoever
+ * happened to migrate. Answers false when this connection is not, and is no member of, the owner. Rejects with a
+ * ForeignSchemaError when somebody else owns a schema named audit.
  */
 export async function becomeOwner(client: ClientBase): Promise<boolean> {
-  const find = async () =>
-    (
-      await client.query<{ owner: string; is_member: boolean }>(
-        `select n.nspowner::regrole::text as owner, pg_has_role(current_user, n.nspowner, 'usage') as is_member
-           from pg_catalog.pg_namespace n where n.nspname = 'starcite'`,
-      )
-    ).rows[0]
-  let schema = await find()
-  if (schema === undefined) {
-    const { rows } = await client.query<{ is_member: boolean }>(
-      `select pg_has_role(current_user, r.oid, 'usage') as is_member
-         from pg_catalog.pg_roles r where r.rolname = 'starcite_owner'`,
+  const starcite = (await findSchema(client, 'starcite')) ?? (await createSchema(client))
+  if (!starcite?.is_member) return false
+  const audit = await findSchema(client, 'audit')
+  if (audit && audit.owner !== starcite.owner)
+    throw new ForeignSchemaError(
+      `this database has a schema named audit, which belongs to ${audit.owner}; Starcite keeps its views for auditors ` +
+        'under that name: rename the other, or give Starcite a database of its own',
     )
-    await client.query(`create schema starcite ${rows[0]?.is_member ? 'authorization starcite_owner' : ''}`)
-    schema = await find()
-  }
-  if (!schema?.is_member) return false
-  await client.query(`set role ${schema.owner}`)
+  // While still the one who connected: the owner may have no right to make schemas in the database.
+  if (!audit) await client.query(`create schema audit authorization ${starcite.owner}`)
+  await client.query(`set role ${starcite.owner}`)
   return true
+}
+
+async function findSchema(client: ClientBase, name: string): Promise<Schema | undefined> {
+  const { rows } = await client.query<Schema>(
+    `select n.nspname as name, n.nspowner::regrole::text as owner, pg_has_role(current_user, n.nspowner, 'usage') as is_member
+       from pg_catalog.pg_namespace n where n.nspname = $1`,
+    [name],
+  )
+  return rows[0]
+}
+
+async function createSchema(client: ClientBase): Promise<Schema | undefined> {
+  const { rows } = await client.query<{ is_member: boolean }>(
+    `select pg_has_role(current_user, r.oid, 'usage') as is_member
+       from pg_catalog.pg_roles r where r.rolname = 'starcite_owner'`,
+  )
+  await client.query(`create schema starcite ${rows[0]?.is_member ? 'authorization starcite_owner' : ''}`)
+  return findSchema(client, 'starcite')
 }
 
 const GRANT_NEW_ROLES = `

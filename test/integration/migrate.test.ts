@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { SQL_OBJECTS } from '../../src/db/functions.ts'
 import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
+import { ForeignSchemaError } from '../../src/db/roles.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
@@ -139,6 +140,22 @@ describe('migrating', function () {
     expect(refusal).to.be.instanceOf(SchemaTooNewError)
     expect(refusal?.message).to.include('9999_from_the_future')
     expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['0.0.0']))
+  })
+
+  it('refuses a schema audit of somebody else, says whose it is, and changes nothing', async () => {
+    const { database, db } = await open(await freshDatabase())
+    await db.query('create schema audit authorization pg_database_owner')
+
+    const refusal = await migrate(database.url, '1.0.0', log).then(
+      () => undefined,
+      (error: Error) => error,
+    )
+
+    expect(refusal).to.be.instanceOf(ForeignSchemaError)
+    expect(refusal?.message).to.include('pg_database_owner')
+    expect(
+      (await db.query(`select from pg_catalog.pg_tables t where t.schemaname = 'starcite'`)).rowCount,
+    ).to.equal(0)
   })
 
   it('waits for one that holds the lock, and goes on when that one dies', async () => {

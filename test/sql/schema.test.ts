@@ -31,22 +31,22 @@ describe('the schema', () => {
     const { rows } = await db.query(
       `select 'function ' || p.oid::regprocedure as object
          from pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
-        where p.pronamespace = 'starcite'::regnamespace and g.grantee = 0
+        where p.pronamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and g.grantee = 0
         union all
        select 'relation ' || c.oid::regclass
          from pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) g
-        where c.relnamespace = 'starcite'::regnamespace and g.grantee = 0
+        where c.relnamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and g.grantee = 0
         union all
        select 'schema ' || n.nspname
          from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) g
-        where n.nspname = 'starcite' and g.grantee = 0`,
+        where n.nspname in ('starcite', 'audit') and g.grantee = 0`,
     )
     expect(rows).to.deep.equal([])
   })
 
   it('pins the search_path of every function that runs as its owner', async () => {
     const { rows } = await db.query(
-      `select p.proname, p.proconfig from pg_proc p where p.pronamespace = 'starcite'::regnamespace and p.prosecdef`,
+      `select p.proname, p.proconfig from pg_proc p where p.pronamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and p.prosecdef`,
     )
     expect(rows).not.to.deep.equal([])
     for (const { proname, proconfig } of rows)

@@ -1,8 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import { SQL_DIRECTORY, SQL_OBJECTS } from '../../src/db/functions.ts'
+import { SQL_OBJECTS, sqlFile } from '../../src/db/functions.ts'
 
 const MIGRATIONS = new URL('../../migrations/', import.meta.url)
+const SOURCES = new URL('../../sql/', import.meta.url)
 
 const read = async (directory: URL) => {
   const names = (await readdir(directory)).filter((it) => it.endsWith('.sql')).sort()
@@ -10,25 +11,27 @@ const read = async (directory: URL) => {
     names.map(async (name) => ({ name, text: await readFile(new URL(name, directory), 'utf8') })),
   )
 }
+const qualified = (name: string) => (name.includes('.') ? name : `starcite.${name}`)
 /** Without comments and without what stands between $$. */
 const statementsOf = (text: string) => text.replaceAll(/\$\$.*?\$\$/gs, '').replaceAll(/--.*/g, '')
 
 describe('the SQL sources', () => {
   it('install every file of sql/, and only those', async () => {
-    const files = (await readdir(SQL_DIRECTORY)).sort()
+    const files = (await readdir(SOURCES, { recursive: true })).filter((it) => it.endsWith('.sql')).sort()
 
-    expect(files).to.deep.equal(SQL_OBJECTS.map((name) => `${name}.sql`).sort())
+    expect(files).to.deep.equal(SQL_OBJECTS.map((name) => `${name.replace('.', '/')}.sql`).sort())
   })
 
   it('define in each file of sql/ the one object that it is named after, under a header', async () => {
-    for (const { name, text } of await read(SQL_DIRECTORY)) {
+    for (const name of SQL_OBJECTS) {
+      const text = await readFile(sqlFile(name), 'utf8')
       const created = [
         ...statementsOf(text).matchAll(/\bcreate\b(?: or replace)? (?:function|aggregate|view) (\S+?)[\s(]/g),
       ]
       expect(
         created.map((it) => it[1]),
         name,
-      ).to.deep.equal([`starcite.${name.slice(0, -'.sql'.length)}`])
+      ).to.deep.equal([qualified(name)])
       const others = statementsOf(text)
         .split(';')
         .map((it) => it.trim())
@@ -40,8 +43,8 @@ describe('the SQL sources', () => {
 
   it('install after what they call', async () => {
     for (const [place, name] of SQL_OBJECTS.entries()) {
-      const text = await readFile(new URL(`${name}.sql`, SQL_DIRECTORY), 'utf8')
-      const called = SQL_OBJECTS.filter((it) => text.replaceAll(/--.*/g, '').includes(`starcite.${it}(`))
+      const text = await readFile(sqlFile(name), 'utf8')
+      const called = SQL_OBJECTS.filter((it) => text.replaceAll(/--.*/g, '').includes(`${qualified(it)}(`))
       for (const it of called) expect(SQL_OBJECTS.indexOf(it), `${name} calls ${it}`).to.be.at.most(place)
     }
   })

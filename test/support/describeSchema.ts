@@ -69,14 +69,15 @@ const PARTS: readonly string[] = [
     where c.grantee <> c.proowner`,
 ]
 
-/** The schema, in words that change when and only when it does: from the catalogs, the same on every Postgres. */
+/** The schemas, in words that change when and only when it does: from the catalogs, the same on every Postgres. */
 export async function describeSchema(db: pg.Client): Promise<string> {
-  const { rows } = await db.query<{ line: string }>(
-    `select x.line from (${PARTS.join('\nunion all\n')}) x order by x.place collate "C", x.line collate "C"`,
-  )
-  return rows
-    .map(({ line }) => (line.startsWith(' ') ? line : `\n${line}`))
-    .join('\n')
-    .trimStart()
-    .concat('\n')
+  const lines: string[] = []
+  for (const schema of ['starcite', 'audit']) {
+    const parts = PARTS.join('\nunion all\n').replaceAll(`'starcite'`, `'${schema}'`)
+    const { rows } = await db.query<{ line: string }>(
+      `select x.line from (${parts}) x order by x.place collate "C", x.line collate "C"`,
+    )
+    lines.push(`\nschema ${schema}`, ...rows.map(({ line }) => (line.startsWith(' ') ? line : `\n${line}`)))
+  }
+  return lines.join('\n').trimStart().concat('\n')
 }
