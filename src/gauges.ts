@@ -99,3 +99,16 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     () => cold.cachedBytes,
   )
 }
+
+/** Of a node that judges tokens. */
+export function measureKeys(
+  metrics: Metrics,
+  keys: { readonly size: number; readonly ageSeconds: number },
+): void {
+  metrics.gauge('starcite_jwks_keys', 'Keys of the issuer that tokens are checked with', () => keys.size)
+  metrics.gauge(
+    'starcite_jwks_age_seconds',
+    'Seconds since the keys of the issuer were last fetched',
+    () => keys.ageSeconds,
+  )
+}

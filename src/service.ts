@@ -6,7 +6,7 @@ import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
-import { gaugesOf } from './gauges.ts'
+import { gaugesOf, measureKeys } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
 import { BodyMemory } from './http/body.ts'
 import { RequestQuota } from './http/requestQuota.ts'
@@ -204,16 +204,7 @@ function openAuthenticator(
     'authenticator',
     new JwtAuthenticator({ ...options, keys: { url: jwksUrl, refreshMs, maxAgeMs }, log }),
   )
-  metrics.gauge(
-    'starcite_jwks_keys',
-    'Keys of the issuer that tokens are checked with',
-    () => authenticator.keys.size,
-  )
-  metrics.gauge(
-    'starcite_jwks_age_seconds',
-    'Seconds since the keys of the issuer were last fetched',
-    () => authenticator.keys.ageSeconds,
-  )
+  measureKeys(metrics, authenticator.keys)
   authenticator.start()
   return authenticator
 }
