@@ -3,13 +3,8 @@ import type { Page } from 'playwright-core'
 import { WebSocket } from 'ws'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { Service } from '../../src/service.ts'
-import {
-  ClientBrowser,
-  hasChromium,
-  say,
-  type TranscriptWindow,
-  transcriptOf,
-} from '../support/clientBrowser.ts'
+import { hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
+import { ClientBrowser, say, type TranscriptWindow, transcriptOf } from '../support/clientBrowser.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -19,6 +14,12 @@ const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
 describe('a browser page that uses the client', function () {
   this.timeout(60_000)
+  if (!hasChromium) {
+    it(NO_CHROMIUM, function () {
+      this.skip()
+    })
+    return
+  }
   let database: FreshDatabase
   let node: Service
   let proxy: TcpProxy
@@ -26,13 +27,7 @@ describe('a browser page that uses the client', function () {
   let urls: { socketUrl: string; url: string }
   let writer: Starcite<{ said: { text: string } }>
 
-  before(async function () {
-    if (!hasChromium) {
-      console.error(
-        '    NO CHROMIUM HERE, so the client was not tested in a browser (install the package chromium)',
-      )
-      this.skip()
-    }
+  before(async () => {
     database = await migratedDatabase()
     node = await startNode(database)
     proxy = await TcpProxy.start({ url: node.url })

@@ -1,25 +1,9 @@
-import { once } from 'node:events'
-import { existsSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { BrowserContext, Page } from 'playwright-core'
+import { type ChromiumOnSite, startChromium } from './chromium.ts'
 
-/** From Debian's package chromium. */
-const CHROMIUM = '/usr/bin/chromium'
-const QUIET = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-]
 const SCRIPT = fileURLToPath(new URL('./transcriptPage.ts', import.meta.url))
-
-export const hasChromium = existsSync(CHROMIUM)
 
 /** What transcriptPage.ts defines. */
 export interface TranscriptWindow {
@@ -28,37 +12,22 @@ export interface TranscriptWindow {
   say(text: string): void
 }
 
-/** A real browser, headless, with a folder of its own, and a site whose pages run transcriptPage.ts. */
+/** A real browser whose pages run transcriptPage.ts. */
 export class ClientBrowser {
-  readonly context: BrowserContext
-  readonly #browser: Browser
-  readonly #site: string
-  readonly #stop: () => Promise<void>
+  readonly #chromium: ChromiumOnSite
 
-  private constructor(browser: Browser, context: BrowserContext, site: string, stop: () => Promise<void>) {
-    this.#browser = browser
-    this.context = context
-    this.#site = site
-    this.#stop = stop
+  private constructor(chromium: ChromiumOnSite) {
+    this.#chromium = chromium
   }
 
   static async start(): Promise<ClientBrowser> {
     const bundle = await build({ entryPoints: [SCRIPT], bundle: true, format: 'esm', write: false })
-    const html = `<!doctype html><title>a page</title><script type="module">${bundle.outputFiles[0]?.text}</script>`
-    const server = createServer((_, response) => {
-      response.setHeader('Content-Type', 'text/html; charset=utf-8').end(html)
-    }).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET })
-    const context = await browser.newContext()
-    // What tsx compiles calls this to keep the names of functions; functions that are sent to a page do too.
-    await context.addInitScript('globalThis.__name = (it) => it')
-    const { port } = server.address() as { port: number }
-    return new ClientBrowser(browser, context, `http://127.0.0.1:${port}/`, async () => {
-      await browser.close()
-      server.close()
-      server.closeAllConnections()
-    })
+    const script = `<script type="module">${bundle.outputFiles[0]?.text}</script>`
+    return new ClientBrowser(await startChromium(`<!doctype html><title>a page</title>${script}`))
+  }
+
+  get context(): BrowserContext {
+    return this.#chromium.context
   }
 
   /** A tab that shows a session of the node at `url`, with its WebSockets by way of `socketUrl`. Tabs share their storage. */
@@ -70,14 +39,14 @@ export class ClientBrowser {
   ): Promise<Page> {
     const page = await this.context.newPage()
     await page.goto(
-      `${this.#site}?${new URLSearchParams([urls.socketUrl, urls.url, session, tab, silenceMs].map((it): [string, string] => ['q', it]))}`,
+      `${this.#chromium.site}?${new URLSearchParams([urls.socketUrl, urls.url, session, tab, silenceMs].map((it): [string, string] => ['q', it]))}`,
     )
     return page
   }
 
   /** Stops every page as the lid of a laptop does, until the function that comes back is called. */
   async freeze(): Promise<() => void> {
-    const devtools = await this.#browser.newBrowserCDPSession()
+    const devtools = await this.#chromium.browser.newBrowserCDPSession()
     const { processInfo } = await devtools.send('SystemInfo.getProcessInfo')
     const renderers = processInfo.filter((it) => it.type === 'renderer').map((it) => it.id)
     for (const pid of renderers) process.kill(pid, 'SIGSTOP')
@@ -87,7 +56,7 @@ export class ClientBrowser {
   }
 
   stop(): Promise<void> {
-    return this.#stop()
+    return this.#chromium.stop()
   }
 }
 
