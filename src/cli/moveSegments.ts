@@ -20,7 +20,9 @@ export async function moveSegments(): Promise<number> {
     await database.prepare(version)
     const store = stack.add('object store', await openObjectStore(config.archive, database.moves))
     const job = new TieringJob({
-      url: database.tieringUrl,
+      get url() {
+        return database.tieringUrl
+      },
       connectTimeoutMs: config.database.timeoutMs,
       store,
       intervalMs: config.tiering.flushIntervalMs,

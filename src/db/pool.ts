@@ -2,6 +2,7 @@ import pg from 'pg'
 import type { Log } from '../ops/log.ts'
 
 export interface PoolOptions {
+  /** Read for each connection. */
   readonly url: string
   readonly size: number
   readonly applicationName: string
@@ -48,7 +49,7 @@ export class Db {
     this.#max = options.size
     this.#onPrimaryMoved = options.onPrimaryMoved
     this.#pool = new pg.Pool({
-      connectionString: options.url,
+      Client: clientOf(options),
       max: options.size,
       application_name: options.applicationName,
       connectionTimeoutMillis: options.timeoutMs,
@@ -125,6 +126,15 @@ export class Db {
   /** Waits for the queries under way. */
   async stop(): Promise<void> {
     await this.#pool.end()
+  }
+}
+
+/** Connects to where the server is at that moment. */
+function clientOf(options: PoolOptions) {
+  return class extends pg.Client {
+    constructor(config?: pg.ClientConfig) {
+      super({ ...config, connectionString: options.url })
+    }
   }
 }
 

@@ -5,7 +5,7 @@ import type { Log } from '../ops/log.ts'
 import type { Seq } from '../protocol/event.ts'
 
 export interface ListenerOptions {
-  /** A direct connection: LISTEN does not work through a transaction pooler. */
+  /** A direct connection: LISTEN does not work through a transaction pooler. Read for each connection. */
   readonly url: string
   readonly log: Log
   /** A session is at this seq; with an epoch: content of it was removed. */

@@ -20,7 +20,7 @@ import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
 
 export interface TieringOptions {
-  /** A direct connection: the job's lock belongs to its session. */
+  /** A direct connection: the job's lock belongs to its session. Read for each connection. */
   readonly url: string
   readonly connectTimeoutMs: number
   readonly store: ObjectStore
