@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { homedir } from 'node:os'
 import path from 'node:path'
@@ -9,6 +9,7 @@ import pg from 'pg'
 import { unprivilegedAccount } from '../../src/db/embedded/account.ts'
 import { findPackage, usableBinaries } from '../../src/db/embedded/binaries.ts'
 import { createCluster } from '../../src/db/embedded/dataDirectory.ts'
+import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import { commandLineOf } from '../../src/db/embedded/processes.ts'
 import { EmbeddedPostgresLab, eventually, killed, query } from '../support/embeddedPostgres.ts'
 
@@ -101,6 +102,29 @@ describe('embedded Postgres', function () {
       }
 
       expect(await readdir(lab.dir)).to.deep.equal(['data'])
+    })
+
+    it('gives up when it is told to, and leaves no server that was just starting', async () => {
+      await (await lab.start()).stop()
+      const { uid, gid } = await stat(lab.path('data'))
+      await writeFile(lab.path('data', 'recovery.signal'), '')
+      if (asRoot) await chown(lab.path('data', 'recovery.signal'), uid, gid)
+      await writeFile(lab.path('hold'), '')
+      const giveUp = new AbortController()
+
+      const starting = lab.start({
+        signal: giveUp.signal,
+        settings: { restore_command: `while test -e ${lab.path('hold')}; do sleep 0.05; done; false` },
+      })
+      const ended = starting.then(String, (cause: Error) => cause.name)
+      await eventually(
+        async () => (await readPostmaster(lab.path('data')))?.status.startsWith('starting') ?? false,
+      )
+      giveUp.abort()
+
+      expect(await ended).to.equal('AbortError')
+      expect(await readPostmaster(lab.path('data'))).to.equal(undefined)
+      expect(await readdir(lab.dir)).to.have.members(['data', 'hold'])
     })
 
     it('cuts a log that has grown, and keeps its end', async () => {

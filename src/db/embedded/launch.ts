@@ -7,6 +7,7 @@ import { EmbeddedPostgresError } from './error.ts'
 import { freePort, isFree, LOOPBACK } from './ports.ts'
 import { findServer, POLL_MS, type Postmaster, READY_WAIT_MS, readPostmaster } from './postmaster.ts'
 import { logFileOf, logSize, openLog, readLog } from './serverLog.ts'
+import { stopServer } from './stop.ts'
 
 /** After a killed server, its backends hold the shared memory until they notice: at once, or after their query. */
 const ORPHANS_WAIT_MS = 15_000
@@ -29,9 +30,12 @@ const FIXED = {
 
 export interface Launch extends Cluster {
   readonly port: number | undefined
+  /** Without `port`: this one if it is free. */
+  readonly preferredPort: number | undefined
   readonly settings: Readonly<Record<string, string>>
   /** The last server on this directory was killed. */
   readonly crashed: boolean
+  readonly signal: AbortSignal | undefined
 }
 
 /** Starts a server and waits until it takes connections; `adopted` if another process was faster. */
@@ -39,7 +43,7 @@ export async function launch(options: Launch): Promise<{ server: Postmaster; ado
   const { dir } = options
   const deadline = Date.now() + (options.crashed ? ORPHANS_WAIT_MS : 0)
   for (let attempt = 1; ; attempt++) {
-    const port = options.port ?? (await freePort())
+    const port = options.port ?? (await choosePort(options.preferredPort))
     const from = await logSize(dir)
     const failure = (await isFree(port)) ? await attemptOn(port, options) : 'its port is taken'
     if (typeof failure !== 'string') return { server: failure, adopted: false }
@@ -58,13 +62,18 @@ export async function launch(options: Launch): Promise<{ server: Postmaster; ado
         `Postgres did not start (${failure}). It said:\n${said.trim()}\nIts log is ${logFileOf(dir)}.`,
       )
     }
+    options.signal?.throwIfAborted()
     await sleep(RETRY_MS)
   }
 }
 
+async function choosePort(preferred: number | undefined): Promise<number> {
+  return preferred !== undefined && (await isFree(preferred)) ? preferred : freePort()
+}
+
 /** The ready server, or in words why there is none. */
 async function attemptOn(port: number, options: Launch): Promise<Postmaster | string> {
-  const { dir, root, account } = options
+  const { dir, root, account, signal } = options
   const settings = { ...DEFAULTS, ...(options.durable ? {} : THROW_AWAY), ...options.settings, ...FIXED }
   const words = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const log = await openLog(dir, account)
@@ -91,6 +100,8 @@ async function attemptOn(port: number, options: Launch): Promise<Postmaster | st
     if (ended !== undefined) return ended
     const found = await readPostmaster(dir)
     if (found?.pid === child.pid && found?.status === 'ready') return found
+    if (signal?.aborted && child.pid !== undefined) await stopServer(child.pid, dir)
+    signal?.throwIfAborted()
   }
   throw new EmbeddedPostgresError(
     `Postgres (process ${child.pid}) is still starting after ${READY_WAIT_MS / 1000} s. ` +

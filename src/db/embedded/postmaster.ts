@@ -47,7 +47,10 @@ export async function isServerOf(pid: number, dir: string): Promise<boolean> {
  * The server that runs on this directory, once it takes clients; one that is just stopping is waited out.
  * `crashed` says that the last one did not end in order.
  */
-export async function findServer(dir: string): Promise<{ server?: Postmaster; crashed: boolean }> {
+export async function findServer(
+  dir: string,
+  signal?: AbortSignal,
+): Promise<{ server?: Postmaster; crashed: boolean }> {
   const began = Date.now()
   for (;;) {
     const found = await readPostmaster(dir)
@@ -65,6 +68,7 @@ export async function findServer(dir: string): Promise<{ server?: Postmaster; cr
         `The server of ${dir} (process ${found.pid}) does not take clients (${found.status}) for over ` +
           `${READY_WAIT_MS / 1000} s. See ${logFileOf(dir)}, and try again later.`,
       )
+    signal?.throwIfAborted()
     await sleep(POLL_MS)
   }
 }

@@ -1,6 +1,7 @@
 import { findPackage, usableBinaries } from './binaries.ts'
 import { isInUse, urlOf } from './clients.ts'
 import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
+import { EmbeddedPostgresError } from './error.ts'
 import { launch } from './launch.ts'
 import { choosePlace, holdsData } from './place.ts'
 import { findServer, isServerOf, type Postmaster } from './postmaster.ts'
@@ -29,6 +30,12 @@ export interface EmbeddedPostgresOptions {
   readonly dir: string
   /** Absent or 0: whatever port is free now. A server that already runs keeps the port it has. */
   readonly port?: number
+  /** Taken if it is free, and no other is asked for: where clients of an earlier server will look for it. */
+  readonly preferredPort?: number
+  /** Rather than create a database where the data should be, fail. */
+  readonly mustExist?: boolean
+  /** Gives up: rejects, and leaves no server that was just being started. */
+  readonly signal?: AbortSignal
   /** More `-c` settings. A server that already runs keeps those it was started with. */
   readonly settings?: Readonly<Record<string, string>>
   /** False only for throw-away servers: without fsync a crash of the machine may ruin the data. */
@@ -48,13 +55,14 @@ export interface EmbeddedPostgresOptions {
  * who should not see it, use a server of your own.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const { durable = true, settings = {}, onMessage: say = () => undefined } = options
+  const { durable = true, settings = {}, signal, onMessage: say = () => undefined } = options
   const place = await choosePlace(options.dir)
   const { dir, account, moved } = place
   if (moved !== undefined) say(moved)
 
-  return withStartLock(lockOf(dir), async () => {
-    const { server, crashed } = await findServer(dir)
+  const start = async () => {
+    signal?.throwIfAborted() // we may have waited for the lock for long
+    const { server, crashed } = await findServer(dir, signal)
     if (server !== undefined) {
       await boundLog(dir)
       say(`using the database that already runs on port ${server.port}, data in ${dir}`)
@@ -64,15 +72,19 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const root = await usableBinaries(pack, place.copies, account)
     const cluster = { dir, root, account, durable }
     if (!(await holdsData(dir))) {
+      if (options.mustExist) throw new EmbeddedPostgresError(`there is no database in ${dir} any more`)
       say(`creating a database in ${dir}`)
       await createCluster(cluster)
     } else if (crashed) say(`the database in ${dir} was not shut down in order: recovering it`)
     await refuseOtherVersion(dir, pack)
     await boundLog(dir)
-    const started = await launch({ ...cluster, port: options.port || undefined, settings, crashed })
+    const { preferredPort } = options
+    const port = options.port || undefined
+    const started = await launch({ ...cluster, port, preferredPort, settings, crashed, signal })
     say(`Postgres ${pack.version} runs on port ${started.server.port}, data in ${dir}`)
     return handle(dir, started.server, started.adopted)
-  })
+  }
+  return withStartLock(lockOf(dir), start, signal)
 }
 
 const lockOf = (dir: string): string => `${dir}.lock`

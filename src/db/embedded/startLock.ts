@@ -14,14 +14,18 @@ const LOCK_POLL_MS = 25
  * two processes take over the same dead lock within one instant, both may go on: then one of them may
  * fail, but Postgres' own pid file still keeps it to one server.
  */
-export async function withStartLock<T>(file: string, work: () => Promise<T>): Promise<T> {
+export async function withStartLock<T>(
+  file: string,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   const mine = `${process.pid} ${await startTimeOf(process.pid)} ${randomUUID()}`
   const draft = `${file}.${mine.split(' ').at(-1)}`
   try {
     await writeFile(draft, mine)
-    await acquire(file, draft)
+    await acquire(file, draft, signal)
   } catch (cause) {
-    if (cause instanceof EmbeddedPostgresError) throw cause
+    if (cause instanceof EmbeddedPostgresError || signal?.aborted) throw cause
     throw new EmbeddedPostgresError(`cannot write ${file}: ${(cause as Error).message}`, { cause })
   } finally {
     await rm(draft, { force: true })
@@ -33,10 +37,11 @@ export async function withStartLock<T>(file: string, work: () => Promise<T>): Pr
   }
 }
 
-async function acquire(file: string, draft: string): Promise<void> {
+async function acquire(file: string, draft: string, signal?: AbortSignal): Promise<void> {
   const deadline = Date.now() + LOCK_WAIT_MS
   // A link appears with its content, so nobody ever reads a lock that does not say yet whose it is.
   while (!(await linked(draft, file))) {
+    signal?.throwIfAborted()
     const owner = await contentOf(file)
     if (owner === undefined) continue
     if (!(await lives(owner))) await discard(file, owner)
