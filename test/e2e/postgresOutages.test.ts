@@ -3,14 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
 import type { EmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import type { Service } from '../../src/service.ts'
-import { faultsOfLog } from '../support/chain.ts'
-import { ChaosWriter } from '../support/chaosWriter.ts'
 import { call } from '../support/client.ts'
 import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
+import { underLoad as startLoad } from '../support/load.ts'
 import { type NodeProcess, type Settings, spawnNode, startNode as start } from '../support/node.ts'
 import { ReplicatedPostgres, setAndReload } from '../support/replicated.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
-import { storedEvents, unaccounted } from '../support/storedEvents.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
@@ -19,7 +17,6 @@ import { timed, until } from '../support/until.ts'
 const SLACK_MS = 1500
 const TIMEOUT_MS = 1000
 const SETTINGS = { STARCITE_STORAGE_TIMEOUT: `${TIMEOUT_MS}ms`, STARCITE_POLL_INTERVAL: '200ms' }
-const SESSIONS = ['a', 'b', 'c', 'd']
 
 /** Stopped after each test, whatever it came to; newest first. */
 const cleanups: (() => unknown)[] = []
@@ -33,65 +30,10 @@ async function startNode(database: { url: string }, settings: Settings): Promise
   return node
 }
 
-/** Writers and a tail on each session, at a node, until `stop`; which waits for the tails, and tells what was wrong. */
 async function underLoad(node: { url: string }) {
-  for (const id of SESSIONS) await call('POST', `${node.url}/v1/sessions`, { id })
-  const tails = SESSIONS.map((id) => new ResumingTail(() => node.url, id))
-  let over = false
-  const writers = Array.from(
-    { length: 3 },
-    (_, i) =>
-      new ChaosWriter({
-        name: `w${i}`,
-        nodes: [node.url],
-        sessions: SESSIONS,
-        until: () => over,
-        pauseMs: 10,
-      }),
-  )
-  const writing = Promise.all(writers.map((writer) => writer.run()))
-  cleanups.push(() => {
-    over = true
-    for (const tail of tails) tail.stop()
-    return writing
-  })
-  const acknowledged = () =>
-    writers.flatMap(({ sent }) => sent).filter(({ fate }) => fate === 'acknowledged').length
-  const progress = async (what: string, timeoutMs?: number) => {
-    const before = acknowledged()
-    await until(what, () => acknowledged() > before + 20, timeoutMs)
-  }
-  return {
-    tails,
-    progress,
-    slowestMs: () => Math.max(...writers.map(({ slowestMs }) => slowestMs)),
-    answers: (kind: number | 'cut') =>
-      writers.reduce((sum, { answers }) => sum + (answers.get(kind) ?? 0), 0),
-    /** Everything that breaks I1 to I5. */
-    stop: async (database: { url: string }): Promise<string[]> => {
-      over = true
-      await writing
-      const db = await connect(database)
-      const stored = await storedEvents(db)
-      const faults = unaccounted(
-        writers.flatMap(({ sent }) => sent),
-        stored,
-      )
-      for (const id of SESSIONS) faults.push(...(await faultsOfLog(db, id)))
-      await db.end()
-      await until('the tails have it all', () =>
-        tails.every((tail, i) => tail.cursor >= (stored.get(SESSIONS[i] as string)?.length ?? 0)),
-      )
-      for (const [i, tail] of tails.entries()) {
-        const ids = stored.get(SESSIONS[i] as string)?.map(({ id }) => id)
-        if (String(tail.events.map((it) => JSON.parse(it).payload.id)) !== String(ids))
-          faults.push(`the tail of ${SESSIONS[i]} saw something else`)
-        faults.push(...tail.faults)
-        tail.stop()
-      }
-      return [...faults, ...writers.flatMap((writer) => writer.faults)]
-    },
-  }
+  const load = await startLoad(node)
+  cleanups.push(load.end)
+  return load
 }
 
 describe('a node, when the primary changes', function () {
