@@ -117,7 +117,9 @@ export async function startService(
     const tiering = stack.add(
       'tiering',
       new TieringJob({
-        url: database.tieringUrl,
+        get url() {
+          return database.tieringUrl
+        },
         connectTimeoutMs: config.database.timeoutMs,
         store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
         intervalMs: config.tiering.flushIntervalMs,
@@ -175,13 +177,18 @@ export async function startService(
     sequencer.start()
     tiering.start()
     cold.start()
-    health.running({ pingDatabase: () => reads.ping(), listenerDownForMs: () => listener.downForMs })
+    health.running({
+      pingDatabase: () => reads.ping(),
+      databaseFault: () => database.fault,
+      listenerDownForMs: () => listener.downForMs,
+    })
 
     let stopping: Promise<void> | undefined
     return {
       url: `http://${config.host ?? 'localhost'}:${http.port}`,
       embeddedDir: database.embeddedDir,
       stop: () => {
+        database.draining()
         stopping ??= drain(config, health, http, sockets).then(() => stack.stop())
         return stopping
       },
@@ -226,7 +233,9 @@ function listen(
   log: Log,
 ): Listener {
   const listener = new Listener({
-    url: database.directUrl,
+    get url() {
+      return database.directUrl
+    },
     log,
     onHead: (sid, lastSeq, epoch) => {
       notifyLag.notified(sid, lastSeq)

@@ -3,7 +3,7 @@ import pg from 'pg'
 import type { Config } from '../config.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded/server.ts'
+import { SupervisedPostgres } from './embedded/supervisor.ts'
 import { migrate, NotMigratedError } from './migrate.ts'
 import { classify, Db, type PoolSize } from './pool.ts'
 import { ForeignSchemaError } from './roles.ts'
@@ -19,6 +19,7 @@ const RETRY_MAX_MS = 3000
 /** The job writes two objects at a time. */
 const MOVE_CONNECTIONS = 2
 
+/** Asked for each connection: the embedded Postgres may come back on another port. */
 export interface DatabaseUrls {
   readonly url: string
   readonly directUrl: string
@@ -31,13 +32,10 @@ export interface DatabaseUrls {
 export class Database {
   readonly appends: Db
   readonly reads: Db
-  readonly directUrl: string
-  /** For moving segments: of a role that owns them. */
-  readonly tieringUrl: string
   /** Writes objects of cold storage that are kept in a table; the same role. */
   readonly moves: Db
-  readonly #embedded: EmbeddedPostgres | undefined
-  readonly #migrateUrl: string
+  readonly #urls: DatabaseUrls
+  readonly #embedded: SupervisedPostgres | undefined
   readonly #config: Config['database']
   readonly #log: Log
   readonly #stopping = new AbortController()
@@ -47,25 +45,48 @@ export class Database {
     config: Config['database'],
     urls: DatabaseUrls,
     appendConnections: number,
-    embedded: EmbeddedPostgres | undefined,
+    embedded: SupervisedPostgres | undefined,
     log: Log,
   ) {
-    const pool = (size: number, applicationName: string, url = urls.url, onPrimaryMoved = () => {}) =>
-      new Db({ ...config, url, size, applicationName, log, onPrimaryMoved })
-    this.appends = pool(appendConnections, 'starcite append', urls.url, () => this.#leaveOldPrimary())
+    const pool = (size: number, applicationName: string, url = () => urls.url, onPrimaryMoved = () => {}) =>
+      new Db({
+        ...config,
+        get url() {
+          return url()
+        },
+        size,
+        applicationName,
+        log,
+        onPrimaryMoved,
+      })
+    this.appends = pool(appendConnections, 'starcite append', undefined, () => this.#leaveOldPrimary())
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
-    this.directUrl = urls.directUrl
-    this.#migrateUrl = urls.migrateUrl ?? urls.directUrl
-    this.tieringUrl = urls.tieringUrl ?? urls.directUrl
     this.moves =
-      urls.tieringUrl === undefined ? this.reads : pool(MOVE_CONNECTIONS, 'starcite tiering', urls.tieringUrl)
+      urls.tieringUrl === undefined
+        ? this.reads
+        : pool(MOVE_CONNECTIONS, 'starcite tiering', () => this.tieringUrl)
+    this.#urls = urls
     this.#embedded = embedded
     this.#config = config
     this.#log = log
   }
 
+  get directUrl(): string {
+    return this.#urls.directUrl
+  }
+
+  /** For moving segments: of a role that owns them. */
+  get tieringUrl(): string {
+    return this.#urls.tieringUrl ?? this.directUrl
+  }
+
   get embeddedDir(): string | undefined {
     return this.#embedded?.dir
+  }
+
+  /** In words, what keeps the embedded Postgres from running. */
+  get fault(): string | undefined {
+    return this.#embedded?.fault
   }
 
   get pools(): { readonly append: PoolSize; readonly read: PoolSize } {
@@ -94,7 +115,7 @@ export class Database {
     const deadline = Date.now() + this.#config.startupWaitMs
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await migrate(this.#migrateUrl, release, this.#log)
+        return await migrate(this.#urls.migrateUrl ?? this.directUrl, release, this.#log)
       } catch (error) {
         const final = whyFinal(error)
         if (final !== undefined) throw new DatabaseStartError(final, { cause: error })
@@ -112,14 +133,20 @@ export class Database {
     }
   }
 
+  /** From now on an embedded Postgres that ends is not started again: perhaps it is told to end when we are. */
+  draining(): void {
+    this.#embedded?.leave()
+  }
+
   async stop(): Promise<void> {
     this.#stopping.abort()
+    this.draining()
     await Promise.all([...new Set([this.appends, this.reads, this.moves])].map((it) => it.stop()))
-    await this.#embedded?.stop({ ifUnused: true })
+    await this.#embedded?.stop()
   }
 }
 
-/** Opens the database of the configuration, or, without one, starts the embedded Postgres. */
+/** Opens the database of the configuration, or, without one, starts the embedded Postgres and keeps it running. */
 export async function openDatabase(
   config: Config['database'],
   appendConnections: number,
@@ -128,17 +155,8 @@ export async function openDatabase(
   const { url, directUrl = url, migrateUrl, tieringUrl } = config
   if (url !== undefined && directUrl !== undefined)
     return new Database(config, { url, directUrl, migrateUrl, tieringUrl }, appendConnections, undefined, log)
-  const embedded = await startEmbeddedPostgres({
-    dir: path.resolve(config.embeddedDir),
-    onMessage: (message) => log.info(message),
-  })
-  return new Database(
-    config,
-    { url: embedded.url, directUrl: embedded.url },
-    appendConnections,
-    embedded,
-    log,
-  )
+  const embedded = await SupervisedPostgres.start(path.resolve(config.embeddedDir), log)
+  return new Database(config, embedded, appendConnections, embedded, log)
 }
 
 /** In words for an operator, when the error is one that waiting does not mend. */

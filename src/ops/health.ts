@@ -1,9 +1,14 @@
 export const NOT_READY = ['starting', 'draining', 'database_unavailable', 'listener_down'] as const
-export type NotReady = (typeof NOT_READY)[number]
+export interface NotReady {
+  readonly reason: (typeof NOT_READY)[number]
+  readonly message?: string
+}
 
 export interface HealthProbes {
   /** Rejects when Postgres does not answer in time. */
   readonly pingDatabase: () => Promise<unknown>
+  /** In words, where more is known of a database that does not answer. */
+  readonly databaseFault?: () => string | undefined
   readonly listenerDownForMs: () => number
 }
 
@@ -35,13 +40,14 @@ export class Health {
   /** Undefined: ready. */
   async notReadyBecause(): Promise<NotReady | undefined> {
     if (this.#phase !== 'running' || this.#probes === undefined)
-      return this.#phase === 'draining' ? 'draining' : 'starting'
+      return { reason: this.#phase === 'draining' ? 'draining' : 'starting' }
     try {
       await this.#ping(this.#probes)
     } catch {
-      return 'database_unavailable'
+      const message = this.#probes.databaseFault?.()
+      return { reason: 'database_unavailable', ...(message !== undefined && { message }) }
     }
-    return this.#probes.listenerDownForMs() > this.#listenerGraceMs ? 'listener_down' : undefined
+    return this.#probes.listenerDownForMs() > this.#listenerGraceMs ? { reason: 'listener_down' } : undefined
   }
 
   /** One look at Postgres for all who ask meanwhile: whoever asks often does not cost it more. */

@@ -1,11 +1,15 @@
 import { existsSync } from 'node:fs'
-import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
-import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
+import { urlOf } from '../../src/db/embedded/clients.ts'
+import { isServerOf, readPostmaster } from '../../src/db/embedded/postmaster.ts'
+import { withStartLock } from '../../src/db/embedded/startLock.ts'
 import { stopServer } from '../../src/db/embedded/stop.ts'
 import { call, TailClient } from '../support/client.ts'
+import { underLoad } from '../support/load.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
 import { until } from '../support/until.ts'
 
@@ -13,12 +17,15 @@ describe('nodes without a database URL', function () {
   this.timeout(60_000)
   let dir: string
   const nodes: NodeProcess[] = []
+  let load: Awaited<ReturnType<typeof underLoad>> | undefined
 
   beforeEach(async () => {
     dir = await mkdtemp(path.join(await realpath(tmpdir()), 'starcite-node-'))
     await chmod(dir, 0o755)
   })
   afterEach(async () => {
+    await load?.end()
+    load = undefined
     for (const node of nodes.splice(0)) await node.kill('SIGKILL')
     const left = await readPostmaster(data())
     if (left !== undefined) await stopServer(left.pid, data())
@@ -31,6 +38,17 @@ describe('nodes without a database URL', function () {
     const node = await spawnNode({ url: '' }, { STARCITE_DATA_DIR: data() })
     nodes.push(node)
     return node
+  }
+
+  async function running() {
+    const server = await readPostmaster(data())
+    if (server === undefined) throw new Error('no server runs')
+    return server
+  }
+
+  async function kill({ pid }: { pid: number }): Promise<void> {
+    process.kill(pid, 'SIGKILL')
+    await until('Postgres is gone', async () => !(await isServerOf(pid, data())))
   }
 
   it('that start at once in one folder share one embedded Postgres; the last to stop stops it', async () => {
@@ -63,18 +81,9 @@ describe('nodes without a database URL', function () {
         const { json } = await call('POST', `${node.url}/v1/sessions/s/append`, { type: 't', payload: {} })
         acknowledged = json.seq
       }
-      const server = await readPostmaster(data())
+      const server = await running()
       await node.kill('SIGKILL')
-      if (killServer && server) {
-        process.kill(server.pid, 'SIGKILL')
-        await until('Postgres is gone', () => {
-          try {
-            return !process.kill(server.pid, 0)
-          } catch {
-            return true
-          }
-        })
-      }
+      if (killServer) await kill(server)
     }
 
     const node = await start()
@@ -87,4 +96,82 @@ describe('nodes without a database URL', function () {
     expect((await node.kill('SIGTERM')).code).to.equal(0)
     expect(existsSync(path.join(data(), 'postmaster.pid'))).to.equal(false)
   })
+
+  it('start Postgres again whenever it is killed, on the port it had, and lose nothing, until told to stop (I1 to I5)', async () => {
+    const node = await start()
+    const gone = () => node.output().match(/the embedded Postgres is gone: it is started again/g)?.length
+    const { port } = await running()
+    load = await underLoad(node)
+    await load.progress('there is load')
+
+    for (const time of ['once', 'twice']) {
+      await kill(await running())
+      await load.progress(`appends go on (${time})`, 15_000)
+    }
+    const server = await running()
+    const faults = await load.stop({ url: urlOf(server.port) })
+
+    // While we hold the lock the node does not start it; and then it is told to stop.
+    const ended = await withStartLock(`${data()}.lock`, async () => {
+      await kill(server)
+      await until('the node wants to start it', () => gone() === 3)
+      const ending = node.kill('SIGTERM')
+      await until('the node stops', () => node.output().includes('draining'))
+      return { ending }
+    })
+
+    expect(faults).to.deep.equal([])
+    expect(server.port).to.equal(port)
+    for (const tail of load.tails) expect(tail.connections).to.equal(1)
+    expect((await ended.ending).code).to.equal(0)
+    const left = await readPostmaster(data())
+    expect(left !== undefined && (await isServerOf(left.pid, data()))).to.equal(false)
+  })
+
+  it('say when it does not start; once it does, one starts it and all find it, on another port if need be', async () => {
+    const [a, b] = await Promise.all([start(), start()])
+    const first = await running()
+    load = await underLoad(a, b)
+    await load.progress('there is load')
+    const starts = () => `${a.output()}${b.output()}`.match(/Postgres [\d.a-z-]+ runs on port/g)?.length ?? 0
+    const startsBefore = starts()
+    const [version, away] = [path.join(data(), 'PG_VERSION'), path.join(dir, 'away')]
+    const squatter = createServer((socket) => socket.destroy())
+
+    // While we hold the lock no node starts it.
+    await withStartLock(`${data()}.lock`, async () => {
+      await kill(first)
+      await rename(version, away)
+      await until('its port is taken', () => listens(squatter, first.port))
+    })
+    for (const node of [a, b])
+      await until('it says so', async () => {
+        const { json } = await call('GET', `${node.url}/health/ready`)
+        return json.reason === 'database_unavailable' && json.message?.includes('does not start')
+      })
+    const startsMeanwhile = starts()
+    await rename(away, version)
+    await load.progress('appends go on', 20_000)
+    for (const node of [a, b])
+      await until('it is ready', async () => (await call('GET', `${node.url}/health/ready`)).status === 200)
+    const server = await running()
+    const faults = await load.stop({ url: urlOf(server.port) })
+
+    expect(faults).to.deep.equal([])
+    expect(server.port).to.not.equal(first.port)
+    expect([startsBefore, startsMeanwhile, starts()]).to.deep.equal([1, 1, 2])
+    expect(`${a.output()}${b.output()}`).to.include('there is no database in')
+    await new Promise((resolve) => squatter.close(resolve))
+    expect((await a.kill('SIGTERM')).code).to.equal(0)
+    expect((await call('GET', `${b.url}/health/ready`)).status).to.equal(200)
+    expect((await b.kill('SIGTERM')).code).to.equal(0)
+    expect(existsSync(path.join(data(), 'postmaster.pid'))).to.equal(false)
+  })
 })
+
+function listens(server: ReturnType<typeof createServer>, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(port, '127.0.0.1', () => resolve(true))
+  })
+}

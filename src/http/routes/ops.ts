@@ -23,9 +23,9 @@ export function opsRoutes(router: Router, { health, metrics, version }: Operatio
   router.get('/health/live', (ctx) => answerJson(ctx, 200, '{"status":"ok"}'))
 
   router.get('/health/ready', async (ctx) => {
-    const reason = await health.notReadyBecause()
-    if (reason === undefined) answerJson(ctx, 200, '{"status":"ok"}')
-    else answerJson(ctx, 503, JSON.stringify({ status: 'unavailable', reason }))
+    const why = await health.notReadyBecause()
+    if (why === undefined) answerJson(ctx, 200, '{"status":"ok"}')
+    else answerJson(ctx, 503, JSON.stringify({ status: 'unavailable', ...why }))
   })
 
   router.get('/metrics', async (ctx) => {

@@ -7,7 +7,11 @@ const JSON_TYPE = 'application/json'
 const Well = closed({ status: Type.Literal('ok') }, { title: 'Well' })
 
 const NotReady = closed(
-  { status: Type.Literal('unavailable'), reason: Type.Enum([...NOT_READY]) },
+  {
+    status: Type.Literal('unavailable'),
+    reason: Type.Enum([...NOT_READY]),
+    message: Type.Optional(Type.String({ description: 'Where more is known.' })),
+  },
   { title: 'NotReady' },
 )
 
