@@ -10,10 +10,8 @@ export class Semaphore {
   /** Resolves with what gives the permit back, which may be called more than once; undefined when the signal is aborted. */
   take(signal: AbortSignal): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
-    if (this.#free > 0) {
-      this.#free -= 1
-      return Promise.resolve(this.#permit())
-    }
+    const permit = this.takeNow()
+    if (permit) return Promise.resolve(permit)
     return new Promise((resolve) => {
       const settle = (permit: (() => void) | undefined) => {
         this.#waiting.delete(next)
@@ -25,6 +23,13 @@ export class Semaphore {
       this.#waiting.add(next)
       signal.addEventListener('abort', abort, { once: true })
     })
+  }
+
+  /** The same without waiting; undefined when there is none to be had. */
+  takeNow(): (() => void) | undefined {
+    if (this.#free === 0) return undefined
+    this.#free -= 1
+    return this.#permit()
   }
 
   #permit(): () => void {

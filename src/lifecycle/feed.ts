@@ -9,8 +9,8 @@ import { type PageBounds, readEntries, readFeedHeads } from './queries.ts'
 
 /** Where the events of a feed go. */
 export interface LifecycleSink {
-  /** Resolves when the transport has room for a page, or the signal is aborted. */
-  room(signal: AbortSignal): Promise<void>
+  /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
+  room(signal: () => AbortSignal): Promise<void>
   /** Hands the events over; none, when the room is not needed after all. */
   send(events: readonly LifecycleEvent[]): void
 }
@@ -116,7 +116,7 @@ export class LifecycleFeed {
     try {
       for (let [cursor, isMore] = [start, false]; ; ) {
         if (!isMore) await follower.woken(signal)
-        await sink.room(signal)
+        await sink.room(() => signal)
         if (signal.aborted) return
         const page = await this.#patientlyAfter(tenantId, cursor, signal)
         if (signal.aborted) return

@@ -5,6 +5,7 @@ import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import { type Head, type PageBounds, readHeads, readHotAfterMany } from './queries.ts'
 import { Ring, RingBudget } from './ring.ts'
+import { type Live, Subscription } from './subscription.ts'
 
 export interface HubOptions {
   readonly db: Db
@@ -22,39 +23,6 @@ const FILL_BOUNDS: PageBounds = { events: 256, bytes: 256 * 1024 }
 const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false }
 const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 1000
-
-/** What a node knows of a session that somebody tails here. */
-interface Live {
-  readonly sid: string
-  /** Undefined until the head was read, after the first tail registered. */
-  ring: Ring | undefined
-  /** The highest seq heard of; the ring follows it. */
-  head: Seq
-  /** That of the session when the ring began; undefined without a ring. */
-  epoch: number | undefined
-  erased: boolean
-  removals: number
-  tails: number
-  readonly wakes: Set<() => void>
-}
-
-/** A tail's hold on its session; `close` it when the tail ends. */
-export interface Subscription {
-  readonly sid: string
-  /** The session was erased: there is nothing to be read any more. */
-  readonly erased: boolean
-  /** Grows whenever content of the session was removed: what was read before may show it still. */
-  readonly removals: number
-  /** Resolves once the ring stands: from then on no commit goes unnoticed for longer than the poll interval. */
-  ready(signal: AbortSignal): Promise<void>
-  /** The events after `cursor` that the ring holds; undefined when they must come from storage. */
-  after(cursor: Seq, limit: number): readonly Frame[] | undefined
-  /** Resolves when there is more than `cursor`, the session was erased, or the signal is aborted. */
-  changed(cursor: Seq, signal: AbortSignal): Promise<void>
-  /** Calls `then` when the session is erased, at once when it was. Answers how to be told no more. */
-  onErased(then: () => void): () => void
-  close(): void
-}
 
 /**
  * Wakes the tails of this node. What it is told by notifications, by its own appends and by polling are only hints
@@ -110,7 +78,7 @@ export class Hub {
       this.#catchUp(live)
     } else this.#refresh(live, epoch)
     live.tails += 1
-    return this.#subscription(live)
+    return new Subscription(live, this.#leave)
   }
 
   /** A hint that the session is at `lastSeq`, and when it says so in that epoch, from wherever. */
@@ -143,54 +111,13 @@ export class Hub {
     await Promise.all([this.#polling, this.#filling])
   }
 
-  #subscription(live: Live): Subscription {
-    let open = true
-    return {
-      sid: live.sid,
-      get erased() {
-        return live.erased
-      },
-      get removals() {
-        return live.removals
-      },
-      ready: async (signal) => {
-        while (live.ring === undefined && !live.erased && !signal.aborted) await this.#nextWake(live, signal)
-      },
-      after: (cursor, limit) => live.ring?.after(cursor, limit),
-      changed: async (cursor, signal) => {
-        while ((live.ring?.last ?? 0) <= cursor && !live.erased && !signal.aborted)
-          await this.#nextWake(live, signal)
-      },
-      onErased: (then) => {
-        const look = () => {
-          if (live.erased) then()
-          else live.wakes.add(look)
-        }
-        look()
-        return () => void live.wakes.delete(look)
-      },
-      close: () => {
-        if (!open) return
-        open = false
-        live.tails -= 1
-        if (live.tails > 0) return
-        live.ring?.clear()
-        this.#behind.delete(live)
-        this.#sessions.delete(live.sid)
-      },
-    }
-  }
-
-  #nextWake(live: Live, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        live.wakes.delete(wake)
-        signal.removeEventListener('abort', wake)
-        resolve()
-      }
-      live.wakes.add(wake)
-      signal.addEventListener('abort', wake, { once: true })
-    })
+  /** The tail is over; with its last tail the session is gone from here. */
+  readonly #leave = (live: Live): void => {
+    live.tails -= 1
+    if (live.tails > 0) return
+    live.ring?.clear()
+    this.#behind.delete(live)
+    this.#sessions.delete(live.sid)
   }
 
   #wake(live: Live): void {

@@ -1,6 +1,6 @@
 import type { Db } from '../db/pool.ts'
-import type { Subscription } from '../live/hub.ts'
 import { type PageBounds, readHotAfter } from '../live/queries.ts'
+import type { Subscription } from '../live/subscription.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
@@ -16,15 +16,6 @@ export class HoleError extends Error {
   override readonly name = 'HoleError'
 }
 
-/** One reader's way through a session's log. */
-export interface LogReader {
-  /**
-   * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with a
-   * HoleError when the next event exists but is nowhere to be found.
-   */
-  after(cursor: Seq): Promise<readonly Frame[]>
-}
-
 /** The one place that knows where events are: the ring of a tailed session, Postgres, or objects. */
 export class EventLog {
   readonly #db: Db
@@ -38,43 +29,63 @@ export class EventLog {
   }
 
   reader(subscription: Subscription): LogReader {
-    const { sid } = subscription
-    // Only a hint that saves looking into Postgres first: what was cold stays cold.
-    let coldUntil = 0
+    return new LogReader(subscription, this.#db, this.#cold, this.#metrics)
+  }
+}
 
-    const fromHot = async (cursor: Seq) => {
-      const page = contiguous(await readHotAfter(this.#db, sid, cursor, PAGE_BOUNDS), cursor)
-      this.#metrics.read('hot', page.length)
-      return page
-    }
-    const fromCold = async (cursor: Seq) => {
-      const slice = (await this.#cold.sliceAt(sid, cursor + 1)) ?? []
-      const page = slice.filter((frame) => frame.seq > cursor).slice(0, PAGE_BOUNDS.events)
-      this.#metrics.read('cold', page.length)
-      const sliceEnd = slice.at(-1)?.seq
-      if (sliceEnd !== undefined) {
-        coldUntil = Math.max(coldUntil, sliceEnd)
-        this.#cold.prefetch(sid, sliceEnd + 1)
-      }
-      return page
-    }
+/** One reader's way through a session's log. */
+export class LogReader {
+  readonly #subscription: Subscription
+  readonly #db: Db
+  readonly #cold: ColdTier
+  readonly #metrics: Metrics
+  /** Only a hint that saves looking into Postgres first: what was cold stays cold. */
+  #coldUntil = 0
 
-    return {
-      after: async (cursor) => {
-        const live = subscription.after(cursor, PAGE_BOUNDS.events)
-        if (live !== undefined) {
-          if (live.length > 0) this.#metrics.read('ring', live.length)
-          return live
-        }
-        const tiers = cursor < coldUntil ? [fromCold, fromHot] : [fromHot, fromCold]
-        // The event may move from the second tier to the first while we look: then it is in the first.
-        for (const read of [...tiers, ...tiers]) {
-          const page = await read(cursor)
-          if (page.length > 0) return page
-        }
-        throw new HoleError(`event ${cursor + 1} of session ${sid} is in no tier`)
-      },
+  constructor(subscription: Subscription, db: Db, cold: ColdTier, metrics: Metrics) {
+    this.#subscription = subscription
+    this.#db = db
+    this.#cold = cold
+    this.#metrics = metrics
+  }
+
+  /**
+   * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with a
+   * HoleError when the next event exists but is nowhere to be found.
+   */
+  async after(cursor: Seq): Promise<readonly Frame[]> {
+    const live = this.#subscription.after(cursor, PAGE_BOUNDS.events)
+    if (live !== undefined) {
+      if (live.length > 0) this.#metrics.read('ring', live.length)
+      return live
     }
+    const isCold = cursor < this.#coldUntil
+    // The event may move from the second tier to the first while we look: then it is in the first.
+    for (const cold of [isCold, !isCold, isCold, !isCold]) {
+      const page = await (cold ? this.#fromCold(cursor) : this.#fromHot(cursor))
+      if (page.length > 0) return page
+    }
+    throw new HoleError(`event ${cursor + 1} of session ${this.#subscription.sid} is in no tier`)
+  }
+
+  async #fromHot(cursor: Seq): Promise<readonly Frame[]> {
+    const { sid } = this.#subscription
+    const page = contiguous(await readHotAfter(this.#db, sid, cursor, PAGE_BOUNDS), cursor)
+    this.#metrics.read('hot', page.length)
+    return page
+  }
+
+  async #fromCold(cursor: Seq): Promise<readonly Frame[]> {
+    const { sid } = this.#subscription
+    const slice = (await this.#cold.sliceAt(sid, cursor + 1)) ?? []
+    const page = slice.filter((frame) => frame.seq > cursor).slice(0, PAGE_BOUNDS.events)
+    this.#metrics.read('cold', page.length)
+    const sliceEnd = slice.at(-1)?.seq
+    if (sliceEnd !== undefined) {
+      this.#coldUntil = Math.max(this.#coldUntil, sliceEnd)
+      this.#cold.prefetch(sid, sliceEnd + 1)
+    }
+    return page
   }
 }
 

@@ -1,17 +1,19 @@
 import { jittered, pause } from '../lib/backoff.ts'
-import type { Hub, Subscription } from '../live/hub.ts'
+import type { Hub } from '../live/hub.ts'
+import type { Subscription } from '../live/subscription.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
-import { type EventLog, HoleError } from './log.ts'
+import { TailEnd } from './end.ts'
+import { type EventLog, HoleError, type LogReader } from './log.ts'
 
 /** Where a tail's events go. It only frames and sends; what and when is the tail's. */
 export interface Sink {
   /** Whether a next page may be read while one is on its way; it costs a page of memory. */
   readonly readsAhead: boolean
-  /** Resolves when the transport has room for a page, or the signal is aborted. */
-  room(signal: AbortSignal): Promise<void>
+  /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
+  room(signal: () => AbortSignal): Promise<void>
   /** Hands the events to the transport, which buffers what the peer does not take at once. Asked for room before. */
   send(frames: readonly Frame[]): void
 }
@@ -36,7 +38,8 @@ interface Way {
   /** What the subscription's was when that page was asked for. */
   removals: number
   readonly subscription: Subscription
-  readonly read: (after: Seq) => Promise<readonly Frame[]>
+  readonly reader: LogReader
+  readonly end: TailEnd
 }
 
 const RETRY_BASE_MS = 50
@@ -64,16 +67,12 @@ export class Tails {
    * Resolves when `until` was delivered or the signal aborted. Rejects with session_erased once the session is, whatever
    * the tail is waiting for; on a fault, with nothing skipped.
    */
-  async run({ signal, ...options }: TailOptions): Promise<void> {
+  async run(options: TailOptions): Promise<void> {
     // Before the first read, so that nothing falls in between.
     const subscription = this.#hub.register(options.sid, options.epoch)
-    const over = new AbortController()
-    const end = () => over.abort()
-    if (signal.aborted) end()
-    signal.addEventListener('abort', end, { once: true })
-    const forget = subscription.onErased(end)
+    const end = new TailEnd(subscription, options.signal)
     try {
-      await this.#deliver(subscription, { ...options, signal: over.signal })
+      await this.#deliver(subscription, end, options)
     } catch (error) {
       // Of an erased session, reading failed because there is nothing any more.
       if (!subscription.erased) {
@@ -81,42 +80,44 @@ export class Tails {
         throw error
       }
     } finally {
-      forget()
-      signal.removeEventListener('abort', end)
+      end.release()
       subscription.close()
     }
-    if (subscription.erased && !signal.aborted) throw new AppError('session_erased', 'the session was erased')
+    if (subscription.erased && !options.signal.aborted)
+      throw new AppError('session_erased', 'the session was erased')
   }
 
-  async #deliver(subscription: Subscription, options: TailOptions): Promise<void> {
+  async #deliver(subscription: Subscription, end: TailEnd, options: TailOptions): Promise<void> {
     const { cursor, until, sink, signal } = options
     const reader = this.#eventLog.reader(subscription)
-    const read = (after: Seq) => this.#read(() => reader.after(after), signal)
     const { removals } = subscription
-    const way: Way = { cursor, until, ahead: undefined, removals, subscription, read }
+    const way: Way = { cursor, until, ahead: undefined, removals, subscription, reader, end }
     await subscription.ready(signal)
     while (until === undefined || way.cursor < until) {
       await subscription.changed(way.cursor, signal)
-      await sink.room(signal)
-      if (signal.aborted) return
-      await this.#sendPage(way, sink, signal)
+      if (end.isReached) return
+      await this.#sendPage(way, sink)
+      if (way.ahead === undefined) end.release()
     }
-    await sink.room(signal) // the last page has left
+    await sink.room(() => end.signal()) // the last page has left
   }
 
   /** Apart from the loop, so that a tail which waits holds nothing of the page that it sent last. */
-  async #sendPage(way: Way, sink: Sink, signal: AbortSignal): Promise<void> {
+  async #sendPage(way: Way, sink: Sink): Promise<void> {
+    const { end } = way
+    await sink.room(() => end.signal())
+    if (end.isReached) return
     // What was read ahead may show what is gone by now: the transport may have had no room for long.
     if (way.removals !== way.subscription.removals) way.ahead = undefined
     way.removals = way.subscription.removals
-    const page = upTo(await (way.ahead ?? way.read(way.cursor)), way.until)
+    const page = upTo(await (way.ahead ?? this.#read(way)), way.until)
     way.ahead = undefined
     const last = page.at(-1)
-    if (signal.aborted || last === undefined) return
+    if (end.isReached || last === undefined) return
     const isLive = way.subscription.after(last.seq, 1)?.length === 0
     way.cursor = last.seq
     if (sink.readsAhead && !isLive && last.seq !== way.until) {
-      way.ahead = way.read(last.seq)
+      way.ahead = this.#read(way)
       way.ahead.catch(() => {}) // reported when it is awaited, if it ever is
     }
     sink.send(page)
@@ -124,15 +125,15 @@ export class Tails {
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */
-  async #read(read: () => Promise<readonly Frame[]>, signal: AbortSignal): Promise<readonly Frame[]> {
+  async #read({ cursor, reader, end }: Way): Promise<readonly Frame[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await read()
+        return await reader.after(cursor)
       } catch (error) {
-        if (signal.aborted) return []
+        if (end.isReached) return []
         if (error instanceof HoleError) throw error
         this.#log.warn({ err: error, attempt }, 'a tail could not read on')
-        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
+        await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), end.signal())
       }
     }
   }

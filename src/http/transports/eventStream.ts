@@ -79,7 +79,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     return this.#res.chunkedEncoding && this.#res.socket === this.#socket
   }
 
-  async room(signal: AbortSignal): Promise<void> {
+  async room(signal: () => AbortSignal): Promise<void> {
     if (!(await socketDrained(this.#socket, this.#options.stallMs, signal))) this.#socket.destroy()
   }
 

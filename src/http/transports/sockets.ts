@@ -106,10 +106,16 @@ export function closeSocket(ws: WebSocket, { code, reason }: Close): Promise<voi
 /**
  * Resolves when what was written has left this process, true; or, false, when the peer took nothing at all for
  * `stallMs` (Node's socket time-out, which a write that makes progress pushes back). Resolves at once when the signal
- * is aborted.
+ * is aborted; that is asked for only when there is something to wait for.
  */
-export function socketDrained(socket: Socket, stallMs: number, signal: AbortSignal): Promise<boolean> {
-  if (!socket.writableNeedDrain || signal.aborted) return Promise.resolve(true)
+export function socketDrained(
+  socket: Socket,
+  stallMs: number,
+  askSignal: () => AbortSignal,
+): Promise<boolean> {
+  if (!socket.writableNeedDrain) return Promise.resolve(true)
+  const signal = askSignal()
+  if (signal.aborted) return Promise.resolve(true)
   return new Promise((resolve) => {
     const settle = (drained: boolean) => {
       socket.setTimeout(0)

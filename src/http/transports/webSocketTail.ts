@@ -70,7 +70,7 @@ export class WebSocketSink implements Sink {
     this.#socket.uncork()
   }
 
-  async room(signal: AbortSignal): Promise<void> {
+  async room(signal: () => AbortSignal): Promise<void> {
     if (!(await socketDrained(this.#socket, this.#stallMs, signal))) this.#onStalled()
   }
 }

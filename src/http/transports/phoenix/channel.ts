@@ -13,7 +13,7 @@ export interface ChannelHost {
   readonly isLeaving: boolean
   readonly serializer: Serializer
   send(text: string): void
-  page(signal: AbortSignal): Promise<(() => void) | undefined>
+  page(signal: () => AbortSignal): Promise<(() => void) | undefined>
   /** Handles a message as if it came now. */
   receive(message: Message): void
   /** The channel has ended: messages to its topic are no longer its own. */
@@ -73,7 +73,7 @@ export class Channel implements Member {
     if (!this.signal.aborted) this.#send(NULL, event, payload)
   }
 
-  page(signal: AbortSignal): Promise<(() => void) | undefined> {
+  page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
     return this.#host.page(signal)
   }
 

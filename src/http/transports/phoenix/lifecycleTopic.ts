@@ -50,7 +50,7 @@ class MemberSink implements LifecycleSink {
     this.#member = member
   }
 
-  async room(signal: AbortSignal): Promise<void> {
+  async room(signal: () => AbortSignal): Promise<void> {
     this.#pageSent ??= await this.#member.page(signal)
   }
 

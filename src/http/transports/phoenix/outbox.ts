@@ -54,10 +54,10 @@ export class Outbox {
 
   /**
    * Resolves when a topic may send a page, fair among topics; with what is called once the page was sent, or will not
-   * be. Undefined when the signal is aborted.
+   * be. Undefined when the signal is aborted; that is asked for only when there is something to wait for.
    */
-  async page(signal: AbortSignal): Promise<(() => void) | undefined> {
-    const give = await this.#pages.take(signal)
+  async page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
+    const give = this.#pages.takeNow() ?? (await this.#pages.take(signal()))
     if (this.isFull) await this.drained()
     return give && (() => void this.drained().then(give))
   }
@@ -69,7 +69,7 @@ export class Outbox {
 
   #drain(): void {
     const { stallMs, signal, onPressure, onStalled } = this.#options
-    this.#draining = socketDrained(this.#socket, stallMs, signal).then((drained) => {
+    this.#draining = socketDrained(this.#socket, stallMs, () => signal).then((drained) => {
       this.#draining = undefined
       if (drained) onPressure()
       else onStalled()

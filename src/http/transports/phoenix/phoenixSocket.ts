@@ -81,7 +81,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     this.#outbox.send(text)
   }
 
-  page(signal: AbortSignal): Promise<(() => void) | undefined> {
+  page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
     return this.#outbox.page(signal)
   }
 

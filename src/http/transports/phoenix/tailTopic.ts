@@ -70,7 +70,7 @@ class MemberSink implements Sink {
     this.#batchSize = batchSize
   }
 
-  async room(signal: AbortSignal): Promise<void> {
+  async room(signal: () => AbortSignal): Promise<void> {
     this.#pageSent ??= await this.#member.page(signal)
   }
 

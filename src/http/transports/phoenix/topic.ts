@@ -11,8 +11,8 @@ export interface Member {
   readonly signal: AbortSignal
   /** Sends an event of the topic; `payload` is JSON text. */
   push(event: string, payload: string): void
-  /** See Outbox. */
-  page(signal: AbortSignal): Promise<(() => void) | undefined>
+  /** See Outbox. The signal is asked for only when there is something to wait for. */
+  page(signal: () => AbortSignal): Promise<(() => void) | undefined>
 }
 
 /** A client's part in a topic that it has joined. */
