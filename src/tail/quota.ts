@@ -4,6 +4,8 @@ import { AppError } from '../protocol/errors.ts'
 /** Where nothing tells when another tail ends. */
 const RETRY_AFTER_MS = 5000
 
+const NOT_COUNTED = () => {} // one for all: where nobody is told apart it gives nothing back
+
 /**
  * Tails that one principal has open on this node: WebSockets, event streams, topics of a socket, long-polls. Principals
  * are told apart by tenant and subject, so new tokens are no way around. Without authentication everybody is the same,
@@ -19,7 +21,7 @@ export class TailQuota {
 
   /** Throws too_many_tails. Call what it returns, once, when the tail is over. */
   take({ tenantId, actor }: Principal): () => void {
-    if (actor === null) return () => {}
+    if (actor === null) return NOT_COUNTED
     const key = JSON.stringify([tenantId, actor])
     const open = this.#open.get(key) ?? 0
     if (open >= this.#max)

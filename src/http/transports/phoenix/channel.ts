@@ -45,7 +45,8 @@ export class Channel implements Member {
   readonly #ref: string
   readonly #left = new AbortController()
   #hasEnded = false
-  readonly #answers = new InOrder()
+  /** Made once there is something to answer: most members of topics only listen. */
+  #answers: InOrder | undefined
   #waiting: Message[] | undefined = []
   #joined: Joined | undefined
 
@@ -80,7 +81,8 @@ export class Channel implements Member {
   async join(join: Join, payload: unknown): Promise<void> {
     try {
       const joined = await join(isRecord(payload) ? payload : {}, this)
-      if (!this.signal.aborted) {
+      if (this.signal.aborted) joined.left()
+      else {
         this.#joined = joined
         this.#send(this.#ref, 'phx_reply', reply('ok', EMPTY))
       }
@@ -88,7 +90,8 @@ export class Channel implements Member {
       this.#refuse(this.#host.toAppError(error).code)
     }
     this.#goOn()
-    if (this.#joined && !this.signal.aborted) await this.#run(this.#joined)
+    // Not awaited: nothing of the joining is kept for as long as the client stays.
+    if (this.#joined && !this.signal.aborted) this.#joined.run().catch((error) => this.#onFault(error))
   }
 
   receive(message: Message): void {
@@ -124,25 +127,23 @@ export class Channel implements Member {
     }
   }
 
-  /** The connection is gone. */
+  /** The client is no longer here: it leaves, the channel ends, or the connection is gone. */
   abandon(): void {
+    if (this.signal.aborted) return
     this.#left.abort()
+    this.#joined?.left()
   }
 
-  async #run(joined: Joined): Promise<void> {
-    try {
-      await joined.run()
-    } catch (error) {
-      const { code } = this.#host.toAppError(error) // which logs a fault
-      if (code === 'session_erased') this.#finish(code)
-      else this.#fail()
-    }
+  #onFault(error: unknown): void {
+    const { code } = this.#host.toAppError(error) // which logs a fault
+    if (code === 'session_erased') this.#finish(code)
+    else this.#fail()
   }
 
   #answer(message: Message): void {
     const answer = this.#joined?.answerTo(message.event)
     if (answer === undefined) return
-    const answerInPlace = this.#answers.place()
+    const answerInPlace = this.#place()
     const settle = (payload: string) =>
       answerInPlace(() => {
         this.#send(message.ref, 'phx_reply', payload)
@@ -166,7 +167,7 @@ export class Channel implements Member {
 
   #leave({ joinRef, ref }: Message): void {
     const isOfAnother = joinRef !== NULL && joinRef !== this.#joinRef
-    if (!isOfAnother) this.#left.abort()
+    if (!isOfAnother) this.abandon()
     this.#afterAnswers(() => {
       this.#send(ref, 'phx_reply', reply('ok', EMPTY))
       if (!isOfAnother && this.#end()) this.#close()
@@ -176,10 +177,15 @@ export class Channel implements Member {
   /** Once what was asked before is answered; messages to the topic wait meanwhile. */
   #afterAnswers(act: () => void): void {
     this.#waiting = []
-    this.#answers.place()(() => {
+    this.#place()(() => {
       act()
       this.#goOn()
     })
+  }
+
+  #place(): (act: () => void) => void {
+    this.#answers ??= new InOrder()
+    return this.#answers.place()
   }
 
   #refuse(reason: string): void {
@@ -194,7 +200,7 @@ export class Channel implements Member {
   #end(): boolean {
     if (this.#hasEnded) return false
     this.#hasEnded = true
-    this.#left.abort()
+    this.abandon()
     this.#host.forget(this)
     return true
   }

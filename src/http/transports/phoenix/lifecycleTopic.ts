@@ -15,12 +15,10 @@ export function lifecycleTopic({ lifecycle, tailQuota }: Services): Join {
     const { tenantId } = member.principal
     const cursor = await lifecycle.startAt(tenantId, wanted)
     const release = tailQuota.take(member.principal)
-    if (member.signal.aborted) release()
-    else member.signal.addEventListener('abort', release, { once: true })
-
     return {
       run: () =>
         follow(member, (sink) => lifecycle.follow({ tenantId, cursor, sink, signal: member.signal })),
+      left: release,
       admit: requireService,
       answerTo: () => undefined,
     } satisfies Joined

@@ -24,15 +24,7 @@ export function tailTopic(services: Services, sessionId: string): Join {
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
     refuseAhead(cursor, lastSeq)
     const release = services.tailQuota.take(member.principal)
-    if (member.signal.aborted) release()
-    else member.signal.addEventListener('abort', release, { once: true })
-
-    return {
-      run: () => runTail(services, member, { sid, epoch, cursor, batchSize }),
-      admit: (principal) => mayRead(principal, sessionId),
-      answerTo: (event) =>
-        event === 'append' ? (message) => append(services, member.principal, sessionId, message) : undefined,
-    } satisfies Joined
+    return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
   }
 }
 
@@ -42,32 +34,53 @@ function mayRead(principal: Principal, sessionId: string): void {
 }
 
 interface TailOfMember {
+  readonly sessionId: string
   readonly sid: string
   readonly epoch: number
   readonly cursor: number
   readonly batchSize: number
+  /** Gives its place among the tails of its principal back. */
+  readonly release: () => void
 }
 
-async function runTail({ tails }: Services, member: Member, tail: TailOfMember): Promise<void> {
-  const { sid, epoch, cursor, batchSize } = tail
-  const sink = new MemberSink(member, batchSize)
-  try {
-    await tails.run({ sid, epoch, cursor, until: undefined, sink, signal: member.signal })
-  } finally {
-    sink.close()
-  }
-}
-
-/** Lists of up to so many events. A page is read once it is this topic's turn, so a slow socket holds few of them. */
-class MemberSink implements Sink {
+/**
+ * A member's tail. It is sent lists of up to so many events. A page is read once it is this topic's turn, so a slow
+ * socket holds few of them.
+ */
+class JoinedTail implements Joined, Sink {
   readonly readsAhead = false
+  readonly #services: Services
   readonly #member: Member
-  readonly #batchSize: number
+  readonly #tail: TailOfMember
   #pageSent: (() => void) | undefined
 
-  constructor(member: Member, batchSize: number) {
+  constructor(services: Services, member: Member, tail: TailOfMember) {
+    this.#services = services
     this.#member = member
-    this.#batchSize = batchSize
+    this.#tail = tail
+  }
+
+  async run(): Promise<void> {
+    const { sid, epoch, cursor } = this.#tail
+    const { signal } = this.#member
+    try {
+      await this.#services.tails.run({ sid, epoch, cursor, until: undefined, sink: this, signal })
+    } finally {
+      this.#endPage()
+    }
+  }
+
+  left(): void {
+    this.#tail.release()
+  }
+
+  admit(principal: Principal): void {
+    mayRead(principal, this.#tail.sessionId)
+  }
+
+  answerTo(event: string): ((message: Message) => Promise<string>) | undefined {
+    if (event !== 'append') return undefined
+    return (message) => append(this.#services, this.#member.principal, this.#tail.sessionId, message)
   }
 
   async room(signal: () => AbortSignal): Promise<void> {
@@ -75,14 +88,15 @@ class MemberSink implements Sink {
   }
 
   send(frames: readonly Frame[]): void {
-    for (let i = 0; i < frames.length; i += this.#batchSize) {
-      const batch = frames.slice(i, i + this.#batchSize)
+    const { batchSize } = this.#tail
+    for (let i = 0; i < frames.length; i += batchSize) {
+      const batch = frames.slice(i, i + batchSize)
       this.#member.push('events', `{"events":[${batch.map((frame) => frame.textWithCursor).join(',')}]}`)
     }
-    this.close()
+    this.#endPage()
   }
 
-  close(): void {
+  #endPage(): void {
     this.#pageSent?.()
     this.#pageSent = undefined
   }

@@ -19,6 +19,8 @@ export interface Member {
 export interface Joined {
   /** What the topic does until the member's signal is aborted. A rejection is a fault: the client is to join again. */
   run(): Promise<void>
+  /** The member is no longer in the topic, nor will be; called once. */
+  left(): void
   /** Throws when this principal may not be in the topic. */
   admit(principal: Principal): void
   /** How a push of this event is answered, with JSON text or an AppError; undefined when it is not known here. */
