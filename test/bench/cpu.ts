@@ -12,13 +12,6 @@ export async function cpuOf(
   return Object.fromEntries(await Promise.all(entries))
 }
 
-/** Resident memory in bytes, or undefined where there is no /proc. */
-export async function residentBytes(pid: number): Promise<number | undefined> {
-  if (process.platform !== 'linux') return undefined
-  const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))
-  return kilobytes === null ? undefined : Number(kilobytes[1]) * 1024
-}
-
 /** A process and its children, gone or living: Postgres does its work in backends. */
 async function familyMs(parent: number): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))

@@ -57,16 +57,25 @@ export class Lab {
       return Object.assign(new URL(url), { pathname: `/${name}` }).href
     })
 
-  readonly node = (name: 'a' | 'b' | `fresh for ${string}`): Promise<StarciteNode> =>
-    this.nodeOn('starcite', name)
+  readonly node = (name: 'a' | 'b'): Promise<StarciteNode> => this.nodeOn('starcite', name)
+
+  /** A node that nothing else uses, which can be asked for its memory. */
+  readonly nodeForMemory = (what: string): Promise<StarciteNode> =>
+    this.nodeOn('starcite', `for the memory of ${what}`, {}, new URL('memoryProbe.mjs', import.meta.url))
 
   /** One by this name, on a database of its own or another's; the first to start migrates it. */
-  nodeOn(database: string, name: string, env: Readonly<Record<string, string>> = {}): Promise<StarciteNode> {
+  nodeOn(
+    database: string,
+    name: string,
+    env: Readonly<Record<string, string>> = {},
+    probe?: URL,
+  ): Promise<StarciteNode> {
     return this.once(`node ${name}`, async () => {
       const options = {
         databaseUrl: await this.database(database),
         profileDir: this.#profileDir,
         settings: env,
+        ...(probe && { probe }),
       }
       return this.#stack.add(name, await StarciteNode.start(options))
     })
