@@ -14,7 +14,7 @@ begin
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
                     starcite.slices, starcite.archive_objects, starcite.settings, starcite.migrations,
                     starcite.installed_objects, starcite.erasures, starcite.tiering_status, starcite.session_changes,
-                    starcite.session_progress, starcite.lifecycle_heads
+                    starcite.session_progress, starcite.lifecycle_heads, starcite.checkpoints, starcite.checkpoint_heads
       to starcite_app;
     grant update (title, metadata, archived, version, updated_at) on starcite.sessions to starcite_app;
     grant execute on function
@@ -48,6 +48,8 @@ begin
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
       starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea)
       to starcite_auditor;
+    grant usage on schema audit to starcite_auditor;
+    grant select on audit.checkpoints to starcite_auditor;
   end if;
 end
 $$;

@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto'
 import { type Env, EnvReader } from './lib/env.ts'
 
 /** Everything that was wrong with the environment, in one error. */
@@ -165,6 +166,8 @@ export function loadConfig(env: Env) {
 
     archive: readArchive(read),
 
+    checkpoints: readCheckpoints(read),
+
     auth: readAuth(read),
   }
   if (read.problems.length > 0) throw new ConfigError(read.problems)
@@ -214,6 +217,30 @@ function readAuth(read: EnvReader) {
 /** Nobody is in between: it is encrypted, or it does not leave this machine. */
 function isPrivate({ protocol, hostname }: URL): boolean {
   return protocol === 'https:' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+}
+
+/** Checkpoints are taken where there is a key. */
+function readCheckpoints(read: EnvReader) {
+  const intervalMs = read.duration('STARCITE_CHECKPOINT_INTERVAL', { default: '5m', min: '1s', max: '7d' })
+  const key = read.raw('STARCITE_CHECKPOINT_KEY')
+  const keyFile = read.text('STARCITE_CHECKPOINT_KEY_FILE', undefined)
+  // Some places where variables are set take one line only.
+  const privateKey = key?.value.replaceAll('\\n', '\n')
+  if (privateKey !== undefined && keyFile !== undefined)
+    read.problems.push('only one of STARCITE_CHECKPOINT_KEY and STARCITE_CHECKPOINT_KEY_FILE can be set')
+  if (privateKey !== undefined && !isEd25519(privateKey))
+    read.problems.push(
+      'STARCITE_CHECKPOINT_KEY must be an Ed25519 private key, PKCS#8 as PEM, such as `openssl genpkey -algorithm ed25519` makes',
+    )
+  return { intervalMs, privateKey, keyFile }
+}
+
+function isEd25519(pem: string): boolean {
+  try {
+    return createPrivateKey(pem).asymmetricKeyType === 'ed25519'
+  } catch {
+    return false
+  }
 }
 
 /** Where cold storage keeps its objects. `s3` is there when that is in a bucket. */

@@ -1,4 +1,5 @@
 import type { Appender } from './append/appender.ts'
+import type { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
 import type { Database } from './db/database.ts'
 import type { PoolSize } from './db/pool.ts'
 import type { BodyMemory } from './http/body.ts'
@@ -110,5 +111,18 @@ export function measureKeys(
     'starcite_jwks_age_seconds',
     'Seconds since the keys of the issuer were last fetched',
     () => keys.ageSeconds,
+  )
+}
+
+export function checkpointGauges(metrics: Metrics, job: CheckpointJob): void {
+  metrics.gauge(
+    'starcite_checkpoint_number',
+    'Number of the newest checkpoint, whichever node took it',
+    () => job.number,
+  )
+  metrics.gauge(
+    'starcite_checkpoint_age_seconds',
+    'Seconds since the newest checkpoint was taken; while there is none, since this node started',
+    () => job.ageSeconds,
   )
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { KeyError } from './audit/checkpoints/signer.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { DatabaseStartError } from './db/database.ts'
 import { EmbeddedPostgresError } from './db/embedded/error.ts'
@@ -85,7 +86,7 @@ function welcome({ url, embeddedDir }: Service): string {
 
 function explain(error: unknown): { exit: number; message: string } {
   const { message } = error as Error
-  if (error instanceof ConfigError) return { exit: EXIT.config, message }
+  if (error instanceof ConfigError || error instanceof KeyError) return { exit: EXIT.config, message }
   if (error instanceof DatabaseStartError || error instanceof EmbeddedPostgresError)
     return { exit: EXIT.database, message }
   if (error instanceof SchemaTooNewError || error instanceof ServerTooOldError)

@@ -1,12 +1,14 @@
 import { Appender } from './append/appender.ts'
 import type { AppendRequest } from './append/newEvent.ts'
 import type { OutcomeRow } from './append/queries.ts'
+import { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
+import { openSigner } from './audit/checkpoints/openSigner.ts'
 import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
 import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
-import { gaugesOf, measureKeys } from './gauges.ts'
+import { checkpointGauges, gaugesOf, measureKeys } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
 import { BodyMemory } from './http/body.ts'
 import { RequestQuota } from './http/requestQuota.ts'
@@ -127,6 +129,24 @@ export async function startService(
         metrics,
       }),
     )
+    const signer = await openSigner(config.checkpoints)
+    const checkpoints =
+      signer &&
+      stack.add(
+        'checkpoints',
+        new CheckpointJob({
+          url: database.tieringUrl,
+          connectTimeoutMs: config.database.timeoutMs,
+          store: stack.add(
+            'object store of checkpoints',
+            await openObjectStore(config.archive, database.moves),
+          ),
+          signer,
+          intervalMs: config.checkpoints.intervalMs,
+          log,
+          metrics,
+        }),
+      )
     const listener: Listener = stack.add(
       'listener',
       listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
@@ -163,6 +183,7 @@ export async function startService(
       }),
     )
     gaugesOf(metrics, { database, appender, hub, lifecycle, sockets, bodyMemory, tiering, cold, http })
+    if (checkpoints) checkpointGauges(metrics, checkpoints)
     if (config.opsPort !== undefined)
       stack.add(
         'ops',
@@ -176,6 +197,7 @@ export async function startService(
     lifecycle.start()
     sequencer.start()
     tiering.start()
+    checkpoints?.start()
     cold.start()
     health.running({
       pingDatabase: () => reads.ping(),

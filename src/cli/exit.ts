@@ -15,6 +15,7 @@ export class UsageError extends Error {
 const CODES: Readonly<Record<string, number>> = {
   UsageError: EXIT.usage,
   ConfigError: EXIT.usage,
+  KeyError: EXIT.usage,
   DatabaseStartError: EXIT.database,
   EmbeddedPostgresError: EXIT.database,
   ForeignSchemaError: EXIT.database,

@@ -37,6 +37,7 @@ export const SQL_OBJECTS = [
   'sessions_due',
   'segments_due',
   'configure',
+  'audit.checkpoints',
   'grant_roles',
 ] as const
 

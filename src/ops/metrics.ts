@@ -106,6 +106,19 @@ export class Metrics {
     'From the request of an erasure to the end of the removal',
     LATENCY_BUCKETS.map((it) => it * 60),
   )
+  readonly #checkpointLeaves = this.#counter(
+    'starcite_checkpoint_sessions_total',
+    'Heads of sessions that checkpoints of this node have signed',
+  )
+  readonly #checkpointSeconds = this.#histogram(
+    'starcite_checkpoint_seconds',
+    'Time to take one checkpoint',
+    LATENCY_BUCKETS.map((it) => it * 10),
+  )
+  readonly #checkpointFailures = this.#counter(
+    'starcite_checkpoint_failures_total',
+    'Checkpoints that failed on this node',
+  )
 
   #counter(name: string, help: string): Counter {
     return new Counter({ name, help, registers: [this.registry] })
@@ -209,6 +222,15 @@ export class Metrics {
   erased(kind: 'session' | 'event' | 'segment', seconds: number): void {
     this.#erasures.inc({ kind })
     this.#erasureSeconds.observe(seconds)
+  }
+
+  checkpointTaken(leaves: number, seconds: number): void {
+    this.#checkpointLeaves.inc(leaves)
+    this.#checkpointSeconds.observe(seconds)
+  }
+
+  checkpointFailed(): void {
+    this.#checkpointFailures.inc()
   }
 
   coldCache(hit: boolean): void {

@@ -7,6 +7,7 @@ import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { type Service, startService } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
+import { newKey } from '../support/checkpoints.ts'
 import { call, request, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
@@ -65,6 +66,7 @@ describe('operating a node', function () {
       STARCITE_ACCESS_LOG: 'true',
       STARCITE_COMMIT: 'c0ffee',
       DATABASE_URL: database.url,
+      STARCITE_CHECKPOINT_KEY: newKey().privatePem,
     })
     const log = createLog('info', { write: (line) => lines.push(JSON.parse(line)) })
     node = await startService(config, '1.2.3', log, undefined, metrics)

@@ -1,5 +1,7 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { redacted } from '../../src/cli/redact.ts'
 import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
 
 interface Documented {
@@ -73,6 +75,34 @@ describe('the configuration', () => {
     expect(problemsOf({ DB_POOL_SIZE: '4', STARCITE_APPEND_CONNECTIONS: '3' })).to.deep.equal([
       'STARCITE_APPEND_CONNECTIONS must be an integer from 1 to 2; it is "3"',
     ])
+  })
+
+  describe('of checkpoints', () => {
+    const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+
+    it('takes the key with its line ends, or with what stands for them', () => {
+      expect(loadConfig({ STARCITE_CHECKPOINT_KEY: pem }).checkpoints.privateKey).to.equal(pem.trim())
+      const oneLine = pem.replaceAll('\n', '\\n')
+      expect(loadConfig({ STARCITE_CHECKPOINT_KEY: oneLine }).checkpoints.privateKey).to.equal(pem)
+    })
+
+    it('refuses a key of another kind, and two, without repeating what may be one', () => {
+      const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
+      for (const wrong of [rsa.export({ type: 'pkcs8', format: 'pem' }) as string, 'hunter2']) {
+        const problems = problemsOf({ STARCITE_CHECKPOINT_KEY: wrong })
+        expect(problems).to.have.lengthOf(1)
+        expect(problems[0]).to.match(/^STARCITE_CHECKPOINT_KEY must be an Ed25519/)
+        expect(problems[0]).not.to.include(wrong.slice(30, 60) || wrong)
+      }
+      expect(
+        problemsOf({ STARCITE_CHECKPOINT_KEY: pem, STARCITE_CHECKPOINT_KEY_FILE: 'key.pem' }),
+      ).to.deep.equal(['only one of STARCITE_CHECKPOINT_KEY and STARCITE_CHECKPOINT_KEY_FILE can be set'])
+    })
+
+    it('is printed without the key', () => {
+      const printed = JSON.stringify(redacted(loadConfig({ STARCITE_CHECKPOINT_KEY: pem })))
+      expect(printed).to.include('"privateKey":"(set, not shown)"')
+    })
   })
 
   describe('of cold storage', () => {

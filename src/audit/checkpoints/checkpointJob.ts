@@ -1,0 +1,158 @@
+import { DbSession } from '../../db/session.ts'
+import { jittered, pause } from '../../lib/backoff.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import type { Log } from '../../ops/log.ts'
+import type { Metrics } from '../../ops/metrics.ts'
+import type { SignedCheckpoint } from './checkpoint.ts'
+import { Checkpointer, type CheckpointerOptions } from './checkpointer.ts'
+import {
+  type CheckpointStatus,
+  checkpointStatus,
+  mayCheckpoint,
+  prepareJob,
+  tryLockJob,
+  unlockJob,
+} from './queries.ts'
+import type { Signer } from './signer.ts'
+
+export interface CheckpointJobOptions extends Pick<CheckpointerOptions, 'maxLeaves' | 'probe'> {
+  /** A direct connection, of the tables' owner: the job's lock belongs to its session. */
+  readonly url: string
+  readonly connectTimeoutMs: number
+  readonly store: ObjectStore
+  readonly signer: Signer
+  /** From one checkpoint to the next, whichever node takes it. */
+  readonly intervalMs: number
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+export type CheckpointResult =
+  | { readonly ran: false; readonly why: 'held' | 'not_allowed' | 'not_due' }
+  | { readonly ran: true; readonly taken: readonly SignedCheckpoint[] }
+
+const RETRY_BASE_MS = 1000
+const RETRY_MAX_MS = 60_000
+
+/**
+ * Takes a checkpoint at an interval, on one node at a time: whoever holds the lock. The lock, what is gathered and the
+ * note of a checkpoint are on one connection, so a node that lost its lock cannot note anything; and should two ever be
+ * at it, the table's primary key lets one.
+ */
+export class CheckpointJob {
+  readonly #options: CheckpointJobOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+  #status: CheckpointStatus = { number: 0, ageSeconds: 0 }
+  #statusAt = performance.now()
+  readonly #createdAt = performance.now()
+
+  constructor(options: CheckpointJobOptions) {
+    this.#options = options
+  }
+
+  /** The newest checkpoint, whoever took it, as this node last looked. */
+  get number(): number {
+    return this.#status.number
+  }
+
+  /** Seconds since it was taken; while there is none, since this node began to look. */
+  get ageSeconds(): number {
+    if (this.#status.number === 0) return (performance.now() - this.#createdAt) / 1000
+    return this.#status.ageSeconds + (performance.now() - this.#statusAt) / 1000
+  }
+
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Cuts what is under way; the next pass, anywhere, begins or ends it anew. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#running
+  }
+
+  /** Stores what is not stored yet, and takes a checkpoint if the last is older than `minAgeMs`. */
+  async pass(minAgeMs = 0): Promise<CheckpointResult> {
+    const { url, connectTimeoutMs, log } = this.#options
+    const { signal } = this.#stopping
+    const session = await DbSession.open(url, 'starcite checkpoints', connectTimeoutMs, log)
+    const cut = () => void session.stop()
+    signal.addEventListener('abort', cut, { once: true })
+    try {
+      signal.throwIfAborted()
+      await prepareJob(session)
+      if (!(await mayCheckpoint(session))) return { ran: false, why: 'not_allowed' }
+      if (!(await tryLockJob(session))) return { ran: false, why: 'held' }
+      const result = await this.#take(session, minAgeMs)
+      await unlockJob(session)
+      return result
+    } finally {
+      // Also after a failure, and while another node is at it: the age shows on every node.
+      await this.#look(session).catch(() => {})
+      signal.removeEventListener('abort', cut)
+      await session.stop()
+    }
+  }
+
+  async #look(session: DbSession): Promise<void> {
+    this.#status = await checkpointStatus(session)
+    this.#statusAt = performance.now()
+  }
+
+  async #take(session: DbSession, minAgeMs: number): Promise<CheckpointResult> {
+    const { store, signer, maxLeaves, probe, log, metrics } = this.#options
+    const checkpointer = new Checkpointer({
+      session,
+      store,
+      signer,
+      signal: this.#stopping.signal,
+      ...(maxLeaves && { maxLeaves }),
+      ...(probe && { probe }),
+    })
+    await checkpointer.finish()
+    const { number, ageSeconds } = await checkpointStatus(session)
+    if (number > 0 && ageSeconds * 1000 < minAgeMs) return { ran: false, why: 'not_due' }
+    const taken: SignedCheckpoint[] = []
+    for (let isMore = true; isMore; ) {
+      const started = performance.now()
+      const it = await checkpointer.take()
+      const seconds = (performance.now() - started) / 1000
+      metrics.checkpointTaken(it.checkpoint.leaves, seconds)
+      log.info(
+        { number: it.checkpoint.number, leaves: it.checkpoint.leaves, seconds },
+        'a checkpoint was taken',
+      )
+      taken.push(it.checkpoint)
+      isMore = it.isMore
+    }
+    return { ran: true, taken }
+  }
+
+  async #run(): Promise<void> {
+    const { intervalMs, log, metrics } = this.#options
+    const { signal } = this.#stopping
+    let isTold = false
+    let waitMs = 0 // a node that starts finds out at once how old the last one is
+    for (let failures = 0; ; ) {
+      await pause(waitMs, signal)
+      if (signal.aborted) return
+      try {
+        const result = await this.pass(intervalMs)
+        if (!result.ran && result.why === 'not_allowed' && !isTold) {
+          log.info('the database user of this node may not take checkpoints: another node has to')
+          isTold = true
+        }
+        failures = 0
+        // Nodes wake at different times; whoever is the first to find it due takes it.
+        waitMs = Math.min(intervalMs, Math.max(RETRY_BASE_MS, intervalMs - this.ageSeconds * 1000))
+      } catch (error) {
+        if (signal.aborted) return
+        failures += 1
+        metrics.checkpointFailed()
+        log.warn({ err: error, failures }, 'taking a checkpoint failed; it is tried again')
+        waitMs = jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS)
+      }
+    }
+  }
+}

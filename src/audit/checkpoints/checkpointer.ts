@@ -1,0 +1,114 @@
+import { randomBytes } from 'node:crypto'
+import type { DbSession } from '../../db/session.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import {
+  bodyOf,
+  checkpointKey,
+  digestOf,
+  leavesKey,
+  NO_PREVIOUS,
+  renderCheckpoint,
+  type SignedCheckpoint,
+} from './checkpoint.ts'
+import { leafBytes } from './leaf.ts'
+import { LeavesWriter } from './leaves.ts'
+import { MerkleRoot } from './merkle.ts'
+import * as queries from './queries.ts'
+import { isSignedBy, type Signer } from './signer.ts'
+import { expectNone, storeOnce } from './store.ts'
+
+/** The points between the steps of a checkpoint. Tests stop a process at each; nothing else listens. */
+export type CheckpointStep = 'gathered' | 'leaves' | 'noted' | 'written' | 'stored'
+
+export interface CheckpointerOptions {
+  /** Holds the lock. */
+  readonly session: DbSession
+  readonly store: ObjectStore
+  readonly signer: Signer
+  readonly signal: AbortSignal
+  /** What one checkpoint covers at most: a bound on its object, and on what makes a proof. */
+  readonly maxLeaves?: number
+  /** The checkpoint waits for what it answers. */
+  readonly probe?: (step: CheckpointStep) => unknown
+}
+
+export interface Taken {
+  readonly checkpoint: SignedCheckpoint
+  /** There were more heads than one checkpoint covers: the next should follow at once. */
+  readonly isMore: boolean
+}
+
+export const MAX_LEAVES = 200_000
+/** Hashed in some 10 ms; then others have their turn on the event loop. */
+const LEAVES_PER_READ = 1000
+
+/**
+ * Takes checkpoints; migrations/0009_checkpoints.sql tells the steps. A run that was cut anywhere is simply run again:
+ * what is left of it is a list of leaves in the object store that nothing names, or a checkpoint that is noted and not yet
+ * stored, which the next run stores first.
+ */
+export class Checkpointer {
+  readonly #options: CheckpointerOptions
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options
+  }
+
+  /** What an earlier run has noted and not stored. Rejects with a ForkError when the store has another one of its number. */
+  async finish(): Promise<void> {
+    for (const checkpoint of await queries.unstoredCheckpoints(this.#options.session))
+      await this.#store(checkpoint)
+  }
+
+  /** The next checkpoint, also when nothing has moved: that is worth a signature, too. To be called after `finish`. */
+  async take(): Promise<Taken> {
+    const { session, store, signer, signal, probe, maxLeaves = MAX_LEAVES } = this.#options
+    const last = await queries.lastCheckpoint(session)
+    const number = (last?.number ?? 0) + 1
+    await expectNone(store, checkpointKey(number), signal)
+    const { leaves, time } = await queries.gatherMoved(session, maxLeaves)
+    await probe?.('gathered')
+    const { root, object } = await this.#hash(leaves)
+    let key: string | undefined
+    if (leaves > 0) {
+      key = leavesKey(number, root, randomBytes(3).toString('hex'))
+      await storeOnce(store, key, object, signal)
+    }
+    await probe?.('leaves')
+
+    const parts = { number, previous: last?.sha256 ?? NO_PREVIOUS, root, leaves, time, keyId: signer.keyId }
+    const body = bodyOf(parts)
+    const signature = await signer.sign(Buffer.from(body))
+    if (!isSignedBy(signer.publicKey, Buffer.from(body), signature))
+      throw new Error(`what the signer gave is no signature by the key ${signer.keyId}`)
+    const checkpoint = { ...parts, body, signature, leavesKey: key }
+    await queries.noteCheckpoint(session, checkpoint, digestOf(body))
+    await probe?.('noted')
+    await this.#store(checkpoint)
+    return { checkpoint, isMore: leaves === maxLeaves }
+  }
+
+  async #hash(leaves: number): Promise<{ root: string; object: Buffer }> {
+    const { session, signal } = this.#options
+    const tree = new MerkleRoot()
+    const writer = new LeavesWriter()
+    while (tree.size < leaves) {
+      signal.throwIfAborted()
+      const read = await queries.readMoved(session, tree.size, LEAVES_PER_READ)
+      if (read.length === 0) throw new Error(`of ${leaves} gathered heads only ${tree.size} are there`)
+      for (const leaf of read) {
+        tree.add(leafBytes(leaf))
+        writer.add(leaf)
+      }
+    }
+    return { root: tree.root.toString('hex'), object: await writer.finish() }
+  }
+
+  async #store(checkpoint: SignedCheckpoint): Promise<void> {
+    const { session, store, signal, probe } = this.#options
+    await storeOnce(store, checkpointKey(checkpoint.number), renderCheckpoint(checkpoint), signal)
+    await probe?.('written')
+    await queries.markStored(session, checkpoint.number)
+    await probe?.('stored')
+  }
+}

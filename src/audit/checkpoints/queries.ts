@@ -1,0 +1,169 @@
+import type { DbSession } from '../../db/session.ts'
+import { parseBody, type SignedCheckpoint } from './checkpoint.ts'
+import type { Leaf } from './leaf.ts'
+
+// All of it on the one connection that holds the lock: who loses the lock can note nothing more.
+
+/** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
+export async function prepareJob(session: DbSession): Promise<void> {
+  await session.query(`set statement_timeout = '10min'`)
+  await session.query('set idle_session_timeout = 0')
+  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
+  await session.query(`set work_mem = '32MB'`) // 100,000 heads are sorted in it
+}
+
+/** Whether this connection's role is, or is a member of, the owner: nobody else may write checkpoints. */
+export async function mayCheckpoint(session: DbSession): Promise<boolean> {
+  const [row] = await session.query(
+    `select pg_has_role(current_user, c.relowner, 'usage') from pg_catalog.pg_class c
+      where c.oid = 'starcite.checkpoints'::regclass`,
+  )
+  return row?.[0] === 't'
+}
+
+/** Held until it is given back, or the connection ends. */
+export async function tryLockJob(session: DbSession): Promise<boolean> {
+  const [row] = await session.query(
+    `select pg_try_advisory_lock(hashtextextended('starcite.checkpoints', 0))`,
+  )
+  return row?.[0] === 't'
+}
+
+export async function unlockJob(session: DbSession): Promise<void> {
+  await session.query(`select pg_advisory_unlock(hashtextextended('starcite.checkpoints', 0))`)
+}
+
+export interface CheckpointStatus {
+  /** Of the newest checkpoint; 0 when there is none. */
+  readonly number: number
+  /** Since it was taken, by the database's clock; 0 when there is none. */
+  readonly ageSeconds: number
+}
+
+export async function checkpointStatus(session: DbSession): Promise<CheckpointStatus> {
+  const [row] = await session.query(
+    `select c.number, extract(epoch from clock_timestamp() - c.taken_at)
+       from starcite.checkpoints c order by c.number desc limit 1`,
+  )
+  return { number: Number(row?.[0] ?? 0), ageSeconds: Number(row?.[1] ?? 0) }
+}
+
+export interface Last {
+  readonly number: number
+  readonly sha256: string
+}
+
+export async function lastCheckpoint(session: DbSession): Promise<Last | undefined> {
+  const [row] = await session.query(
+    `select c.number, encode(c.sha256, 'hex') from starcite.checkpoints c order by c.number desc limit 1`,
+  )
+  return row && { number: Number(row[0]), sha256: row[1] as string }
+}
+
+export interface Gathered {
+  readonly leaves: number
+  /** Before the snapshot; never before the time of the last checkpoint. */
+  readonly time: string
+}
+
+/**
+ * Copies the heads that have moved since they were last covered, `most` at most: those first that have waited for the
+ * most checkpoints. One statement sees them all, in one snapshot.
+ */
+export async function gatherMoved(session: DbSession, most: number): Promise<Gathered> {
+  return session.transaction(async () => {
+    await session.query('truncate starcite.checkpoint_moved')
+    const [now] = await session.query(
+      `select starcite.wire_time(greatest(transaction_timestamp(), (select max(c.taken_at) from starcite.checkpoints c)))`,
+    )
+    await session.query(
+      `insert into starcite.checkpoint_moved (n, tenant_id, session_id, sid, last_seq, chain_hash)
+       select row_number() over (order by s.tenant_id, s.id), s.tenant_id, s.id, m.sid, m.last_seq, m.chain_hash
+         from (select h.sid, h.last_seq, h.chain_hash
+                 from starcite.session_heads h
+                 left join starcite.checkpoint_heads c on c.sid = h.sid
+                where h.last_seq > coalesce(c.last_seq, 0)
+                order by coalesce(c.number, 0), h.sid
+                limit $1) m
+         join starcite.sessions s on s.sid = m.sid`,
+      [most],
+    )
+    const [counted] = await session.query('select count(*) from starcite.checkpoint_moved')
+    return { leaves: Number(counted?.[0]), time: now?.[0] as string }
+  })
+}
+
+/** The next gathered heads, in the order of the tree. */
+export async function readMoved(session: DbSession, after: number, count: number): Promise<Leaf[]> {
+  const rows = await session.query(
+    `select m.tenant_id, m.session_id, m.last_seq, encode(m.chain_hash, 'hex')
+       from starcite.checkpoint_moved m where m.n > $1 and m.n <= $1 + $2::bigint order by m.n`,
+    [after, count],
+  )
+  return rows.map(([tenantId, sessionId, lastSeq, hash]) => ({
+    tenantId: tenantId as string,
+    sessionId: sessionId as string,
+    lastSeq: Number(lastSeq),
+    hash: hash as string,
+  }))
+}
+
+/** The moment in which there is a checkpoint. Rejects, with nothing changed, when there is one of its number. */
+export async function noteCheckpoint(
+  session: DbSession,
+  it: SignedCheckpoint,
+  sha256: string,
+): Promise<void> {
+  await session.transaction(async () => {
+    await session.query(
+      `insert into starcite.checkpoints (number, body, signature, sha256, root, leaves, taken_at, key_id, leaves_key)
+       values ($1, $2, decode($3, 'hex'), decode($4, 'hex'), decode($5, 'hex'), $6, $7, $8, $9)`,
+      [
+        it.number,
+        it.body,
+        it.signature.toString('hex'),
+        sha256,
+        it.root,
+        it.leaves,
+        it.time,
+        it.keyId,
+        it.leavesKey ?? null,
+      ],
+    )
+    await session.query(
+      `insert into starcite.checkpoint_heads as c (sid, last_seq, number)
+       select m.sid, m.last_seq, $1 from starcite.checkpoint_moved m order by m.sid
+           on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number`,
+      [it.number],
+    )
+    await session.query('truncate starcite.checkpoint_moved')
+  })
+}
+
+const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
+
+function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
+  const parsed = parseBody(body as string)
+  if (parsed === undefined) throw new Error('the body of a checkpoint in the table is not one')
+  return {
+    ...parsed,
+    body: body as string,
+    signature: Buffer.from(signature as string, 'hex'),
+    leavesKey: leavesKey ?? undefined,
+  }
+}
+
+/** Those that may not be in the object store yet, in their order. */
+export async function unstoredCheckpoints(session: DbSession): Promise<SignedCheckpoint[]> {
+  const rows = await session.query(
+    `select ${COLUMNS} from starcite.checkpoints c where c.stored_at is null order by c.number`,
+  )
+  return rows.map(decode)
+}
+
+export async function markStored(session: DbSession, number: number): Promise<void> {
+  await session.query(
+    'update starcite.checkpoints c set stored_at = clock_timestamp() where c.number = $1 and c.stored_at is null',
+    [number],
+  )
+}

@@ -1,0 +1,34 @@
+import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
+
+/** The object store has, under the name of a checkpoint, another one: somebody must look before anything goes on. */
+export class ForkError extends Error {
+  override readonly name = 'ForkError'
+}
+
+/**
+ * Writes an object that never changes, and reads it back. Rejects with a ForkError when there is another one under its
+ * key: what is there is never overwritten.
+ */
+export async function storeOnce(
+  store: ObjectStore,
+  key: string,
+  body: Buffer,
+  signal: AbortSignal,
+): Promise<void> {
+  await store.putNew(key, body, signal) // 'exists': perhaps written by an earlier attempt; what counts is what is there
+  if (!(await store.get(key, signal)).equals(body))
+    throw new ForkError(`${key} in the object store is not what this database has noted`)
+}
+
+/** Rejects with a ForkError when there is an object of that key. */
+export async function expectNone(store: ObjectStore, key: string, signal: AbortSignal): Promise<void> {
+  try {
+    await store.get(key, signal)
+  } catch (error) {
+    if (error instanceof ObjectStoreError && error.kind === 'missing') return
+    throw error
+  }
+  throw new ForkError(
+    `${key} is in the object store already, and this database knows nothing of it: was it restored from a backup?`,
+  )
+}
