@@ -33,7 +33,7 @@ describe('checkpoints', function () {
   const append = (tenant: string, session: string, events = 1) =>
     lab.append(Array.from({ length: events }, () => ({ tenant, session })))
   const names = async (key: string | undefined) =>
-    (await leavesOf(lab.store, key)).map((it) => `${it.tenant_id}/${it.session_id}@${it.last_seq}`)
+    (await leavesOf(lab.store, key)).map((it) => `${it.tenant_id}/${it.session_id}@${it.seq}`)
 
   /** What must hold whenever the store and the table are at rest. */
   async function expectChain(): Promise<number> {
@@ -61,8 +61,8 @@ describe('checkpoints', function () {
       })
       expect(verify(null, Buffer.from(row.body), signer.publicKey, row.signature)).to.equal(true)
       expect(merkleRoot(leaves.map((it) => Buffer.from(leafText(it)))).toString('hex')).to.equal(row.root)
-      for (const { tenant_id, session_id, last_seq } of leaves)
-        covered.set(`${tenant_id}/${session_id}`, { last_seq, number: i + 1 })
+      for (const { tenant_id, session_id, seq } of leaves)
+        covered.set(`${tenant_id}/${session_id}`, { last_seq: seq, number: i + 1 })
       previous = digestOf(row.body)
     }
     const { rows: heads } = await lab.db.query(
@@ -204,6 +204,34 @@ describe('checkpoints', function () {
     expect(checkpoint.number).to.equal(1)
     expect(failure, 'unique_violation').to.equal('23505')
     expect(await expectChain()).to.equal(1)
+  })
+
+  it('go on where the store says when the database is restored from a backup', async () => {
+    for (const id of ['a', 'b']) {
+      await lab.session(id)
+      await append('default', id, 2)
+    }
+    await takeCheckpoint(lab, { signer })
+    await append('default', 'a', 3)
+    const [second] = await takeCheckpoint(lab, { signer })
+    // The restore: 'a' is where it was at the first checkpoint, and the second is not known.
+    await lab.db.query('begin')
+    await lab.db.query(
+      `delete from starcite.events e using starcite.sessions s where s.sid = e.sid and s.id = 'a' and e.seq > 2`,
+    )
+    await lab.db.query(
+      `update starcite.session_heads h set last_seq = 2, chain_hash = e.hash
+         from starcite.sessions s join starcite.events e using (sid) where s.sid = h.sid and s.id = 'a' and e.seq = 2`,
+    )
+    await lab.db.query('delete from starcite.checkpoints c where c.number = 2')
+    await lab.db.query('update starcite.checkpoint_heads c set last_seq = 2, number = 1')
+    await lab.db.query('commit')
+    await append('default', 'a')
+
+    const [third] = await takeCheckpoint(lab, { signer })
+
+    expect(third).to.include({ number: 3, previous: digestOf(second?.body ?? '') })
+    expect(await names(third?.leavesKey), 'what was appended since').to.deep.equal(['default/a@3'])
   })
 
   it('stop where the store has another one of the number that comes next', async () => {

@@ -48,7 +48,7 @@ export async function leavesOf(store: ObjectStore, key: string | undefined) {
     .trimEnd()
     .split('\n')
   return lines.map(
-    (line) => JSON.parse(line) as Record<'tenant_id' | 'session_id' | 'hash', string> & { last_seq: number },
+    (line) => JSON.parse(line) as Record<'tenant_id' | 'session_id' | 'hash', string> & { seq: number },
   )
 }
 
@@ -62,7 +62,7 @@ export function merkleRoot(leaves: readonly Buffer[]): Buffer {
   return sha256(Buffer.of(1), merkleRoot(leaves.slice(0, k)), merkleRoot(leaves.slice(k)))
 }
 
-export const leafText = (leaf: { tenant_id: string; session_id: string; last_seq: number; hash: string }) =>
-  [leaf.tenant_id, leaf.session_id, leaf.last_seq, leaf.hash]
+export const leafText = (leaf: { tenant_id: string; session_id: string; seq: number; hash: string }) =>
+  [leaf.tenant_id, leaf.session_id, leaf.seq, leaf.hash]
     .map((it) => `${Buffer.byteLength(String(it))}:${it}`)
     .join('')

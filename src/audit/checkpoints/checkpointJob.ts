@@ -107,6 +107,8 @@ export class CheckpointJob {
       store,
       signer,
       signal: this.#stopping.signal,
+      onAdopted: ({ number }) =>
+        log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
       ...(maxLeaves && { maxLeaves }),
       ...(probe && { probe }),
     })
@@ -125,6 +127,7 @@ export class CheckpointJob {
       )
       taken.push(it.checkpoint)
       isMore = it.isMore
+      if (isMore) await checkpointer.finish()
     }
     return { ran: true, taken }
   }

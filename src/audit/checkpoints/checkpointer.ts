@@ -7,6 +7,7 @@ import {
   digestOf,
   leavesKey,
   NO_PREVIOUS,
+  parseCheckpoint,
   renderCheckpoint,
   type SignedCheckpoint,
 } from './checkpoint.ts'
@@ -15,7 +16,8 @@ import { LeavesWriter } from './leaves.ts'
 import { MerkleRoot } from './merkle.ts'
 import * as queries from './queries.ts'
 import { isSignedBy, type Signer } from './signer.ts'
-import { expectNone, storeOnce } from './store.ts'
+import { ForkError, getIfThere, storeOnce } from './store.ts'
+import { readTree } from './tree.ts'
 
 /** The points between the steps of a checkpoint. Tests stop a process at each; nothing else listens. */
 export type CheckpointStep = 'gathered' | 'leaves' | 'noted' | 'written' | 'stored'
@@ -26,6 +28,8 @@ export interface CheckpointerOptions {
   readonly store: ObjectStore
   readonly signer: Signer
   readonly signal: AbortSignal
+  /** A checkpoint that only the store had was noted again. */
+  readonly onAdopted?: (checkpoint: SignedCheckpoint) => void
   /** What one checkpoint covers at most: a bound on its object, and on what makes a proof. */
   readonly maxLeaves?: number
   /** The checkpoint waits for what it answers. */
@@ -54,10 +58,15 @@ export class Checkpointer {
     this.#options = options
   }
 
-  /** What an earlier run has noted and not stored. Rejects with a ForkError when the store has another one of its number. */
+  /**
+   * Table and store have the same checkpoints afterwards: what an earlier run has noted is stored; and what only the store
+   * has, because the database was restored from a backup, is noted again, so that the chain goes on from there and shows
+   * what the restore has lost. Rejects with a ForkError when the store has one that is not of this chain and key.
+   */
   async finish(): Promise<void> {
     for (const checkpoint of await queries.unstoredCheckpoints(this.#options.session))
       await this.#store(checkpoint)
+    while (await this.#adopt());
   }
 
   /** The next checkpoint, also when nothing has moved: that is worth a signature, too. To be called after `finish`. */
@@ -65,7 +74,6 @@ export class Checkpointer {
     const { session, store, signer, signal, probe, maxLeaves = MAX_LEAVES } = this.#options
     const last = await queries.lastCheckpoint(session)
     const number = (last?.number ?? 0) + 1
-    await expectNone(store, checkpointKey(number), signal)
     const { leaves, time } = await queries.gatherMoved(session, maxLeaves)
     await probe?.('gathered')
     const { root, object } = await this.#hash(leaves)
@@ -86,6 +94,31 @@ export class Checkpointer {
     await probe?.('noted')
     await this.#store(checkpoint)
     return { checkpoint, isMore: leaves === maxLeaves }
+  }
+
+  /** Whether the store had the next checkpoint already. */
+  async #adopt(): Promise<boolean> {
+    const { session, store, signer, signal } = this.#options
+    const last = await queries.lastCheckpoint(session)
+    const key = checkpointKey((last?.number ?? 0) + 1)
+    const object = await getIfThere(store, key, signal)
+    if (object === undefined) return false
+    const found = parseCheckpoint(object)
+    const isNext =
+      found !== undefined &&
+      checkpointKey(found.number) === key &&
+      found.previous === (last?.sha256 ?? NO_PREVIOUS) &&
+      found.keyId === signer.keyId &&
+      isSignedBy(signer.publicKey, Buffer.from(found.body), found.signature)
+    if (!isNext)
+      throw new ForkError(
+        `${key} is in the object store, and is not signed by the key ${signer.keyId} as what follows the last checkpoint of this database`,
+      )
+    const { root, leaves } = await readTree(store, found.leavesKey, signal)
+    if (root !== found.root) throw new ForkError(`${found.leavesKey} does not have the leaves of ${key}`)
+    await queries.noteAgain(session, found, digestOf(found.body), leaves)
+    this.#options.onAdopted?.(found)
+    return true
   }
 
   async #hash(leaves: number): Promise<{ root: string; object: Buffer }> {

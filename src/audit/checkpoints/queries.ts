@@ -100,12 +100,30 @@ export async function readMoved(session: DbSession, after: number, count: number
        from starcite.checkpoint_moved m where m.n > $1 and m.n <= $1 + $2::bigint order by m.n`,
     [after, count],
   )
-  return rows.map(([tenantId, sessionId, lastSeq, hash]) => ({
+  return rows.map(([tenantId, sessionId, seq, hash]) => ({
     tenantId: tenantId as string,
     sessionId: sessionId as string,
-    lastSeq: Number(lastSeq),
+    seq: Number(seq),
     hash: hash as string,
   }))
+}
+
+async function insertCheckpoint(session: DbSession, it: SignedCheckpoint, sha256: string): Promise<void> {
+  await session.query(
+    `insert into starcite.checkpoints (number, body, signature, sha256, root, leaves, taken_at, key_id, leaves_key)
+       values ($1, $2, decode($3, 'hex'), decode($4, 'hex'), decode($5, 'hex'), $6, $7, $8, $9)`,
+    [
+      it.number,
+      it.body,
+      it.signature.toString('hex'),
+      sha256,
+      it.root,
+      it.leaves,
+      it.time,
+      it.keyId,
+      it.leavesKey ?? null,
+    ],
+  )
 }
 
 /** The moment in which there is a checkpoint. Rejects, with nothing changed, when there is one of its number. */
@@ -115,21 +133,7 @@ export async function noteCheckpoint(
   sha256: string,
 ): Promise<void> {
   await session.transaction(async () => {
-    await session.query(
-      `insert into starcite.checkpoints (number, body, signature, sha256, root, leaves, taken_at, key_id, leaves_key)
-       values ($1, $2, decode($3, 'hex'), decode($4, 'hex'), decode($5, 'hex'), $6, $7, $8, $9)`,
-      [
-        it.number,
-        it.body,
-        it.signature.toString('hex'),
-        sha256,
-        it.root,
-        it.leaves,
-        it.time,
-        it.keyId,
-        it.leavesKey ?? null,
-      ],
-    )
+    await insertCheckpoint(session, it, sha256)
     await session.query(
       `insert into starcite.checkpoint_heads as c (sid, last_seq, number)
        select m.sid, m.last_seq, $1 from starcite.checkpoint_moved m order by m.sid
@@ -137,6 +141,42 @@ export async function noteCheckpoint(
       [it.number],
     )
     await session.query('truncate starcite.checkpoint_moved')
+  })
+}
+
+const LEAVES_PER_STATEMENT = 5000
+
+/**
+ * The same for one that is in the object store. Sessions that a restore has set back do not count as covered by it, so
+ * what was appended to them since the restore is covered by the next.
+ */
+export async function noteAgain(
+  session: DbSession,
+  it: SignedCheckpoint,
+  sha256: string,
+  leaves: readonly Leaf[],
+): Promise<void> {
+  await session.transaction(async () => {
+    await insertCheckpoint(session, it, sha256)
+    for (let i = 0; i < leaves.length; i += LEAVES_PER_STATEMENT) {
+      const some = leaves.slice(i, i + LEAVES_PER_STATEMENT)
+      await session.query(
+        `insert into starcite.checkpoint_heads as c (sid, last_seq, number)
+         select s.sid, l.seq, $1
+           from unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) as l (tenant_id, session_id, seq, hash)
+           join starcite.sessions s on s.tenant_id = l.tenant_id and s.id = l.session_id
+           join starcite.session_heads h on h.sid = s.sid
+          where h.last_seq > l.seq or (h.last_seq = l.seq and h.chain_hash = decode(l.hash, 'hex'))
+             on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number`,
+        [
+          it.number,
+          some.map((l) => l.tenantId),
+          some.map((l) => l.sessionId),
+          some.map((l) => l.seq),
+          some.map((l) => l.hash),
+        ],
+      )
+    }
   })
 }
 

@@ -20,15 +20,16 @@ export async function storeOnce(
     throw new ForkError(`${key} in the object store is not what this database has noted`)
 }
 
-/** Rejects with a ForkError when there is an object of that key. */
-export async function expectNone(store: ObjectStore, key: string, signal: AbortSignal): Promise<void> {
+/** Undefined when there is no such object. */
+export async function getIfThere(
+  store: ObjectStore,
+  key: string,
+  signal?: AbortSignal,
+): Promise<Buffer | undefined> {
   try {
-    await store.get(key, signal)
+    return await store.get(key, signal)
   } catch (error) {
-    if (error instanceof ObjectStoreError && error.kind === 'missing') return
+    if (error instanceof ObjectStoreError && error.kind === 'missing') return undefined
     throw error
   }
-  throw new ForkError(
-    `${key} is in the object store already, and this database knows nothing of it: was it restored from a backup?`,
-  )
 }

@@ -1,0 +1,88 @@
+import { memberTexts } from '../../lib/jsonText.ts'
+import { renderEvent } from '../../protocol/event.ts'
+import type { EventFields } from '../chain.ts'
+
+/** What a person wrote: JSON texts as they were sent. */
+export interface Content {
+  readonly payload: string
+  readonly metadata: string
+  readonly refs: string
+}
+
+/**
+ * An inclusion proof, as it is handed out: docs/proofs.md says what each member is, and how to check it without any of
+ * this. Hashes and the salt are lower-case hexadecimal, links and the signature base64.
+ */
+export interface Proof {
+  readonly format: typeof PROOF_FORMAT
+  readonly tenant_id: string
+  readonly session_id: string
+  readonly seq: number
+  /** Null when the content was erased, or is not to be shown. */
+  readonly event: (Content & { readonly frame: string; readonly salt: string }) | null
+  /** The hash of the event before. */
+  readonly previous_hash: string
+  /** Of the event and of those after it, to the head that the checkpoint covers. */
+  readonly links: readonly string[]
+  readonly leaf: { readonly seq: number; readonly hash: string; readonly index: number }
+  readonly path: readonly string[]
+  /** The body of the checkpoint: the text that is signed. */
+  readonly checkpoint: string
+  readonly signature: string
+}
+
+export const PROOF_FORMAT = 'starcite-proof/1'
+
+/** The members of a frame beside its content. */
+interface Envelope {
+  readonly seq: number
+  readonly type: string
+  readonly actor: string
+  readonly source?: string
+  readonly producer_id?: string
+  readonly producer_seq?: number
+  readonly idempotency_key?: string
+  readonly inserted_at: string
+}
+
+/** What the chain covers of a frame. Throws when it is no JSON. */
+export function fieldsOf(frame: string, contentDigest: Buffer): EventFields {
+  const event = JSON.parse(frame) as Envelope
+  return {
+    seq: event.seq,
+    insertedAt: event.inserted_at,
+    type: event.type,
+    actor: event.actor,
+    source: event.source ?? null,
+    producerId: event.producer_id ?? null,
+    producerSeq: event.producer_seq ?? null,
+    idempotencyKey: event.idempotency_key ?? null,
+    contentDigest,
+  }
+}
+
+/** The frame with this content and the envelope of another: it is the same frame if, and only if, the content is its own. */
+export function frameWith(frame: string, { payload, metadata, refs }: Content): string {
+  const fields = fieldsOf(frame, Buffer.alloc(0))
+  return renderEvent({ ...fields, payload, metadata, refs }).text
+}
+
+/** No JSON text has it: within strings it is escaped. */
+const MARK = '\u0001'
+
+/** The content of a frame to the letter, with what white space stands around its parts. */
+export function contentOf(frame: string): Content {
+  const members = memberTexts(frame)
+  // What stands before, between and behind the three parts.
+  const known = frameWith(frame, { payload: MARK, metadata: MARK, refs: MARK }).split(MARK)
+  let at = known[0]?.length ?? 0
+  const [payload = '', metadata = '', refs = ''] = ['payload', 'metadata', 'refs'].map((name, i) => {
+    const text = members.get(name) ?? ''
+    const next = known[i + 1] ?? ''
+    const end = frame.indexOf(next, frame.indexOf(text, at) + text.length)
+    const part = frame.slice(at, end)
+    at = end + next.length
+    return part
+  })
+  return { payload, metadata, refs }
+}
