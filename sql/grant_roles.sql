@@ -16,6 +16,8 @@ begin
                     starcite.installed_objects, starcite.erasures, starcite.tiering_status, starcite.session_changes,
                     starcite.session_progress, starcite.lifecycle_heads, starcite.checkpoints, starcite.checkpoint_heads
       to starcite_app;
+    grant usage on schema audit to starcite_app;
+    grant select on audit.checkpoints to starcite_app;
     grant update (title, metadata, archived, version, updated_at) on starcite.sessions to starcite_app;
     grant execute on function
       starcite.append_events(text[], text[], text[], json[], text[], text[], text[], bigint[], text[], json[], json[],

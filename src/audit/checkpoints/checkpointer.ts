@@ -17,7 +17,7 @@ import { MerkleRoot } from './merkle.ts'
 import * as queries from './queries.ts'
 import { isSignedBy, type Signer } from './signer.ts'
 import { ForkError, getIfThere, storeOnce } from './store.ts'
-import { readTree } from './tree.ts'
+import { treeOf } from './tree.ts'
 
 /** The points between the steps of a checkpoint. Tests stop a process at each; nothing else listens. */
 export type CheckpointStep = 'gathered' | 'leaves' | 'noted' | 'written' | 'stored'
@@ -114,7 +114,9 @@ export class Checkpointer {
       throw new ForkError(
         `${key} is in the object store, and is not signed by the key ${signer.keyId} as what follows the last checkpoint of this database`,
       )
-    const { root, leaves } = await readTree(store, found.leavesKey, signal)
+    const { root, leaves } = await treeOf(
+      found.leavesKey === undefined ? undefined : await store.get(found.leavesKey, signal),
+    )
     if (root !== found.root) throw new ForkError(`${found.leavesKey} does not have the leaves of ${key}`)
     await queries.noteAgain(session, found, digestOf(found.body), leaves)
     this.#options.onAdopted?.(found)

@@ -22,7 +22,7 @@ export async function storeOnce(
 
 /** Undefined when there is no such object. */
 export async function getIfThere(
-  store: ObjectStore,
+  store: Pick<ObjectStore, 'get'>,
   key: string,
   signal?: AbortSignal,
 ): Promise<Buffer | undefined> {

@@ -1,0 +1,119 @@
+import type { Db } from '../../../db/pool.ts'
+import { parseBody } from '../checkpoint.ts'
+import type { Leaf } from '../leaf.ts'
+import type { CheckpointTable, Row } from './verify.ts'
+
+export function checkpointTable(db: Db): CheckpointTable {
+  return {
+    numbers: async () =>
+      (await db.query({ text: 'select c.number from starcite.checkpoints c order by c.number' }, [])).map(
+        ([number]) => Number(number),
+      ),
+    read: async (numbers) => {
+      const rows = await db.query(
+        {
+          text: `select c.number, c.body, encode(c.signature, 'hex'), c.leaves_key, c.stored_at is not null
+                   from starcite.checkpoints c where c.number = any ($1::bigint[])`,
+        },
+        [numbers],
+      )
+      return new Map(rows.map((row) => [Number(row[0]), decode(row)]))
+    },
+    highestCovering: async () =>
+      Number(
+        (await db.query({ text: 'select max(c.number) from starcite.checkpoint_heads c' }, []))[0]?.[0] ?? 0,
+      ),
+  }
+}
+
+/** Of a body that is none, nothing is known but the text, which no other checkpoint has. */
+function decode([number, body, signature, leavesKey, isStored]: readonly (string | null)[]): Row {
+  const parsed = parseBody(body as string) ?? {
+    previous: '',
+    root: '',
+    leaves: 0,
+    time: '',
+    keyId: '',
+  }
+  return {
+    ...parsed,
+    number: Number(number),
+    body: body as string,
+    signature: Buffer.from(signature as string, 'hex'),
+    leavesKey: leavesKey ?? undefined,
+    isStored: isStored === 't',
+  }
+}
+
+/** What the log has of a leaf. */
+export interface Stored {
+  /** Of the session; undefined when it is not there. */
+  readonly head: { readonly seq: number; readonly hash: string } | undefined
+  /** Of the event, when it is hot. */
+  readonly hash: string | undefined
+  /** Where the event is when it is cold. */
+  readonly cold: { readonly key: string; readonly offset: number; readonly bytes: number } | undefined
+}
+
+const STORED = {
+  name: 'stored_leaves',
+  text: `select h.last_seq, encode(h.chain_hash, 'hex'),
+                (select encode(e.hash, 'hex') from starcite.events e where e.sid = s.sid and e.seq = l.seq limit 1),
+                c.key, c.byte_offset, c.bytes
+           from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as l (tenant_id, id, seq, o)
+           left join starcite.sessions s on s.tenant_id = l.tenant_id and s.id = l.id
+           left join starcite.session_heads h on h.sid = s.sid
+           left join lateral (
+             select o.key, x.byte_offset, x.bytes
+               from (select * from starcite.slices x where x.sid = s.sid and x.first_seq <= l.seq
+                      order by x.first_seq desc limit 1) x
+               join starcite.objects o on o.object_id = x.object_id
+               join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+              where x.last_seq >= l.seq) c on true
+          order by l.o`,
+}
+
+/** In the order of the leaves. */
+export async function storedOf(db: Db, leaves: readonly Leaf[]): Promise<Stored[]> {
+  const rows = await db.query(STORED, [
+    leaves.map((it) => it.tenantId),
+    leaves.map((it) => it.sessionId),
+    leaves.map((it) => it.seq),
+  ])
+  return rows.map(([lastSeq, headHash, hash, key, offset, bytes]) => ({
+    head: lastSeq == null ? undefined : { seq: Number(lastSeq), hash: headHash as string },
+    hash: hash ?? undefined,
+    cold: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
+  }))
+}
+
+/** What is shown of a checkpoint, under the names of audit.checkpoints. */
+export interface ListedCheckpoint {
+  readonly number: number
+  readonly time: string
+  readonly leaves: number
+  readonly root: string
+  readonly previous: string
+  readonly sha256: string
+  readonly key_id: string
+}
+
+/** The newest first; of the view, which auditors may read, too. */
+export async function newestCheckpoints(db: Db, limit: number): Promise<ListedCheckpoint[]> {
+  const rows = await db.query(
+    {
+      text: `select c.number, c.body::json ->> 'time', c.leaves, c.root, c.previous, c.sha256, c.key_id
+               from audit.checkpoints c order by c.number desc limit $1`,
+    },
+    [limit],
+  )
+  return rows.map(([number, time, leaves, root, previous, sha256, keyId]) => ({
+    number: Number(number),
+    time: time as string,
+    leaves: Number(leaves),
+    root: root as string,
+    previous: previous as string,
+    sha256: sha256 as string,
+    key_id: keyId as string,
+  }))
+}

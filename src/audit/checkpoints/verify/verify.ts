@@ -1,0 +1,208 @@
+import type { KeyObject } from 'node:crypto'
+import type { ObjectStore } from '../../../objects/objectStore.ts'
+import {
+  CHECKPOINT_PREFIX,
+  checkpointKey,
+  digestOf,
+  NO_PREVIOUS,
+  numberOfKey,
+  parseCheckpoint,
+  type SignedCheckpoint,
+} from '../checkpoint.ts'
+import type { Leaf } from '../leaf.ts'
+import { isSignedBy } from '../signer.ts'
+import { getIfThere } from '../store.ts'
+import { treeOf } from '../tree.ts'
+
+/**
+ * What can be wrong with checkpoints, or with what they say:
+ * - `missing`: a number is left out, or is in the table or the store only, or the object of its leaves is gone
+ * - `changed`: it is not of the form that checkpoints have, or not the same in both, or its leaves do not make its root
+ * - `broken`: it does not follow from the one before
+ * - `signature`: it is not signed by a key that is trusted
+ * - `checkpoint`: the log of a session is not what was signed
+ */
+export type CheckpointReason = 'missing' | 'changed' | 'broken' | 'signature' | 'checkpoint'
+
+export interface CheckpointFinding {
+  readonly reason: CheckpointReason
+  /** Of the checkpoint; 0 when it is about none. */
+  readonly number: number
+  /** In words. */
+  readonly detail: string
+  /** Whose log is not what was signed, and at which seq. */
+  readonly log?: Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
+}
+
+/** Where checkpoints and their leaves lie: the object store, or a copy of it. */
+export type CheckpointStore = Pick<ObjectStore, 'get' | 'list'>
+
+/** A checkpoint of the table; `isStored`: it says that the store has it, too. */
+export type Row = SignedCheckpoint & { readonly isStored: boolean }
+
+/** The table of checkpoints; a copy of the bucket has none. */
+export interface CheckpointTable {
+  numbers(): Promise<readonly number[]>
+  read(numbers: readonly number[]): Promise<ReadonlyMap<number, Row>>
+  /** The highest number that anything else in the database refers to. */
+  highestCovering(): Promise<number>
+}
+
+/** Compares leaves with the logs. Hands each that is not so to `onWrong`. */
+export interface Logs {
+  compare(
+    number: number,
+    leaves: readonly Leaf[],
+    onWrong: (leaf: Leaf, detail: string) => void,
+  ): Promise<void>
+}
+
+export interface VerifyCheckpointsOptions {
+  readonly store: CheckpointStore
+  readonly table?: CheckpointTable
+  readonly logs: Logs
+  /** Undefined: signatures are not looked at. */
+  readonly keys: ReadonlyMap<string, KeyObject> | undefined
+  /** Digests of checkpoints that were published; each must be there. */
+  readonly anchors: readonly string[]
+  /** Leaves of older ones are not looked at. */
+  readonly since: number
+  readonly signal: AbortSignal
+  readonly onFinding: (finding: CheckpointFinding) => void
+  readonly onProgress?: (verified: Readonly<VerifiedCheckpoints>) => void
+}
+
+export interface VerifiedCheckpoints {
+  checkpoints: number
+  /** Compared with the logs, or found to be in no log that is at hand. */
+  leaves: number
+  /** The newest. */
+  last: { readonly number: number; readonly time: string; readonly sha256: string } | undefined
+}
+
+const AT_ONCE = 16
+const LEAVES_AT_ONCE = 5000
+
+/**
+ * Verifies the chain of checkpoints from the first to the last, its signatures and anchors, that table and store have the
+ * same, that leaves make the roots that are signed, and that logs are what leaves say. Nodes may go on meanwhile.
+ */
+export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Promise<VerifiedCheckpoints> {
+  const { store, table, anchors, signal, onFinding, onProgress } = options
+  const highest = (await table?.highestCovering()) ?? 0
+  const known = new Set(await numbersIn(store, signal))
+  for (const number of (await table?.numbers()) ?? []) known.add(number)
+  const numbers = [...known].sort((a, b) => a - b)
+  const verified: VerifiedCheckpoints = { checkpoints: 0, leaves: 0, last: undefined }
+  const wanted = new Set(anchors)
+  let next = 1
+  const tellOfHole = (end: number) => {
+    if (end > next) onFinding({ reason: 'missing', number: next, detail: hole(next, end - 1) })
+  }
+  let before: SignedCheckpoint | undefined
+  for (let i = 0; i < numbers.length; i += AT_ONCE) {
+    const some = numbers.slice(i, i + AT_ONCE)
+    const rows = await table?.read(some)
+    // One that the table has and the listing had not may have been stored since.
+    const objects = await Promise.all(some.map((it) => getIfThere(store, checkpointKey(it), signal)))
+    for (const [j, number] of some.entries()) {
+      signal.throwIfAborted()
+      tellOfHole(number)
+      const isAfterHole = number !== next || (before === undefined && number > 1)
+      next = number + 1
+      const tell = (reason: CheckpointReason, detail: string) => onFinding({ reason, number, detail })
+      const it = choose(number, objects[j], rows, tell)
+      if (it !== undefined) {
+        if (!isAfterHole && it.previous !== (before ? digestOf(before.body) : NO_PREVIOUS))
+          tell('broken', 'it does not have the digest of the one before')
+        if (before && it.time < before.time) tell('broken', 'its time is earlier than that of the one before')
+        checkSignature(it, options.keys, tell)
+        wanted.delete(digestOf(it.body))
+        verified.checkpoints += 1
+        verified.last = { number, time: it.time, sha256: digestOf(it.body) }
+        if (number >= options.since) verified.leaves += await checkLeaves(it, options, tell)
+        onProgress?.(verified)
+      }
+      before = it
+    }
+  }
+  tellOfHole(highest + 1)
+  for (const anchor of wanted)
+    onFinding({ reason: 'missing', number: 0, detail: `no checkpoint has the digest ${anchor}` })
+  return verified
+}
+
+async function numbersIn(store: CheckpointStore, signal: AbortSignal): Promise<number[]> {
+  const numbers: number[] = []
+  for await (const { key } of store.list(CHECKPOINT_PREFIX, signal)) {
+    const number = numberOfKey(key)
+    if (number !== undefined) numbers.push(number)
+  }
+  return numbers
+}
+
+const hole = (from: number, to: number) =>
+  from === to ? 'there is no such checkpoint' : `there are no checkpoints ${from} to ${to}`
+
+type Tell = (reason: CheckpointReason, detail: string) => void
+
+/** The checkpoint of a number, of the store if it has a good one; tells of what is wrong with either. */
+function choose(
+  number: number,
+  object: Buffer | undefined,
+  rows: ReadonlyMap<number, Row> | undefined,
+  tell: Tell,
+): SignedCheckpoint | undefined {
+  const row = rows?.get(number)
+  if (object === undefined) {
+    if (row?.isStored) tell('missing', 'the object store does not have it')
+    return row
+  }
+  const stored = parseCheckpoint(object)
+  if (stored === undefined || stored.number !== number) {
+    tell('changed', 'what the object store has is not the checkpoint of this number')
+    return row
+  }
+  if (rows !== undefined && row === undefined) tell('missing', 'the table does not have it')
+  if (row && (row.body !== stored.body || !row.signature.equals(stored.signature)))
+    tell('changed', 'the table and the object store have different ones')
+  return stored
+}
+
+function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['keys'], tell: Tell): void {
+  if (keys === undefined) return
+  const key = keys.get(it.keyId)
+  if (key === undefined)
+    tell('signature', `it is signed by the key ${it.keyId}, which is none of those given`)
+  else if (!isSignedBy(key, Buffer.from(it.body), it.signature)) tell('signature', 'its signature is wrong')
+}
+
+/** Answers how many there are. */
+async function checkLeaves(
+  it: SignedCheckpoint,
+  { store, logs, signal, onFinding }: VerifyCheckpointsOptions,
+  tell: Tell,
+): Promise<number> {
+  if (it.leaves > 0 && it.leavesKey === undefined) {
+    tell('missing', 'it does not say where its leaves are')
+    return 0
+  }
+  const object = it.leavesKey === undefined ? undefined : await getIfThere(store, it.leavesKey, signal)
+  if (it.leavesKey !== undefined && object === undefined) {
+    tell('missing', `${it.leavesKey}, with its leaves, is gone`)
+    return 0
+  }
+  const tree = await treeOf(object).catch(() => undefined) // damaged
+  if (tree === undefined || tree.root !== it.root || tree.leaves.length !== it.leaves) {
+    tell('changed', 'its leaves are not those that were signed')
+    return 0
+  }
+  for (let i = 0; i < tree.leaves.length; i += LEAVES_AT_ONCE)
+    await logs.compare(
+      it.number,
+      tree.leaves.slice(i, i + LEAVES_AT_ONCE),
+      ({ tenantId, sessionId, seq }, detail) =>
+        onFinding({ reason: 'checkpoint', number: it.number, detail, log: { tenantId, sessionId, seq } }),
+    )
+  return tree.leaves.length
+}

@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises'
+import { Command } from 'commander'
+import { EXIT, type SetExitCode } from '../../exit.ts'
+import { harmless, out } from '../../terminal.ts'
+
+export function checkProofCommand(setExitCode: SetExitCode): Command {
+  return new Command('check-proof')
+    .description('Check a proof against the public keys that you trust. Nothing else is needed.')
+    .argument('<file>')
+    .requiredOption('--public-key <files...>', 'as PEM; of whoever you believe')
+    .addHelpText(
+      'after',
+      '\nExit code 1 when it proves nothing. docs/proofs.md has the same as a script of its own.',
+    )
+    .action(async (file: string, { publicKey }: { publicKey: string[] }) => {
+      const [{ checkProof, ProofError }, { readPublicKeys }] = await Promise.all([
+        import('../../../audit/proofs/check.ts'),
+        import('../../audit/publicKeys.ts'),
+      ])
+      const keys = await readPublicKeys(publicKey)
+      const text = await readFile(file, 'utf8')
+      try {
+        const proven = checkProof(text, keys)
+        const { tenantId, sessionId, seq, frame, type, actor, insertedAt, contentDigest, checkpoint } = proven
+        out(`Good: event ${seq} of session ${harmless(sessionId)} of tenant ${harmless(tenantId)},\n`)
+        out(
+          `signed in checkpoint ${checkpoint.number} of ${checkpoint.time} by the key ${checkpoint.keyId}.\n\n`,
+        )
+        if (frame === null)
+          out(
+            `${harmless(type)} by ${harmless(actor)} at ${insertedAt}; its content has the digest ${contentDigest}\n`,
+          )
+        else out(`${harmless(frame)}\n`)
+      } catch (error) {
+        if (!(error instanceof ProofError)) throw error
+        out(`This proves nothing: ${harmless(error.message)}.\n`)
+        setExitCode(EXIT.failed)
+      }
+    })
+}
