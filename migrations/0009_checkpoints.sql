@@ -2,7 +2,7 @@
 --
 -- A checkpoint is a signed statement of where the logs of all sessions ended that had moved on since the checkpoint before
 -- (docs/proofs.md has its form). How one is taken (src/audit/checkpoints/ does it), under a lock, on one node at a time:
---   gathered  the heads that have moved are copied to checkpoint_moved, in one statement, so of one snapshot
+--   gathered  the heads that have moved are copied to checkpoint_moved, some at a time, in the order of their sids
 --   leaves    are written to the object store, under a name that no other attempt has
 --   noted     in one transaction: the row of checkpoints, and in checkpoint_heads how far each session is covered. The
 --             primary key decides: there is never a second checkpoint of one number
@@ -34,7 +34,7 @@ comment on column starcite.checkpoints.signature is 'Ed25519, of the body.';
 comment on column starcite.checkpoints.sha256 is 'Of the body: what the next checkpoint calls the previous one.';
 comment on column starcite.checkpoints.root is 'Of the Merkle tree over the heads that it covers.';
 comment on column starcite.checkpoints.leaves is 'How many heads that are.';
-comment on column starcite.checkpoints.taken_at is 'Every event of these sessions that was committed by then is covered by this checkpoint or an earlier one.';
+comment on column starcite.checkpoints.taken_at is 'Before the heads were read: what was committed by then is covered by this checkpoint or an earlier one, or, after one of 200,000 leaves, by the next.';
 comment on column starcite.checkpoints.key_id is 'The first 16 hexadecimal digits of the SHA-256 of the public key (SPKI, DER).';
 comment on column starcite.checkpoints.leaves_key is 'The object that lists the heads; null when there are none.';
 comment on column starcite.checkpoints.stored_at is 'When it was in the object store, too; null: not yet.';
@@ -54,17 +54,16 @@ comment on column starcite.checkpoint_heads.number is 'The checkpoint that cover
 
 -- Unlogged: after a crash the checkpoint is begun anew.
 create unlogged table starcite.checkpoint_moved (
-  n bigint primary key,
   tenant_id text collate "C" not null,
   session_id text collate "C" not null,
   sid bigint not null,
   last_seq bigint not null,
-  chain_hash bytea not null
+  chain_hash bytea not null,
+  primary key (tenant_id, session_id) -- the order of the Merkle tree
 );
 comment on table starcite.checkpoint_moved is 'The heads that the checkpoint being taken covers; empty in between.';
-comment on column starcite.checkpoint_moved.n is 'Their order in the Merkle tree: by tenant, then session, from 1.';
 comment on column starcite.checkpoint_moved.tenant_id is 'The session''s tenant.';
 comment on column starcite.checkpoint_moved.session_id is 'The session''s id.';
 comment on column starcite.checkpoint_moved.sid is 'The session''s internal number.';
-comment on column starcite.checkpoint_moved.last_seq is 'Its head''s, at the moment of the snapshot.';
+comment on column starcite.checkpoint_moved.last_seq is 'Its head''s, as it was read.';
 comment on column starcite.checkpoint_moved.chain_hash is 'The same.';

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -11,7 +11,7 @@ import type { Service } from '../../src/service.ts'
 import { buildCommand, Command, starcite } from '../support/commandLine.ts'
 import { freePort, startNode } from '../support/node.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
 
 const SECRET = 'hunter2-k9z'
 
@@ -313,6 +313,75 @@ describe('starcite, the command', function () {
       .and.match(/^✗ node .*ECONNREFUSED/m)
     expect(closed.code).to.equal(4)
     for (const { out, err } of [postgres, store, closed]) expect(out + err).not.to.include(SECRET)
+  })
+
+  it('signs checkpoints, lists and verifies them, and proves an event to somebody who has a public key and no database', async () => {
+    const own = await migratedDatabase()
+    const audit = (args: string[], settings: Record<string, string> = {}) =>
+      starcite(['audit', ...args], { cwd: folder, env: { DATABASE_URL: own.url, ...settings } })
+    const db = await connect(own)
+    await db.query(`select starcite.create_session('default', 'proven')`)
+    for (const n of [1, 2]) await db.query(`select starcite.append('proven', 'said', $1)`, [`{"n":${n}}`])
+    await db.end()
+
+    const keygen = await audit(['keygen'])
+    expect(keygen, keygen.err).to.include({ code: 0, out: '' })
+    expect((await stat(path.join(folder, 'checkpoint-key.pem'))).mode & 0o777).to.equal(0o600)
+    expect((await audit(['keygen'])).err, 'nothing is overwritten').to.match(/EEXIST/)
+    const key = { STARCITE_CHECKPOINT_KEY_FILE: path.join(folder, 'checkpoint-key.pem') }
+    const [none, keyless, wrongKey] = await Promise.all([
+      audit(['prove', 'proven', '1']),
+      audit(['checkpoints', 'take']),
+      audit(['checkpoints', 'take'], {
+        STARCITE_CHECKPOINT_KEY_FILE: path.join(folder, 'checkpoint-public.pem'),
+      }),
+    ])
+    expect(none)
+      .to.include({ code: 1, out: '' })
+      .and.have.property('err')
+      .that.matches(/no checkpoint covers event 1/)
+    expect(keyless.code).to.equal(2)
+    expect(wrongKey)
+      .to.include({ code: 2 })
+      .and.have.property('err')
+      .that.matches(/not an Ed25519 private key/)
+
+    const taken = await audit(['checkpoints', 'take'], key)
+    expect(taken.out, taken.err).to.match(/^Checkpoint 1, of .*: 1 sessions had moved/)
+    const proved = await audit(['prove', 'proven', '1', '--output', 'proof.json'])
+    expect(proved, proved.err).to.include({ code: 0, out: '' })
+
+    const offline = { DATABASE_URL: '' }
+    const trusted = ['--public-key', 'checkpoint-public.pem']
+    const [checked, list, verified, unsigned, anchored] = await Promise.all([
+      audit(['check-proof', 'proof.json', ...trusted], offline),
+      audit(['checkpoints', '--json']),
+      audit(['checkpoints', 'verify', ...trusted]),
+      audit(['checkpoints', 'verify', '--json']),
+      audit(['checkpoints', 'verify', ...trusted, '--anchor', 'f'.repeat(64)]),
+    ])
+    expect(checked.out, checked.err)
+      .to.match(/^Good: event 1 of session proven/)
+      .and.include('"payload":{"n":1}')
+    expect(JSON.parse(list.out)).to.include({ number: 1, leaves: 1 })
+    expect(verified, verified.err).to.include({ code: 0 })
+    expect(verified.out)
+      .to.match(/1 checkpoints, 1 leaves: nothing is wrong/)
+      .and.include(JSON.parse(list.out).sha256)
+    expect(JSON.parse(unsigned.out)).to.include({ signatures: false, findings: 0, checkpoints: 1 })
+    expect(anchored)
+      .to.include({ code: 1 })
+      .and.have.property('out')
+      .that.matches(/missing: no checkpoint has the digest f/)
+
+    const file = path.join(folder, 'proof.json')
+    await writeFile(file, (await readFile(file, 'utf8')).replace('"seq": 1', '"seq": 2'))
+    const refused = await audit(['check-proof', 'proof.json', ...trusted], offline)
+    expect(refused)
+      .to.include({ code: 1 })
+      .and.have.property('out')
+      .that.matches(/^This proves nothing: /)
+    await own.drop()
   })
 
   it('completes in the shells that are here', async () => {

@@ -116,19 +116,15 @@ export class CheckpointJob {
     const { number, ageSeconds } = await checkpointStatus(session)
     if (number > 0 && ageSeconds * 1000 < minAgeMs) return { ran: false, why: 'not_due' }
     const taken: SignedCheckpoint[] = []
-    for (let isMore = true; isMore; ) {
-      const started = performance.now()
-      const it = await checkpointer.take()
+    let started = performance.now()
+    await checkpointer.take((checkpoint) => {
       const seconds = (performance.now() - started) / 1000
-      metrics.checkpointTaken(it.checkpoint.leaves, seconds)
-      log.info(
-        { number: it.checkpoint.number, leaves: it.checkpoint.leaves, seconds },
-        'a checkpoint was taken',
-      )
-      taken.push(it.checkpoint)
-      isMore = it.isMore
-      if (isMore) await checkpointer.finish()
-    }
+      const { number, leaves } = checkpoint
+      metrics.checkpointTaken(leaves, seconds)
+      log.info({ number, leaves, seconds }, 'a checkpoint was taken')
+      taken.push(checkpoint)
+      started = performance.now()
+    })
     return { ran: true, taken }
   }
 

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { DbSession } from '../../db/session.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
+import { Pace } from '../../tiering/copy/pace.ts'
+import { appended } from '../../tiering/copy/queries.ts'
 import {
   bodyOf,
   checkpointKey,
@@ -11,7 +13,7 @@ import {
   renderCheckpoint,
   type SignedCheckpoint,
 } from './checkpoint.ts'
-import { leafBytes } from './leaf.ts'
+import { type Leaf, leafBytes } from './leaf.ts'
 import { LeavesWriter } from './leaves.ts'
 import { MerkleRoot } from './merkle.ts'
 import * as queries from './queries.ts'
@@ -36,15 +38,11 @@ export interface CheckpointerOptions {
   readonly probe?: (step: CheckpointStep) => unknown
 }
 
-export interface Taken {
-  readonly checkpoint: SignedCheckpoint
-  /** There were more heads than one checkpoint covers: the next should follow at once. */
-  readonly isMore: boolean
-}
-
 export const MAX_LEAVES = 200_000
 /** Hashed in some 10 ms; then others have their turn on the event loop. */
 const LEAVES_PER_READ = 1000
+/** Compared in some 20 ms. */
+const SIDS_PER_READ = 10_000n
 
 /**
  * Takes checkpoints; migrations/0009_checkpoints.sql tells the steps. A run that was cut anywhere is simply run again:
@@ -53,9 +51,12 @@ const LEAVES_PER_READ = 1000
  */
 export class Checkpointer {
   readonly #options: CheckpointerOptions
+  readonly #pace: Pace
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
+    const { session, signal } = options
+    this.#pace = new Pace({ appended: () => appended(session), signal })
   }
 
   /**
@@ -69,12 +70,28 @@ export class Checkpointer {
     while (await this.#adopt());
   }
 
-  /** The next checkpoint, also when nothing has moved: that is worth a signature, too. To be called after `finish`. */
-  async take(): Promise<Taken> {
-    const { session, store, signer, signal, probe, maxLeaves = MAX_LEAVES } = this.#options
+  /**
+   * The next checkpoint, also when nothing has moved: that is worth a signature, too. More than one when more has moved
+   * than one covers; together they have looked at every session.
+   */
+  async take(onTaken: (checkpoint: SignedCheckpoint) => void): Promise<void> {
+    await this.#pace.begin()
+    const end = await queries.lastSid(this.#options.session)
+    let sid = 0n
+    do {
+      await this.finish()
+      const { checkpoint, through } = await this.#takeOne(sid, end)
+      onTaken(checkpoint)
+      sid = through
+    } while (sid < end)
+  }
+
+  async #takeOne(after: bigint, end: bigint): Promise<{ checkpoint: SignedCheckpoint; through: bigint }> {
+    const { session, store, signer, signal, probe } = this.#options
     const last = await queries.lastCheckpoint(session)
     const number = (last?.number ?? 0) + 1
-    const { leaves, time } = await queries.gatherMoved(session, maxLeaves)
+    const time = await queries.beginGathering(session)
+    const { leaves, through } = await this.#gather(after, end)
     await probe?.('gathered')
     const { root, object } = await this.#hash(leaves)
     let key: string | undefined
@@ -93,7 +110,29 @@ export class Checkpointer {
     await queries.noteCheckpoint(session, checkpoint, digestOf(body))
     await probe?.('noted')
     await this.#store(checkpoint)
-    return { checkpoint, isMore: leaves === maxLeaves }
+    return { checkpoint, through }
+  }
+
+  /** Heads of sids after one, up to the end or to as many as one checkpoint may have. */
+  async #gather(after: bigint, end: bigint): Promise<{ leaves: number; through: bigint }> {
+    const { session, signal, maxLeaves = MAX_LEAVES } = this.#options
+    let leaves = 0
+    let through = after
+    while (through < end && leaves < maxLeaves) {
+      signal.throwIfAborted()
+      const started = performance.now()
+      const upTo = through + SIDS_PER_READ < end ? through + SIDS_PER_READ : end
+      const gathered = await queries.gatherMoved(session, through, upTo, maxLeaves - leaves)
+      leaves += gathered.count
+      through = gathered.through
+      await this.#rest(started)
+    }
+    return { leaves, through }
+  }
+
+  /** While appends go on, most of the time is theirs; a checkpoint has time, until the next one is due. */
+  #rest(started: number): Promise<void> {
+    return this.#pace.rest(Number.MAX_SAFE_INTEGER, performance.now() - started)
   }
 
   /** Whether the store had the next checkpoint already. */
@@ -127,14 +166,17 @@ export class Checkpointer {
     const { session, signal } = this.#options
     const tree = new MerkleRoot()
     const writer = new LeavesWriter()
-    while (tree.size < leaves) {
+    for (let last: Leaf | undefined; tree.size < leaves; ) {
       signal.throwIfAborted()
-      const read = await queries.readMoved(session, tree.size, LEAVES_PER_READ)
+      const started = performance.now()
+      const read = await queries.readMoved(session, last, LEAVES_PER_READ)
       if (read.length === 0) throw new Error(`of ${leaves} gathered heads only ${tree.size} are there`)
       for (const leaf of read) {
         tree.add(leafBytes(leaf))
         writer.add(leaf)
       }
+      last = read.at(-1)
+      await this.#rest(started)
     }
     return { root: tree.root.toString('hex'), object: await writer.finish() }
   }

@@ -9,7 +9,6 @@ export async function prepareJob(session: DbSession): Promise<void> {
   await session.query(`set statement_timeout = '10min'`)
   await session.query('set idle_session_timeout = 0')
   await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
-  await session.query(`set work_mem = '32MB'`) // 100,000 heads are sorted in it
 }
 
 /** Whether this connection's role is, or is a member of, the owner: nobody else may write checkpoints. */
@@ -60,45 +59,66 @@ export async function lastCheckpoint(session: DbSession): Promise<Last | undefin
   return row && { number: Number(row[0]), sha256: row[1] as string }
 }
 
+/** Nothing is gathered any more. Answers a time before that of any head that will be: never before that of the last checkpoint. */
+export async function beginGathering(session: DbSession): Promise<string> {
+  await session.query('truncate starcite.checkpoint_moved')
+  const [row] = await session.query(
+    'select starcite.wire_time(greatest(clock_timestamp(), (select max(c.taken_at) from starcite.checkpoints c)))',
+  )
+  return row?.[0] as string
+}
+
+/** The highest sid that a session has. */
+export async function lastSid(session: DbSession): Promise<bigint> {
+  const [row] = await session.query('select max(h.sid) from starcite.session_heads h')
+  return BigInt(row?.[0] ?? 0)
+}
+
 export interface Gathered {
-  readonly leaves: number
-  /** Before the snapshot; never before the time of the last checkpoint. */
-  readonly time: string
+  readonly count: number
+  /** The last sid that was looked at. */
+  readonly through: bigint
 }
 
-/**
- * Copies the heads that have moved since they were last covered, `most` at most: those first that have waited for the
- * most checkpoints. One statement sees them all, in one snapshot.
- */
-export async function gatherMoved(session: DbSession, most: number): Promise<Gathered> {
-  return session.transaction(async () => {
-    await session.query('truncate starcite.checkpoint_moved')
-    const [now] = await session.query(
-      `select starcite.wire_time(greatest(transaction_timestamp(), (select max(c.taken_at) from starcite.checkpoints c)))`,
-    )
-    await session.query(
-      `insert into starcite.checkpoint_moved (n, tenant_id, session_id, sid, last_seq, chain_hash)
-       select row_number() over (order by s.tenant_id, s.id), s.tenant_id, s.id, m.sid, m.last_seq, m.chain_hash
-         from (select h.sid, h.last_seq, h.chain_hash
-                 from starcite.session_heads h
-                 left join starcite.checkpoint_heads c on c.sid = h.sid
-                where h.last_seq > coalesce(c.last_seq, 0)
-                order by coalesce(c.number, 0), h.sid
-                limit $1) m
-         join starcite.sessions s on s.sid = m.sid`,
-      [most],
-    )
-    const [counted] = await session.query('select count(*) from starcite.checkpoint_moved')
-    return { leaves: Number(counted?.[0]), time: now?.[0] as string }
-  })
+/** Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most. */
+export async function gatherMoved(
+  session: DbSession,
+  after: bigint,
+  upTo: bigint,
+  most: number,
+): Promise<Gathered> {
+  const [row] = await session.query(
+    `with moved as materialized (
+       select h.sid, h.last_seq, h.chain_hash
+         from starcite.session_heads h
+         left join starcite.checkpoint_heads c on c.sid = h.sid
+        where h.sid > $1 and h.sid <= $2 and h.last_seq > coalesce(c.last_seq, 0)
+        order by h.sid
+        limit $3
+     ), copied as (
+       insert into starcite.checkpoint_moved (tenant_id, session_id, sid, last_seq, chain_hash)
+       select s.tenant_id, s.id, m.sid, m.last_seq, m.chain_hash
+         from moved m join starcite.sessions s on s.sid = m.sid
+     )
+     select count(*), max(m.sid) from moved m`,
+    [after, upTo, most],
+  )
+  const count = Number(row?.[0])
+  return { count, through: count === most ? BigInt(row?.[1] as string) : upTo }
 }
 
-/** The next gathered heads, in the order of the tree. */
-export async function readMoved(session: DbSession, after: number, count: number): Promise<Leaf[]> {
+/** The next gathered heads after a leaf, in the order of the tree. */
+export async function readMoved(
+  session: DbSession,
+  after: Pick<Leaf, 'tenantId' | 'sessionId'> | undefined,
+  count: number,
+): Promise<Leaf[]> {
   const rows = await session.query(
     `select m.tenant_id, m.session_id, m.last_seq, encode(m.chain_hash, 'hex')
-       from starcite.checkpoint_moved m where m.n > $1 and m.n <= $1 + $2::bigint order by m.n`,
-    [after, count],
+       from starcite.checkpoint_moved m
+      where (m.tenant_id, m.session_id) > ($1, $2)
+      order by m.tenant_id, m.session_id limit $3`,
+    [after?.tenantId ?? '', after?.sessionId ?? '', count],
   )
   return rows.map(([tenantId, sessionId, seq, hash]) => ({
     tenantId: tenantId as string,
