@@ -4,6 +4,7 @@ import pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { type Stoppable, StopStack } from '../../src/lib/stopStack.ts'
 import { Child } from './calls.ts'
+import type { CheckpointHandlers } from './checkpoints/checkpointChild.ts'
 import type { S3Handlers } from './cold/s3Child.ts'
 import type { TierHandlers } from './cold/tierChild.ts'
 import { appendEvents } from './load/appendEvents.ts'
@@ -113,6 +114,7 @@ export class Lab {
   readonly tails = () => this.#child<TailHandlers>('load/tailChild.ts')
 
   readonly tier = () => this.#child<TierHandlers>('cold/tierChild.ts')
+  readonly checkpoints = () => this.#child<CheckpointHandlers>('checkpoints/checkpointChild.ts')
   readonly s3 = () => this.#child<S3Handlers>('cold/s3Child.ts')
 
   readonly floor = () =>

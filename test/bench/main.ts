@@ -6,6 +6,7 @@ import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
 import type { Case, Row } from './rows/case.ts'
+import { CHECKPOINT, checkpointCases, checkpointRow } from './rows/checkpoints.ts'
 import { coldCases } from './rows/cold.ts'
 import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
 import { MEMORY, memoryRow } from './rows/memory.ts'
@@ -25,6 +26,7 @@ const ONCE: readonly Once[] = [
   ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
   [DROP, dropRow],
   [MOVE, moveRow],
+  [CHECKPOINT, checkpointRow],
   [SOAK, soakRow],
 ]
 
@@ -45,7 +47,13 @@ try {
 }
 
 async function run({ only, seconds, json }: Options): Promise<void> {
-  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab), ...coldCases(lab)]
+  const cases = [
+    ...appendCases(lab),
+    ...sqlCases(lab),
+    ...tailCases(lab),
+    ...coldCases(lab),
+    ...checkpointCases(lab),
+  ]
   refuseUnknown(only, [...cases, ...ONCE.map(([it]) => it)])
   const wanted = (it: { id: string; group: string }) =>
     only.length === 0 || only.includes(it.id) || only.includes(it.group)

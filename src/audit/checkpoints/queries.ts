@@ -80,7 +80,10 @@ export interface Gathered {
   readonly through: bigint
 }
 
-/** Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most. */
+/**
+ * Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most.
+ * The range is named for each table, for Postgres does not conclude it of one from another, and would read the whole.
+ */
 export async function gatherMoved(
   session: DbSession,
   after: bigint,
@@ -91,14 +94,14 @@ export async function gatherMoved(
     `with moved as materialized (
        select h.sid, h.last_seq, h.chain_hash
          from starcite.session_heads h
-         left join starcite.checkpoint_heads c on c.sid = h.sid
+         left join starcite.checkpoint_heads c on c.sid = h.sid and c.sid > $1 and c.sid <= $2
         where h.sid > $1 and h.sid <= $2 and h.last_seq > coalesce(c.last_seq, 0)
         order by h.sid
         limit $3
      ), copied as (
        insert into starcite.checkpoint_moved (tenant_id, session_id, sid, last_seq, chain_hash)
        select s.tenant_id, s.id, m.sid, m.last_seq, m.chain_hash
-         from moved m join starcite.sessions s on s.sid = m.sid
+         from moved m join starcite.sessions s on s.sid = m.sid and s.sid > $1 and s.sid <= $2
      )
      select count(*), max(m.sid) from moved m`,
     [after, upTo, most],
