@@ -7,11 +7,19 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import pg from 'pg'
+import { CheckpointJob } from '../../src/audit/checkpoints/checkpointJob.ts'
+import { trustedKeys } from '../../src/audit/checkpoints/signer.ts'
+import { checkProof } from '../../src/audit/proofs/check.ts'
+import { prove } from '../../src/audit/proofs/prove.ts'
 import { DatabaseStartError } from '../../src/db/database.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { migrate } from '../../src/db/migrate.ts'
+import { Db } from '../../src/db/pool.ts'
+import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { Metrics } from '../../src/ops/metrics.ts'
 import { at } from '../support/answers.ts'
+import { newKey } from '../support/checkpoints.ts'
 import { call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
@@ -101,6 +109,81 @@ describe('a Postgres where nobody has more rights than needed', function () {
       )
     } finally {
       await node.stop()
+    }
+  })
+
+  it('takes checkpoints on the role of tiering alone; nodes prove by them, auditors see them, neither changes them', async () => {
+    const { privatePem, publicPem, signer } = newKey()
+    const metrics = new Metrics()
+    const log = createLog('silent')
+    const pool = new Db({
+      url: url('app_login'),
+      size: 2,
+      applicationName: 'test',
+      timeoutMs: 5000,
+      preparedStatements: true,
+      log,
+    })
+    const store = new PostgresStore(pool)
+    const asApp = {
+      url: url('app_login'),
+      connectTimeoutMs: 5000,
+      store,
+      signer,
+      intervalMs: 1000,
+      log,
+      metrics,
+    }
+    expect(await new CheckpointJob(asApp).pass()).to.deep.equal({ ran: false, why: 'not_allowed' })
+
+    const node = await startNode(
+      { url: url('app_login') },
+      { STARCITE_TIERING_URL: url('tiering_login'), STARCITE_CHECKPOINT_KEY: privatePem },
+    )
+    try {
+      await until('there is a checkpoint', async () => {
+        const rows = await pool.query(
+          { text: 'select from starcite.checkpoints c where c.stored_at is not null' },
+          [],
+        )
+        return rows.length > 0
+      })
+    } finally {
+      await node.stop()
+    }
+    const proof = await prove(pool, store, {
+      tenantId: 'default',
+      sessionId: 'one',
+      seq: 1,
+      hasContent: true,
+    })
+    expect(checkProof(JSON.stringify(proof), trustedKeys([publicPem]))).to.include({ seq: 1 })
+    await pool.stop()
+
+    const denied = (statement: string) => [statement, '42501']
+    for (const login of ['app_login', 'auditor_login']) {
+      const client = new pg.Client({ connectionString: url(login) })
+      await client.connect()
+      expect((await client.query('select c.sha256 from audit.checkpoints c')).rows, login).to.have.lengthOf(1)
+      for (const statement of [
+        'insert into starcite.checkpoints select * from starcite.checkpoints',
+        'update starcite.checkpoints set stored_at = null',
+        'delete from starcite.checkpoints',
+        'delete from starcite.checkpoint_heads',
+        'truncate starcite.checkpoint_moved',
+        'delete from audit.checkpoints',
+        ...(login === 'auditor_login'
+          ? [
+              'select from starcite.checkpoints',
+              'select from starcite.checkpoint_heads',
+              'select from starcite.checkpoint_moved',
+            ]
+          : []),
+      ])
+        expect([statement, await client.query(statement).catch((error) => error.code)]).to.deep.equal(
+          denied(statement),
+        )
+      await client.end()
     }
   })
 
