@@ -144,7 +144,8 @@ export class CheckpointJob {
         }
         failures = 0
         // Nodes wake at different times; whoever is the first to find it due takes it.
-        waitMs = Math.min(intervalMs, Math.max(RETRY_BASE_MS, intervalMs - this.ageSeconds * 1000))
+        const isKnown = result.ran || result.why === 'not_due'
+        waitMs = isKnown ? Math.max(RETRY_BASE_MS, intervalMs - this.ageSeconds * 1000) : intervalMs
       } catch (error) {
         if (signal.aborted) return
         failures += 1

@@ -35,7 +35,7 @@ const TRIED_CHECKPOINTS = 10
  * ProofError when the log is not what the checkpoint says.
  */
 export async function prove(db: Db, store: ObjectStore, request: ProofRequest): Promise<Proof> {
-  const { tenantId, sessionId, seq } = request
+  const { tenantId, sessionId, seq, hasContent } = request
   const session = await findSession(db, tenantId, sessionId)
   if (session === undefined)
     throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
@@ -46,17 +46,32 @@ export async function prove(db: Db, store: ObjectStore, request: ProofRequest): 
     throw new NotProvableError(
       `no checkpoint covers event ${seq} yet: ${covered ? `the newest covers events up to ${covered.lastSeq}` : 'there is none of this session'}`,
     )
-  const [event] = await collect(readEntries(db, store, sid, seq, seq))
-  const { inserted_at } = JSON.parse((event as Entry).frame) as { inserted_at: string }
-  const found = await findLeaf(
-    store,
-    await checkpointsAfter(db, inserted_at, covered.number, TRIED_CHECKPOINTS),
-    request,
-  )
-  const entries = await collect(readEntries(db, store, sid, Math.max(1, seq - 1), found.leaf.seq))
-  const before =
-    seq === 1 ? genesisHash(tenantId, sessionId).toString('hex') : (entries.shift() as Entry).hash
-  const proof = assemble(request, before, entries, found, await isErased(db, sid, seq))
+  const event = await only(readEntries(db, store, sid, seq, seq))
+  const { inserted_at } = JSON.parse(event.frame) as { inserted_at: string }
+  const checkpoints = await checkpointsAfter(db, inserted_at, covered.number, TRIED_CHECKPOINTS)
+  const found = await findLeaf(store, checkpoints, request)
+  const previousHash =
+    seq === 1
+      ? genesisHash(tenantId, sessionId).toString('hex')
+      : (await only(readEntries(db, store, sid, seq - 1, seq - 1))).hash
+  const links: string[] = []
+  for await (const { frame, contentDigest } of readEntries(db, store, sid, seq, found.leaf.seq))
+    links.push(eventLink(fieldsOf(frame, Buffer.from(contentDigest, 'hex'))).toString('base64'))
+  const isShown = hasContent && event.salt !== null && !(await isErased(db, sid, seq))
+  const { checkpoint, leaf, index, path } = found
+  const proof: Proof = {
+    format: PROOF_FORMAT,
+    tenant_id: tenantId,
+    session_id: sessionId,
+    seq,
+    event: isShown ? { frame: event.frame, salt: event.salt as string, ...event.content() } : null,
+    previous_hash: previousHash,
+    links,
+    leaf: { seq: leaf.seq, hash: leaf.hash, index },
+    path: path.map((it) => it.toString('hex')),
+    checkpoint: checkpoint.body,
+    signature: checkpoint.signature.toString('base64'),
+  }
   try {
     checkHashes(proof)
   } catch (cause) {
@@ -96,33 +111,7 @@ async function findLeaf(
   throw new NotProvableError(`none of the checkpoints that should has a leaf that covers event ${seq}`)
 }
 
-function assemble(
-  { tenantId, sessionId, seq, hasContent }: ProofRequest,
-  previousHash: string,
-  entries: readonly Entry[],
-  { checkpoint, leaf, index, path }: Found,
-  isGone: boolean,
-): Proof {
-  const [event] = entries as readonly [Entry]
-  const { salt, frame } = event
-  const links = entries.map((it) => eventLink(fieldsOf(it.frame, Buffer.from(it.contentDigest, 'hex'))))
-  return {
-    format: PROOF_FORMAT,
-    tenant_id: tenantId,
-    session_id: sessionId,
-    seq,
-    event: salt === null || isGone || !hasContent ? null : { frame, salt, ...event.content() },
-    previous_hash: previousHash,
-    links: links.map((link) => link.toString('base64')),
-    leaf: { seq: leaf.seq, hash: leaf.hash, index },
-    path: path.map((it) => it.toString('hex')),
-    checkpoint: checkpoint.body,
-    signature: checkpoint.signature.toString('base64'),
-  }
-}
-
-async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
-  const all: T[] = []
-  for await (const item of items) all.push(item)
-  return all
+async function only(entries: AsyncIterable<Entry>): Promise<Entry> {
+  for await (const entry of entries) return entry
+  throw new Error('there is no such event')
 }
