@@ -107,7 +107,7 @@ export class Checkpointer {
     if (!isSignedBy(signer.publicKey, Buffer.from(body), signature))
       throw new Error(`what the signer gave is no signature by the key ${signer.keyId}`)
     const checkpoint = { ...parts, body, signature, leavesKey: key }
-    await queries.noteCheckpoint(session, checkpoint, digestOf(body))
+    await queries.noteCheckpoint(session, checkpoint, digestOf(body), (started) => this.#rest(started))
     await probe?.('noted')
     await this.#store(checkpoint)
     return { checkpoint, through }

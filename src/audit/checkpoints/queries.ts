@@ -149,20 +149,37 @@ async function insertCheckpoint(session: DbSession, it: SignedCheckpoint, sha256
   )
 }
 
-/** The moment in which there is a checkpoint. Rejects, with nothing changed, when there is one of its number. */
+const NOTES_PER_STATEMENT = 2000
+
+/**
+ * The moment in which there is a checkpoint is that of the commit. Rejects, with nothing changed, when there is one of its
+ * number. `rest` is waited for after each of its statements.
+ */
 export async function noteCheckpoint(
   session: DbSession,
   it: SignedCheckpoint,
   sha256: string,
+  rest: (started: number) => Promise<void>,
 ): Promise<void> {
   await session.transaction(async () => {
     await insertCheckpoint(session, it, sha256)
-    await session.query(
-      `insert into starcite.checkpoint_heads as c (sid, last_seq, number)
-       select m.sid, m.last_seq, $1 from starcite.checkpoint_moved m order by m.sid
-           on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number`,
-      [it.number],
-    )
+    for (let after: readonly (string | null)[] | undefined = ['', '']; after; ) {
+      const started = performance.now()
+      const rows: readonly (readonly (string | null)[])[] = await session.query(
+        `with noted as materialized (
+           select m.* from starcite.checkpoint_moved m where (m.tenant_id, m.session_id) > ($2, $3)
+            order by m.tenant_id, m.session_id limit $4
+         ), written as (
+           insert into starcite.checkpoint_heads as c (sid, last_seq, number)
+           select n.sid, n.last_seq, $1 from noted n
+               on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number
+         )
+         select n.tenant_id, n.session_id from noted n order by n.tenant_id desc, n.session_id desc limit 1`,
+        [it.number, after[0], after[1], NOTES_PER_STATEMENT],
+      )
+      after = rows[0]
+      await rest(started)
+    }
     await session.query('truncate starcite.checkpoint_moved')
   })
 }
