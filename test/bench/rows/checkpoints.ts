@@ -50,6 +50,7 @@ const STEPS = [undefined, 'gathered', 'leaves'] as const
 /** Nothing else goes on. */
 export async function checkpointRow(lab: Lab): Promise<Row> {
   const url = await million(lab)
+  await (await lab.checkpoints()).call('take', url) // what other rows have left
   const times: number[] = []
   for (let n = 0; n < TIMES; n += 1) {
     await move(url, n)
