@@ -37,6 +37,16 @@ export const SQL_OBJECTS = [
   'sessions_due',
   'segments_due',
   'configure',
+  'as_jsonb',
+  'readable_tenants',
+  'audit.version',
+  'audit.sessions',
+  'audit.events',
+  'audit.producers',
+  'audit.segments',
+  'audit.slices',
+  'audit.changes',
+  'audit.verify',
   'grant_roles',
 ] as const
 
