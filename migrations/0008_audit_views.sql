@@ -5,7 +5,8 @@
 --
 -- Segments that are made from here on have an index for what auditors ask (sql/ensure_segment.sql); those that are there
 -- do without, because building one would lock appends out, and are moved away soon. All get a replica identity, so that
--- redactions go through when a publication has events in it.
+-- erasures go through when a publication has events in it. That of events itself only tells subscribers, which see its rows
+-- as those of events, that any column may be a key there: nothing is written for it, and no old content is sent.
 set local lock_timeout = '2s';
 
 do $$
@@ -18,6 +19,7 @@ begin
 end
 $$;
 
+alter table starcite.events replica identity full;
 do $$
 declare
   v_table text;
