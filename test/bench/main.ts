@@ -5,6 +5,7 @@ import { describeMachine } from './machine.ts'
 import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
+import { chainCases, VERIFY, verifyRow } from './rows/audit.ts'
 import type { Case, Row } from './rows/case.ts'
 import { coldCases } from './rows/cold.ts'
 import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
@@ -25,6 +26,7 @@ const ONCE: readonly Once[] = [
   ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
   [DROP, dropRow],
   [MOVE, moveRow],
+  [VERIFY, verifyRow],
   [SOAK, soakRow],
 ]
 
@@ -45,7 +47,13 @@ try {
 }
 
 async function run({ only, seconds, json }: Options): Promise<void> {
-  const cases = [...appendCases(lab), ...sqlCases(lab), ...tailCases(lab), ...coldCases(lab)]
+  const cases = [
+    ...appendCases(lab),
+    ...sqlCases(lab),
+    ...chainCases(lab),
+    ...tailCases(lab),
+    ...coldCases(lab),
+  ]
   refuseUnknown(only, [...cases, ...ONCE.map(([it]) => it)])
   const wanted = (it: { id: string; group: string }) =>
     only.length === 0 || only.includes(it.id) || only.includes(it.group)
