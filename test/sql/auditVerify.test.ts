@@ -55,7 +55,7 @@ describe('audit.verify', () => {
   }
 
   /** What is found once these statements, by somebody who may do anything, are done; they are undone afterwards. */
-  async function after_(statements: string): Promise<string> {
+  async function found(statements: string): Promise<string> {
     await db.query('begin')
     try {
       await db.query(statements)
@@ -204,7 +204,7 @@ describe('audit.verify', () => {
   ]
   for (const [what, statements, finding] of TAMPERING)
     it(`finds: ${finding}, when ${what}`, async () => {
-      expect(await after_(statements.replace(/\b(from|update|join) (e|h)\b/g, '$1 public.$2'))).to.equal(
+      expect(await found(statements.replace(/\b(from|update|join) (e|h)\b/g, '$1 public.$2'))).to.equal(
         finding,
       )
     })
@@ -229,14 +229,14 @@ describe('audit.verify', () => {
           : column === 'inserted_at'
             ? `${is} + (${place} % 1000 + 1) * interval '1 us'`
             : column === 'producer_seq'
-              ? `${is} + ${(place % 1000) + 1}`
+              ? `${is} + ${(place % 1000) + EVENTS}` // which no other event has
               : ['payload', 'metadata', 'refs'].includes(column)
                 ? `overlay(${is}::text placing ' ' from 2 for 0)::json`
                 : `overlay(${is} placing '!' from (${place} % length(${is})) + 1 for 1)`
         const expected = ['salt', 'content_digest', 'payload', 'metadata', 'refs'].includes(column)
           ? `changed ${seq}`
           : `broken ${seq}`
-        expect(await after_(`update public.e set ${column} = ${becomes} where seq = ${seq}`)).to.equal(
+        expect(await found(`update public.e set ${column} = ${becomes} where seq = ${seq}`)).to.equal(
           expected,
         )
       }),
