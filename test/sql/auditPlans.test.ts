@@ -42,7 +42,7 @@ describe('what auditors ask of a million events', function () {
     await db.query(
       `insert into starcite.session_changes (sid, tenant_id, kind, at, version)
        select 1 + n % $1, s.tenant_id, 'updated', timestamptz '2026-01-01' + n * interval '1 minute', 1
-         from generate_series(1, 100_000) n join starcite.sessions s on s.sid = 1 + n % $1`,
+         from generate_series(1, 100000) n join starcite.sessions s on s.sid = 1 + n % $1`,
       [SESSIONS],
     )
     for (let i = 0; i < SEGMENTS; i += 1)
