@@ -51,9 +51,14 @@ begin
   execute format('create table starcite.%I (like starcite.events including all)', v_name);
   -- Asked directly it shows nothing, whoever may be granted to read it: policies are those of events.
   execute format('alter table starcite.%I enable row level security', v_name);
-  execute format('create unique index on starcite.%I (sid, seq)', v_name);
+  execute format('create unique index %I on starcite.%I (sid, seq)', v_name || '_sid_seq_idx', v_name);
+  -- What tells a row from others where a publication has it: without, an erasure of its content would be refused.
+  execute format('alter table starcite.%I replica identity using index %I', v_name, v_name || '_sid_seq_idx');
   execute format('create unique index on starcite.%I (sid, producer_id, producer_seq) where producer_id is not null',
     v_name);
+  -- For auditors, who ask by time, actor and type (docs/decisions/0012).
+  execute format('create index on starcite.%I using brin (inserted_at, actor text_bloom_ops, type text_bloom_ops)'
+    ' with (pages_per_range = 16, autosummarize = on)', v_name);
   execute format('alter table starcite.events attach partition starcite.%I for values from (%L) to (%L)',
     v_name, v_from, v_to);
   return v_name;

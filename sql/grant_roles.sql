@@ -1,7 +1,8 @@
 -- Gives the roles of Starcite, those that exist, what they need and nothing else (docs/security.md). Called by whoever
 -- migrates, and by an operator who has made the roles by hand. May be repeated.
 --   starcite_app      what a node needs: reads, the procedures, and the columns of a session that PATCH changes
---   starcite_auditor  reads, of the tenants that starcite.tenant_grants has for it; recomputes the hash chain
+--   starcite_auditor  the views of the schema audit, which show the tenants that starcite.tenant_grants has for it; audit.verify,
+--                     and what recomputes the hash chain. No table
 --   starcite_tiering  is a member of the owner: taking a partition away needs that
 create or replace function starcite.grant_roles() returns void
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -39,19 +40,19 @@ begin
   end if;
 
   if to_regrole('starcite_auditor') is not null then
-    grant usage on schema starcite to starcite_auditor;
-    grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
-                    starcite.slices, starcite.tenant_grants, starcite.session_changes, starcite.erasures
+    grant usage on schema starcite, audit to starcite_auditor;
+    grant select on audit.version, audit.sessions, audit.events, audit.producers, audit.segments, audit.slices, audit.changes,
+                    audit.checkpoints
       to starcite_auditor;
+    grant execute on function audit.verify(text, text) to starcite_auditor;
+    -- What the views call, and what the chain is made of: an auditor need not take audit.verify's word for it.
     grant execute on function
       starcite.framed(text), starcite.wire_time(timestamptz), starcite.genesis_hash(text, text),
       starcite.content_digest(bytea, json, json, json),
       starcite.event_fields(text, text, text, text, bigint, text),
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
-      starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea)
+      starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea), starcite.as_jsonb(json)
       to starcite_auditor;
-    grant usage on schema audit to starcite_auditor;
-    grant select on audit.checkpoints to starcite_auditor;
   end if;
 end
 $$;

@@ -19,6 +19,10 @@ begin
   end if;
   insert into starcite.legal_holds (sid, subject, reason) values (v_head.sid, p_subject, p_reason)
       on conflict (sid) do nothing;
+  if found then
+    insert into starcite.legal_hold_changes (sid, tenant_id, kind, subject, request_id, reason)
+    values (v_head.sid, p_tenant_id, 'held', p_subject, nullif(current_setting('starcite.request_id', true), ''), p_reason);
+  end if;
   return 'held';
 end
 $$;

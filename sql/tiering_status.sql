@@ -20,4 +20,10 @@ select coalesce(sum(case when g.state in ('hot', 'closed') and d.is_due
 comment on view starcite.tiering_status is 'How far behind the moving of segments out of the hot tables is.';
 comment on column starcite.tiering_status.pending_events is 'Events of due segments that are not yet moved, as Postgres estimates them.';
 comment on column starcite.tiering_status.lag is 'How long ago the oldest of those segments became due.';
+comment on column starcite.tiering_status.hot_segments is 'Segments in Postgres.';
+comment on column starcite.tiering_status.closed_segments is 'Segments that are being copied.';
+comment on column starcite.tiering_status.moved_segments is 'Segments whose empty partition is still to be dropped.';
+comment on column starcite.tiering_status.copied_events is 'Events of all objects, those in the making included.';
+comment on column starcite.tiering_status.objects is 'How many objects, those in the making included.';
+comment on column starcite.tiering_status.last_moved_at is 'When a segment was moved last; null when none was.';
 comment on column starcite.tiering_status.object_bytes is 'Bytes of all objects, those in the making included.';

@@ -5,6 +5,7 @@ import { describeMachine } from './machine.ts'
 import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
+import { chainCases, VERIFY, verifyRow } from './rows/audit.ts'
 import type { Case, Row } from './rows/case.ts'
 import { CHECKPOINT, checkpointCases, checkpointRow } from './rows/checkpoints.ts'
 import { coldCases } from './rows/cold.ts'
@@ -26,6 +27,7 @@ const ONCE: readonly Once[] = [
   ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
   [DROP, dropRow],
   [MOVE, moveRow],
+  [VERIFY, verifyRow],
   [CHECKPOINT, checkpointRow],
   [SOAK, soakRow],
 ]
@@ -50,6 +52,7 @@ async function run({ only, seconds, json }: Options): Promise<void> {
   const cases = [
     ...appendCases(lab),
     ...sqlCases(lab),
+    ...chainCases(lab),
     ...tailCases(lab),
     ...coldCases(lab),
     ...checkpointCases(lab),

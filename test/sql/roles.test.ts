@@ -8,6 +8,8 @@ import type { FreshDatabase } from '../support/postgres.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 
 const DENIED = '42501'
+/** A view of several tables takes no changes, whoever tries. */
+const NOT_UPDATABLE = '55000'
 
 describe('the roles', () => {
   let database: FreshDatabase
@@ -107,19 +109,6 @@ describe('the roles', () => {
       expect(await code(db, forbidden), forbidden).to.equal(DENIED)
   })
 
-  it('let an auditor read the changes of the tenants granted to it alone', async () => {
-    const { db, name } = await login('starcite_auditor')
-    await admin.query(
-      `insert into starcite.tenant_grants (grantee, tenant_id) values ($1::regrole, 'acme')`,
-      [name],
-    )
-
-    const { rows } = await db.query('select distinct c.tenant_id from starcite.session_changes c')
-
-    expect(rows).to.deep.equal([{ tenant_id: 'acme' }])
-    expect(await code(db, 'select starcite.place_changes(null)')).to.equal(DENIED)
-  })
-
   it('let a node read and call, and never change, move or remove what was appended', async () => {
     const { db } = await login('starcite_app')
     const name = await segment()
@@ -193,63 +182,177 @@ describe('the roles', () => {
       expect(await code(db, forbidden), forbidden).to.equal(DENIED)
   })
 
-  it('show an auditor the tenants granted to it, wherever it looks, and let it change nothing', async () => {
+  const AUDIT_VIEWS = ['sessions', 'events', 'producers', 'segments', 'slices', 'changes'] as const
+
+  it('show an auditor the tenants granted to it, whichever view it reads', async () => {
     const { db, name: auditor } = await login('starcite_auditor')
-    const count = async (table: string, of = db) =>
-      (await of.query<{ n: number }>(`select count(*)::int as n from starcite.${table}`)).rows[0]?.n
-    expect(await count('events'), 'before any grant').to.equal(0)
+    const tenants = async (view: string, of = db) =>
+      (
+        await of.query<{ tenant: string }>(
+          `select distinct v.tenant from audit.${view} v where v.tenant is not null order by 1`,
+        )
+      ).rows.map((it) => it.tenant)
+    await admin.query(
+      `insert into starcite.producers (sid, producer_id, producer_seq, seq, digest)
+       select s.sid, 'p', 1, 1, '' from starcite.sessions s where s.id = 'same'`,
+    )
+    const segmentName = 'moved_for_roles'
+    await admin.query(
+      `insert into starcite.segments (name, from_at, to_at, state) values ($1, '2001-01-01', '2001-01-02', 'dropped')`,
+      [segmentName],
+    )
+    await admin.query(
+      `with o as (
+         insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
+         select t, t, $1, 1, sha256('x'), 1 from unnest(array['acme', 'zeta']) t returning object_id, tenant_id
+       )
+       insert into starcite.slices (sid, first_seq, last_seq, object_id, byte_offset, bytes, sha256)
+       select s.sid, 1, 1, o.object_id, 0, 1, sha256('x') from o join starcite.sessions s using (tenant_id)
+        where s.id = 'same'`,
+      [segmentName],
+    )
+    for (const view of AUDIT_VIEWS) expect(await tenants(view), `${view} before any grant`).to.deep.equal([])
     await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [auditor, 'acme'])
 
-    const { rows } = await db.query('select e.type from starcite.events e')
+    for (const view of AUDIT_VIEWS) expect(await tenants(view), view).to.deep.equal(['acme'])
+    const { rows } = await db.query('select e.type from audit.events e')
     expect(rows.map((it) => it.type)).to.deep.equal(['of acme'])
-    const { rows: tenants } = await db.query('select distinct s.tenant_id from starcite.sessions s')
-    expect(tenants).to.deep.equal([{ tenant_id: 'acme' }])
-    expect(await count('session_heads')).to.equal(await count('sessions'))
-    for (const table of ['objects', 'slices']) expect(await count(table)).to.equal(0)
-    expect(await count('tenant_grants'), 'its own').to.equal(1)
-    // A function of the reader's own that tells what it is shown sees no more than the reader: rows are hidden first.
+
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [auditor])
+    for (const view of AUDIT_VIEWS) {
+      expect(await tenants(view), `${view}, of all`).to.include.members(['acme', 'zeta'])
+      expect(await tenants(view, admin), `${view}, for a superuser`).to.deep.equal(await tenants(view))
+    }
+    await admin.query('delete from starcite.slices')
+    await admin.query('delete from starcite.objects')
+    await admin.query('delete from starcite.segments g where g.name = $1', [segmentName])
+  })
+
+  it('hide rows from an auditor before any function of its own is called with them', async () => {
+    const { db, name: auditor } = await login('starcite_auditor')
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [auditor, 'acme'])
     await admin.query(`create schema "${auditor}" authorization ${auditor}`)
     await db.query(`create function "${auditor}".leak(text) returns boolean language plpgsql cost 0.0001
                     as $$ begin raise notice '%', $1; return true; end $$`)
     const told: string[] = []
     db.on('notice', ({ message }) => told.push(message ?? ''))
-    await db.query(`select from starcite.events e where "${auditor}".leak(e.type)`)
-    await db.query(`select from starcite.sessions s where "${auditor}".leak(s.tenant_id)`)
-    expect(new Set(told)).to.deep.equal(new Set(['of acme', 'acme']))
 
+    await db.query(`select from audit.events e where "${auditor}".leak(e.type)`)
+    for (const view of AUDIT_VIEWS)
+      await db.query(`select from audit.${view} v where "${auditor}".leak(v.tenant)`)
+
+    expect(new Set(told)).to.deep.equal(new Set(['of acme', 'acme', '<NULL>']))
+  })
+
+  it('let an auditor verify what it may read, by our word or by its own reckoning; other sessions are not there', async () => {
+    const { db, name: auditor } = await login('starcite_auditor')
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [auditor, 'acme'])
+
+    const { rows } = await db.query(`select v.ok, v.events::int from audit.verify('acme', 'same') v`)
+    expect(rows).to.deep.equal([{ ok: true, events: 1 }])
     const { rows: chain } = await db.query(
-      `select starcite.chain(starcite.genesis_hash(s.tenant_id, s.id),
-                starcite.event_link(e.seq, e.inserted_at, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
+      `select starcite.chain(starcite.genesis_hash(s.tenant, s.session),
+                starcite.event_link(e.seq, e.time, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
                   e.idempotency_key, starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)) order by e.seq)
-                = min(h.chain_hash) as holds
-         from starcite.sessions s join starcite.events e on e.sid = s.sid join starcite.session_heads h on h.sid = s.sid
-        where s.id = 'same' group by s.tenant_id, s.id`,
+                = s.chain_hash as holds
+         from audit.sessions s join audit.events e on e.tenant = s.tenant and e.session = s.session
+        where s.session = 'same' group by s.tenant, s.session, s.chain_hash`,
     )
-    expect(chain, 'it can recompute the chain').to.deep.equal([{ holds: true }])
+    expect(chain).to.deep.equal([{ holds: true }])
 
+    const refusal = (tenant: string, session: string) =>
+      db.query('select audit.verify($1, $2)', [tenant, session]).then(
+        () => 'none',
+        ({ code: it, message }) => `${it} ${message.replace(tenant, 'TENANT').replace(session, 'SESSION')}`,
+      )
+    const absent = await refusal('acme', 'nowhere')
+    expect(absent).to.match(/^SC404 session_not_found/)
+    expect(await refusal('zeta', 'same'), 'of another tenant').to.equal(absent)
+    expect(await refusal('zeta', 'nowhere')).to.equal(absent)
+
+    // Who has taken on a role verifies as that role.
+    const superuser = await connect(database)
+    clients.push(superuser)
+    await superuser.query(`set role ${auditor}`)
+    expect(await code(superuser, `select audit.verify('acme', 'same')`)).to.equal('done')
+    expect(await code(superuser, `select audit.verify('zeta', 'same')`)).to.equal('SC404')
+  })
+
+  it('let an auditor read views alone, and change nothing', async () => {
+    const { db, name: auditor } = await login('starcite_auditor')
     await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [auditor])
-    expect(await count('events'), 'of all tenants').to.equal(await count('events', admin))
-    const partition = await segment()
+    const { rows: relations } = await admin.query<{ name: string }>(
+      `select c.oid::regclass::text as name from pg_class c
+        where c.relnamespace = 'starcite'::regnamespace and c.relkind in ('r', 'p', 'v')`,
+    )
+    const { rows: functions } = await admin.query<{ name: string }>(
+      `select p.oid::regprocedure::text as name from pg_proc p
+        where p.pronamespace = 'starcite'::regnamespace and p.provolatile = 'v' and has_function_privilege($1, p.oid, 'execute')`,
+      [auditor],
+    )
+
+    expect(functions, 'functions that could change anything').to.deep.equal([])
+    for (const { name } of relations) expect(await code(db, `select from ${name}`), name).to.equal(DENIED)
     for (const forbidden of [
-      `select from starcite.${partition}`,
-      'select from starcite.producers',
-      'select from starcite.archive_objects',
+      `select from starcite.${await segment()}`,
       `insert into starcite.tenant_grants values ('${auditor}'::regrole, 'zeta')`,
       'delete from starcite.tenant_grants',
       `update starcite.events set payload = '{}'`,
-      `update starcite.sessions set title = ''`,
       `select starcite.append('same', 't', '{}', p_tenant_id => 'acme')`,
       `select starcite.create_session('acme', 'x')`,
+      `select starcite.redact_event('acme', 'same', 1)`,
+      `select starcite.erase_session('acme', 'same')`,
+      `select starcite.hold_session('acme', 'same', 'x')`,
+      'select starcite.place_changes(null)',
+      'select starcite.grant_roles()',
+      'create table audit.mine ()',
+      'create or replace view audit.version as select 2 as version, null::text as release',
+      'alter view audit.events set (security_barrier = false)',
+      'drop view audit.changes',
+      'alter function audit.verify(text, text) security invoker',
       'set role starcite_owner',
     ])
       expect(await code(db, forbidden), forbidden).to.equal(DENIED)
+    for (const impossible of [
+      `update audit.events set payload = '{}'`,
+      'delete from audit.events',
+      `update audit.sessions set title = ''`,
+      `insert into audit.producers (producer_id) values ('x')`,
+      'delete from audit.changes',
+    ])
+      expect(await code(db, impossible), impossible).to.equal(NOT_UPDATABLE)
+  })
+
+  it('guard the tables by row security for a role of your own that may read them', async () => {
+    const { db, name: reader } = await login('')
+    await admin.query(`grant usage on schema starcite to ${reader}`)
+    await admin.query(
+      `grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.objects, starcite.slices,
+         starcite.session_changes, starcite.erasures, starcite.tenant_grants to ${reader}`,
+    )
+    const count = async (table: string) =>
+      (await db.query<{ n: number }>(`select count(*)::int as n from starcite.${table}`)).rows[0]?.n
+    expect(await count('events'), 'before any grant').to.equal(0)
+    await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [reader, 'acme'])
+
+    expect((await db.query('select e.type from starcite.events e')).rows).to.deep.equal([{ type: 'of acme' }])
+    for (const table of ['sessions', 'session_changes'])
+      expect((await db.query(`select distinct s.tenant_id from starcite.${table} s`)).rows).to.deep.equal([
+        { tenant_id: 'acme' },
+      ])
+    expect(await count('session_heads')).to.equal(await count('sessions'))
+    for (const table of ['objects', 'slices', 'erasures']) expect(await count(table)).to.equal(0)
+    expect(await count('tenant_grants'), 'its own').to.equal(1)
   })
 
   it('show a partition to nobody who asks it directly, even when granted by mistake', async () => {
-    const { db, name: reader } = await login('starcite_auditor')
+    const { db, name: reader } = await login('')
     await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [reader])
     const partition = await segment()
-    await admin.query(`grant select on starcite.${partition} to ${reader}`)
+    await admin.query(`grant usage on schema starcite to ${reader}`)
+    await admin.query(
+      `grant select on starcite.${partition}, starcite.events, starcite.sessions, starcite.tenant_grants to ${reader}`,
+    )
 
     expect((await db.query(`select from starcite.${partition}`)).rowCount).to.equal(0)
     expect((await db.query('select from starcite.events')).rowCount).to.be.above(0)

@@ -53,11 +53,16 @@ describe('the schema', () => {
       expect(proconfig, proname).to.include('search_path=pg_catalog, pg_temp')
   })
 
-  it('explains every table, and is in UTF8', async () => {
+  it('explains every table, every view and each of their columns', async () => {
     const { rows } = await db.query(
-      `select c.relname from pg_class c
-        where c.relnamespace = 'starcite'::regnamespace and c.relkind in ('r', 'p') and c.relname <> 'migrations'
-          and obj_description(c.oid, 'pg_class') is null`,
+      `select c.oid::regclass || coalesce('.' || a.attname, '') as unexplained
+         from pg_class c
+        cross join lateral (select null as attname, 0 as attnum
+                            union all
+                            select a.attname, a.attnum from pg_attribute a
+                             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped) a
+        where c.relnamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and c.relkind in ('r', 'p', 'v', 'm')
+          and case a.attnum when 0 then obj_description(c.oid, 'pg_class') else col_description(c.oid, a.attnum) end is null`,
     )
     expect(rows).to.deep.equal([])
   })

@@ -69,7 +69,7 @@ describe('segments', () => {
     )
   })
 
-  it('has its two unique indexes, and no lock is left behind', async () => {
+  it('has its two unique indexes and that of auditors, and no lock is left behind', async () => {
     const name = await ensure('2026-11-23 14:00:00+00')
 
     const { rows } = await db.query(
@@ -80,6 +80,7 @@ describe('segments', () => {
     expect(rows.map((it) => it.definition.replace(/^.* USING /, ''))).to.have.members([
       'btree (sid, seq)',
       'btree (sid, producer_id, producer_seq) WHERE (producer_id IS NOT NULL)',
+      "brin (inserted_at, actor text_bloom_ops, type text_bloom_ops) WITH (pages_per_range='16', autosummarize='on')",
     ])
     const locks = await db.query(
       `select from pg_catalog.pg_locks l where l.locktype = 'advisory' and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())`,

@@ -12,7 +12,7 @@ import { type Sample, takeSample } from './samples.ts'
 
 const USAGE = `npm run soak -- [options]
 
-  --minutes N    how long (10); the first fifth, at least two minutes, is warm-up and is not judged
+  --minutes N    how long (15); the first fifth, at least five minutes, is warm-up and is not judged
   --rate N       appends a second (200)
   --json PATH    where the figures go (docs/bench/soak.json)
 
@@ -21,7 +21,7 @@ Fails when memory, file descriptors or event-loop lag of the node, or the memory
 const SAMPLE_EVERY_MS = 5000
 /** Of the run, and at least this long: caches fill, and V8 settles on a size of its heap. */
 const WARM_UP_SHARE = 0.2
-const WARM_UP_MS = 120_000
+const WARM_UP_MS = 300_000
 /** Samples to one trough of the heap: a minute has seen a full collection. */
 const TROUGH_SAMPLES = 12
 const MB = 1024 * 1024
@@ -104,7 +104,7 @@ function readOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
     options: {
-      minutes: { type: 'string', default: '10' },
+      minutes: { type: 'string', default: '15' },
       rate: { type: 'string', default: '200' },
       json: { type: 'string', default: 'docs/bench/soak.json' },
       help: { type: 'boolean', default: false },
@@ -115,7 +115,7 @@ function readOptions(args: string[]): Options {
     process.exit(0)
   }
   const [minutes, rate] = [Number(values.minutes), Number(values.rate)]
-  if (!(minutes > 2)) throw new Error(`--minutes must be a number above 2; it is ${values.minutes}`)
+  if (!(minutes > 5)) throw new Error(`--minutes must be a number above 5; it is ${values.minutes}`)
   if (!(rate > 0)) throw new Error(`--rate must be a number above 0; it is ${values.rate}`)
   return { minutes, rate, json: values.json }
 }

@@ -1,0 +1,44 @@
+-- Who did what to sessions and their content, of the tenants that the reader may read. What retention does to the content
+-- of a stretch of time is one row for all sessions, without a session.
+-- The union stands in a query of its own: a view that is nothing but a union is taken apart in spite of its barrier.
+create or replace view audit.changes with (security_barrier) as
+select c.tenant, c.session, c.time, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata, c.first_seq, c.last_seq,
+       c.segment, c.reason, c.erasure, c.completed_at
+  from (select s.tenant_id as tenant, s.id as session, c.at as time, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata,
+                x.first_seq, x.last_seq, null::text as segment, x.reason, x.id as erasure, x.completed_at
+           from starcite.session_changes c
+           join starcite.sessions s on s.sid = c.sid and s.tenant_id = c.tenant_id
+           left join starcite.erasures x on x.sid = c.sid and x.kind = 'session' and c.kind = 'erased'
+          where c.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+             or exists (select from starcite.readable_tenants r where r.tenant_id is null)
+          union all
+         select x.tenant_id, s.id, x.requested_at, case x.kind when 'event' then 'redacted' else 'expired' end, x.subject,
+                x.request_id, null, null, null, x.first_seq, x.last_seq, x.segment, x.reason, x.id, x.completed_at
+           from starcite.erasures x
+           left join starcite.sessions s on s.sid = x.sid
+          where x.kind in ('event', 'segment')
+            and (x.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+                 or exists (select from starcite.readable_tenants r where r.tenant_id is null))
+          union all
+         select s.tenant_id, s.id, l.at, l.kind, l.subject, l.request_id, null, null, null, null, null, null, l.reason, null, null
+           from starcite.legal_hold_changes l
+           join starcite.sessions s on s.sid = l.sid
+          where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+             or exists (select from starcite.readable_tenants r where r.tenant_id is null)) c;
+
+comment on view audit.changes is 'Who did what to sessions and their content, and when. Nothing leaves this record.';
+comment on column audit.changes.tenant is 'The tenant.';
+comment on column audit.changes.session is 'The session; null where a whole segment is concerned (expired).';
+comment on column audit.changes.time is 'When.';
+comment on column audit.changes.kind is 'created, updated (title or metadata), archived, unarchived, erased; redacted (one event); expired (content of a segment, by retention); held, released (legal hold).';
+comment on column audit.changes.actor is 'Subject of the token, or what an SQL caller said (setting starcite.actor); retention is ''retention''; null when there was neither.';
+comment on column audit.changes.request_id is 'X-Request-Id of the request, or the setting starcite.request_id; null when there was neither.';
+comment on column audit.changes.version is 'The session''s after the change; null where it has none (redacted, expired, held, released).';
+comment on column audit.changes.title is 'After the change, of what was created or updated; null once the session is erased.';
+comment on column audit.changes.metadata is 'After the change, of what was created or updated; null once the session is erased.';
+comment on column audit.changes.first_seq is 'First event whose content went (erased, redacted), null otherwise.';
+comment on column audit.changes.last_seq is 'Last event whose content went, null otherwise.';
+comment on column audit.changes.segment is 'The stretch of time whose content went (expired), null otherwise.';
+comment on column audit.changes.reason is 'Why, in the words of who asked: of erased, redacted, expired, held.';
+comment on column audit.changes.erasure is 'Id of the receipt, as in GET /v1/erasures/:id; null where nothing was erased.';
+comment on column audit.changes.completed_at is 'When the content was gone from tables and objects; null before, and where nothing was erased.';

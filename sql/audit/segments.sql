@@ -1,0 +1,24 @@
+-- What lies where: for each stretch of time (segment), the objects of the tenants that the reader may read; one row without
+-- an object for a segment that is in Postgres, or of which those tenants have nothing. Copies in the making do not show.
+create or replace view audit.segments with (security_barrier) as
+select o.tenant_id as tenant, g.name as segment, g.from_at as from_time, g.to_at as to_time, g.state,
+       case when g.state in ('moved', 'dropped') then 'cold' else 'hot' end as tier, g.moved_at,
+       o.key as object_key, o.bytes, o.sha256, o.events
+  from starcite.segments g
+  left join starcite.objects o
+         on o.segment = g.name and g.state in ('moved', 'dropped')
+        and (o.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+             or exists (select from starcite.readable_tenants r where r.tenant_id is null));
+
+comment on view audit.segments is 'What lies where: the objects of each stretch of time, or that it is still in Postgres.';
+comment on column audit.segments.tenant is 'The tenant whose events the object holds; null without an object.';
+comment on column audit.segments.segment is 'Name of the stretch of time, part of the object''s key.';
+comment on column audit.segments.from_time is 'Its events have a time from here ...';
+comment on column audit.segments.to_time is '... to before here.';
+comment on column audit.segments.state is 'hot, closed (being copied), moved (read from objects), dropped (and the empty partition is gone).';
+comment on column audit.segments.tier is 'hot: in Postgres, see audit.events, cold: in objects.';
+comment on column audit.segments.moved_at is 'The instant since which its events are cold; null before.';
+comment on column audit.segments.object_key is 'Where the object lies, without the store''s own prefix, ends with a digest of its content. Null without an object.';
+comment on column audit.segments.bytes is 'Length of the object.';
+comment on column audit.segments.sha256 is 'Checksum of the object, as it was read back from the store.';
+comment on column audit.segments.events is 'How many events it holds, those without content included.';

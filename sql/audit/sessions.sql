@@ -1,0 +1,41 @@
+-- One row per session of the tenants that the reader may read. Of events, the counts are those that there should be: what is
+-- there, audit.events and the manifest (audit.slices) show, and audit.verify compares.
+create or replace view audit.sessions with (security_barrier) as
+select s.tenant_id as tenant, s.id as session, s.title, s.metadata, s.creator_principal as creator, s.version, s.archived,
+       s.created_at, s.updated_at, s.erased_at,
+       exists (select from starcite.legal_holds l where l.sid = s.sid) as held,
+       h.last_seq, nullif(h.last_event_at, '-infinity') as last_event_at,
+       h.last_seq - c.last_seq as hot_events,
+       c.last_seq as cold_events,
+       case when c.last_seq < h.last_seq then c.last_seq + 1 end as first_hot_seq,
+       h.chain_hash, h.epoch
+  from starcite.sessions s
+  join starcite.session_heads h on h.sid = s.sid
+  left join lateral (
+         select coalesce(max(p.last_seq), 0) as last_seq
+           from starcite.slices p
+           join starcite.objects o on o.object_id = p.object_id
+           join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+          where p.sid = s.sid) c on true
+ where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+    or exists (select from starcite.readable_tenants r where r.tenant_id is null);
+
+comment on view audit.sessions is 'Sessions: what they are called, who made them, how many events they have and where.';
+comment on column audit.sessions.tenant is 'The tenant that it belongs to.';
+comment on column audit.sessions.session is 'Its id, unique in the tenant for ever.';
+comment on column audit.sessions.title is 'Null when there is none, and once erased.';
+comment on column audit.sessions.metadata is 'As it was sent; {} once erased.';
+comment on column audit.sessions.creator is 'Who created it: by the token, or, where there are none, as the request said. Null when neither did, and once erased.';
+comment on column audit.sessions.version is 'Counts changes of title, metadata and archived, and the erasure.';
+comment on column audit.sessions.archived is 'Whether it is left out of default lists.';
+comment on column audit.sessions.created_at is 'When it was created.';
+comment on column audit.sessions.updated_at is 'When it changed last, appends do not count.';
+comment on column audit.sessions.erased_at is 'When its content was erased; null when it was not.';
+comment on column audit.sessions.held is 'Whether it is under a legal hold now.';
+comment on column audit.sessions.last_seq is 'seq of the newest event, and so the number of all events ever appended, 0 when there is none.';
+comment on column audit.sessions.last_event_at is 'Time of the newest event; null when there is none.';
+comment on column audit.sessions.hot_events is 'Events in Postgres: audit.events has them.';
+comment on column audit.sessions.cold_events is 'Events in objects, always 1 to this number: audit.slices says where.';
+comment on column audit.sessions.first_hot_seq is 'The first event that is in Postgres; null when none is.';
+comment on column audit.sessions.chain_hash is 'hash of the newest event, where the chain ends, before the first, what stands for the hash before it.';
+comment on column audit.sessions.epoch is 'Counts removals of content by erasure, redaction and retention.';

@@ -1,0 +1,22 @@
+-- Which bytes of which object hold a run of a session's cold events, of the tenants that the reader may read. The bytes are
+-- a gzip file of their own (docs/archive-format.md).
+create or replace view audit.slices with (security_barrier) as
+select s.tenant_id as tenant, s.id as session, p.first_seq, p.last_seq, o.segment, o.key as object_key, p.byte_offset,
+       p.bytes, p.sha256
+  from starcite.sessions s
+  join starcite.slices p on p.sid = s.sid
+  join starcite.objects o on o.object_id = p.object_id
+  join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+ where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+    or exists (select from starcite.readable_tenants r where r.tenant_id is null);
+
+comment on view audit.slices is 'Where each run of a session''s cold events lies.';
+comment on column audit.slices.tenant is 'The tenant of the session.';
+comment on column audit.slices.session is 'The session.';
+comment on column audit.slices.first_seq is 'First event of the run.';
+comment on column audit.slices.last_seq is 'Last event of the run, all between are in it.';
+comment on column audit.slices.segment is 'The stretch of time that they come from.';
+comment on column audit.slices.object_key is 'The object, as in audit.segments.';
+comment on column audit.slices.byte_offset is 'Where in the object the run begins.';
+comment on column audit.slices.bytes is 'Its length there, compressed.';
+comment on column audit.slices.sha256 is 'Checksum of those bytes.';

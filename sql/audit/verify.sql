@@ -1,0 +1,123 @@
+-- Recomputes the hash chain over the events of a session that are in Postgres, and answers one row:
+--   ok            whether everything holds
+--   events        how many events were found good: all, or those before the first that is wrong
+--   wrong_seq     the first seq that is wrong; null when ok
+--   reason        why, null when ok:
+--                   missing    no event has that seq
+--                   duplicate  an event has a seq that another has, or that is cold already
+--                   changed    payload, metadata or refs are not those of its content_digest, or are gone without an erasure
+--                   broken     its hash does not follow: another field of it, or its content_digest, was edited, or events
+--                              were swapped, inserted or removed and numbered anew
+--                   head       where the session is said to end is not where its events end
+--   from_seq      first and
+--   to_seq        last event that should be in Postgres, as of when this began; null when none should
+--   anchored      whether the chain was followed from its very start. False when earlier events are cold: what stands before
+--                 the first in Postgres is then unknown here, and the chain holds from that event on
+--   chain_hash    the hash that the session is said to end with: what an outside anchor is compared with
+-- A session that does not exist, and one of a tenant that the caller may not read, raise SC404 alike. What `ok` says nothing
+-- about: cold events, and a log of which everything was rewritten (docs/audit.md).
+--
+-- One statement looks at everything, so appends, moves and erasures that go on meanwhile do not show; a finding is looked at
+-- again before it is reported, because that statement may have been planned before a segment was made. In an isolation
+-- stricter than read committed there is no looking again; a segment that moved since then is a serialization failure.
+create or replace function audit.verify(
+  p_tenant text, p_session text,
+  out ok boolean, out events bigint, out wrong_seq bigint, out reason text, out from_seq bigint, out to_seq bigint,
+  out anchored boolean, out chain_hash bytea)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  c_reasons constant text[] := '{missing,duplicate,changed,broken,head}';
+  c_attempts constant int := 5;
+  -- current_user is the owner here.
+  v_caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user::text);
+  v_sid bigint;
+  v_genesis bytea;
+  v_cold_seq bigint;
+  v_head_seq bigint;
+  v_last_seq bigint;
+  v_last_hash bytea;
+  -- A fault is a number, so that the least is the first: 8 times its seq, plus its place in c_reasons, from 0.
+  v_fault bigint;
+  v_fault_before bigint;
+begin
+  select s.sid, starcite.genesis_hash(s.tenant_id, s.id) into v_sid, v_genesis
+    from starcite.sessions s
+   where s.tenant_id = p_tenant and s.id = p_session
+     and (exists (select from starcite.tenant_grants g
+                   where (g.tenant_id = p_tenant or g.tenant_id is null) and pg_has_role(v_caller, g.grantee::oid, 'usage'))
+          or exists (select from pg_catalog.pg_class c
+                      where c.oid = 'starcite.sessions'::regclass and pg_has_role(v_caller, c.relowner, 'usage')));
+  if not found then
+    raise exception 'session_not_found: tenant % has no session %', p_tenant, p_session using errcode = 'SC404';
+  end if;
+
+  for v_attempt in 1 .. c_attempts loop
+    v_fault_before := v_fault;
+    select h.last_seq, h.chain_hash, c.last_seq, coalesce(l.seq, c.last_seq),
+           case when l.seq is not null then l.hash when c.last_seq = 0 then v_genesis end, f.first
+      into v_head_seq, chain_hash, v_cold_seq, v_last_seq, v_last_hash, v_fault
+      from (select coalesce(max(p.last_seq), 0) as last_seq
+              from starcite.slices p
+              join starcite.objects o on o.object_id = p.object_id
+              join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+             where p.sid = v_sid) c
+      left join starcite.session_heads h on h.sid = v_sid
+      left join (select e.seq, e.hash from starcite.events e where e.sid = v_sid order by e.seq desc limit 1) l on true
+     cross join lateral (
+            select min(case when w.seq > w.seq_before + 1 then 8 * (w.seq_before + 1)
+                            when w.seq <= w.seq_before then 8 * w.seq + 1
+                            when not w.content_holds then 8 * w.seq + 2
+                            when sha256(w.hash_before || w.content_digest || w.link) <> w.hash then 8 * w.seq + 3
+                       end) as first
+              from (select e.seq, e.hash, e.content_digest, e.content_holds,
+                           -- starcite.event_link without its first part, the digest
+                           convert_to(starcite.framed(e.seq::text) || starcite.framed(e.at) || e.fields, 'UTF8') as link,
+                           coalesce(lag(e.seq) over by_seq, c.last_seq) as seq_before,
+                           -- Null behind cold events: nothing can differ from it.
+                           coalesce(lag(e.hash) over by_seq, case when c.last_seq = 0 then v_genesis end) as hash_before
+                      from (select e.seq, e.hash, e.content_digest, starcite.wire_time(e.inserted_at) as at,
+                                   starcite.event_fields(e.type, e.actor, e.source, e.producer_id, e.producer_seq,
+                                                         e.idempotency_key) as fields,
+                                   case when e.salt is not null
+                                        then starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)
+                                             = e.content_digest
+                                        else e.payload is null and e.metadata is null and e.refs is null
+                                             and (exists (select from starcite.erasures x
+                                                           where x.sid = v_sid and x.kind = 'session')
+                                                  or exists (select from starcite.erasures x
+                                                              where x.sid = v_sid and x.first_seq = e.seq
+                                                                and x.kind = 'event'))
+                                    end as content_holds
+                              from starcite.events e
+                             where e.sid = v_sid
+                             order by e.seq
+                            offset 0) e  -- so that the time is written once, and the window carries no payloads
+                    window by_seq as (order by e.seq)) w) f;
+
+    v_fault := least(v_fault, case when v_head_seq > v_last_seq then 8 * (v_last_seq + 1)
+                                   when v_head_seq < v_last_seq then 8 * (v_head_seq + 1) + 4
+                                   when v_head_seq is null or v_last_hash <> chain_hash then 8 * v_last_seq + 4 end);
+    exit when v_fault is null or v_fault = v_fault_before
+           or current_setting('transaction_isolation') not in ('read committed', 'read uncommitted');
+  end loop;
+
+  if v_fault is distinct from v_fault_before
+     and exists (select from starcite.segments g
+                  where g.state in ('hot', 'closed') and g.from_at <= clock_timestamp()
+                    and coalesce(pg_relation_size(to_regclass(format('starcite.%I', g.name))), 0) = 0) then
+    raise exception 'a segment may have moved since this transaction took its snapshot'
+      using errcode = 'serialization_failure', hint = 'Verify in a transaction that is read committed.';
+  end if;
+
+  ok := v_fault is null;
+  wrong_seq := v_fault / 8;
+  reason := c_reasons[v_fault % 8 + 1];
+  events := greatest(coalesce(wrong_seq, v_head_seq + 1) - (v_cold_seq + 1), 0);
+  anchored := v_cold_seq = 0;
+  if v_cold_seq < v_head_seq then
+    from_seq := v_cold_seq + 1;
+    to_seq := v_head_seq;
+  end if;
+end
+$$;
