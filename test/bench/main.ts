@@ -5,6 +5,7 @@ import { describeMachine } from './machine.ts'
 import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
+import { AUDIT_VERIFY, auditVerifyRow } from './rows/audit.ts'
 import type { Case, Row } from './rows/case.ts'
 import { coldCases } from './rows/cold.ts'
 import { DROP, dropRow, MOVE, moveRow } from './rows/coldOnce.ts'
@@ -25,6 +26,7 @@ const ONCE: readonly Once[] = [
   ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
   [DROP, dropRow],
   [MOVE, moveRow],
+  [AUDIT_VERIFY, auditVerifyRow],
   [SOAK, soakRow],
 ]
 

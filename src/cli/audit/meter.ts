@@ -33,15 +33,21 @@ export class Meter {
     this.#shownAt = now
     const rate = Math.round(events / Math.max(this.seconds, 0.001))
     const left =
-      part !== undefined && part > 0.001
-        ? `, ${Math.floor(part * 100)} %, ${duration((this.seconds * (1 - part)) / part)} left`
-        : ''
-    this.#line.show(`${this.#verb} ${amount(events)} events, ${size(bytes)}, ${amount(rate)}/s${left}`)
+      part !== undefined && part > 0.001 ? `, ${duration((this.seconds * (1 - part)) / part)} left` : ''
+    const done = part === undefined ? '' : `${bar(part)} `
+    this.#line.show(`${done}${this.#verb} ${amount(events)} events, ${size(bytes)}, ${amount(rate)}/s${left}`)
   }
 
   clear(): void {
     this.#line.clear()
   }
+}
+
+const BAR_CELLS = 20
+
+function bar(part: number): string {
+  const cells = Math.floor(part * BAR_CELLS)
+  return `[${'#'.repeat(cells)}${'.'.repeat(BAR_CELLS - cells)}] ${String(Math.floor(part * 100)).padStart(3)} %`
 }
 
 export function size(bytes: number): string {
