@@ -48,6 +48,9 @@ begin
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
       starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea)
       to starcite_auditor;
+    grant usage on schema audit to starcite_auditor;
+    grant select on audit.events_loaded to starcite_auditor;
+    grant execute on function starcite.as_jsonb(json) to starcite_auditor;
   end if;
 end
 $$;

@@ -37,6 +37,9 @@ export const SQL_OBJECTS = [
   'sessions_due',
   'segments_due',
   'configure',
+  'as_jsonb',
+  'readable_tenants',
+  'audit.events_loaded',
   'grant_roles',
 ] as const
 

@@ -12,8 +12,12 @@ const read = async (directory: URL) => {
   )
 }
 const qualified = (name: string) => (name.includes('.') ? name : `starcite.${name}`)
-/** Without comments and without what stands between $$. */
-const statementsOf = (text: string) => text.replaceAll(/\$\$.*?\$\$/gs, '').replaceAll(/--.*/g, '')
+/** Without comments, strings and what stands between $$. */
+const statementsOf = (text: string) =>
+  text
+    .replaceAll(/\$\$.*?\$\$/gs, '')
+    .replaceAll(/--.*/g, '')
+    .replaceAll(/'(?:[^']|'')*'/g, `''`)
 
 describe('the SQL sources', () => {
   it('install every file of sql/, and only those', async () => {

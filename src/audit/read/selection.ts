@@ -37,6 +37,8 @@ export interface SelectionOptions {
   readonly signal: AbortSignal
   readonly selection: Selection
   readonly after?: Cursor | undefined
+  /** 'cold': only what is in objects when a session's turn comes. */
+  readonly tier?: 'cold'
   readonly onEvent: (event: Selected) => void
   /** After each run of events; reading goes on when it resolves. `read` counts those that are not wanted too. */
   readonly onRun: (read: { events: number; bytes: number }) => Promise<void>
@@ -78,8 +80,11 @@ class Pass {
   }
 
   async read(reader: SessionReader, group: readonly SessionHead[]): Promise<void> {
-    const { signal, onRun } = this.#options
-    for await (const log of reader.read(group.filter((it) => it.firstWanted <= it.lastWanted))) {
+    const { signal, onRun, tier } = this.#options
+    const wanted = group.map((it) =>
+      tier === 'cold' ? { ...it, lastWanted: Math.min(it.lastWanted, it.coldUntil) } : it,
+    )
+    for await (const log of reader.read(wanted.filter((it) => it.firstWanted <= it.lastWanted))) {
       signal.throwIfAborted()
       const { head } = log
       let next = head.firstWanted
