@@ -55,9 +55,9 @@ export const CSV: Format = {
   },
   findEnd: async (file: ReadableFile): Promise<End> => {
     const { before, end } = await lastRecord(file)
+    const head = (await file.read(0, Math.min(HEAD.length, file.bytes))).toString()
+    if (!HEAD.startsWith(head)) throw new ForeignFileError('it is none of an export in CSV')
     if (end === 0) return { offset: 0, cursor: undefined }
-    if ((await file.read(0, HEAD.length)).toString() !== HEAD)
-      throw new ForeignFileError('its first line is not that of an export in CSV')
     if (before === 0) return { offset: end, cursor: undefined }
     const [tenant = '', session = '', seq] = fieldsOf((await file.read(before, end - before)).toString())
     return { offset: end, cursor: { tenant, session, seq: Number(seq) } }

@@ -3,6 +3,8 @@ import { type End, ForeignFileError, type Format, type ReadableFile } from './fo
 
 const BLOCK_BYTES = 64 * 1024
 const LINE_FEED = 0x0a
+/** Of every line. */
+const BEGIN = '{"seq":'
 
 /** The lines of docs/archive-format.md, byte for byte, with one member more: `tenant_id`, behind `session_id`. */
 export const NDJSON: Format = {
@@ -15,6 +17,8 @@ export const NDJSON: Format = {
     return Buffer.concat([bytes.subarray(start, behind), tenant, bytes.subarray(behind, end + 1)])
   },
   findEnd: async (file: ReadableFile): Promise<End> => {
+    const begin = (await file.read(0, Math.min(BEGIN.length, file.bytes))).toString()
+    if (!BEGIN.startsWith(begin)) throw new ForeignFileError('it is none of an export in NDJSON')
     const end = await lineFeedBefore(file, file.bytes)
     if (end === -1) return { offset: 0, cursor: undefined }
     const start = (await lineFeedBefore(file, end)) + 1

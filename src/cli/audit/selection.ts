@@ -8,11 +8,11 @@ export interface SelectionOptions extends TenantOptions {
   readonly session?: string
   readonly from?: string
   readonly to?: string
-  readonly type: readonly string[]
-  readonly actor: readonly string[]
+  readonly type?: readonly string[]
+  readonly actor?: readonly string[]
 }
 
-const gather = (value: string, before: readonly string[]) => [...before, value]
+const gather = (value: string, before: readonly string[] = []) => [...before, value]
 
 function time(option: string): (text: string) => string {
   return (text) => {
@@ -35,8 +35,8 @@ export function withSelection(command: Command): Command {
       time('--from'),
     )
     .option('--to <time>', 'only those appended before', time('--to'))
-    .option('--type <type>', 'only of this type; may be given several times', gather, [])
-    .option('--actor <actor>', 'only of this actor; may be given several times', gather, [])
+    .option('--type <type>', 'only of this type; may be given several times', gather)
+    .option('--actor <actor>', 'only of this actor; may be given several times', gather)
 }
 
 export function selectionOf({ session, from, to, type, actor, ...tenant }: SelectionOptions): Selection {
