@@ -24,16 +24,32 @@ const COLD = `starcite.slices s
            join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')`
 
 /**
+ * Of a slice `s`, whether readers find its events there. As a value, so that Postgres walks one session's slices by their key
+ * and asks for each, whatever it believes about the tables: right after a move it knows nothing of them.
+ */
+export const IS_COLD = `(select g.state in ('moved', 'dropped') from starcite.objects o
+                           join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`
+const SEGMENT = (column: string) => `(select g.${column} from starcite.objects o
+                           join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`
+
+/** The last seq of a session that lies in objects, as `cold_until`. */
+export const coldUntilOf = (sid: string) => `
+  (select coalesce((select s.last_seq from starcite.slices s where s.sid = ${sid} and ${IS_COLD}
+                     order by s.first_seq desc limit 1), 0) as cold_until)`
+
+/**
  * What is wanted of a session with times: times never run backwards in a session, so it is one run of seqs. From the first
  * slice that may reach into the time, or what follows the last event before it, or the hot part; up to what is before the
  * first event, or the first slice, beyond it. The ends may reach too far, never too short.
  */
 const WITH_TIMES = `
-  coalesce((select s.first_seq from ${COLD} where s.sid = h.sid and g.to_at > $5 order by s.first_seq limit 1),
+  coalesce((select s.first_seq from starcite.slices s
+             where s.sid = h.sid and ${IS_COLD} and ${SEGMENT('to_at')} > $5 order by s.first_seq limit 1),
            (select max(e.seq) + 1 from starcite.events e where e.sid = h.sid and e.inserted_at < $5),
            c.cold_until + 1),
   least(h.last_seq,
-        (select s.first_seq - 1 from ${COLD} where s.sid = h.sid and g.from_at >= $6 order by s.first_seq limit 1),
+        (select s.first_seq - 1 from starcite.slices s
+          where s.sid = h.sid and ${IS_COLD} and ${SEGMENT('from_at')} >= $6 order by s.first_seq limit 1),
         (select min(e.seq) - 1 from starcite.events e where e.sid = h.sid and e.inserted_at >= $6))`
 
 const sessionsQuery = (order: Order, isOne: boolean, hasTimes: boolean) => {
@@ -47,8 +63,7 @@ const sessionsQuery = (order: Order, isOne: boolean, hasTimes: boolean) => {
                     order by ${key} limit $4) n
              join starcite.session_heads h on h.sid = n.sid
              left join starcite.erasures x on x.sid = n.sid and x.kind = 'session'
-            cross join lateral (select coalesce((select s.last_seq from ${COLD} where s.sid = n.sid
-                                                  order by s.first_seq desc limit 1), 0) as cold_until) c
+            cross join lateral ${coldUntilOf('n.sid')} c
             order by ${key}`,
   }
 }

@@ -1,4 +1,5 @@
 import type { Db } from '../../db/pool.ts'
+import { coldUntilOf } from '../read/queries.ts'
 import type { ColdObject, SessionHead } from '../read/scope.ts'
 
 // In one statement, so that what it compares is of one moment.
@@ -7,10 +8,7 @@ const STRAYS = {
   text: `select w.sid, max(h.last_seq), min(e.seq) filter (where e.seq > h.last_seq), min(e.seq) filter (where e.seq <= c.cold_until)
            from unnest($1::bigint[]) as w (sid)
            join starcite.session_heads h on h.sid = w.sid
-          cross join lateral (select coalesce((select s.last_seq from starcite.slices s
-                                                 join starcite.objects o on o.object_id = s.object_id
-                                                 join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
-                                                where s.sid = w.sid order by s.first_seq desc limit 1), 0) as cold_until) c
+          cross join lateral ${coldUntilOf('w.sid')} c
           cross join lateral (select e.seq from starcite.events e where e.sid = w.sid and e.seq > h.last_seq
                               union all
                               select e.seq from starcite.events e where e.sid = w.sid and e.seq <= c.cold_until
