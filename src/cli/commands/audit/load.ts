@@ -33,7 +33,7 @@ With the environment of a node, as a user who may move segments (STARCITE_TIERIN
 the erasure of a session or of an event reaches. To load them again is to keep them longer.
 
   starcite audit load --session ses_demo --for 1d
-  psql -c "select seq, type, payload from audit.events_loaded where session = 'ses_demo' order by seq"`,
+  psql -c 'table audit.events_loaded'`,
     )
     .action(async ({ for: keepMs, ...options }: Options) => {
       const selection = selectionOf(options)
