@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { expect } from 'chai'
+import { chainStep, contentDigest, eventLink, genesisHash } from '../../src/audit/chain.ts'
 import type { Finding } from '../../src/audit/finding.ts'
 import { readKeptHeads } from '../../src/audit/verify/keptHeads.ts'
 import { verifyCopy } from '../../src/audit/verify/verifyCopy.ts'
 import { verifyDatabase } from '../../src/audit/verify/verifyDatabase.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
+import { renderEvent } from '../../src/protocol/event.ts'
+import { archiveLine } from '../../src/tiering/slice.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
@@ -137,6 +140,29 @@ describe('audit verify', function () {
     expect(copiedOne.verified).to.include({ sessions: 1, events: LAST })
   })
 
+  it('takes the same events twice, cut differently, for once, and tells when they are not the same', async () => {
+    const key = keyOf('flipped', 0)
+    const objects = new Map([[key, server.objects.get(key) as Buffer]])
+    const add = (text: string) => {
+      const body = gzipSync(text)
+      const sha256 = createHash('sha256').update(body).digest('hex')
+      objects.set(key.replace(/[0-9a-f]{64}/, sha256), body)
+    }
+    const lines = gunzipSync(objects.get(key) as Buffer)
+      .toString()
+      .split(/(?<=\n)/)
+    add(lines.slice(5, 20).join(''))
+    const same = await copyOfBucket(objects)
+    add(otherwise('flipped', lines.slice(0, 8)))
+    const different = await copyOfBucket(objects)
+    const [first, second] = [await offline(same.directory), await offline(different.directory)]
+    await same.remove()
+    await different.remove()
+
+    expect(first.findings).to.deep.equal([])
+    expect(brief(second.findings)).to.deep.equal(['flipped ses:"1" 1 duplicate'])
+  })
+
   it('is not alarmed by appends, moves and erasures under it', async () => {
     for (const id of ['m1', 'm2', 'm3', 'm4']) await lab.session(id, 'moving')
     const busy = (async () => {
@@ -260,6 +286,28 @@ describe('audit verify', function () {
       `shortened ${id} 9 missing`,
     ])
   })
+
+  /** Other events in place of these, with a chain that is right in itself. */
+  function otherwise(tenant: string, lines: readonly string[]): string {
+    let hash = genesisHash(tenant, 'ses:"1"')
+    return lines
+      .map((line) => {
+        const { seq, actor, inserted_at: insertedAt } = JSON.parse(line)
+        const none = { source: null, producerId: null, producerSeq: null, idempotencyKey: null }
+        const event = { ...none, seq, actor, insertedAt, type: 'forged' }
+        const content = { payload: '{"forged":true}', metadata: '{}', refs: '{}' }
+        const salt = Buffer.alloc(16)
+        const digest = contentDigest(salt, content.payload, content.metadata, content.refs)
+        hash = chainStep(hash, eventLink({ ...event, contentDigest: digest }))
+        return archiveLine('ses:"1"', {
+          frame: renderEvent({ ...event, ...content }),
+          salt: salt.toString('hex'),
+          contentDigest: digest.toString('hex'),
+          hash: hash.toString('hex'),
+        })
+      })
+      .join('')
+  }
 
   /** An object with a space more in the payload of one event, zipped anew. */
   function edited(key: string, seq: number): Buffer {
