@@ -7,7 +7,7 @@ import { S3Store } from '../../src/objects/s3Store.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { buildCommand, Command, starcite } from '../support/commandLine.ts'
 import { S3Server } from '../support/s3Server.ts'
-import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
 const EVENTS = 12_000
@@ -22,7 +22,7 @@ describe('starcite audit, the command', function () {
   before(async () => {
     const built = buildCommand()
     server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings, HASTY))
+    lab = await TieringLab.open(new S3Store(server.settings))
     const { bucket, endpoint, credentials, prefix } = server.settings
     env = {
       DATABASE_URL: lab.database.url,

@@ -11,7 +11,7 @@ import { openOutput } from '../../src/cli/audit/outputFile.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { frameOfLine } from '../../src/tiering/slice.ts'
 import { S3Server } from '../support/s3Server.ts'
-import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
 
 /** In the order of an export: bytewise, which is not the order in which they are made. */
 const SESSIONS = [
@@ -36,7 +36,7 @@ describe('audit export', function () {
 
   before(async () => {
     server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings, HASTY))
+    lab = await TieringLab.open(new S3Store(server.settings))
     folder = await mkdtemp(path.join(tmpdir(), 'starcite-export-'))
     for (const [tenant, session] of SESSIONS.toReversed()) sids.unshift(await lab.session(session, tenant))
     for (const round of [1, 2, 3]) {

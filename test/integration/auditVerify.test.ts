@@ -11,7 +11,7 @@ import { renderEvent } from '../../src/protocol/event.ts'
 import { archiveLine } from '../../src/tiering/slice.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
-import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
 
 /** Of each session so many events lie in a first segment, in a second, and in Postgres. */
 const EACH = 30
@@ -48,7 +48,7 @@ describe('audit verify', function () {
 
   before(async () => {
     server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings, HASTY))
+    lab = await TieringLab.open(new S3Store(server.settings))
     for (const { tenant, session } of sessions)
       sids.set(`${tenant} ${session}`, await lab.session(session, tenant))
     await lab.session('empty')
@@ -233,7 +233,8 @@ describe('audit verify', function () {
     const { findings } = await online({ tenant: 'default' })
     const kept = `{"tenant_id":"default","session_id":"redacted","seq":${hot},"hash":"${'0'.repeat(64)}"}`
     const beyond = `{"tenant_id":"default","session_id":"head","seq":${last},"hash":"${head}"}`
-    const anchored = await online({ tenant: 'default' }, `${kept}\n${beyond}\n`)
+    const gone = `{"tenant_id":"default","session_id":"gone","seq":3,"hash":"${head}"}`
+    const anchored = await online({ tenant: 'default' }, `${kept}\n${beyond}\n${gone}\n`)
 
     const expected = [
       `default payload ${hot} changed`,
@@ -246,7 +247,7 @@ describe('audit verify', function () {
     ]
     expect(brief(findings)).to.deep.equal(expected.toSorted())
     expect(brief(anchored.findings)).to.deep.equal(
-      [...expected, `default redacted ${hot} checkpoint`].toSorted(),
+      [...expected, `default redacted ${hot} checkpoint`, 'default gone 1 checkpoint'].toSorted(),
     )
   })
 

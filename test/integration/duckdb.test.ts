@@ -7,7 +7,7 @@ import type pg from 'pg'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
-import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const DOCUMENT = new URL('../../docs/audit-offline.md', import.meta.url)
 const EACH = 40
@@ -51,7 +51,7 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
 
   before(async () => {
     server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings, HASTY))
+    lab = await TieringLab.open(new S3Store(server.settings))
     folder = await mkdtemp(path.join(tmpdir(), 'starcite-duckdb-'))
     for (const [tenant, session] of SESSIONS) sids.push(await lab.session(session, tenant))
     const sessions = SESSIONS.map(([tenant, session]) => ({ tenant, session }))

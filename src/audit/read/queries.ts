@@ -27,7 +27,7 @@ const COLD = `starcite.slices s
  * Of a slice `s`, whether readers find its events there. As a value, so that Postgres walks one session's slices by their key
  * and asks for each, whatever it believes about the tables: right after a move it knows nothing of them.
  */
-export const IS_COLD = `(select g.state in ('moved', 'dropped') from starcite.objects o
+const IS_COLD = `(select g.state in ('moved', 'dropped') from starcite.objects o
                            join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`
 const SEGMENT = (column: string) => `(select g.${column} from starcite.objects o
                            join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`

@@ -1,9 +1,17 @@
-import type { Problem } from '../finding.ts'
+import type { Finding, Problem } from '../finding.ts'
+import type { Scope } from '../read/scope.ts'
 
 /** Hashes that were kept outside of the log: of receipts, checkpoints, an auditor's own notes. */
 export interface KeptHeads {
   /** By seq, lower-case hex; undefined when none is kept of the session. */
   of(tenant: string, session: string): ReadonlyMap<number, string> | undefined
+  /** Of which something is kept. */
+  sessions(): Iterable<KeptSession>
+}
+
+export interface KeptSession {
+  readonly tenant: string
+  readonly session: string
 }
 
 /** Holds a chain, as it is verified, against the hashes that were kept of it. */
@@ -22,7 +30,8 @@ export class KeptHeadsOfSession {
 
   /** What is wrong when the log ends with `lastSeq`. */
   compareEnd(lastSeq: number): Problem | undefined {
-    const beyond = Math.max(...this.#kept.keys(), 0)
+    let beyond = 0
+    for (const seq of this.#kept.keys()) beyond = Math.max(beyond, seq)
     if (beyond <= lastSeq) return undefined
     return {
       seq: lastSeq + 1,
@@ -43,7 +52,15 @@ export function readKeptHeads(text: string): KeptHeads {
     const kept = bySession.get(name) ?? new Map<number, string>()
     bySession.set(name, kept.set(seq, hash.toLowerCase()))
   }
-  return { of: (tenant, session) => bySession.get(nameOf(tenant, session)) }
+  return {
+    of: (tenant, session) => bySession.get(nameOf(tenant, session)),
+    *sessions() {
+      for (const name of bySession.keys()) {
+        const [tenant, session] = JSON.parse(name) as [string, string]
+        yield { tenant, session }
+      }
+    },
+  }
 }
 
 interface KeptHead {
@@ -66,4 +83,19 @@ function headOf(line: string, number: number): KeptHead {
     // told below
   }
   throw new Error(`line ${number} must be {"tenant_id": …, "session_id": …, "seq": …, "hash": 64 hex digits}`)
+}
+
+/** Sessions of which something is kept, and that were not there to be verified. */
+export function* unseen(
+  kept: KeptHeads,
+  seen: ReadonlySet<ReadonlyMap<number, string>>,
+  scope: Pick<Scope, 'tenant' | 'session'>,
+): Generator<Finding> {
+  for (const { tenant, session } of kept.sessions()) {
+    const heads = kept.of(tenant, session)
+    if (heads === undefined || seen.has(heads)) continue
+    if ((scope.tenant ?? tenant) !== tenant || (scope.session ?? session) !== session) continue
+    const detail = 'a hash was kept of the session, and the session is not there'
+    yield { tenant, session, seq: 1, reason: 'checkpoint', detail }
+  }
 }

@@ -5,7 +5,7 @@ import type { Finding, Problem } from '../finding.ts'
 import type { Scope, SessionHead } from '../read/scope.ts'
 import type { Fault, SessionLog } from '../read/sessionLog.ts'
 import { SessionReader } from '../read/sessionReader.ts'
-import { type KeptHeads, KeptHeadsOfSession } from './keptHeads.ts'
+import { type KeptHeads, KeptHeadsOfSession, unseen } from './keptHeads.ts'
 import { ObjectDigests } from './objectDigests.ts'
 import * as queries from './queries.ts'
 import { SessionChain } from './sessionChain.ts'
@@ -40,6 +40,7 @@ export async function verifyDatabase(options: VerifyOptions): Promise<Verified> 
   const { db, store, signal, scope, onFinding, onProgress } = options
   const verified: Verified = { sessions: 0, events: 0, redacted: 0, bytes: 0 }
   const hasher = new EventHasher()
+  const seen = new Set<ReadonlyMap<number, string>>()
   const objects = scope.session === undefined ? new ObjectDigests() : undefined
   const reader = new SessionReader({
     db,
@@ -52,13 +53,14 @@ export async function verifyDatabase(options: VerifyOptions): Promise<Verified> 
     for await (const log of reader.read(group)) {
       signal.throwIfAborted()
       const { tenant, session } = log.head
-      const problem = (await verifySession(options, hasher, log, verified)) ?? strays.get(log.head.sid)
+      const problem = (await verifySession(options, hasher, log, verified, seen)) ?? strays.get(log.head.sid)
       if (problem !== undefined) onFinding({ tenant, session, ...problem })
       verified.sessions += 1
       onProgress?.(verified)
     }
   }
   if (objects) for await (const finding of objects.finish(db, store, signal)) onFinding(finding)
+  if (options.kept) for (const finding of unseen(options.kept, seen, scope)) onFinding(finding)
   return verified
 }
 
@@ -67,9 +69,11 @@ async function verifySession(
   hasher: EventHasher,
   log: SessionLog,
   verified: Verified,
+  seen: Set<ReadonlyMap<number, string>>,
 ): Promise<Problem | undefined> {
   const { head } = log
   const keptHashes = kept?.of(head.tenant, head.session)
+  if (keptHashes) seen.add(keptHashes)
   const heads = keptHashes && new KeptHeadsOfSession(keptHashes)
   const chain = new SessionChain(
     hasher,
