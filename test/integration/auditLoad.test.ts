@@ -139,7 +139,8 @@ describe('audit load', function () {
       const erasing = lab.move()
       await until('the job waits for the loader', async () => {
         const { rows } = await lab.db.query(
-          `select from pg_locks l where l.relation = 'starcite.loaded_events'::regclass and not l.granted`,
+          `select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+            where l.relation = 'starcite.loaded_events'::regclass and not l.granted`,
         )
         return rows.length > 0
       })
