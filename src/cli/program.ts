@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { appendCommand } from './commands/append.ts'
+import { auditCommand } from './commands/audit.ts'
 import { checkConfigCommand } from './commands/checkConfig.ts'
 import { completionCommand } from './commands/completion.ts'
 import { createCommand } from './commands/create.ts'
@@ -29,13 +30,19 @@ export function createProgram(setExitCode: SetExitCode): Command {
     appendCommand(),
     tailCommand(),
     sessionsCommand(),
+    auditCommand(setExitCode),
     tokenCommand(),
     checkConfigCommand(setExitCode),
     doctorCommand(setExitCode),
     completionCommand(program),
   ]
-  for (const command of commands) program.addCommand(command.copyInheritedSettings(program).exitOverride())
+  for (const command of commands) program.addCommand(inherits(command, program))
   return program.exitOverride()
+}
+
+function inherits(command: Command, parent: Command): Command {
+  for (const it of command.commands) inherits(it, parent)
+  return command.copyInheritedSettings(parent).exitOverride()
 }
 
 const AFTER = `

@@ -47,6 +47,7 @@ export const SQL_OBJECTS = [
   'audit.slices',
   'audit.changes',
   'audit.verify',
+  'audit.events_loaded',
   'grant_roles',
 ] as const
 

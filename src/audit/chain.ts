@@ -1,0 +1,63 @@
+import { hash } from 'node:crypto'
+
+/**
+ * The hash chain of a session, as sql/framed.sql, genesis_hash.sql, content_digest.sql, event_link.sql, event_fields.sql
+ * and chain_step.sql define it. Pure; texts are hashed as UTF-8, hashes are 32 bytes.
+ */
+
+/** What the chain covers of an event beside its content. What was not given is null. */
+export interface EventFields {
+  readonly seq: number
+  /** RFC 3339, UTC, six fractional digits, as in its frame. */
+  readonly insertedAt: string
+  readonly type: string
+  readonly actor: string
+  readonly source: string | null
+  readonly producerId: string | null
+  readonly producerSeq: number | null
+  readonly idempotencyKey: string | null
+  readonly contentDigest: Buffer
+}
+
+/** A value made self-delimiting, so that values one after the other have one reading only. */
+export function framed(value: string | number | null): string {
+  if (value === null) return '-'
+  const text = String(value)
+  return `${Buffer.byteLength(text)}:${text}`
+}
+
+/** Stands for "the previous hash" at seq 1. */
+export function genesisHash(tenantId: string, sessionId: string): Buffer {
+  return sha256(Buffer.from(`starcite/1${framed(tenantId)}${framed(sessionId)}`))
+}
+
+/** Of the salt and the JSON texts as they were sent (null: not there). The salt is 16 bytes. */
+export function contentDigest(
+  salt: Buffer,
+  payload: string | null,
+  metadata: string | null,
+  refs: string | null,
+): Buffer {
+  return sha256(Buffer.concat([salt, Buffer.from(framed(payload) + framed(metadata) + framed(refs))]))
+}
+
+/** What an event adds to its session's chain; computed without its content. */
+export function eventLink(event: EventFields): Buffer {
+  const fields =
+    framed(event.seq) +
+    framed(event.insertedAt) +
+    framed(event.type) +
+    framed(event.actor) +
+    framed(event.source) +
+    framed(event.producerId) +
+    framed(event.producerSeq) +
+    framed(event.idempotencyKey)
+  return Buffer.concat([event.contentDigest, Buffer.from(fields)])
+}
+
+/** The hash of an event: from the hash of the one before (genesisHash, before the first) and its link. */
+export function chainStep(previous: Buffer, link: Buffer): Buffer {
+  return sha256(Buffer.concat([previous, link]))
+}
+
+const sha256 = (bytes: Buffer): Buffer => hash('sha256', bytes, 'buffer')

@@ -1,0 +1,86 @@
+import { expect } from 'chai'
+import type pg from 'pg'
+import { chainStep, contentDigest, eventLink, framed, genesisHash } from '../../src/audit/chain.ts'
+import { appendEvents, type EventItem } from '../support/appendEvents.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
+
+const TENANT = 'ténant 1:é'
+const SESSION = 'sés:1-'
+const EVENTS: readonly EventItem[] = [
+  { session: SESSION },
+  {
+    session: SESSION,
+    type: 'tÿpe',
+    payload: '{ "n": 12345678901234567890.10,\n "😀": "\\ud83d" }',
+    actor: '-',
+  },
+  { session: SESSION, source: '3:abc', producer: ['p:1', 1], key: 'ключ', metadata: '{"a":[1.0,1]}' },
+  {
+    session: SESSION,
+    source: '',
+    producer: ['p:1', 2],
+    refs: '{"to_seq":1}',
+    payload: '{"text":"\u2028 \\u0061"}',
+  },
+]
+
+describe('src/audit/chain.ts', () => {
+  let database: FreshDatabase
+  let db: pg.Client
+
+  before(async () => {
+    database = await migratedDatabase()
+    db = await connect(database)
+    await db.query('select starcite.create_session($1, $2)', [TENANT, SESSION])
+  })
+  after(async () => {
+    await db.end()
+    await database.drop()
+  })
+
+  it('frames values as Postgres does', async () => {
+    const values = ['', '-', 'é', '😀', '1:1', null, '7']
+    const { rows } = await db.query<{ framed: string }>(
+      'select starcite.framed(u.v) as framed from unnest($1::text[]) with ordinality u (v, n) order by u.n',
+      [values],
+    )
+
+    expect(values.map(framed)).to.deep.equal(rows.map((row) => row.framed))
+    expect(framed(7)).to.equal(framed('7'))
+  })
+
+  it('arrives at the digests and hashes that the append procedure stored', async () => {
+    const items = EVENTS.map((it) => ({ ...it, tenant: TENANT }))
+    const outcomes = await appendEvents(db, items)
+    const { rows } = await db.query(
+      `select e.*, e.seq::int, e.producer_seq::int, e.payload::text, e.metadata::text, e.refs::text,
+              starcite.wire_time(e.inserted_at) as at, h.chain_hash
+         from starcite.events e join starcite.session_heads h on h.sid = e.sid order by e.seq`,
+    )
+
+    let hash = genesisHash(TENANT, SESSION)
+    const reckoned = rows.map((row) => {
+      const digest = contentDigest(row.salt, row.payload, row.metadata, row.refs)
+      hash = chainStep(
+        hash,
+        eventLink({
+          seq: row.seq,
+          insertedAt: row.at,
+          type: row.type,
+          actor: row.actor,
+          source: row.source,
+          producerId: row.producer_id,
+          producerSeq: row.producer_seq,
+          idempotencyKey: row.idempotency_key,
+          contentDigest: digest,
+        }),
+      )
+      return { digest, hash }
+    })
+
+    expect(outcomes.map((it) => it.outcome)).to.deep.equal(EVENTS.map(() => 'appended'))
+    expect(reckoned).to.deep.equal(rows.map((row) => ({ digest: row.content_digest, hash: row.hash })))
+    expect(hash).to.deep.equal(rows.at(-1).chain_hash)
+  })
+})
