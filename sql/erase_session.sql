@@ -46,6 +46,8 @@ begin
    where s.sid = v_head.sid;
   -- Digests without a salt would confirm guesses of what was written; and nobody appends here any more.
   delete from starcite.producers p where p.sid = v_head.sid;
+  update starcite.loaded_events l set payload = null, metadata = null, refs = null, salt = null
+   where l.sid = v_head.sid and l.salt is not null;
 
   insert into starcite.erasures as e (kind, tenant_id, sid, first_seq, last_seq, chain_hash, subject, request_id, reason, vacuum)
   values ('session', p_tenant_id, v_head.sid, 1, v_head.last_seq, v_head.chain_hash, p_subject, p_request_id, p_reason,

@@ -46,6 +46,8 @@ begin
   get diagnostics v_hot_events = row_count;
   -- A digest without a salt would confirm guesses of what was written. None is empty, so a retry finds another event.
   update starcite.producers p set digest = '' where p.sid = v_head.sid and p.seq = p_seq;
+  update starcite.loaded_events l set payload = null, metadata = null, refs = null, salt = null
+   where l.sid = v_head.sid and l.seq = p_seq and l.salt is not null;
 
   insert into starcite.erasures as e (kind, tenant_id, sid, first_seq, last_seq, hot_events, subject, request_id, reason, vacuum)
   values ('event', p_tenant_id, v_head.sid, p_seq, p_seq, v_hot_events, p_subject, p_request_id, p_reason,

@@ -47,6 +47,7 @@ export const SQL_OBJECTS = [
   'audit.slices',
   'audit.changes',
   'audit.verify',
+  'audit.events_loaded',
   'audit.checkpoints',
   'grant_roles',
 ] as const

@@ -100,7 +100,7 @@ export async function unpackSlice(member: Buffer, firstSeq: number, lastSeq: num
 
 /** Its lines, without their line feeds. */
 export async function linesOfSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<string[]> {
-  const lines = (await open(member)).toString('utf8').split('\n')
+  const lines = (await openSlice(member)).toString('utf8').split('\n')
   if (lines.pop() !== '' || lines.length !== lastSeq - firstSeq + 1)
     throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines.length} lines`)
   return lines
@@ -108,11 +108,13 @@ export async function linesOfSlice(member: Buffer, firstSeq: number, lastSeq: nu
 
 /** Rejects when a slice does not open, or has another number of lines than it should. */
 export async function checkSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<void> {
-  const text = await open(member)
+  const text = await openSlice(member)
   let lines = 0
   for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines += 1
   if (lines !== lastSeq - firstSeq + 1 || text.at(-1) !== LINE_FEED)
     throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines} lines`)
 }
 
-const open = (member: Buffer): Promise<Buffer> => decompress(member, { chunkSize: GUNZIP_CHUNK_BYTES })
+/** The text of a slice. Rejects when it is no gzip member. */
+export const openSlice = (member: Buffer): Promise<Buffer> =>
+  decompress(member, { chunkSize: GUNZIP_CHUNK_BYTES })

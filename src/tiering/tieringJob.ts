@@ -5,6 +5,7 @@ import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
+import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
 import {
   dueSegments,
@@ -134,6 +135,7 @@ export class TieringJob {
         (cause: unknown) => ({ cause }),
       )
     }
+    await deleteExpired(session)
     const asked = await applyRetention(session, log, signal).then(
       () => undefined,
       (cause: unknown) => ({ cause }),

@@ -6,6 +6,7 @@ import { measure } from './measure.ts'
 import { type Options, readOptions } from './options.ts'
 import { appendCases, sqlCases } from './rows/appends.ts'
 import { chainCases, VERIFY, verifyRow } from './rows/audit.ts'
+import { AUDIT_VERIFY, auditVerifyRow } from './rows/auditVerify.ts'
 import type { Case, Row } from './rows/case.ts'
 import { CHECKPOINT, checkpointCases, checkpointRow } from './rows/checkpoints.ts'
 import { coldCases } from './rows/cold.ts'
@@ -28,6 +29,7 @@ const ONCE: readonly Once[] = [
   [DROP, dropRow],
   [MOVE, moveRow],
   [VERIFY, verifyRow],
+  [AUDIT_VERIFY, auditVerifyRow],
   [CHECKPOINT, checkpointRow],
   [SOAK, soakRow],
 ]

@@ -158,6 +158,7 @@ describe('starcite, the command', function () {
       'append',
       'tail',
       'sessions',
+      'audit',
       'token',
       'doctor',
     ])
@@ -395,10 +396,12 @@ describe('starcite, the command', function () {
     }
     if (!existsSync('/bin/bash')) return
     const complete = `${scripts[0]?.out}
-      COMP_WORDS=(starcite "$1" "$2"); COMP_CWORD=$3; _starcite; printf '%s ' "\${COMPREPLY[@]}"`
+      COMP_WORDS=(starcite "\${@:1:$#-1}"); COMP_CWORD=\${!#}; _starcite; printf '%s ' "\${COMPREPLY[@]}"`
     const run = (...words: string[]) =>
       execFileSync('/bin/bash', ['-c', complete, 'bash', ...words], { encoding: 'utf8' })
     expect(run('ta', '', '1')).to.equal('tail ')
     expect(run('append', '--t', '2')).to.equal('--token --type --text ')
+    expect(run('audit', 'ver', '2')).to.equal('verify ')
+    expect(run('audit', 'export', '--fo', '3')).to.equal('--format ')
   })
 })

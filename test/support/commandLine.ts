@@ -7,8 +7,9 @@ const ROOT = new URL('../../', import.meta.url)
 const MAIN = fileURLToPath(new URL('dist/cli/main.js', ROOT))
 const TSC = fileURLToPath(new URL('node_modules/typescript/bin/tsc', ROOT))
 
-/** The command as it is shipped: it starts several times faster than its sources do. */
+/** The command as it is shipped: it starts several times faster than its sources do. `npm test` has built it already. */
 export async function buildCommand(): Promise<void> {
+  if (process.env.STARCITE_TEST_BUILT) return
   const build = spawn(process.execPath, [TSC, '-p', fileURLToPath(new URL('tsconfig.build.json', ROOT))], {
     stdio: 'inherit',
   })

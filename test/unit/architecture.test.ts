@@ -102,7 +102,7 @@ describe('the architecture', () => {
     expect([...new Set(files.map(home))].filter((it) => !known.includes(it))).to.deep.equal([])
   })
 
-  it('lets imports point down, and sideways only from tail to live, from objects to db and from audit to tiering', () => {
+  it('lets imports point down, and sideways only from tail to live, from objects to db, and from audit to tiering', () => {
     const wrong = imports.filter((it) => !isAllowed(it)).map(({ from, to }) => `${from} → ${to}`)
 
     expect(wrong).to.deep.equal([])

@@ -13,6 +13,16 @@ const frames = fc.record({
   space: fc.constantFrom('', ' ', '\n', '\r\n\t'),
 })
 
+/** Chance may write a frame. */
+function isArrayWithNames(text: string): boolean {
+  try {
+    const value = JSON.parse(text)
+    return Array.isArray(value) && typeof value[2] === 'string' && typeof value[3] === 'string'
+  } catch {
+    return false
+  }
+}
+
 describe('the framing of Phoenix', () => {
   it('hands back what was framed, in either version, with refs and payload to the letter', () => {
     fc.assert(
@@ -33,6 +43,7 @@ describe('the framing of Phoenix', () => {
   it('takes no text for a frame that is none, and throws at nothing', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
+        fc.pre(!isArrayWithNames(text))
         expect(V2.decode(text)).to.equal(undefined)
         expect(V1.decode(text)).to.equal(undefined)
       }),

@@ -21,6 +21,8 @@ interface Verb {
   readonly name: string
   readonly description: string
   readonly options: readonly { readonly flag: string; readonly description: string }[]
+  /** Commands of a command, such as those of `audit`. */
+  readonly verbs: readonly Verb[]
 }
 
 /** Read off the commands themselves, so that none can be forgotten. */
@@ -32,8 +34,17 @@ function verbsOf(program: Command): readonly Verb[] {
       .createHelp()
       .visibleOptions(command)
       .flatMap(({ long, description }) => (long ? [{ flag: long, description }] : [])),
+    verbs: verbsOf(command),
   }))
 }
+
+/** What may follow a command, in words. */
+const wordsOf = ({ name, options, verbs }: Verb) =>
+  [
+    ...verbs.map((it) => it.name),
+    ...options.map((it) => it.flag),
+    ...(name === 'completion' ? SHELLS : []),
+  ].join(' ')
 
 const quoted = (text: string) => `'${text.replaceAll("'", `'\\''`)}'`
 
@@ -44,13 +55,10 @@ const SCRIPTS: Readonly<Record<(typeof SHELLS)[number], (verbs: readonly Verb[])
     COMPREPLY=($(compgen -W ${quoted(verbs.map((it) => it.name).join(' '))} -- "$word"))
     return
   fi
-  case "\${COMP_WORDS[1]}" in
-${verbs
-  .map(
-    ({ name, options }) => `    ${name})
-      COMPREPLY=($(compgen -W ${quoted([...options.map((it) => it.flag), ...(name === 'completion' ? SHELLS : [])].join(' '))} -- "$word")) ;;`,
-  )
-  .join('\n')}
+  local verb=\${COMP_WORDS[1]}
+  [ "$COMP_CWORD" -gt 2 ] && verb="$verb \${COMP_WORDS[2]}"
+  case "$verb" in
+${casesOf(verbs, (words) => `COMPREPLY=($(compgen -W ${quoted(words)} -- "$word"))`)}
   esac
 }
 complete -o default -F _starcite starcite
@@ -65,31 +73,51 @@ ${verbs.map(({ name, description }) => `    ${quoted(`${name}:${description}`)}`
     _describe command verbs
     return
   fi
-  case "$words[2]" in
-${verbs
-  .map(
-    ({ name, options }) => `    ${name})
-      compadd -- ${[...options.map((it) => it.flag), ...(name === 'completion' ? SHELLS : [])].join(' ')} ;;`,
-  )
-  .join('\n')}
+  local verb="$words[2]"
+  (( CURRENT > 3 )) && verb="$verb $words[3]"
+  case "$verb" in
+${casesOf(verbs, (words) => `compadd -- ${words}`)}
   esac
 }
 compdef _starcite starcite
 `,
   fish: (verbs) =>
     verbs
-      .flatMap(({ name, description, options }) => [
-        `complete -c starcite -n __fish_use_subcommand -f -a ${name} -d ${fishQuoted(description)}`,
-        ...options.map(
-          (it) =>
-            `complete -c starcite -n '__fish_seen_subcommand_from ${name}' -l ${it.flag.slice(2)} -d ${fishQuoted(it.description)}`,
-        ),
-        ...(name === 'completion'
-          ? [`complete -c starcite -n '__fish_seen_subcommand_from completion' -f -a '${SHELLS.join(' ')}'`]
-          : []),
+      .flatMap((verb) => [
+        `complete -c starcite -n __fish_use_subcommand -f -a ${verb.name} -d ${fishQuoted(verb.description)}`,
+        ...fishWords(verb, `__fish_seen_subcommand_from ${verb.name}`),
+        ...verb.verbs.flatMap((it) => [
+          `complete -c starcite -n '__fish_seen_subcommand_from ${verb.name}' -f -a ${it.name} -d ${fishQuoted(it.description)}`,
+          ...fishWords(
+            it,
+            `__fish_seen_subcommand_from ${verb.name}; and __fish_seen_subcommand_from ${it.name}`,
+          ),
+        ]),
         '',
       ])
       .join('\n'),
+}
+
+/** Cases of `verb`, which is a command, and the word after it where there is one. */
+function casesOf(verbs: readonly Verb[], complete: (words: string) => string): string {
+  return verbs
+    .flatMap((verb) => [
+      ...verb.verbs.map(
+        (it) => `    ${quoted(`${verb.name} ${it.name}`)})\n      ${complete(wordsOf(it))} ;;`,
+      ),
+      `    ${verb.name}|${quoted(`${verb.name} `)}*)\n      ${complete(wordsOf(verb))} ;;`,
+    ])
+    .join('\n')
+}
+
+function fishWords({ name, options }: Verb, condition: string): string[] {
+  return [
+    ...options.map(
+      (it) =>
+        `complete -c starcite -n '${condition}' -l ${it.flag.slice(2)} -d ${fishQuoted(it.description)}`,
+    ),
+    ...(name === 'completion' ? [`complete -c starcite -n '${condition}' -f -a '${SHELLS.join(' ')}'`] : []),
+  ]
 }
 
 const fishQuoted = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`

@@ -2,6 +2,7 @@ import type { DbSession } from '../../db/session.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import { DamagedObjectError, keyPrefix, storeVerified, successorKey } from '../archive.ts'
+import { emptyLoaded } from '../loaded/queries.ts'
 import { letErasuresPass } from '../queries.ts'
 import type { Probe } from '../step.ts'
 import { StoppedError } from '../stopped.ts'
@@ -23,7 +24,8 @@ const BATCH = 200
 const ROWS_PER_STEP = 1000
 
 /**
- * Removes the content of what erasures cover: rows emptied → objects rewritten, switched, the old ones deleted → copies
+ * Removes the content of what erasures cover: rows emptied, copies that
+ * `starcite audit load` has made among them → objects rewritten, switched, the old ones deleted → copies
  * that no manifest names swept → done (migrations/0007_erasure.sql). Each step is committed before the next and may be
  * repeated, so a run that was cut anywhere is simply run again.
  */
@@ -64,6 +66,7 @@ export class Eraser {
   async #erase(batch: readonly queries.Erasure[]): Promise<unknown[]> {
     const { session, log, probe, onDone } = this.#options
     for (const erasure of batch) await this.#emptyRows(erasure)
+    await emptyLoaded(session, idsOf(batch))
     await probe?.('emptied')
     const failed = await this.#rewriteObjects(batch)
     await this.#deleteSuperseded()

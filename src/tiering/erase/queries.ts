@@ -248,6 +248,7 @@ export async function vacuum(session: DbSession): Promise<void> {
   await session.query('vacuum starcite.producers')
   await session.query('vacuum starcite.events')
   await session.query('vacuum starcite.archive_objects')
+  await session.query('vacuum starcite.loaded_events')
 }
 
 export interface Done {

@@ -1,0 +1,41 @@
+-- Copies of cold events that `starcite audit load` has put back for a while, of the tenants that the reader may read. The
+-- columns are those of audit.events, and when each copy was made and ends. A server that crashed has forgotten them all.
+create or replace view audit.events_loaded with (security_barrier) as
+select s.tenant_id as tenant, s.id as session, e.seq, e.inserted_at as time, e.type, e.actor, e.producer_id, e.producer_seq,
+       e.idempotency_key, e.source,
+       case when s.erased_at is null then e.payload end as payload,
+       case when s.erased_at is null then starcite.as_jsonb(e.payload) end as payload_jsonb,
+       case when s.erased_at is null then e.metadata end as metadata,
+       case when s.erased_at is null then e.refs end as refs,
+       e.salt is null or s.erased_at is not null as redacted,
+       e.content_digest, e.hash, 'cold' as tier,
+       case when s.erased_at is null then e.salt end as salt,
+       e.loaded_at, e.expires_at
+  from starcite.sessions s
+  join starcite.loaded_events e on e.sid = s.sid
+ where e.expires_at > now()
+   and (s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+        or exists (select from starcite.readable_tenants r where r.tenant_id is null));
+
+comment on view audit.events_loaded is 'Cold events that were loaded for a while (starcite audit load). None is here that nobody has loaded.';
+comment on column audit.events_loaded.tenant is 'The tenant of the session.';
+comment on column audit.events_loaded.session is 'The session.';
+comment on column audit.events_loaded.seq is 'Position in the session.';
+comment on column audit.events_loaded.time is 'When it was appended; never runs backwards in a session.';
+comment on column audit.events_loaded.type is 'What kind of event it is.';
+comment on column audit.events_loaded.actor is 'Who appended it.';
+comment on column audit.events_loaded.producer_id is 'The producer, for safe retries; null without one.';
+comment on column audit.events_loaded.producer_seq is 'The count of the producer itself; null without one.';
+comment on column audit.events_loaded.idempotency_key is 'As it was sent; null without one.';
+comment on column audit.events_loaded.source is 'As it was sent; null without one.';
+comment on column audit.events_loaded.payload is 'Exactly the text that was sent; null when redacted.';
+comment on column audit.events_loaded.payload_jsonb is 'The payload for jsonb operators; null when redacted, and where it does not convert (starcite.as_jsonb).';
+comment on column audit.events_loaded.metadata is 'Exactly the text that was sent; null when redacted.';
+comment on column audit.events_loaded.refs is 'Exactly the text that was sent; null when redacted.';
+comment on column audit.events_loaded.redacted is 'Whether the content was erased.';
+comment on column audit.events_loaded.content_digest is 'starcite.content_digest of salt, payload, metadata and refs; stays when the content is erased.';
+comment on column audit.events_loaded.hash is 'sha256 of the hash of the event before and starcite.event_link of this one.';
+comment on column audit.events_loaded.tier is 'cold: in an object.';
+comment on column audit.events_loaded.salt is '16 random bytes in content_digest; null when redacted.';
+comment on column audit.events_loaded.loaded_at is 'When the copy was made.';
+comment on column audit.events_loaded.expires_at is 'Until when it is here.';

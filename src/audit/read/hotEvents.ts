@@ -1,0 +1,93 @@
+import type { Db } from '../../db/pool.ts'
+import { type HotEvent, type HotRun, readHot } from './queries.ts'
+import type { SessionHead } from './scope.ts'
+
+/** What one statement reads, at about these bounds. */
+const READ_EVENTS = 2000
+const READ_BYTES = 1024 * 1024
+
+/** Consecutive events of one session. */
+export interface HotStretch {
+  readonly place: number
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly text: Buffer
+}
+
+/** What Postgres has of what is wanted of these sessions, in their order. Holes are where a stretch ends. */
+export async function* hotEvents(db: Db, sessions: readonly SessionHead[]): AsyncGenerator<HotStretch, void> {
+  for (const portion of portions(runsOf(sessions)))
+    for (let rest = portion; rest.length > 0; ) {
+      const events = await readHot(db, rest, READ_BYTES)
+      yield* stretches(events)
+      rest = remainder(rest, events.at(-1))
+    }
+}
+
+/** The events from `seq` on, up to the next hole; undefined when that one is not in Postgres. */
+export async function hotRunAt(
+  db: Db,
+  head: SessionHead,
+  firstSeq: number,
+  lastSeq: number,
+): Promise<HotStretch | undefined> {
+  const run = { place: 0, head, firstSeq, lastSeq: Math.min(lastSeq, firstSeq + READ_EVENTS - 1) }
+  const [first] = stretches(await readHot(db, [run], READ_BYTES))
+  return first?.firstSeq === firstSeq ? first : undefined
+}
+
+function* runsOf(sessions: readonly SessionHead[]): Generator<HotRun> {
+  for (const [place, head] of sessions.entries()) {
+    const firstSeq = Math.max(head.firstWanted, head.coldUntil + 1)
+    if (firstSeq <= head.lastWanted) yield { place, head, firstSeq, lastSeq: head.lastWanted }
+  }
+}
+
+/** Runs in portions of at most so many events; a long run is cut. */
+function* portions(runs: Iterable<HotRun>): Generator<HotRun[]> {
+  let portion: HotRun[] = []
+  let events = 0
+  for (const run of runs)
+    for (let { firstSeq } = run; firstSeq <= run.lastSeq; ) {
+      const lastSeq = Math.min(run.lastSeq, firstSeq + READ_EVENTS - events - 1)
+      portion.push({ ...run, firstSeq, lastSeq })
+      events += lastSeq - firstSeq + 1
+      firstSeq = lastSeq + 1
+      if (events < READ_EVENTS) continue
+      yield portion
+      portion = []
+      events = 0
+    }
+  if (portion.length > 0) yield portion
+}
+
+/** What is left behind the event that was read last; without one there is nothing. */
+function remainder(portion: readonly HotRun[], last: HotEvent | undefined): HotRun[] {
+  if (last === undefined) return []
+  const { run, seq } = last
+  const others = portion.slice(portion.indexOf(run) + 1)
+  return seq < run.lastSeq ? [{ ...run, firstSeq: seq + 1 }, ...others] : others
+}
+
+function* stretches(events: readonly HotEvent[]): Generator<HotStretch> {
+  let run: HotEvent[] = []
+  for (const event of events) {
+    const last = run.at(-1)
+    if (last && (last.run.place !== event.run.place || last.seq + 1 !== event.seq)) {
+      yield stretchOf(run)
+      run = []
+    }
+    run.push(event)
+  }
+  if (run.length > 0) yield stretchOf(run)
+}
+
+function stretchOf(events: readonly HotEvent[]): HotStretch {
+  const [first, last] = [events[0] as HotEvent, events.at(-1) as HotEvent]
+  return {
+    place: first.run.place,
+    firstSeq: first.seq,
+    lastSeq: last.seq,
+    text: Buffer.from(events.map((it) => it.line).join('')),
+  }
+}

@@ -1,0 +1,160 @@
+import type { Db } from '../../db/pool.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import { redactLine } from '../../tiering/slice.ts'
+import { ArchivedLine } from '../archivedLine.ts'
+import type { Scope, SessionHead } from './scope.ts'
+import type { Stretch } from './sessionLog.ts'
+import { type After, SessionReader } from './sessionReader.ts'
+
+const LINE_FEED = 0x0a
+
+/** Which events are wanted. */
+export interface Selection extends Scope {
+  /** Empty: of every type, or actor. */
+  readonly types: ReadonlySet<string>
+  readonly actors: ReadonlySet<string>
+}
+
+/** The last event that need not be read again. */
+export interface Cursor {
+  readonly tenant: string
+  readonly session: string
+  readonly seq: number
+}
+
+/** An event that is wanted. The line is used again for the next one. */
+export interface Selected {
+  readonly head: SessionHead
+  readonly line: ArchivedLine
+  /** Of the line feed of `line`. */
+  readonly end: number
+  readonly tier: 'hot' | 'cold'
+}
+
+export interface SelectionOptions {
+  readonly db: Db
+  readonly store: ObjectStore
+  readonly signal: AbortSignal
+  readonly selection: Selection
+  readonly after?: Cursor | undefined
+  /** 'cold': only what is in objects when a session's turn comes. */
+  readonly tier?: 'cold'
+  readonly onEvent: (event: Selected) => void
+  /** After each run of events; reading goes on when it resolves. `read` counts those that are not wanted too. */
+  readonly onRun: (read: { events: number; bytes: number }) => Promise<void>
+}
+
+/** A session cannot be read as it should be: `starcite audit verify` says more. */
+export class UnreadableError extends Error {
+  override readonly name = 'UnreadableError'
+}
+
+/**
+ * Reads the events that are wanted, by tenant, session (bytewise) and seq, each once, wherever it is and whatever moves
+ * meanwhile. Each session is read up to the head that it had when its turn came. Content whose erasure was asked for is
+ * not shown, also where it is not carried out yet. Rejects with an UnreadableError at an event that cannot be had.
+ */
+export async function readSelected(options: SelectionOptions): Promise<void> {
+  const { selection, after } = options
+  const reader = new SessionReader(options)
+  const pass = new Pass(options)
+  if (after) {
+    const scope = { ...selection, tenant: after.tenant, session: after.session }
+    for await (const group of reader.groups(scope, 'id'))
+      await pass.read(
+        reader,
+        group.map((head) => ({ ...head, firstWanted: Math.max(head.firstWanted, after.seq + 1) })),
+      )
+    if (selection.session !== undefined) return
+  }
+  const behind: After | undefined = after && { tenant: after.tenant, key: after.session }
+  for await (const group of reader.groups(selection, 'id', behind)) await pass.read(reader, group)
+}
+
+class Pass {
+  readonly #options: SelectionOptions
+  readonly #line = new ArchivedLine()
+
+  constructor(options: SelectionOptions) {
+    this.#options = options
+  }
+
+  async read(reader: SessionReader, group: readonly SessionHead[]): Promise<void> {
+    const { signal, onRun, tier } = this.#options
+    const wanted = group.map((it) =>
+      tier === 'cold' ? { ...it, lastWanted: Math.min(it.lastWanted, it.coldUntil) } : it,
+    )
+    for await (const log of reader.read(wanted.filter((it) => it.firstWanted <= it.lastWanted))) {
+      signal.throwIfAborted()
+      const { head } = log
+      let next = head.firstWanted
+      for await (const piece of log.pieces()) {
+        if (piece.is === 'fault') throw unreadable(head, piece.problem.seq, piece.problem.detail)
+        this.#readStretch(head, piece, next)
+        await onRun({ events: piece.lastSeq + 1 - next, bytes: piece.text.length })
+        next = piece.lastSeq + 1
+        signal.throwIfAborted()
+      }
+    }
+  }
+
+  #readStretch(head: SessionHead, { text, slice, lastSeq }: Stretch, firstSeq: number): void {
+    const line = this.#line
+    let next = firstSeq
+    for (let start = 0; start < text.length; ) {
+      const end = text.indexOf(LINE_FEED, start)
+      try {
+        line.read(text, start, end)
+      } catch (error) {
+        throw unreadable(head, next, (error as Error).message)
+      }
+      start = end + 1
+      if (line.seq < next) continue // of a slice that begins before what is wanted
+      if (line.seq !== next) throw unreadable(head, next, `${line.seq} comes after ${next - 1}`)
+      next += 1
+      if (line.seq > head.lastWanted || !this.#isWanted(line)) continue
+      const tier = slice === undefined ? 'hot' : 'cold'
+      if (isHidden(head, slice, line)) this.#options.onEvent(redacted(head, line, end, tier))
+      else this.#options.onEvent({ head, line, end, tier })
+    }
+    if (next <= lastSeq) throw unreadable(head, next, 'the object ends before it')
+  }
+
+  #isWanted(line: ArchivedLine): boolean {
+    const { from, to, types, actors } = this.#options.selection
+    if (from !== undefined || to !== undefined) {
+      const at = line.raw(line.insertedAt)
+      if ((from !== undefined && at < from) || (to !== undefined && at >= to)) return false
+    }
+    return (
+      (types.size === 0 || types.has(line.text(line.type) as string)) &&
+      (actors.size === 0 || actors.has(line.text(line.actor) as string))
+    )
+  }
+}
+
+const unreadable = ({ tenant, session }: SessionHead, seq: number, detail: string) =>
+  new UnreadableError(
+    `event ${seq} of session ${session} of tenant ${tenant} cannot be read: ${detail}; \`starcite audit verify\` says more`,
+  )
+
+function isHidden(
+  { erasedHash }: SessionHead,
+  slice: Stretch['slice'],
+  { seq, isRedacted }: ArchivedLine,
+): boolean {
+  if (isRedacted) return false
+  return erasedHash !== null || (slice?.hidden.some(([first, last]) => seq >= first && seq <= last) ?? false)
+}
+
+function redacted(
+  head: SessionHead,
+  { bytes, start, seq }: ArchivedLine,
+  end: number,
+  tier: Selected['tier'],
+): Selected {
+  const text = Buffer.from(`${redactLine(bytes.toString('utf8', start, end), seq)}\n`)
+  const line = new ArchivedLine()
+  line.read(text, 0, text.length - 1)
+  return { head, line, end: text.length - 1, tier }
+}

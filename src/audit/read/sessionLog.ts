@@ -1,0 +1,148 @@
+import type { Db } from '../../db/pool.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import type { Problem } from '../finding.ts'
+import { type OpenedSlice, openOne } from './coldSlices.ts'
+import { type HotStretch, hotRunAt } from './hotEvents.ts'
+import type { Peeked } from './peeked.ts'
+import { type PlacedSlice, sliceAt } from './queries.ts'
+import type { ColdSlice, SessionHead } from './scope.ts'
+
+/** A run of a session's lines, as docs/archive-format.md describes them, each with its line feed. */
+export interface Stretch {
+  readonly is: 'stretch'
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly text: Buffer
+  /** Where it lies; undefined: in Postgres. */
+  readonly slice: ColdSlice | undefined
+}
+
+/** Nothing more can be had of this session. */
+export interface Fault {
+  readonly is: 'fault'
+  readonly problem: Problem
+  /** Of an object that was changed: what can be read of what is there instead. */
+  readonly text: Buffer | undefined
+  /** Of the slice that cannot be had. */
+  readonly lastSeq: number
+}
+
+export type Piece = Stretch | Fault
+
+export interface ReaderOptions {
+  readonly db: Db
+  readonly store: ObjectStore
+  readonly signal: AbortSignal
+  /** Told of each slice that was as it should be, in order. */
+  readonly onSlice?: (slice: ColdSlice, member: Buffer) => void
+}
+
+export type AheadSlice = PlacedSlice & { readonly opened: OpenedSlice }
+
+/** How often an event that was in neither tier is looked for before it is missing: a move may have come between. */
+const LOOKS = 2
+
+/** The log of one session of a group, most of which is being read ahead for all of them. */
+export class SessionLog {
+  readonly head: SessionHead
+  readonly #options: ReaderOptions
+  readonly #place: number
+  readonly #cold: Peeked<AheadSlice>
+  readonly #hot: Peeked<HotStretch>
+  #next: number
+
+  constructor(
+    options: ReaderOptions,
+    place: number,
+    head: SessionHead,
+    cold: Peeked<AheadSlice>,
+    hot: Peeked<HotStretch>,
+  ) {
+    this.#options = options
+    this.#place = place
+    this.head = head
+    this.#cold = cold
+    this.#hot = hot
+    this.#next = head.firstWanted
+  }
+
+  /** One after the other, from the first seq that is wanted to the last; to be read before the next session's. */
+  async *pieces(): AsyncGenerator<Piece, void> {
+    yield* this.#readAhead()
+    if (this.#next <= this.head.lastWanted) yield* this.#lookAgain()
+  }
+
+  /** Stops at whatever is not as it was expected. */
+  async *#readAhead(): AsyncGenerator<Piece, void> {
+    const { firstWanted } = this.head
+    for (;;) {
+      const it = await this.#cold.takeOf(this.#place)
+      if (it === undefined) break
+      const { slice, opened } = it
+      if (slice.firstSeq < this.#next && this.#next > firstWanted)
+        return yield duplicate(slice.firstSeq, `slices of ${slice.object.key} and of one before both have it`)
+      if (slice.firstSeq > this.#next || opened.fault !== undefined) return
+      this.#options.onSlice?.(slice, opened.member)
+      yield this.#stretch(slice, opened.text, slice)
+    }
+    for (;;) {
+      const it = await this.#hot.takeOf(this.#place)
+      if (it === undefined) return
+      if (it.firstSeq < this.#next) return yield duplicate(it.firstSeq, 'Postgres has it twice')
+      if (it.firstSeq > this.#next) return
+      yield this.#stretch(it, it.text, undefined)
+    }
+  }
+
+  async *#lookAgain(): AsyncGenerator<Piece, void> {
+    const { head } = this
+    const { db, store, signal } = this.#options
+    for (let looks = 1; this.#next <= head.lastWanted; ) {
+      const slice = await sliceAt(db, head.sid, this.#next)
+      if (slice !== undefined) {
+        const opened = await openOne(store, slice, signal)
+        if (opened.fault === undefined) yield this.#stretch(slice, opened.text, slice)
+        else if (isSame(slice, await sliceAt(db, head.sid, this.#next))) {
+          const { fault: reason, detail } = opened
+          const seq = Math.max(this.#next, slice.firstSeq)
+          const text = opened.fault === 'object_changed' ? opened.text : undefined
+          return yield { is: 'fault', problem: { seq, reason, detail }, text, lastSeq: slice.lastSeq }
+        }
+        continue
+      }
+      const hot = await hotRunAt(db, head, this.#next, head.lastWanted)
+      if (hot !== undefined) {
+        yield this.#stretch(hot, hot.text, undefined)
+        looks = 1
+      } else if (looks < LOOKS) looks += 1
+      else {
+        const detail = 'it is neither in Postgres nor in an object of the manifest'
+        return yield {
+          is: 'fault',
+          problem: { seq: this.#next, reason: 'missing', detail },
+          text: undefined,
+          lastSeq: this.#next,
+        }
+      }
+    }
+  }
+
+  #stretch(
+    { firstSeq, lastSeq }: { firstSeq: number; lastSeq: number },
+    text: Buffer,
+    slice: ColdSlice | undefined,
+  ): Stretch {
+    this.#next = lastSeq + 1
+    return { is: 'stretch', firstSeq, lastSeq, text, slice }
+  }
+}
+
+const duplicate = (seq: number, detail: string): Fault => ({
+  is: 'fault',
+  problem: { seq, reason: 'duplicate', detail },
+  text: undefined,
+  lastSeq: seq,
+})
+
+const isSame = (slice: ColdSlice, now: ColdSlice | undefined) =>
+  now?.object.key === slice.object.key && now.offset === slice.offset && now.sha256 === slice.sha256

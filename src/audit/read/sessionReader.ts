@@ -1,0 +1,96 @@
+import { readAhead } from '../../lib/readAhead.ts'
+import { openSlices } from './coldSlices.ts'
+import { hotEvents } from './hotEvents.ts'
+import { Peeked } from './peeked.ts'
+import { nextTenant, type Order, type PlacedSlice, readSessions, readSlices } from './queries.ts'
+import type { Scope, SessionHead } from './scope.ts'
+import { type ReaderOptions, SessionLog } from './sessionLog.ts'
+
+const SESSIONS_PER_PAGE = 1000
+/** Sessions are read together until they have this many events: it bounds what is known of their slices at a time. */
+const EVENTS_PER_GROUP = 500_000
+const SLICES_PER_READ = 2000
+
+/** Where reading goes on. */
+export interface After {
+  readonly tenant: string
+  /** Behind this session, which is an id or a sid, by the order; undefined: at the tenant's first. */
+  readonly key: string | undefined
+}
+
+/**
+ * Reads whole logs, session by session, from objects and from Postgres, many of them ahead. A segment that moves, or an
+ * object that is replaced, meanwhile is looked for again where it is now; what is in neither tier then is a fault.
+ */
+export class SessionReader {
+  readonly #options: ReaderOptions
+
+  constructor(options: ReaderOptions) {
+    this.#options = options
+  }
+
+  /** Sessions of the scope, by tenant and in this order, in groups that are read together. */
+  async *groups(scope: Scope, order: Order, after?: After): AsyncGenerator<SessionHead[], void> {
+    for await (const { tenant, key } of this.#tenants(scope, after))
+      for (let behind = key; ; ) {
+        const page = await readSessions(this.#options.db, tenant, scope, order, behind, SESSIONS_PER_PAGE)
+        yield* grouped(page)
+        const last = page.at(-1)
+        if (last === undefined || page.length < SESSIONS_PER_PAGE) break
+        behind = order === 'id' ? last.session : last.sid
+      }
+  }
+
+  /** Their logs, one after the other; each is to be read, or left, before the next is asked for. */
+  async *read(group: readonly SessionHead[]): AsyncGenerator<SessionLog, void> {
+    const { db, store, signal } = this.#options
+    const cold = new Peeked(openSlices(store, this.#slices(group), signal))
+    const hot = new Peeked(readAhead(hotEvents(db, group)))
+    try {
+      for (const [place, head] of group.entries()) yield new SessionLog(this.#options, place, head, cold, hot)
+    } finally {
+      await cold.stop()
+      await hot.stop()
+    }
+  }
+
+  async *#tenants({ tenant }: Scope, after: After | undefined): AsyncGenerator<After, void> {
+    if (after !== undefined) yield after
+    if (tenant !== undefined) {
+      if (after === undefined) yield { tenant, key: undefined }
+      return
+    }
+    for (let last = after?.tenant ?? ''; ; ) {
+      const next = await nextTenant(this.#options.db, last)
+      if (next === undefined) return
+      yield { tenant: next, key: undefined }
+      last = next
+    }
+  }
+
+  async *#slices(group: readonly SessionHead[]): AsyncGenerator<PlacedSlice, void> {
+    if (group.every((it) => it.coldUntil < it.firstWanted)) return
+    for (let last: PlacedSlice | undefined; ; ) {
+      const some = await readSlices(this.#options.db, group, last, SLICES_PER_READ)
+      yield* some
+      last = some.at(-1)
+      if (some.length < SLICES_PER_READ) return
+    }
+  }
+}
+
+function* grouped(sessions: readonly SessionHead[]): Generator<SessionHead[]> {
+  let group: SessionHead[] = []
+  let events = 0
+  for (const head of sessions) {
+    const wanted = Math.max(0, head.lastWanted - head.firstWanted + 1)
+    if (group.length > 0 && events + wanted > EVENTS_PER_GROUP) {
+      yield group
+      group = []
+      events = 0
+    }
+    group.push(head)
+    events += wanted
+  }
+  if (group.length > 0) yield group
+}

@@ -1,0 +1,101 @@
+import type { Finding, Problem } from '../finding.ts'
+import type { Scope } from '../read/scope.ts'
+
+/** Hashes that were kept outside of the log: of receipts, checkpoints, an auditor's own notes. */
+export interface KeptHeads {
+  /** By seq, lower-case hex; undefined when none is kept of the session. */
+  of(tenant: string, session: string): ReadonlyMap<number, string> | undefined
+  /** Of which something is kept. */
+  sessions(): Iterable<KeptSession>
+}
+
+export interface KeptSession {
+  readonly tenant: string
+  readonly session: string
+}
+
+/** Holds a chain, as it is verified, against the hashes that were kept of it. */
+export class KeptHeadsOfSession {
+  readonly #kept: ReadonlyMap<number, string>
+
+  constructor(kept: ReadonlyMap<number, string>) {
+    this.#kept = kept
+  }
+
+  compare(seq: number, hash: Buffer): Problem | undefined {
+    const kept = this.#kept.get(seq)
+    if (kept === undefined || kept === hash.toString('hex')) return undefined
+    return { seq, reason: 'checkpoint', detail: `the hash that was kept of it is ${kept}` }
+  }
+
+  /** What is wrong when the log ends with `lastSeq`. */
+  compareEnd(lastSeq: number): Problem | undefined {
+    let beyond = 0
+    for (const seq of this.#kept.keys()) beyond = Math.max(beyond, seq)
+    if (beyond <= lastSeq) return undefined
+    return {
+      seq: lastSeq + 1,
+      reason: 'checkpoint',
+      detail: `a hash was kept of ${beyond}, and the log ends with ${lastSeq}`,
+    }
+  }
+}
+
+/** From NDJSON: tenant_id, session_id, seq, hash. Throws on a line that is not so. */
+export function readKeptHeads(text: string): KeptHeads {
+  const bySession = new Map<string, Map<number, string>>()
+  const nameOf = (tenant: string, session: string) => JSON.stringify([tenant, session])
+  for (const [i, line] of text.split('\n').entries()) {
+    if (line.trim() === '') continue
+    const { tenant_id, session_id, seq, hash } = headOf(line, i + 1)
+    const name = nameOf(tenant_id, session_id)
+    const kept = bySession.get(name) ?? new Map<number, string>()
+    bySession.set(name, kept.set(seq, hash.toLowerCase()))
+  }
+  return {
+    of: (tenant, session) => bySession.get(nameOf(tenant, session)),
+    *sessions() {
+      for (const name of bySession.keys()) {
+        const [tenant, session] = JSON.parse(name) as [string, string]
+        yield { tenant, session }
+      }
+    },
+  }
+}
+
+interface KeptHead {
+  readonly tenant_id: string
+  readonly session_id: string
+  readonly seq: number
+  readonly hash: string
+}
+
+function headOf(line: string, number: number): KeptHead {
+  try {
+    const head = JSON.parse(line) as KeptHead
+    const isOne =
+      typeof head.tenant_id === 'string' &&
+      typeof head.session_id === 'string' &&
+      Number.isSafeInteger(head.seq) &&
+      /^[0-9a-fA-F]{64}$/.test(head.hash)
+    if (isOne) return head
+  } catch {
+    // told below
+  }
+  throw new Error(`line ${number} must be {"tenant_id": …, "session_id": …, "seq": …, "hash": 64 hex digits}`)
+}
+
+/** Sessions of which something is kept, and that were not there to be verified. */
+export function* unseen(
+  kept: KeptHeads,
+  seen: ReadonlySet<ReadonlyMap<number, string>>,
+  scope: Pick<Scope, 'tenant' | 'session'>,
+): Generator<Finding> {
+  for (const { tenant, session } of kept.sessions()) {
+    const heads = kept.of(tenant, session)
+    if (heads === undefined || seen.has(heads)) continue
+    if ((scope.tenant ?? tenant) !== tenant || (scope.session ?? session) !== session) continue
+    const detail = 'a hash was kept of the session, and the session is not there'
+    yield { tenant, session, seq: 1, reason: 'checkpoint', detail }
+  }
+}

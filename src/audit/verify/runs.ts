@@ -1,0 +1,122 @@
+import { ArchivedLine } from '../archivedLine.ts'
+import { type EventHasher, isHexOf } from '../eventHasher.ts'
+import type { Problem } from '../finding.ts'
+import { contentProblem } from './contentCheck.ts'
+import type { KeptHeads } from './keptHeads.ts'
+
+const LINE_FEED = 0x0a
+
+/** Consecutive events of one session that follow from one another; whether the first follows is still to be seen. */
+export interface Run {
+  firstSeq: number
+  lastSeq: number
+  /** eventLink of the first event. */
+  readonly firstLink: Buffer
+  readonly firstHash: Buffer
+  lastHash: Buffer
+}
+
+export interface RunsOptions {
+  readonly hasher: EventHasher
+  readonly tenant: string
+  readonly kept: KeptHeads | undefined
+  /** Only this one; undefined: every session. */
+  readonly session: string | undefined
+  readonly onProblem: (session: string, problem: Problem) => void
+}
+
+/** Takes the lines of an object apart into runs, and verifies all that can be without what came before. */
+export class Runs {
+  readonly #options: RunsOptions
+  readonly #line = new ArchivedLine()
+  readonly bySession = new Map<string, Run[]>()
+  events = 0
+  redacted = 0
+  /** Of the line that was read last. */
+  session: string | undefined
+  seq = 0
+  #name = Buffer.alloc(0)
+  #run: Run | undefined
+  #kept: ReadonlyMap<number, string> | undefined
+
+  constructor(options: RunsOptions) {
+    this.#options = options
+  }
+
+  /** Whole lines. Throws a LineError at what is none. */
+  add(text: Buffer): void {
+    for (let start = 0; start < text.length; ) {
+      const end = text.indexOf(LINE_FEED, start)
+      this.#line.read(text, start, end)
+      this.#addLine(this.#line)
+      start = end + 1
+    }
+  }
+
+  /** What comes next is of another object. */
+  endObject(): void {
+    this.#run = undefined
+    this.session = undefined
+    this.#name = Buffer.alloc(0)
+  }
+
+  #addLine(line: ArchivedLine): void {
+    this.#follow(line)
+    const { session, seq } = this
+    const only = this.#options.session
+    if (session === undefined || (only !== undefined && session !== only)) return
+    this.events += 1
+    if (line.isRedacted) this.redacted += 1
+    const problem = this.#problemOf(line, seq)
+    if (problem !== undefined) {
+      this.#options.onProblem(session, problem)
+      this.#run = undefined
+    }
+    this.#extend(session, seq, line)
+  }
+
+  /** Notices whose line it is. */
+  #follow(line: ArchivedLine): void {
+    const { start, end } = line.sessionId
+    this.seq = line.seq
+    if (this.session !== undefined && this.#name.equals(line.bytes.subarray(start, end))) return
+    this.#run = undefined
+    this.#name = Buffer.from(line.bytes.subarray(start, end))
+    this.session = line.text(line.sessionId) as string
+    this.#kept = this.#options.kept?.of(this.#options.tenant, this.session)
+  }
+
+  #problemOf(line: ArchivedLine, seq: number): Problem | undefined {
+    const { hasher } = this.#options
+    const content = contentProblem(hasher, line)
+    if (content !== undefined) return { seq, reason: 'changed', detail: content }
+    const run = this.#run
+    if (run && run.lastSeq + 1 === seq) {
+      const hash = hasher.hashAfter(run.lastHash, line)
+      if (!isHexOf(hash, line.bytes, line.hash.start))
+        return {
+          seq,
+          reason: 'broken',
+          detail: 'its hash does not follow from the event before and its fields',
+        }
+    }
+    const kept = this.#kept?.get(seq)
+    if (kept !== undefined && kept !== line.raw(line.hash))
+      return { seq, reason: 'checkpoint', detail: `the hash that was kept of it is ${kept}` }
+    return undefined
+  }
+
+  #extend(session: string, seq: number, line: ArchivedLine): void {
+    const hash = Buffer.from(line.raw(line.hash), 'hex')
+    if (this.#run && this.#run.lastSeq + 1 === seq) {
+      this.#run.lastSeq = seq
+      this.#run.lastHash = hash
+      return
+    }
+    const firstLink = this.#options.hasher.link(line)
+    this.#run = { firstSeq: seq, lastSeq: seq, firstLink, firstHash: hash, lastHash: hash }
+    const runs = this.bySession.get(session)
+    if (runs) runs.push(this.#run)
+    else this.bySession.set(session, [this.#run])
+  }
+}

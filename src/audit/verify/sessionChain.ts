@@ -1,0 +1,97 @@
+import { ArchivedLine, LineError } from '../archivedLine.ts'
+import { genesisHash } from '../chain.ts'
+import { type EventHasher, isHexOf } from '../eventHasher.ts'
+import type { Problem } from '../finding.ts'
+import { contentProblem } from './contentCheck.ts'
+
+const LINE_FEED = 0x0a
+
+/** First and last seq. */
+export type Range = readonly [first: number, last: number]
+
+/** Told the hash of every event that follows from its session's beginning; answers what is wrong with that, if it knows. */
+export type OnVerified = (seq: number, hash: Buffer) => Problem | undefined
+
+/** Follows the chain of one session from its beginning, over lines of archives as they come. */
+export class SessionChain {
+  readonly #line = new ArchivedLine()
+  readonly #hasher: EventHasher
+  readonly #sessionName: Buffer
+  readonly #onVerified: OnVerified | undefined
+  readonly #redacted: [number, number][] = []
+  /** seq of the event that comes next. */
+  next = 1
+  /** Of the last event that was verified. */
+  hash: Buffer
+
+  constructor(hasher: EventHasher, tenant: string, session: string, onVerified?: OnVerified) {
+    this.#hasher = hasher
+    this.#sessionName = Buffer.from(JSON.stringify(session).slice(1, -1))
+    this.#onVerified = onVerified
+    this.hash = genesisHash(tenant, session)
+  }
+
+  /** Events without content, in order. */
+  get redacted(): readonly Range[] {
+    return this.#redacted
+  }
+
+  /** Lines, each with its line feed. Answers what is wrong with the first that is. */
+  add(text: Buffer): Problem | undefined {
+    for (let start = 0; start < text.length; ) {
+      const end = text.indexOf(LINE_FEED, start)
+      const problem = this.#addLine(text, start, end === -1 ? text.length : end)
+      if (problem !== undefined) return problem
+      start = end === -1 ? text.length : end + 1
+    }
+    return undefined
+  }
+
+  #addLine(text: Buffer, start: number, end: number): Problem | undefined {
+    const line = this.#line
+    const seq = this.next
+    try {
+      line.read(text, start, end)
+    } catch (error) {
+      if (!(error instanceof LineError)) throw error
+      return { seq, reason: 'changed', detail: error.message }
+    }
+    if (line.seq !== seq) return this.#outOfOrder(line.seq)
+    if (!text.subarray(line.sessionId.start, line.sessionId.end).equals(this.#sessionName))
+      return { seq, reason: 'broken', detail: `it is of session ${line.text(line.sessionId)}` }
+    const content = this.#checkContent(line)
+    if (content !== undefined) return { seq, reason: 'changed', detail: content }
+    const hash = this.#hasher.hashAfter(this.hash, line)
+    if (!isHexOf(hash, text, line.hash.start))
+      return {
+        seq,
+        reason: 'broken',
+        detail: 'its hash does not follow from the event before and its fields',
+      }
+    this.hash = hash
+    this.next = seq + 1
+    if (line.isRedacted) this.#noteRedacted(seq)
+    return this.#onVerified?.(seq, hash)
+  }
+
+  #checkContent(line: ArchivedLine): string | undefined {
+    try {
+      return contentProblem(this.#hasher, line)
+    } catch (error) {
+      if (!(error instanceof LineError)) throw error
+      return error.message
+    }
+  }
+
+  #outOfOrder(found: number): Problem {
+    return found > this.next
+      ? { seq: this.next, reason: 'missing', detail: `${found} comes after ${this.next - 1}` }
+      : { seq: found, reason: 'duplicate', detail: `it is there once more after ${this.next - 1}` }
+  }
+
+  #noteRedacted(seq: number): void {
+    const last = this.#redacted.at(-1)
+    if (last?.[1] === seq - 1) last[1] = seq
+    else this.#redacted.push([seq, seq])
+  }
+}

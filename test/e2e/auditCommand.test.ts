@@ -1,0 +1,136 @@
+import { existsSync, statSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { expect } from 'chai'
+import { S3Store } from '../../src/objects/s3Store.ts'
+import { copyOfBucket } from '../support/bucketCopy.ts'
+import { buildCommand, Command, starcite } from '../support/commandLine.ts'
+import { S3Server } from '../support/s3Server.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
+import { until } from '../support/until.ts'
+
+const EVENTS = 12_000
+
+describe('starcite audit, the command', function () {
+  this.timeout(60_000)
+  let server: S3Server
+  let lab: TieringLab
+  let env: Record<string, string>
+  let folder: string
+
+  before(async () => {
+    const built = buildCommand()
+    server = await S3Server.start()
+    lab = await TieringLab.open(new S3Store(server.settings))
+    const { bucket, endpoint, credentials, prefix } = server.settings
+    env = {
+      DATABASE_URL: lab.database.url,
+      STARCITE_S3_BUCKET: bucket,
+      STARCITE_S3_ENDPOINT: endpoint,
+      STARCITE_S3_ACCESS_KEY_ID: credentials.accessKeyId,
+      STARCITE_S3_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      STARCITE_S3_PREFIX: prefix,
+      NODE_NO_WARNINGS: '1', // the SDK's, about old versions of Node
+    }
+    folder = await mkdtemp(path.join(tmpdir(), 'starcite-audit-'))
+    for (const id of ['long', 'short']) await lab.session(id)
+    await lab.append(someEvents([{ session: 'long' }], EVENTS - 10))
+    await lab.append(someEvents([{ session: 'short' }], 20))
+    await lab.move()
+    await lab.append(someEvents([{ session: 'long' }], 10).map(({ producer: _, ...it }) => it))
+    await built
+  })
+  after(async () => {
+    await lab.close()
+    await server.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  it('verifies what is stored, and a copy of the bucket, and says by its exit code what it found', async () => {
+    const copy = await copyOfBucket(server.objects)
+    const heads = path.join(folder, 'heads.ndjson')
+    await writeFile(
+      heads,
+      `{"tenant_id":"default","session_id":"short","seq":20,"hash":"${'0'.repeat(64)}"}\n`,
+    )
+    const [all, one, offline, wrong, nobody] = await Promise.all([
+      starcite(['audit', 'verify', '--all'], { env }),
+      starcite(['audit', 'verify', 'short', '--json'], { env }),
+      starcite(['audit', 'verify', '--from', copy.directory]),
+      starcite(['audit', 'verify', '--from', copy.directory, '--heads', heads, '--json']),
+      starcite(['audit', 'verify', '--tenant', 'nobody'], { env }),
+    ])
+    await copy.remove()
+
+    expect(all).to.include({ code: 0, err: '' })
+    expect(all.out).to.match(/^2 sessions, 12,020 events, in [\d.]+ s: nothing is wrong\.\n$/)
+    expect(one.code).to.equal(0)
+    expect(JSON.parse(one.out)).to.include({ sessions: 1, events: 20, redacted: 0, findings: 0 })
+    expect(offline).to.include({ code: 0, err: '' })
+    expect(offline.out).to.match(/^2 sessions, 12,010 events in \d object(s)?, in .* nothing is wrong\.\n$/)
+    expect(wrong.code).to.equal(1)
+    const [finding, sum] = wrong.out
+      .trim()
+      .split('\n')
+      .map((it) => JSON.parse(it))
+    expect(finding).to.include({ tenant: 'default', session: 'short', seq: 20, reason: 'checkpoint' })
+    expect(sum).to.include({ findings: 1, sessions: 2 })
+    expect(nobody.code).to.equal(1)
+    expect(nobody.out).to.include('--all')
+  })
+
+  it('goes on with an export that was killed, and has each event once', async () => {
+    const [whole, cut] = ['whole', 'cut'].map((it) => path.join(folder, `${it}.ndjson`)) as [string, string]
+    const first = await starcite(['audit', 'export', '--output', whole], { env })
+    const killed = new Command(['audit', 'export', '--output', cut], { env, input: '' })
+    await until('something is written', () => existsSync(cut) && statSync(cut).size > 0)
+    killed.child.kill('SIGKILL')
+    await killed.ended
+    const { length } = await readFile(cut)
+    const again = await starcite(['audit', 'export', '--output', cut, '--resume'], { env })
+
+    expect(first).to.include({ code: 0, out: '' })
+    expect(first.err).to.match(/^12,020 events exported, [\d.]+ MB, in [\d.]+ s\.\n$/)
+    expect(length, 'it was killed in time').to.be.lessThan(statSync(whole).size)
+    expect(again.code, again.err).to.equal(0)
+    expect((await readFile(cut)).equals(await readFile(whole))).to.equal(true)
+  })
+
+  it('exports to standard output, loads and unloads', async () => {
+    const csv = await starcite(
+      ['audit', 'export', '--session', 'short', '--format', 'csv', '--type', 'state'],
+      { env },
+    )
+    const loaded = await starcite(['audit', 'load', '--session', 'short', '--for', '2h'], { env })
+    const { rows } = await lab.db.query(
+      `select count(*)::int as n, max(e.expires_at) < now() + interval '3 hours' as is_soon from audit.events_loaded e`,
+    )
+    const unloaded = await starcite(['audit', 'unload', '--session', 'short'], { env })
+
+    expect(csv.code).to.equal(0)
+    expect(csv.out.split('\r\n').map((it) => it.split(',').slice(0, 3).join())).to.deep.equal([
+      'tenant,session,seq',
+      ...[1, 6, 11, 16].map((seq) => `default,short,${seq}`),
+      '',
+    ])
+    expect(loaded).to.include({ code: 0, err: '' })
+    expect(loaded.out).to.match(
+      /^20 cold events are in audit\.events_loaded until 20\S+Z; 20 were read, in .* s\.\n$/,
+    )
+    expect(rows[0]).to.deep.equal({ n: 20, is_soon: true })
+    expect(unloaded).to.deep.equal({ code: 0, out: '20 copies were deleted.\n', err: '' })
+  })
+
+  it('says what to do where the schema is not there', async () => {
+    const empty = await starcite(['audit', 'verify'], { env: { ...env, DATABASE_URL: withoutSchema() } })
+
+    expect(empty.code).to.equal(4)
+    expect(empty.err).to.include('starcite migrate')
+  })
+
+  /** Of the same server: its own database, which has no schema of ours. */
+  function withoutSchema(): string {
+    return Object.assign(new URL(lab.database.url), { pathname: '/postgres' }).href
+  }
+})

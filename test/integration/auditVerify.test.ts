@@ -1,0 +1,335 @@
+import { createHash } from 'node:crypto'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { expect } from 'chai'
+import { chainStep, contentDigest, eventLink, genesisHash } from '../../src/audit/chain.ts'
+import type { Finding } from '../../src/audit/finding.ts'
+import { readKeptHeads } from '../../src/audit/verify/keptHeads.ts'
+import { verifyCopy } from '../../src/audit/verify/verifyCopy.ts'
+import { verifyDatabase } from '../../src/audit/verify/verifyDatabase.ts'
+import { S3Store } from '../../src/objects/s3Store.ts'
+import { renderEvent } from '../../src/protocol/event.ts'
+import { archiveLine } from '../../src/tiering/slice.ts'
+import { copyOfBucket } from '../support/bucketCopy.ts'
+import { S3Server } from '../support/s3Server.ts'
+import { someEvents, TieringLab } from '../support/tiering.ts'
+
+/** Of each session so many events lie in a first segment, in a second, and in Postgres. */
+const EACH = 30
+const LAST = 3 * EACH
+
+/** Each has objects of its own, so that what is done to one shows in no other. */
+const TENANTS = [
+  'default',
+  'flipped',
+  'edited',
+  'replaced',
+  'deleted',
+  'shortened',
+  'ténant/é.1',
+  'half moved',
+]
+
+/** For a copy of an event under another seq. */
+const COPY =
+  'insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)'
+const ENVELOPE = 'inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash'
+
+describe('audit verify', function () {
+  this.timeout(60_000)
+  let server: S3Server
+  let lab: TieringLab
+  const sids = new Map<string, string>()
+  const sessions = [
+    ...TENANTS.map((tenant) => ({ tenant, session: 'ses:"1"' })),
+    ...['payload', 'removed', 'swapped', 'inserted', 'head', 'emptied', 'redacted', 'erased', 'twice'].map(
+      (session) => ({ tenant: 'default', session }),
+    ),
+  ]
+
+  before(async () => {
+    server = await S3Server.start()
+    lab = await TieringLab.open(new S3Store(server.settings))
+    for (const { tenant, session } of sessions)
+      sids.set(`${tenant} ${session}`, await lab.session(session, tenant))
+    await lab.session('empty')
+    for (const round of [1, 2]) {
+      await fill(round)
+      await lab.move()
+    }
+    await fill(3)
+    for (const seq of [4, EACH + 4, LAST - 1])
+      await lab.db.query(`select starcite.redact_event('default', 'redacted', $1)`, [seq])
+    await lab.db.query(`select starcite.erase_session('default', 'erased')`)
+    await lab
+      .move({ probe: stopAtCopied })
+      .then(() => expect.fail('it was not cut'))
+      .catch(() => {})
+  })
+  after(async () => {
+    await lab.close()
+    await server.stop()
+  })
+
+  async function fill(round: number) {
+    const living = sessions.filter((it) => round < 4 || it.session !== 'erased')
+    const events = someEvents(living, EACH)
+    await lab.append(
+      events.map((it) => ({
+        ...it,
+        ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+      })),
+    )
+  }
+  /** Erases all, and copies the hot segment, but leaves it where it is. */
+  function stopAtCopied(step: string) {
+    if (step === 'copied') throw new Error('cut')
+  }
+  async function online(scope: { tenant?: string; session?: string } = {}, heads?: string) {
+    const findings: Finding[] = []
+    const verified = await verifyDatabase({
+      db: lab.pool,
+      store: lab.store,
+      signal: new AbortController().signal,
+      scope,
+      onFinding: (it) => findings.push(it),
+      ...(heads !== undefined && { kept: readKeptHeads(heads) }),
+    })
+    return { verified, findings }
+  }
+  async function offline(
+    directory: string,
+    scope: { tenant?: string; session?: string } = {},
+    heads?: string,
+  ) {
+    const findings: Finding[] = []
+    const verified = await verifyCopy({
+      directory,
+      signal: new AbortController().signal,
+      scope,
+      onFinding: (it) => findings.push(it),
+      ...(heads !== undefined && { kept: readKeptHeads(heads) }),
+    })
+    return { verified, findings }
+  }
+  const brief = (findings: readonly Finding[]) =>
+    findings.map(({ tenant, session, seq, reason }) => `${tenant} ${session} ${seq} ${reason}`).sort()
+  const hashOf = async (session: string, seq: number) =>
+    (
+      await lab.db.query(
+        `select encode(e.hash, 'hex') as hash from starcite.events e where e.sid = $1 and e.seq = $2`,
+        [sids.get(`default ${session}`), seq],
+      )
+    ).rows[0].hash as string
+  const keyOf = (tenant: string, n: number) => {
+    const prefix = `${server.settings.prefix}/v1/${encodeURIComponent(tenant)}/`
+    return [...server.objects.keys()].filter((it) => it.startsWith(prefix)).sort()[n] as string
+  }
+
+  it('finds nothing wrong with what is right: hot, cold, redacted, erased, half moved', async () => {
+    const { verified, findings } = await online()
+    const one = await online({ tenant: 'default', session: 'redacted' })
+    const copy = await copyOfBucket(server.objects)
+    const copied = await offline(copy.directory)
+    const copiedOne = await offline(copy.directory, { tenant: 'default', session: 'redacted' })
+    await copy.remove()
+
+    expect([findings, one.findings, copied.findings, copiedOne.findings]).to.deep.equal([[], [], [], []])
+    expect(verified).to.include({ sessions: sids.size + 1, events: sids.size * LAST, redacted: LAST + 3 })
+    expect(one.verified).to.include({ sessions: 1, events: LAST, redacted: 3 })
+    expect(copied.verified).to.include({ sessions: sids.size, events: sids.size * LAST })
+    expect(copiedOne.verified).to.include({ sessions: 1, events: LAST })
+  })
+
+  it('takes the same events twice, cut differently, for once, and tells when they are not the same', async () => {
+    const key = keyOf('flipped', 0)
+    const objects = new Map([[key, server.objects.get(key) as Buffer]])
+    const add = (text: string) => {
+      const body = gzipSync(text)
+      const sha256 = createHash('sha256').update(body).digest('hex')
+      objects.set(key.replace(/[0-9a-f]{64}/, sha256), body)
+    }
+    const lines = gunzipSync(objects.get(key) as Buffer)
+      .toString()
+      .split(/(?<=\n)/)
+    add(lines.slice(5, 20).join(''))
+    const same = await copyOfBucket(objects)
+    add(otherwise('flipped', lines.slice(0, 8)))
+    const different = await copyOfBucket(objects)
+    const [first, second] = [await offline(same.directory), await offline(different.directory)]
+    await same.remove()
+    await different.remove()
+
+    expect(first.findings).to.deep.equal([])
+    expect(brief(second.findings)).to.deep.equal(['flipped ses:"1" 1 duplicate'])
+  })
+
+  it('is not alarmed by appends, moves and erasures under it', async () => {
+    for (const id of ['m1', 'm2', 'm3', 'm4']) await lab.session(id, 'moving')
+    const busy = (async () => {
+      for (let round = 0; round < 4; round += 1) {
+        const events = someEvents(
+          ['m1', 'm2', 'm3', 'm4'].map((session) => ({ tenant: 'moving', session })),
+          EACH,
+        )
+        await lab.append(events.map(({ producer: _, ...it }) => it))
+        await lab.db.query(`select starcite.redact_event('moving', 'm1', $1)`, [round * EACH + 7])
+        if (round === 2) await lab.db.query(`select starcite.erase_session('moving', 'm2')`)
+        if (round === 2) break
+        await lab.move()
+      }
+      await lab.move()
+      return 'done'
+    })()
+    let isOver = false
+    busy.finally(() => {
+      isOver = true
+    })
+    let rounds = 0
+    const alarms: Finding[] = []
+    while (!isOver || rounds < 3) {
+      alarms.push(...(await online({ tenant: 'moving' })).findings)
+      rounds += 1
+    }
+
+    expect(await busy).to.equal('done')
+    expect(alarms).to.deep.equal([])
+  })
+
+  it('finds what was done to events in Postgres, by its seq', async () => {
+    const [hot, last] = [LAST + 5, LAST + EACH]
+    const tamper = (session: string, sql: string) =>
+      lab.db.query(
+        sql.replaceAll('$sid', String(sids.get(`default ${session}`))).replaceAll('$seq', String(hot)),
+      )
+    await fill(4)
+    const head = await hashOf('head', last)
+    await tamper(
+      'payload',
+      `update starcite.events set payload = '{"text":"forged"}' where sid = $sid and seq = $seq`,
+    )
+    await tamper('removed', `delete from starcite.events where sid = $sid and seq = $seq`)
+    await tamper(
+      'swapped',
+      `update starcite.events set seq = case seq when $seq then 1000000 else $seq end where sid = $sid and seq in ($seq, $seq + 1);
+       update starcite.events set seq = $seq + 1 where sid = $sid and seq = 1000000`,
+    )
+    await tamper(
+      'inserted',
+      `update starcite.events set seq = -seq - 1 where sid = $sid and seq >= $seq;
+       update starcite.events set seq = -seq where sid = $sid and seq < 0;
+       ${COPY} select sid, $seq, ${ENVELOPE} from starcite.events where sid = $sid and seq = $seq - 1;
+       update starcite.session_heads set last_seq = last_seq + 1 where sid = $sid`,
+    )
+    await tamper('head', `update starcite.session_heads set last_seq = last_seq - 1 where sid = $sid`)
+    await tamper(
+      'emptied',
+      `update starcite.events set payload = null, metadata = null, refs = null, salt = null where sid = $sid and seq = $seq`,
+    )
+    await tamper(
+      'twice',
+      `${COPY} select sid, 3, ${ENVELOPE} from starcite.events where sid = $sid and seq = $seq`,
+    )
+
+    const { findings } = await online({ tenant: 'default' })
+    const kept = `{"tenant_id":"default","session_id":"redacted","seq":${hot},"hash":"${'0'.repeat(64)}"}`
+    const beyond = `{"tenant_id":"default","session_id":"head","seq":${last},"hash":"${head}"}`
+    const gone = `{"tenant_id":"default","session_id":"gone","seq":3,"hash":"${head}"}`
+    const anchored = await online({ tenant: 'default' }, `${kept}\n${beyond}\n${gone}\n`)
+
+    const expected = [
+      `default payload ${hot} changed`,
+      `default removed ${hot} missing`,
+      `default swapped ${hot} broken`,
+      `default inserted ${hot} broken`,
+      `default head ${last - 1} head`,
+      `default emptied ${hot} changed`,
+      `default twice 3 duplicate`,
+    ]
+    expect(brief(findings)).to.deep.equal(expected.toSorted())
+    expect(brief(anchored.findings)).to.deep.equal(
+      [...expected, `default redacted ${hot} checkpoint`, 'default gone 1 checkpoint'].toSorted(),
+    )
+  })
+
+  it('finds what was done to objects, by the seq, with the database and without', async () => {
+    const flipped = Buffer.from(server.objects.get(keyOf('flipped', 0)) as Buffer)
+    flipped.writeUInt8(flipped.readUInt8(flipped.length >> 1) ^ 0x10, flipped.length >> 1)
+    server.objects.set(keyOf('flipped', 0), flipped)
+    server.objects.set(keyOf('edited', 0), edited(keyOf('edited', 0), 9))
+    server.objects.set(keyOf('replaced', 1), server.objects.get(keyOf('replaced', 0)) as Buffer)
+    const deleted = keyOf('deleted', 1)
+    server.objects.delete(deleted)
+    await shorten(keyOf('shortened', 0), 9)
+
+    const { findings } = await online()
+    const copy = await copyOfBucket(server.objects)
+    const copied = await offline(copy.directory)
+    await copy.remove()
+
+    const id = 'ses:"1"'
+    // Which event the flipped bit is in, chance says.
+    const steady = (some: readonly Finding[]) =>
+      brief(some.filter((it) => it.tenant !== 'default')).map((it) =>
+        it.replace(/^(flipped .*) \d+ /, '$1 ? '),
+      )
+    expect(steady(findings)).to.deep.equal([
+      `deleted ${id} ${EACH + 1} object_missing`,
+      `edited ${id} 9 object_changed`,
+      `flipped ${id} ? object_changed`,
+      `replaced ${id} ${EACH + 1} object_changed`,
+      `shortened ${id} 9 missing`,
+    ])
+    expect(steady(copied.findings)).to.deep.equal([
+      `deleted ${id} ${EACH + 1} missing`,
+      `edited ${id} 9 object_changed`,
+      `flipped ${id} ? object_changed`,
+      `replaced ${id} 1 object_changed`,
+      `shortened ${id} 9 missing`,
+    ])
+  })
+
+  /** Other events in place of these, with a chain that is right in itself. */
+  function otherwise(tenant: string, lines: readonly string[]): string {
+    let hash = genesisHash(tenant, 'ses:"1"')
+    return lines
+      .map((line) => {
+        const { seq, actor, inserted_at: insertedAt } = JSON.parse(line)
+        const none = { source: null, producerId: null, producerSeq: null, idempotencyKey: null }
+        const event = { ...none, seq, actor, insertedAt, type: 'forged' }
+        const content = { payload: '{"forged":true}', metadata: '{}', refs: '{}' }
+        const salt = Buffer.alloc(16)
+        const digest = contentDigest(salt, content.payload, content.metadata, content.refs)
+        hash = chainStep(hash, eventLink({ ...event, contentDigest: digest }))
+        return archiveLine('ses:"1"', {
+          frame: renderEvent({ ...event, ...content }),
+          salt: salt.toString('hex'),
+          contentDigest: digest.toString('hex'),
+          hash: hash.toString('hex'),
+        })
+      })
+      .join('')
+  }
+
+  /** An object with a space more in the payload of one event, zipped anew. */
+  function edited(key: string, seq: number): Buffer {
+    const text = gunzipSync(server.objects.get(key) as Buffer).toString()
+    return gzipSync(text.replace(new RegExp(`^(\\{"seq":${seq},.*"payload":)`, 'm'), '$1 '))
+  }
+
+  /** An object without one of its lines, zipped anew, under the name that its bytes ask for, and a manifest to match. */
+  async function shorten(key: string, seq: number) {
+    const body = server.objects.get(key) as Buffer
+    const lines = gunzipSync(body).toString().split('\n')
+    const shorter = gzipSync(lines.filter((it) => !it.startsWith(`{"seq":${seq},`)).join('\n'))
+    const sha256 = createHash('sha256').update(shorter).digest('hex')
+    const name = key.replace(/[0-9a-f]{64}/, sha256)
+    server.objects.delete(key)
+    server.objects.set(name, shorter)
+    const prefix = `${server.settings.prefix}/`
+    await lab.db.query(
+      `with o as (update starcite.objects set key = $2, bytes = $3, sha256 = decode($4, 'hex') where key = $1 returning object_id)
+       update starcite.slices s set bytes = $3, sha256 = decode($4, 'hex') from o where s.object_id = o.object_id`,
+      [key.slice(prefix.length), name.slice(prefix.length), shorter.length, sha256],
+    )
+  }
+})
