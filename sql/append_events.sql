@@ -28,6 +28,9 @@ create or replace function starcite.append_events(
 returns table (ordinal int, outcome text, sid bigint, seq bigint, last_seq bigint, expected bigint, inserted_at text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan  -- every look-up is by key: planning anew for each call finds nothing better
+set enable_seqscan = off  -- nor does reading small tables whole, event by event, which is what statistics of them lead to
+set enable_hashjoin = off
+set enable_mergejoin = off
 set lock_timeout = '2s'  -- a session held by somebody's long transaction is an error, not a queue without end
 as $$
 #variable_conflict use_column
