@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { chmod, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
 import { urlOf } from '../../src/db/embedded/clients.ts'
@@ -11,6 +10,7 @@ import { stopServer } from '../../src/db/embedded/stop.ts'
 import { call, TailClient } from '../support/client.ts'
 import { underLoad } from '../support/load.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
+import { scratchDirectory } from '../support/scratch.ts'
 import { until } from '../support/until.ts'
 
 describe('nodes without a database URL', function () {
@@ -20,7 +20,7 @@ describe('nodes without a database URL', function () {
   let load: Awaited<ReturnType<typeof underLoad>> | undefined
 
   beforeEach(async () => {
-    dir = await mkdtemp(path.join(await realpath(tmpdir()), 'starcite-node-'))
+    dir = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-node-'))
     await chmod(dir, 0o755)
   })
   afterEach(async () => {

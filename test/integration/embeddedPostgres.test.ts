@@ -1,8 +1,20 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, chown, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { homedir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
 import pg from 'pg'
@@ -401,13 +413,14 @@ describe('embedded Postgres', function () {
     })
 
     it('keeps temporary what is wanted in a private temporary place', async () => {
-      await chmod(lab.dir, 0o700)
+      const folder = await mkdtemp(path.join(await realpath(tmpdir()), 'starcite-embedded-')) // for its owner alone
 
-      const server = await lab.start()
+      const server = await lab.start({ dir: path.join(folder, 'data') })
 
       expect(server.dir).to.match(/\/starcite-root\/[0-9a-f]{16}$/)
       await server.stop()
       await rm(server.dir, { recursive: true })
+      await rm(folder, { recursive: true })
     })
 
     it('does not begin anew when existing data has become unreachable', async () => {

@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
@@ -23,6 +22,7 @@ import { newKey } from '../support/checkpoints.ts'
 import { call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
+import { scratchDirectory } from '../support/scratch.ts'
 import { until } from '../support/until.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
@@ -41,7 +41,7 @@ describe('a Postgres where nobody has more rights than needed', function () {
   }
 
   before(async () => {
-    const dir = path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+    const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
     server = await startEmbeddedPostgres({ dir, durable: false })
     admin = new pg.Client({ connectionString: server.url })
     await admin.connect()

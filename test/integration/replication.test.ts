@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
 import type pg from 'pg'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { scratchDirectory } from '../support/scratch.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
@@ -34,7 +34,7 @@ describe('a subscriber by logical replication', function () {
   }
 
   before(async () => {
-    const dir = path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+    const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
     server = await startEmbeddedPostgres({ dir, durable: false, settings: { wal_level: 'logical' } })
     const source = await database('app')
     await migrate(source.url, '0.0.0-test', createLog('silent'))

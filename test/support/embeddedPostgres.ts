@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, rmSync } from 'node:fs'
 import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import pg from 'pg'
 import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import {
@@ -13,11 +14,29 @@ import {
   startEmbeddedPostgres,
 } from '../../src/db/embedded/server.ts'
 import { stopServer } from '../../src/db/embedded/stop.ts'
+import { scratchDirectory } from './scratch.ts'
 
 export interface ChildNode {
   readonly process: ChildProcess
   /** Its one line, once the server is up. */
   readonly started: Promise<{ dir: string; port: number; pid: number; adopted: boolean }>
+}
+
+let original: Promise<string> | undefined
+
+/** initdb takes a second of processor time. */
+async function copyCluster(dir: string): Promise<void> {
+  original ??= makeCluster()
+  await promisify(execFile)('cp', ['-a', await original, dir]) // with its owner
+}
+
+async function makeCluster(): Promise<string> {
+  const folder = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-embedded-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  await chmod(folder, 0o755)
+  const server = await startEmbeddedPostgres({ dir: path.join(folder, 'data'), durable: false })
+  await server.stop()
+  return server.dir
 }
 
 /** A directory for one test, and everything that was started in it. `end` leaves nothing behind. */
@@ -31,7 +50,7 @@ export class EmbeddedPostgresLab {
   }
 
   static async open(): Promise<EmbeddedPostgresLab> {
-    const dir = await mkdtemp(path.join(await realpath(tmpdir()), 'starcite-embedded-'))
+    const dir = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-embedded-'))
     await chmod(dir, 0o755)
     return new EmbeddedPostgresLab(dir)
   }
@@ -40,7 +59,10 @@ export class EmbeddedPostgresLab {
     return path.join(this.dir, ...names)
   }
 
+  /** Where nothing is asked of how the database is created, it is a copy. */
   async start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
+    const asksHow = options.dir !== undefined || options.durable || options.onMessage !== undefined
+    if (!asksHow && !existsSync(this.path('data'))) await copyCluster(this.path('data'))
     const server = await startEmbeddedPostgres({ dir: this.path('data'), durable: false, ...options })
     this.#servers.push(server)
     return server

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import pg from 'pg'
 import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import { startTimeOf } from '../../src/db/embedded/processes.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { stopServer } from '../../src/db/embedded/stop.ts'
+import { scratchDirectory } from './scratch.ts'
 
 const THROW_AWAY = /^starcite-test-(?<pid>\d+)-[0-9a-f]{8}$/
 
@@ -37,16 +37,16 @@ export async function testServer(): Promise<{ url: string }> {
 
 async function startThrowAway(): Promise<EmbeddedPostgres> {
   await removeLeftovers()
-  const dir = path.join(tmpdir(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
+  const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
   return startEmbeddedPostgres({ dir, durable: false })
 }
 
 /** Ends the servers of test processes that were killed: the server outlives its process by design. */
 async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+  for (const name of await readdir(scratchDirectory())) {
     const pid = THROW_AWAY.exec(name)?.groups?.pid
     if (pid === undefined || (await startTimeOf(Number(pid))) !== undefined) continue
-    const dir = path.join(tmpdir(), name)
+    const dir = path.join(scratchDirectory(), name)
     try {
       const server = await readPostmaster(dir)
       if (server !== undefined) await stopServer(server.pid, dir)

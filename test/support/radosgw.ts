@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { freePort, LOOPBACK } from '../../src/db/embedded/ports.ts'
 import { startTimeOf } from '../../src/db/embedded/processes.ts'
 import type { S3Settings } from '../../src/objects/s3Store.ts'
+import { scratchDirectory } from './scratch.ts'
 import { until } from './until.ts'
 
 /** From Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common; setpriv is util-linux's. */
@@ -47,7 +47,9 @@ export interface Radosgw {
 export async function startRadosgw(): Promise<Radosgw> {
   await removeLeftovers()
   for (let start = 1; ; start += 1) {
-    const cluster = new Cluster(await mkdtemp(path.join(tmpdir(), `starcite-radosgw-${process.pid}-`)))
+    const cluster = new Cluster(
+      await mkdtemp(path.join(scratchDirectory(), `starcite-radosgw-${process.pid}-`)),
+    )
     try {
       return { settings: await cluster.start(), stop: () => cluster.stop() }
     } catch (cause) {
@@ -58,11 +60,11 @@ export async function startRadosgw(): Promise<Radosgw> {
 }
 
 async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+  for (const name of await readdir(scratchDirectory())) {
     const pid = THROW_AWAY.exec(name)?.groups?.pid
     if (pid === undefined || (await startTimeOf(Number(pid))) !== undefined) continue
     // Another test process may be removing it at this moment, or it is another user's.
-    await rm(path.join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
+    await rm(path.join(scratchDirectory(), name), { recursive: true, force: true }).catch(() => {})
   }
 }
 
