@@ -211,9 +211,10 @@ describe('tenants (I7)', () => {
     const calls = EVERY_CALL.filter((it) => /^(GET|PATCH|POST) .*:id(\/events|\/append)?$/.test(it.name))
     expect(calls).to.have.length(5)
 
-    for (const { name, send } of calls) {
+    const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1] as number
+    /** Interleaved, each pair in a changing order, so that whatever else the machine does meets both alike. */
+    async function measured(send: (typeof calls)[number]['send']): Promise<[there: number, nowhere: number]> {
       const times: Record<'there' | 'nowhere', number[]> = { there: [], nowhere: [] }
-      // Interleaved, each pair in a changing order, so that whatever else the machine does meets both alike.
       for (let round = 0; round < 120; round += 1) {
         const pair = [
           ['there', foreign],
@@ -225,12 +226,18 @@ describe('tenants (I7)', () => {
           times[side].push(performance.now() - started)
         }
       }
-      const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1] as number
-      const [there, nowhere] = [median(times.there), median(times.nowhere)]
-      // Medians of the same thing differ by a few per cent; finding a session and looking away would cost far more.
-      expect(Math.abs(there - nowhere), `${name}: ${there} ms, ${nowhere} ms`).to.be.below(
-        0.25 * nowhere + 0.2,
-      )
+      return [median(times.there), median(times.nowhere)]
+    }
+    // Medians of the same thing differ by a few per cent; finding a session and looking away would cost far more.
+    const isSame = ([there, nowhere]: [number, number]) => Math.abs(there - nowhere) < 0.25 * nowhere + 0.2
+
+    for (const { name, send } of calls) {
+      // A busy machine may part the medians of one measurement; what the node does parts those of each.
+      const tries: [number, number][] = []
+      do tries.push(await measured(send))
+      while (!isSame(tries.at(-1) as [number, number]) && tries.length < 4)
+
+      expect(isSame(tries.at(-1) as [number, number]), `${name}, ms: ${tries.join(' and ')}`).to.equal(true)
     }
   })
 })
