@@ -27,5 +27,5 @@ export function parseLeafLine(line: string): Leaf {
     typeof hash !== 'string'
   )
     throw new Error(`not a leaf of a checkpoint: ${line.slice(0, 200)}`)
-  return { tenantId: tenant_id, sessionId: session_id, seq: seq, hash }
+  return { tenantId: tenant_id, sessionId: session_id, seq, hash }
 }
