@@ -17,12 +17,16 @@ const LANES = [
     'test/e2e/endurance.test.ts', // which waits, mostly
     'test/e2e/chaos.test.ts',
     'test/e2e/tieringUnderReaders.test.ts',
+  ],
+  [
+    'test/contract',
+    'test/integration/embeddedPostgres.test.ts',
+    'test/e2e/commandLine.test.ts',
     'test/integration/checkpoints.test.ts',
     'test/integration/checkpointsVerify.test.ts',
     'test/integration/proofs.test.ts',
     'test/integration/replication.test.ts',
   ],
-  ['test/contract', 'test/integration/embeddedPostgres.test.ts', 'test/e2e/commandLine.test.ts'],
   [
     'test/e2e/postgresOutages.test.ts',
     'test/e2e/diskFull.test.ts',
