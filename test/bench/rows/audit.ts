@@ -95,7 +95,7 @@ async function switchHashingOff(url: string): Promise<void> {
 }
 
 export const VERIFY = {
-  id: 'audit-verify',
+  id: 'verify-sql',
   group: 'audit',
   name: 'audit.verify of a session of 1,000,000 events',
 } as const
