@@ -162,8 +162,13 @@ describe('appending while segments move', function () {
       await lab.makeAllDue()
       let moving = true
       const moves = (async () => {
-        for (let n = 0; n < 8; n += 1) await lab.move()
-        moving = false
+        // A round that finds the segment's lock taken leaves it to the next one.
+        await until('eight segments were moved', async () => {
+          await lab.move()
+          return (await lab.segments()).filter(({ state }) => state === 'dropped').length >= 8
+        }).finally(() => {
+          moving = false
+        })
       })()
       const seqs: number[] = []
       let slowestMs = 0
@@ -183,7 +188,6 @@ describe('appending while segments move', function () {
       expect((await lab.read(sid)).map((frame) => JSON.parse(frame).seq)).to.deep.equal(
         Array.from({ length: total }, (_, i) => i + 1),
       )
-      expect((await lab.segments()).filter(({ state }) => state === 'dropped')).to.have.lengthOf.above(7)
       expect(slowestMs).to.be.below(3000)
     })
   })
