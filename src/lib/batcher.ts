@@ -1,3 +1,5 @@
+import { endOfTurn } from './endOfTurn.ts'
+
 export interface BatcherOptions<In, Out> {
   /** Handles a batch and answers item by item, in order. A rejection rejects every item of the batch. */
   readonly send: (batch: readonly In[]) => Promise<readonly Outcome<Out>[]>
@@ -278,5 +280,3 @@ export class Batcher<In, Out> {
     this.#lines.delete(line.key)
   }
 }
-
-const endOfTurn = () => new Promise<void>((resolve) => setImmediate(resolve))

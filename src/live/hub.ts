@@ -1,5 +1,6 @@
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
+import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
@@ -145,7 +146,7 @@ export class Hub {
   /** Self-clocking: what falls behind during one read is the next read. */
   async #fill(): Promise<void> {
     const { signal } = this.#stopping
-    await new Promise<void>((resolve) => setImmediate(resolve))
+    await endOfTurn()
     for (let failures = 0; this.#behind.size > 0 && !signal.aborted; ) {
       const some = [...this.#behind].slice(0, SESSIONS_PER_READ)
       try {

@@ -1,4 +1,5 @@
 import { jittered, pause } from '../lib/backoff.ts'
+import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Hub } from '../live/hub.ts'
 import type { Subscription } from '../live/subscription.ts'
 import type { Log } from '../ops/log.ts'
@@ -110,22 +111,24 @@ export class Tails {
     // What was read ahead may show what is gone by now: the transport may have had no room for long.
     if (way.removals !== way.subscription.removals) way.ahead = undefined
     way.removals = way.subscription.removals
-    const page = upTo(await (way.ahead ?? this.#read(way)), way.until)
+    const page = upTo(await (way.ahead ?? this.#read(way, way.cursor)), way.until)
     way.ahead = undefined
     const last = page.at(-1)
     if (end.isReached || last === undefined) return
     const isLive = way.subscription.after(last.seq, 1)?.length === 0
-    way.cursor = last.seq
     if (sink.readsAhead && !isLive && last.seq !== way.until) {
-      way.ahead = this.#read(way)
+      way.ahead = this.#read(way, last.seq)
       way.ahead.catch(() => {}) // reported when it is awaited, if it ever is
+      await endOfTurn() // so that Postgres is asked before this page keeps the thread busy
+      if (end.isReached || way.removals !== way.subscription.removals) return
     }
+    way.cursor = last.seq
     sink.send(page)
     if (isLive) this.#metrics.tailLag((Date.now() - committedAt(last)) / 1000)
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */
-  async #read({ cursor, reader, end }: Way): Promise<readonly Frame[]> {
+  async #read({ reader, end }: Way, cursor: Seq): Promise<readonly Frame[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await reader.after(cursor)
