@@ -4,7 +4,7 @@ import type { Case, Row } from './rows/case.ts'
 import { concat, median, percentile } from './stats.ts'
 
 const ROUNDS = 5
-const WARM_UP_SECONDS = 1
+const WARM_UP_SECONDS = 4
 
 interface Round extends Sample {
   readonly cpu: Readonly<Record<string, number>>
