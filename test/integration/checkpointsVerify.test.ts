@@ -244,6 +244,10 @@ describe('verifying checkpoints', function () {
     expect((await verify()).findings).to.deep.equal(['1 checkpoint one/cold@3'])
     expect((await verifyCopy()).findings).to.deep.equal(['1 checkpoint one/cold@3'])
 
+    await forgeObject((text) => text.replace(/("seq":3,.*),"session_id"/, '$1'))
+    expect((await verify()).findings, 'no line any more').to.deep.equal(['1 checkpoint one/cold@3'])
+    expect((await verifyCopy()).findings, 'what cannot be read is not at hand').to.deep.equal([])
+
     await forgeObject((text) => text.replace(/\{"seq":3,.*\n/, ''))
     expect((await verify()).findings).to.deep.equal(['1 checkpoint one/cold@3'])
     for await (const { key } of lab.store.list('v1/one/')) await lab.store.delete(key)

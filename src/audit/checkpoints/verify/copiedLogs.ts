@@ -1,5 +1,6 @@
+import { type ArchivedHash, archivedHashes } from '../../archivedHashes.ts'
+import { partsOf } from '../../copiedFiles.ts'
 import type { Leaf } from '../leaf.ts'
-import { archivedLines, hashOfLine } from './archivedLines.ts'
 import type { CheckpointStore, Logs } from './verify.ts'
 
 interface Kept {
@@ -37,19 +38,17 @@ export class CopiedLogs implements Logs {
   async finish(): Promise<void> {
     if (this.#collected === 0) return
     for await (const { key } of this.#copy.list('v1/')) {
-      const tenantId = decodeURIComponent(key.split('/')[1] as string)
-      // A damaged object has no lines that could be compared; the verification of objects tells of it.
-      for (const line of await archivedLines(await this.#copy.get(key)).catch(() => []))
-        this.#look(tenantId, line)
+      const tenantId = partsOf(key)?.tenant
+      if (tenantId === undefined) continue
+      for await (const event of archivedHashes(await this.#copy.get(key))) this.#look(tenantId, event)
     }
     for (const those of this.#leaves.values()) this.absent += those.length
     this.#leaves.clear()
     this.#collected = 0
   }
 
-  #look(tenantId: string, line: string): void {
-    const { sessionId, seq, hash } = hashOfLine(line)
-    const name = nameOf(tenantId, sessionId, seq)
+  #look(tenantId: string, { session, seq, hash }: ArchivedHash): void {
+    const name = nameOf(tenantId, session, seq)
     for (const { leaf, onWrong } of this.#leaves.get(name) ?? [])
       if (hash !== leaf.hash) onWrong(leaf, `the event has the hash ${hash}, and another one was signed`)
     this.#leaves.delete(name)

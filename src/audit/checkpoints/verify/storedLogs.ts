@@ -1,8 +1,8 @@
 import type { Db } from '../../../db/pool.ts'
 import { pause } from '../../../lib/backoff.ts'
+import { archivedHashes } from '../../archivedHashes.ts'
 import type { Leaf } from '../leaf.ts'
 import { getIfThere } from '../store.ts'
-import { archivedLines, hashOfLine } from './archivedLines.ts'
 import { type Stored, storedOf } from './queries.ts'
 import type { CheckpointStore, Logs } from './verify.ts'
 
@@ -76,8 +76,6 @@ function faultOf(leaf: Leaf, { head, hash, cold }: Stored): string | undefined {
 
 /** Of the leaf's event, in its slice; undefined when it is not there, or the slice is damaged. */
 async function hashIn(slice: Buffer, { sessionId, seq }: Leaf): Promise<string | undefined> {
-  const lines = await archivedLines(slice).catch(() => [])
-  const line = lines.find((it) => it.startsWith(`{"seq":${seq},`))
-  const found = line === undefined ? undefined : hashOfLine(line)
-  return found?.sessionId === sessionId ? found.hash : undefined
+  for await (const it of archivedHashes(slice)) if (it.seq === seq && it.session === sessionId) return it.hash
+  return undefined
 }
