@@ -152,6 +152,11 @@ export class ArchivedLine {
     }
   }
 
+  /** The event as every reader is shown it; to be read once its line feeds are back. */
+  get frame(): string {
+    return `${this.bytes.toString('utf8', this.start, this.insertedAt.end)}"}`
+  }
+
   /** The text of a member as it stands. */
   raw(span: Span): string {
     return this.bytes.toString('utf8', span.start, span.end)

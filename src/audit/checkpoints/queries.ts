@@ -192,9 +192,11 @@ export async function noteAgain(
   })
 }
 
-const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
+/** Of a checkpoint `c`. */
+export const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
 
-function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
+/** A row of COLUMNS. */
+export function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
   const parsed = parseBody(body as string)
   if (parsed === undefined) throw new Error('the body of a checkpoint in the table is not one')
   return {

@@ -139,7 +139,7 @@ class Pass {
   }
 }
 
-const unreadable = ({ tenant, session }: SessionHead, seq: number, detail: string) =>
+export const unreadable = ({ tenant, session }: SessionHead, seq: number, detail: string) =>
   new UnreadableError(
     `event ${seq} of session ${session} of tenant ${tenant} cannot be read: ${detail}; \`starcite audit verify\` says more`,
   )
