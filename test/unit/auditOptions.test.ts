@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
+import { CSV } from '../../src/audit/export/csv.ts'
 import { wireTime } from '../../src/audit/read/time.ts'
 import { exitCodeOf } from '../../src/cli/exit.ts'
 import { createProgram } from '../../src/cli/program.ts'
@@ -47,6 +48,11 @@ describe('the options of starcite audit', () => {
     expect(await refusal('export', '--output', file, '--resume')).to.include('none of an export in NDJSON')
     expect(await refusal('export', '--output', file, '--resume', '--format', 'csv')).to.include(
       'none of an export in CSV',
+    )
+    const csv = path.join(folder, 'mine.csv')
+    await writeFile(csv, `${CSV.head}acme,ses_1,,not ours\r\n`)
+    expect(await refusal('export', '--output', csv, '--resume', '--format', 'csv')).to.include(
+      'its last record is none of an export in CSV',
     )
     expect(await refusal('load')).to.include('say which events: --session')
     expect(await refusal('load', '--session', 'x', '--for', 'ever')).to.include('such as 12h or 7d')
