@@ -46,7 +46,7 @@ export interface Row extends SignedCheckpoint {
   readonly repeatsBody: boolean
 }
 
-/** A checkpoint whose leaves are those that were signed; `isNoted`: the table has it. */
+/** A checkpoint that is being verified; `isNoted`: the table has it. */
 export type Verifiable = SignedCheckpoint & { readonly isNoted: boolean }
 
 /** The table of checkpoints; a copy of the bucket has none. */
