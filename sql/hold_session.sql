@@ -8,10 +8,7 @@ as $$
 declare
   v_head starcite.session_heads;
 begin
-  select h.* into v_head
-    from starcite.sessions s join starcite.session_heads h on h.sid = s.sid
-   where s.tenant_id = p_tenant_id and s.id = p_session_id
-     for no key update of h;  -- after an erasure that is under way, or before it
+  v_head := starcite.lock_head(p_tenant_id, p_session_id); -- after an erasure that is under way, or before it
   if v_head.sid is null then
     return 'session_not_found';
   elsif v_head.erased then

@@ -8,6 +8,8 @@
 --   session_not_found, session_erased, legal_hold
 --   event_not_found
 --
+-- Who asks, and by which request, is what the settings starcite.actor and starcite.request_id say, unless it is given.
+--
 -- Locks the session's head: the order of seq, times and the chain is not touched, but a retry is judged under that lock.
 create or replace function starcite.redact_event(
   p_tenant_id text, p_session_id text, p_seq bigint, p_subject text default null, p_request_id text default null,
@@ -17,13 +19,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
 as $$
 declare
+  c_subject constant text := coalesce(p_subject, nullif(current_setting('starcite.actor', true), ''));
+  c_request_id constant text := coalesce(p_request_id, nullif(current_setting('starcite.request_id', true), ''));
   v_head starcite.session_heads;
   v_hot_events bigint;
 begin
-  select h.* into v_head
-    from starcite.sessions s join starcite.session_heads h on h.sid = s.sid
-   where s.tenant_id = p_tenant_id and s.id = p_session_id
-     for no key update of h;
+  v_head := starcite.lock_head(p_tenant_id, p_session_id);
   outcome := case when v_head.sid is null then 'session_not_found'
                   when v_head.erased then 'session_erased'
                   when p_seq between 1 and v_head.last_seq is not true then 'event_not_found' end;
@@ -50,7 +51,7 @@ begin
    where l.sid = v_head.sid and l.seq = p_seq and l.salt is not null;
 
   insert into starcite.erasures as e (kind, tenant_id, sid, first_seq, last_seq, hot_events, subject, request_id, reason, vacuum)
-  values ('event', p_tenant_id, v_head.sid, p_seq, p_seq, v_hot_events, p_subject, p_request_id, p_reason,
+  values ('event', p_tenant_id, v_head.sid, p_seq, p_seq, v_hot_events, c_subject, c_request_id, p_reason,
           coalesce(p_vacuum, false))
   returning e.id into id;
   perform starcite.content_removed(array[v_head.sid]);

@@ -1,5 +1,6 @@
 -- One row per session of the tenants that the reader may read. Of events, the counts are those that there should be: what is
--- there, audit.events and the manifest (audit.slices) show, and audit.verify compares.
+-- there, audit.events and the manifest (audit.slices) show, and audit.verify compares. One whose head somebody has removed is
+-- here all the same, so that who verifies all sessions comes to it.
 create or replace view audit.sessions with (security_barrier) as
 select s.tenant_id as tenant, s.id as session, s.title, s.metadata, s.creator_principal as creator, s.version, s.archived,
        s.created_at, s.updated_at, s.erased_at,
@@ -10,7 +11,7 @@ select s.tenant_id as tenant, s.id as session, s.title, s.metadata, s.creator_pr
        case when c.last_seq < h.last_seq then c.last_seq + 1 end as first_hot_seq,
        h.chain_hash, h.epoch
   from starcite.sessions s
-  join starcite.session_heads h on h.sid = s.sid
+  left join starcite.session_heads h on h.sid = s.sid
   left join lateral (
          select coalesce(max(p.last_seq), 0) as last_seq
            from starcite.slices p

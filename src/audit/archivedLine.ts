@@ -140,11 +140,21 @@ export class ArchivedLine {
     }
   }
 
-  /** The value of a member that is a string; null when it is absent. */
+  /** The value of a member that is a string; null when it is absent. Throws a LineError when what is there is no string. */
   text(span: Span): string | null {
     if (span.start === -1) return null
     const raw = this.bytes.toString('utf8', span.start, span.end)
-    return raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw
+    if (!raw.includes('\\')) return raw
+    try {
+      return JSON.parse(`"${raw}"`) as string
+    } catch (cause) {
+      throw new LineError(`it has no string at byte ${span.start - this.start}`, { cause })
+    }
+  }
+
+  /** The event as every reader is shown it; to be read once its line feeds are back. */
+  get frame(): string {
+    return `${this.bytes.toString('utf8', this.start, this.insertedAt.end)}"}`
   }
 
   /** The text of a member as it stands. */
@@ -231,5 +241,16 @@ export class ArchivedLine {
     if (at >= end || depth !== 0) this.#fail()
     span.end = at
     this.#at = at
+  }
+}
+
+/** The lines of a text one after the other, each in the same reader. Throws a LineError at what is none. */
+export function* linesOf(text: Buffer): Generator<ArchivedLine, void> {
+  const line = new ArchivedLine()
+  for (let start = 0; start < text.length; ) {
+    const end = text.indexOf(LINE_FEED, start)
+    line.read(text, start, end)
+    yield line
+    start = end + 1
   }
 }

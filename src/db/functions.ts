@@ -29,6 +29,7 @@ export const SQL_OBJECTS = [
   'append',
   'tiering_status',
   'content_removed',
+  'lock_head',
   'erase_session',
   'redact_event',
   'hold_session',

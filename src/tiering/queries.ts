@@ -23,33 +23,7 @@ export async function ensureSegments(db: Db): Promise<void> {
   await db.query(ENSURE_SEGMENTS, [])
 }
 
-// --- The job. All of it on the one connection that holds the job's lock: who loses the lock can write no more.
-
-/** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
-export async function prepareJob(session: DbSession): Promise<void> {
-  await session.query(`set statement_timeout = '30min'`)
-  await session.query('set idle_session_timeout = 0')
-  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
-}
-
-/** Whether this connection's role may take partitions away: for that it must be, or be a member of, their owner. */
-export async function mayMove(session: DbSession): Promise<boolean> {
-  const [row] = await session.query(
-    `select pg_has_role(current_user, c.relowner, 'usage') from pg_catalog.pg_class c
-      where c.oid = 'starcite.events'::regclass`,
-  )
-  return row?.[0] === 't'
-}
-
-/** Held until it is given back, or the connection ends. */
-export async function tryLockJob(session: DbSession): Promise<boolean> {
-  const [row] = await session.query(`select pg_try_advisory_lock(hashtextextended('starcite.tiering', 0))`)
-  return row?.[0] === 't'
-}
-
-export async function unlockJob(session: DbSession): Promise<void> {
-  await session.query(`select pg_advisory_unlock(hashtextextended('starcite.tiering', 0))`)
-}
+// --- The job (src/db/job.ts). All of it on the one connection that holds the job's lock: who loses the lock can write no more.
 
 export interface TieringStatus {
   /** Events of due segments that are not yet moved, as Postgres estimates them. */

@@ -1,4 +1,5 @@
-import { DbSession } from '../db/session.ts'
+import { type Job, type JobResult, runAlone } from '../db/job.ts'
+import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
@@ -7,15 +8,7 @@ import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
-import {
-  dueSegments,
-  mayMove,
-  prepareJob,
-  type TieringStatus,
-  tieringStatus,
-  tryLockJob,
-  unlockJob,
-} from './queries.ts'
+import { dueSegments, type TieringStatus, tieringStatus } from './queries.ts'
 import { applyRetention } from './retention/retention.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
@@ -37,6 +30,9 @@ export interface TieringOptions {
 export type PassResult =
   | { readonly ran: false; readonly why: 'held' | 'not_allowed' }
   | { readonly ran: true; readonly moved: readonly MoveProgress[] }
+
+/** Taking a partition away needs its owner. */
+export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
 
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 60_000
@@ -90,26 +86,19 @@ export class TieringJob {
    * may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from being moved.
    */
   async pass(): Promise<PassResult> {
-    const { url, connectTimeoutMs, log } = this.#options
     const { signal } = this.#stopping
-    const session = await DbSession.open(url, 'starcite tiering', connectTimeoutMs, log)
-    const cut = () => void session.stop()
-    signal.addEventListener('abort', cut, { once: true })
+    let done: JobResult<MoveProgress[]>
     try {
-      await prepareJob(session)
-      if (!(await mayMove(session))) return { ran: false, why: 'not_allowed' }
-      if (!(await tryLockJob(session))) return { ran: false, why: 'held' }
-      const moved = await this.#eraseAndMove(session)
-      await unlockJob(session)
-      return { ran: true, moved }
+      done = await runAlone(
+        TIERING,
+        { ...this.#options, signal },
+        (session) => this.#eraseAndMove(session),
+        (session) => this.#look(session), // so lag shows on every node
+      )
     } catch (cause) {
       throw signal.aborted ? new StoppedError('moving segments was interrupted', { cause }) : cause
-    } finally {
-      // Also after a failure, and while another node is at it: lag shows on every node.
-      await this.#look(session).catch(() => {})
-      signal.removeEventListener('abort', cut)
-      await session.stop()
     }
+    return done.ran ? { ran: true, moved: done.result } : done
   }
 
   async #look(session: DbSession): Promise<void> {

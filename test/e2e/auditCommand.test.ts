@@ -5,6 +5,7 @@ import path from 'node:path'
 import { expect } from 'chai'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
+import { newKey } from '../support/checkpoints.ts'
 import { buildCommand, Command, starcite } from '../support/commandLine.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
@@ -123,10 +124,19 @@ describe('starcite audit, the command', function () {
   })
 
   it('says what to do where the schema is not there', async () => {
-    const empty = await starcite(['audit', 'verify'], { env: { ...env, DATABASE_URL: withoutSchema() } })
-
-    expect(empty.code).to.equal(4)
-    expect(empty.err).to.include('starcite migrate')
+    const key = { STARCITE_CHECKPOINT_KEY: newKey().privatePem }
+    const nowhere = { env: { ...env, ...key, DATABASE_URL: withoutSchema() } }
+    const output = path.join(folder, 'nothing.csv')
+    for (const args of [
+      ['verify'],
+      ['checkpoints', 'take'],
+      ['export', '--format', 'csv', '--output', output],
+    ]) {
+      const { code, err } = await starcite(['audit', ...args], nowhere)
+      expect(code, `${args}`).to.equal(4)
+      expect(err).to.include('starcite migrate').and.not.include('--resume')
+    }
+    expect(existsSync(output)).to.equal(false)
   })
 
   /** Of the same server: its own database, which has no schema of ours. */

@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { tryLock } from '../../src/db/job.ts'
 import { DbSession } from '../../src/db/session.ts'
 import { createLog } from '../../src/ops/log.ts'
-import { tryLockJob } from '../../src/tiering/queries.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const COMMAND = fileURLToPath(new URL('../../src/cli/tier.ts', import.meta.url))
@@ -53,7 +53,7 @@ describe('npm run tier', function () {
 
   it('fails while another node is at it', async () => {
     const other = await DbSession.open(lab.database.url, 'other', 5000, createLog('silent'))
-    await tryLockJob(other)
+    await tryLock(other, { name: 'tiering' })
 
     const { code, out } = await run([], env)
 

@@ -41,9 +41,18 @@ describe('audit verify', function () {
   const sids = new Map<string, string>()
   const sessions = [
     ...TENANTS.map((tenant) => ({ tenant, session: 'ses:"1"' })),
-    ...['payload', 'removed', 'swapped', 'inserted', 'head', 'emptied', 'redacted', 'erased', 'twice'].map(
-      (session) => ({ tenant: 'default', session }),
-    ),
+    ...[
+      'payload',
+      'removed',
+      'swapped',
+      'inserted',
+      'head',
+      'emptied',
+      'redacted',
+      'erased',
+      'twice',
+      'headless',
+    ].map((session) => ({ tenant: 'default', session })),
   ]
 
   before(async () => {
@@ -125,6 +134,11 @@ describe('audit verify', function () {
     return [...server.objects.keys()].filter((it) => it.startsWith(prefix)).sort()[n] as string
   }
 
+  const linesOf = (key: string) =>
+    gunzipSync(server.objects.get(key) as Buffer)
+      .toString()
+      .split(/(?<=\n)/)
+
   it('finds nothing wrong with what is right: hot, cold, redacted, erased, half moved', async () => {
     const { verified, findings } = await online()
     const one = await online({ tenant: 'default', session: 'redacted' })
@@ -148,9 +162,7 @@ describe('audit verify', function () {
       const sha256 = createHash('sha256').update(body).digest('hex')
       objects.set(key.replace(/[0-9a-f]{64}/, sha256), body)
     }
-    const lines = gunzipSync(objects.get(key) as Buffer)
-      .toString()
-      .split(/(?<=\n)/)
+    const lines = linesOf(key)
     add(lines.slice(5, 20).join(''))
     const same = await copyOfBucket(objects)
     add(otherwise('flipped', lines.slice(0, 8)))
@@ -161,6 +173,39 @@ describe('audit verify', function () {
 
     expect(first.findings).to.deep.equal([])
     expect(brief(second.findings)).to.deep.equal(['flipped ses:"1" 1 duplicate'])
+  })
+
+  it('takes what a damaged object still has, and tells of each object of which nothing can be read', async () => {
+    const key = keyOf('flipped', 0)
+    const [body, lines] = [server.objects.get(key) as Buffer, linesOf(key)]
+    // What an erasure that was cut leaves in a copy: the object, and the one that took its place; here, cut differently.
+    const successor = gzipSync(lines.slice(5).join(''))
+    const named = (hash: string) => key.replace(/[0-9a-f]{64}/, hash)
+    const sha256 = createHash('sha256').update(successor).digest('hex')
+    const damaged = await copyOfBucket(
+      new Map([
+        [key, body.subarray(0, body.length - 8)],
+        [named(sha256), successor],
+      ]),
+    )
+    const garbage = await copyOfBucket(
+      new Map([
+        [key, body],
+        [named('a'.repeat(64)), Buffer.from('nothing')],
+        [named('b'.repeat(64)), Buffer.from('of ours')],
+        [key.replace('/flipped/', '/%zz/'), body],
+      ]),
+    )
+    const [first, second] = [await offline(damaged.directory), await offline(garbage.directory)]
+    await damaged.remove()
+    await garbage.remove()
+
+    expect(first.findings.map(({ reason }) => reason)).to.deep.equal(['object_changed'])
+    expect(second.findings.map(({ session, seq, reason }) => [session, seq, reason])).to.deep.equal([
+      ['', 0, 'object_changed'],
+      ['', 0, 'object_changed'],
+    ])
+    expect(second.verified).to.include({ others: 1, events: EACH })
   })
 
   it('is not alarmed by appends, moves and erasures under it', async () => {
@@ -230,6 +275,7 @@ describe('audit verify', function () {
       `${COPY} select sid, 3, ${ENVELOPE} from starcite.events where sid = $sid and seq = $seq`,
     )
 
+    await tamper('headless', 'delete from starcite.session_heads where sid = $sid')
     const { findings } = await online({ tenant: 'default' })
     const kept = `{"tenant_id":"default","session_id":"redacted","seq":${hot},"hash":"${'0'.repeat(64)}"}`
     const beyond = `{"tenant_id":"default","session_id":"head","seq":${last},"hash":"${head}"}`
@@ -244,11 +290,28 @@ describe('audit verify', function () {
       `default head ${last - 1} head`,
       `default emptied ${hot} changed`,
       `default twice 3 duplicate`,
+      'default headless 0 head',
     ]
     expect(brief(findings)).to.deep.equal(expected.toSorted())
     expect(brief(anchored.findings)).to.deep.equal(
       [...expected, `default redacted ${hot} checkpoint`, 'default gone 1 checkpoint'].toSorted(),
     )
+  })
+
+  it('finds an event that Postgres has twice, however much it weighs', async () => {
+    const sid = await lab.session('heavy', 'heavy')
+    const payload = JSON.stringify({ text: 'x'.repeat(600_000) })
+    await lab.append([1, 2].map(() => ({ tenant: 'heavy', session: 'heavy', payload })))
+    const before = await online({ tenant: 'heavy' })
+    await lab.db.query(`select starcite.ensure_segment(clock_timestamp() + interval '9 hours')`)
+    await lab.db.query(
+      `${COPY} select sid, seq, clock_timestamp() + interval '9 hours', ${ENVELOPE.slice('inserted_at, '.length)}
+         from starcite.events where sid = $1 and seq = 2`,
+      [sid],
+    )
+
+    expect(before.findings).to.deep.equal([])
+    expect(brief((await online({ tenant: 'heavy' })).findings)).to.deep.equal(['heavy heavy 2 duplicate'])
   })
 
   it('finds what was done to objects, by the seq, with the database and without', async () => {
@@ -269,7 +332,7 @@ describe('audit verify', function () {
     const id = 'ses:"1"'
     // Which event the flipped bit is in, chance says.
     const steady = (some: readonly Finding[]) =>
-      brief(some.filter((it) => it.tenant !== 'default')).map((it) =>
+      brief(some.filter((it) => !['default', 'heavy'].includes(it.tenant))).map((it) =>
         it.replace(/^(flipped .*) \d+ /, '$1 ? '),
       )
     expect(steady(findings)).to.deep.equal([

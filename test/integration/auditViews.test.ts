@@ -366,4 +366,28 @@ describe('the audit views', function () {
       },
     ])
   })
+
+  it('tell in whose name an erasure was asked for in SQL, and keep that apart from what comes after it', async () => {
+    for (const id of ['mine', 'theirs']) await lab.session(id, 'named')
+    await lab.append([{ tenant: 'named', session: 'theirs' }])
+    await rows(
+      `begin; set local starcite.actor = 'service:billing'; set local starcite.request_id = 'job 7';
+       select starcite.redact_event('named', 'theirs', 1);
+       select starcite.erase_session('named', 'mine');
+       select starcite.erase_session('named', 'theirs', 'user:dpo', 'req-9');
+       select starcite.create_session('named', 'next'); commit`,
+    )
+
+    const changes = await rows(
+      `select c.session, c.kind, c.actor, c.request_id from audit.changes c
+        where c.tenant = 'named' and c.actor is not null order by c.time`,
+    )
+    const billing = { actor: 'service:billing', request_id: 'job 7' }
+    expect(changes).to.deep.equal([
+      { session: 'theirs', kind: 'redacted', ...billing },
+      { session: 'mine', kind: 'erased', ...billing },
+      { session: 'theirs', kind: 'erased', actor: 'user:dpo', request_id: 'req-9' },
+      { session: 'next', kind: 'created', ...billing },
+    ])
+  })
 })

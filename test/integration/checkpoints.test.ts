@@ -101,9 +101,13 @@ describe('checkpoints', function () {
     expect(leaf?.hash).to.equal(rows[0].hash)
     expect(await expectChain()).to.equal(3)
     const { rows: shown } = await lab.db.query(
-      'select c.number, c.sha256 from audit.checkpoints c order by c.number',
+      'select c.number, c.sha256, c.signature from audit.checkpoints c order by c.number',
     )
-    expect(shown.at(-1)).to.deep.equal({ number: '3', sha256: digestOf(second?.body ?? '') })
+    expect(shown.at(-1)).to.deep.equal({
+      number: '3',
+      sha256: digestOf(second?.body ?? ''),
+      signature: second?.signature.toString('base64'),
+    })
   })
 
   it('miss no append that commits late', async () => {

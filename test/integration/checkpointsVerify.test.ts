@@ -95,7 +95,6 @@ describe('verifying checkpoints', function () {
     const findings: string[] = []
     const onFinding = (finding: CheckpointFinding) => findings.push(brief(finding))
     const verified = await verifyCheckpoints({ store, logs, keys, anchors: [], since: 1, signal, onFinding })
-    await logs.finish()
     return { findings, verified, absent: logs.absent }
   }
 
@@ -168,7 +167,12 @@ describe('verifying checkpoints', function () {
     expect((await verify()).findings).to.have.members(['2 changed', '2 broken', '2 signature', '3 broken'])
 
     await lab.db.query('update starcite.checkpoints c set body = $1 where c.number = 2', [body])
-    expect((await verify()).findings, 'in both').to.have.members(['2 broken', '2 signature', '3 broken'])
+    expect((await verify()).findings, 'in both, and not in the columns beside it').to.have.members([
+      '2 changed',
+      '2 broken',
+      '2 signature',
+      '3 broken',
+    ])
 
     const foreign = newKey()
     const signature = await foreign.signer.sign(Buffer.from(second.body))
@@ -223,7 +227,67 @@ describe('verifying checkpoints', function () {
     await rewriteChain('hot')
     expect((await verify()).findings).to.deep.equal(['4 checkpoint two/hot@6'])
     await lab.db.query(`update starcite.sessions s set id = 'renamed' where s.id = 'hot'`)
-    expect((await verify()).findings).to.deep.equal(['2 checkpoint two/hot@4', '4 checkpoint two/hot@6'])
+    expect((await verify()).findings).to.deep.equal([
+      '2 checkpoint two/hot@4',
+      '4 checkpoint two/hot@6',
+      '4 left_out two/renamed@6',
+    ])
+  })
+
+  it('finds a session that later checkpoints leave out, because it counts as covered further than it is', async () => {
+    const cover = (id: string, seq: number, number: number) =>
+      lab.db.query(
+        `insert into starcite.checkpoint_heads as k (sid, last_seq, number)
+         select s.sid, $2, $3 from starcite.sessions s where s.id = $1
+             on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number`,
+        [id, seq, number],
+      )
+    await cover('hot', 1000, 4)
+    await append('two', 'hot', 1)
+    await takeCheckpoint(lab, { signer }) // 5: nothing
+    expect((await verify()).findings, 'by the checkpoint that has it').to.deep.equal(['4 left_out two/hot@6'])
+    expect((await verify({ since: 5 })).findings, 'of older ones nothing is known').to.deep.equal([])
+
+    await cover('hot', 1000, 5)
+    expect((await verify()).findings, 'by one without leaves').to.deep.equal(['5 left_out two/hot@1000'])
+    await cover('hot', 1000, 1)
+    expect((await verify()).findings, 'by an older one').to.deep.equal(['1 left_out two/hot@1000'])
+    await cover('hot', 1000, 0)
+    expect((await verify()).findings, 'by none').to.deep.equal(['0 left_out two/hot@1000'])
+    await cover('hot', 1000, 6)
+    expect((await verify()).findings, 'by one that there is not').to.deep.equal(['6 missing'])
+
+    await lab.session('new', 'two')
+    await cover('hot', 6, 4)
+    await cover('new', 1000, 2)
+    expect((await verify()).findings, 'before it has any event').to.deep.equal(['2 left_out two/new@1000'])
+    await cover('new', 0, 2)
+    await lab.db.query('delete from starcite.checkpoint_heads k where k.last_seq = 0')
+    await append('two', 'new', 1)
+    await takeCheckpoint(lab, { signer })
+    expect((await verify()).findings, 'what counts as less is only covered again').to.deep.equal([])
+  })
+
+  it('finds columns of a checkpoint that do not say what its body says', async () => {
+    await lab.db.query(
+      'create temporary table good as select * from starcite.checkpoints c where c.number = 2',
+    )
+    for (const edit of [
+      `sha256 = sha256('x')`,
+      `root = sha256('x')`,
+      'leaves = leaves + 1',
+      `taken_at = taken_at + interval '1 second'`,
+      `key_id = '0123456789abcdef'`,
+      `leaves_key = 'another'`,
+    ]) {
+      await lab.db.query(`update starcite.checkpoints set ${edit} where number = 2`)
+      expect((await verify()).findings, edit).to.deep.equal(['2 changed'])
+      await lab.db.query(
+        `update starcite.checkpoints c set sha256 = g.sha256, root = g.root, leaves = g.leaves, taken_at = g.taken_at,
+                key_id = g.key_id, leaves_key = g.leaves_key from good g where c.number = g.number`,
+      )
+    }
+    expect((await verify()).findings).to.deep.equal([])
   })
 
   /** Changes an object, and the manifest with it. */
@@ -243,6 +307,10 @@ describe('verifying checkpoints', function () {
     await forgeObject((text) => text.replace(/("seq":3,.*"hash":")[0-9a-f]{8}/, '$100000000'))
     expect((await verify()).findings).to.deep.equal(['1 checkpoint one/cold@3'])
     expect((await verifyCopy()).findings).to.deep.equal(['1 checkpoint one/cold@3'])
+
+    await forgeObject((text) => text.replace(/("seq":3,.*),"session_id"/, '$1'))
+    expect((await verify()).findings, 'no line any more').to.deep.equal(['1 checkpoint one/cold@3'])
+    expect((await verifyCopy()).findings, 'what cannot be read is not at hand').to.deep.equal([])
 
     await forgeObject((text) => text.replace(/\{"seq":3,.*\n/, ''))
     expect((await verify()).findings).to.deep.equal(['1 checkpoint one/cold@3'])

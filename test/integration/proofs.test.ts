@@ -227,6 +227,31 @@ describe('proofs', function () {
     }
   })
 
+  it('are of a later checkpoint where what the earlier one covers was lost in a restore', async () => {
+    const sid = await lab.session('restored', 'restored')
+    const append = () =>
+      lab.append([1, 2].map((n) => ({ tenant: 'restored', session: 'restored', payload: `{"n":${n}}` })))
+    await append()
+    await append()
+    const [lost] = await takeCheckpoint(lab, { signer })
+    const request = { tenantId: 'restored', sessionId: 'restored', seq: 2, hasContent: true }
+    await lab.db.query('delete from starcite.events e where e.sid = $1 and e.seq > 2', [sid])
+    await lab.db.query(
+      `update starcite.session_heads h set last_seq = e.seq, chain_hash = e.hash
+         from starcite.events e where e.sid = h.sid and e.sid = $1 and e.seq = 2`,
+      [sid],
+    )
+    const failure = await prove(lab.pool, lab.store, request).catch((error) => error)
+    await lab.db.query('delete from starcite.checkpoint_heads k where k.sid = $1', [sid])
+    await append()
+    const [next] = await takeCheckpoint(lab, { signer })
+
+    expect(failure).to.include({ name: 'ProofError' })
+    expect(failure.message).to.include(`ends with event 2, and checkpoint ${lost?.number} covers it up to 4`)
+    const proven = checkProof(JSON.stringify(await prove(lab.pool, lab.store, request)), keys)
+    expect(proven.checkpoint.number).to.equal(next?.number)
+  })
+
   it('keys that are none are refused without being quoted', () => {
     const { privatePem } = newKey()
     expect(() => trustedKeys([privatePem]))

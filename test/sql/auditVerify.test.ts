@@ -253,4 +253,17 @@ describe('audit.verify', () => {
     )
     expect(await verify('empty')).to.include({ ok: false, wrong_seq: 0, reason: 'head' })
   })
+
+  it('comes to a session whose head was removed, when all sessions are verified', async () => {
+    await db.query(`select starcite.create_session('beheaded', 's')`)
+    await db.query(
+      `delete from starcite.session_heads h using starcite.sessions s where s.sid = h.sid and s.tenant_id = 'beheaded'`,
+    )
+
+    const { rows } = await db.query(
+      `select s.session, v.reason from audit.sessions s cross join lateral audit.verify(s.tenant, s.session) v
+        where s.tenant = 'beheaded' and not v.ok`,
+    )
+    expect(rows).to.deep.equal([{ session: 's', reason: 'head' }])
+  })
 })

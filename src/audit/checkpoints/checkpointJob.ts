@@ -1,18 +1,12 @@
-import { DbSession } from '../../db/session.ts'
+import { type Job, runAlone } from '../../db/job.ts'
+import type { DbSession } from '../../db/session.ts'
 import { jittered, pause } from '../../lib/backoff.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
 import type { SignedCheckpoint } from './checkpoint.ts'
 import { Checkpointer, type CheckpointerOptions } from './checkpointer.ts'
-import {
-  type CheckpointStatus,
-  checkpointStatus,
-  mayCheckpoint,
-  prepareJob,
-  tryLockJob,
-  unlockJob,
-} from './queries.ts'
+import { type CheckpointStatus, checkpointStatus } from './queries.ts'
 import type { Signer } from './signer.ts'
 
 export interface CheckpointJobOptions extends Pick<CheckpointerOptions, 'maxLeaves' | 'probe'> {
@@ -30,6 +24,9 @@ export interface CheckpointJobOptions extends Pick<CheckpointerOptions, 'maxLeav
 export type CheckpointResult =
   | { readonly ran: false; readonly why: 'held' | 'not_allowed' | 'not_due' }
   | { readonly ran: true; readonly taken: readonly SignedCheckpoint[] }
+
+/** Nobody but the owner may write checkpoints. */
+const CHECKPOINTS: Job = { name: 'checkpoints', table: 'checkpoints', statementTimeout: '10min' }
 
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 60_000
@@ -74,25 +71,13 @@ export class CheckpointJob {
 
   /** Stores what is not stored yet, and takes a checkpoint if the last is older than `minAgeMs`. */
   async pass(minAgeMs = 0): Promise<CheckpointResult> {
-    const { url, connectTimeoutMs, log } = this.#options
-    const { signal } = this.#stopping
-    const session = await DbSession.open(url, 'starcite checkpoints', connectTimeoutMs, log)
-    const cut = () => void session.stop()
-    signal.addEventListener('abort', cut, { once: true })
-    try {
-      signal.throwIfAborted()
-      await prepareJob(session)
-      if (!(await mayCheckpoint(session))) return { ran: false, why: 'not_allowed' }
-      if (!(await tryLockJob(session))) return { ran: false, why: 'held' }
-      const result = await this.#take(session, minAgeMs)
-      await unlockJob(session)
-      return result
-    } finally {
-      // Also after a failure, and while another node is at it: the age shows on every node.
-      await this.#look(session).catch(() => {})
-      signal.removeEventListener('abort', cut)
-      await session.stop()
-    }
+    const done = await runAlone(
+      CHECKPOINTS,
+      { ...this.#options, signal: this.#stopping.signal },
+      (session) => this.#take(session, minAgeMs),
+      (session) => this.#look(session), // so the age shows on every node
+    )
+    return done.ran ? done.result : done
   }
 
   async #look(session: DbSession): Promise<void> {

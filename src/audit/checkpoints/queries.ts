@@ -4,34 +4,6 @@ import type { Leaf } from './leaf.ts'
 
 // All of it on the one connection that holds the lock: who loses the lock can note nothing more.
 
-/** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
-export async function prepareJob(session: DbSession): Promise<void> {
-  await session.query(`set statement_timeout = '10min'`)
-  await session.query('set idle_session_timeout = 0')
-  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
-}
-
-/** Whether this connection's role is, or is a member of, the owner: nobody else may write checkpoints. */
-export async function mayCheckpoint(session: DbSession): Promise<boolean> {
-  const [row] = await session.query(
-    `select pg_has_role(current_user, c.relowner, 'usage') from pg_catalog.pg_class c
-      where c.oid = 'starcite.checkpoints'::regclass`,
-  )
-  return row?.[0] === 't'
-}
-
-/** Held until it is given back, or the connection ends. */
-export async function tryLockJob(session: DbSession): Promise<boolean> {
-  const [row] = await session.query(
-    `select pg_try_advisory_lock(hashtextextended('starcite.checkpoints', 0))`,
-  )
-  return row?.[0] === 't'
-}
-
-export async function unlockJob(session: DbSession): Promise<void> {
-  await session.query(`select pg_advisory_unlock(hashtextextended('starcite.checkpoints', 0))`)
-}
-
 export interface CheckpointStatus {
   /** Of the newest checkpoint; 0 when there is none. */
   readonly number: number
@@ -220,9 +192,11 @@ export async function noteAgain(
   })
 }
 
-const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
+/** Of a checkpoint `c`. */
+export const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
 
-function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
+/** A row of COLUMNS. */
+export function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
   const parsed = parseBody(body as string)
   if (parsed === undefined) throw new Error('the body of a checkpoint in the table is not one')
   return {

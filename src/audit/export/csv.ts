@@ -59,7 +59,9 @@ export const CSV: Format = {
     if (!HEAD.startsWith(head)) throw new ForeignFileError('it is none of an export in CSV')
     if (end === 0) return { offset: 0, cursor: undefined }
     if (before === 0) return { offset: end, cursor: undefined }
-    const [tenant = '', session = '', seq] = fieldsOf((await file.read(before, end - before)).toString())
+    const [tenant = '', session = '', seq = ''] = fieldsOf((await file.read(before, end - before)).toString())
+    if (tenant === '' || session === '' || !/^\d+$/.test(seq))
+      throw new ForeignFileError('its last record is none of an export in CSV')
     return { offset: end, cursor: { tenant, session, seq: Number(seq) } }
   },
 }

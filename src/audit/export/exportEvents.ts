@@ -25,6 +25,7 @@ export async function exportEvents(options: ExportOptions): Promise<Exported> {
   let records: Buffer[] = []
   let bytes = 0
   const flush = async () => {
+    if (bytes === 0) return
     const all = Buffer.concat(records, bytes)
     records = []
     bytes = 0
@@ -46,8 +47,10 @@ export async function exportEvents(options: ExportOptions): Promise<Exported> {
         onProgress?.(exported)
       },
     })
-  } finally {
-    if (bytes > 0) await flush()
+  } catch (cause) {
+    await flush().catch(() => {}) // it is the first failure that says what is wrong
+    throw cause
   }
+  await flush()
   return exported
 }

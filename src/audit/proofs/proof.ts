@@ -1,4 +1,3 @@
-import { memberTexts } from '../../lib/jsonText.ts'
 import { renderEvent } from '../../protocol/event.ts'
 import type { EventFields } from '../chain.ts'
 
@@ -65,24 +64,4 @@ export function fieldsOf(frame: string, contentDigest: Buffer): EventFields {
 export function frameWith(frame: string, { payload, metadata, refs }: Content): string {
   const fields = fieldsOf(frame, Buffer.alloc(0))
   return renderEvent({ ...fields, payload, metadata, refs }).text
-}
-
-/** No JSON text has it: within strings it is escaped. */
-const MARK = '\u0001'
-
-/** The content of a frame to the letter, with what white space stands around its parts. */
-export function contentOf(frame: string): Content {
-  const members = memberTexts(frame)
-  // What stands before, between and behind the three parts.
-  const known = frameWith(frame, { payload: MARK, metadata: MARK, refs: MARK }).split(MARK)
-  let at = known[0]?.length ?? 0
-  const [payload = '', metadata = '', refs = ''] = ['payload', 'metadata', 'refs'].map((name, i) => {
-    const text = members.get(name) ?? ''
-    const next = known[i + 1] ?? ''
-    const end = frame.indexOf(next, frame.indexOf(text, at) + text.length)
-    const part = frame.slice(at, end)
-    at = end + next.length
-    return part
-  })
-  return { payload, metadata, refs }
 }

@@ -1,14 +1,17 @@
 import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { eventLink, genesisHash } from '../chain.ts'
+import { genesisHash } from '../chain.ts'
 import type { SignedCheckpoint } from '../checkpoints/checkpoint.ts'
 import { type Leaf, leafBytes } from '../checkpoints/leaf.ts'
 import { readLeaves } from '../checkpoints/leaves.ts'
 import { inclusionPath, leafHash } from '../checkpoints/merkle.ts'
+import { readSessions } from '../read/queries.ts'
+import type { SessionHead } from '../read/scope.ts'
+import type { ReaderOptions } from '../read/sessionLog.ts'
 import { checkHashes, ProofError } from './check.ts'
 import { type Entry, readEntries } from './entries.ts'
-import { fieldsOf, PROOF_FORMAT, type Proof } from './proof.ts'
-import { checkpointsAfter, findSession, isErased } from './queries.ts'
+import { PROOF_FORMAT, type Proof } from './proof.ts'
+import { checkpointsAfter, coveredUntil, isErased } from './queries.ts'
 
 export interface ProofRequest {
   readonly tenantId: string
@@ -31,40 +34,63 @@ const TRIED_CHECKPOINTS = 10
 
 /**
  * A proof that an event is in the log of a session as one checkpoint has signed it: the earliest that is found, because
- * what lies between the event and the head that was signed is part of the proof. Rejects with a NotProvableError, or with a
- * ProofError when the log is not what the checkpoint says.
+ * what lies between the event and the head that was signed is part of the proof. After a restore that may be a later one
+ * than the first that covers the event. Rejects with a NotProvableError, with a ProofError when the log is not what any
+ * checkpoint says, or with an UnreadableError.
  */
 export async function prove(db: Db, store: ObjectStore, request: ProofRequest): Promise<Proof> {
-  const { tenantId, sessionId, seq, hasContent } = request
-  const session = await findSession(db, tenantId, sessionId)
-  if (session === undefined)
+  const { tenantId, sessionId, seq } = request
+  const [head] = await readSessions(db, tenantId, { session: sessionId }, 'id', undefined, 1)
+  if (head === undefined)
     throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
-  const { sid, lastSeq, covered } = session
+  const { sid, lastSeq } = head
   if (seq < 1 || seq > lastSeq)
     throw new NotProvableError(`the session has events 1 to ${lastSeq}, and no event ${seq}`)
-  if (covered === undefined || covered.lastSeq < seq)
+  const covered = await coveredUntil(db, sid)
+  if (covered === undefined || covered.seq < seq)
     throw new NotProvableError(
-      `no checkpoint covers event ${seq} yet: ${covered ? `the newest covers events up to ${covered.lastSeq}` : 'there is none of this session'}`,
+      `no checkpoint covers event ${seq} yet: ${covered ? `the newest covers events up to ${covered.seq}` : 'there is none of this session'}`,
     )
-  const event = await only(readEntries(db, store, sid, seq, seq))
-  const { inserted_at } = JSON.parse(event.frame) as { inserted_at: string }
-  const checkpoints = await checkpointsAfter(db, inserted_at, covered.number, TRIED_CHECKPOINTS)
-  const found = await findLeaf(store, checkpoints, request)
-  const previousHash =
-    seq === 1
-      ? genesisHash(tenantId, sessionId).toString('hex')
-      : (await only(readEntries(db, store, sid, seq - 1, seq - 1))).hash
+  const options = { db, store, signal: new AbortController().signal }
+  const event = await only(readEntries(options, head, seq, seq))
+  const checkpoints = await checkpointsAfter(db, event.insertedAt, covered.number, TRIED_CHECKPOINTS)
+  let failure: ProofError | undefined
+  for await (const found of covering(store, checkpoints, request))
+    try {
+      return await proofBy(found, event, request, options, head)
+    } catch (error) {
+      if (!(error instanceof ProofError)) throw error
+      failure ??= error
+    }
+  throw (
+    failure ?? new NotProvableError(`none of the checkpoints that should has a leaf that covers event ${seq}`)
+  )
+}
+
+/** Rejects with a ProofError when the log is not what this checkpoint says. */
+async function proofBy(
+  { checkpoint, leaf, index, path }: Found,
+  event: Entry,
+  { tenantId, sessionId, seq, hasContent }: ProofRequest,
+  options: ReaderOptions,
+  head: SessionHead,
+): Promise<Proof> {
+  if (leaf.seq > head.lastSeq)
+    throw new ProofError(
+      `the log ends with event ${head.lastSeq}, and checkpoint ${checkpoint.number} covers it up to ${leaf.seq}`,
+    )
+  let previousHash = genesisHash(tenantId, sessionId).toString('hex')
   const links: string[] = []
-  for await (const { frame, contentDigest } of readEntries(db, store, sid, seq, found.leaf.seq))
-    links.push(eventLink(fieldsOf(frame, Buffer.from(contentDigest, 'hex'))).toString('base64'))
-  const isShown = hasContent && event.salt !== null && !(await isErased(db, sid, seq))
-  const { checkpoint, leaf, index, path } = found
+  for await (const it of readEntries(options, head, Math.max(1, seq - 1), leaf.seq))
+    if (it.seq < seq) previousHash = it.hash
+    else links.push(it.link.toString('base64'))
+  const isShown = hasContent && event.salt !== null && !(await isErased(options.db, head.sid, seq))
   const proof: Proof = {
     format: PROOF_FORMAT,
     tenant_id: tenantId,
     session_id: sessionId,
     seq,
-    event: isShown ? { frame: event.frame, salt: event.salt as string, ...event.content() } : null,
+    event: isShown ? { frame: event.frame, salt: event.salt as string, ...event.content } : null,
     previous_hash: previousHash,
     links,
     leaf: { seq: leaf.seq, hash: leaf.hash, index },
@@ -76,7 +102,7 @@ export async function prove(db: Db, store: ObjectStore, request: ProofRequest): 
     checkHashes(proof)
   } catch (cause) {
     if (!(cause instanceof ProofError)) throw cause
-    throw new ProofError(`the log is not what checkpoint ${found.checkpoint.number} says: ${cause.message}`, {
+    throw new ProofError(`the log is not what checkpoint ${checkpoint.number} says: ${cause.message}`, {
       cause,
     })
   }
@@ -90,12 +116,12 @@ interface Found {
   readonly path: readonly Buffer[]
 }
 
-/** The first of the checkpoints that covers the event. */
-async function findLeaf(
+/** Of the checkpoints, those that cover the event, in their order. */
+async function* covering(
   store: ObjectStore,
   checkpoints: readonly SignedCheckpoint[],
   { tenantId, sessionId, seq }: ProofRequest,
-): Promise<Found> {
+): AsyncGenerator<Found, void> {
   for (const checkpoint of checkpoints) {
     if (checkpoint.leavesKey === undefined) continue
     const hashes: Buffer[] = []
@@ -106,9 +132,8 @@ async function findLeaf(
         hashes.push(leafHash(leafBytes(leaf)))
       }
     if (found && found.leaf.seq >= seq)
-      return { ...found, checkpoint, path: inclusionPath(hashes, found.index) }
+      yield { ...found, checkpoint, path: inclusionPath(hashes, found.index) }
   }
-  throw new NotProvableError(`none of the checkpoints that should has a leaf that covers event ${seq}`)
 }
 
 async function only(entries: AsyncIterable<Entry>): Promise<Entry> {

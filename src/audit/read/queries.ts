@@ -56,12 +56,12 @@ const sessionsQuery = (order: Order, isOne: boolean, hasTimes: boolean) => {
   const key = order === 'id' ? 'n.id' : 'n.sid'
   return {
     name: `audit_session${isOne ? '' : `s_${order}`}${hasTimes ? '_timed' : ''}`,
-    text: `select n.sid, n.id, h.last_seq, encode(h.chain_hash, 'hex'), encode(x.chain_hash, 'hex'), c.cold_until,
-                  ${hasTimes ? WITH_TIMES : '1, h.last_seq'}
+    text: `select n.sid, n.id, coalesce(h.last_seq, 0), encode(h.chain_hash, 'hex'), encode(x.chain_hash, 'hex'), c.cold_until,
+                  ${hasTimes ? WITH_TIMES : '1, coalesce(h.last_seq, 0)'}
              from (select * from starcite.sessions n
                     where n.tenant_id = $1 and ${isOne ? 'n.id = $2' : '$2::text is null'} and ${key} > $3
                     order by ${key} limit $4) n
-             join starcite.session_heads h on h.sid = n.sid
+             left join starcite.session_heads h on h.sid = n.sid
              left join starcite.erasures x on x.sid = n.sid and x.kind = 'session'
             cross join lateral ${coldUntilOf('n.sid')} c
             order by ${key}`,
@@ -95,7 +95,7 @@ export async function readSessions(
     tenant,
     session: id as string,
     lastSeq: Number(lastSeq),
-    headHash: headHash as string,
+    headHash: headHash ?? null,
     erasedHash: erasedHash ?? null,
     coldUntil: Number(coldUntil),
     firstWanted: Number(firstWanted),
@@ -186,15 +186,19 @@ export interface HotEvent {
 const HOT = {
   name: 'audit_hot',
   text: `select e.o, encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex'), ${EVENT_COLUMNS}
-           from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
+           from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq
+                                                            groups between unbounded preceding and 1 preceding) as bytes_before
                    from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
                   cross join lateral (select * from starcite.events e
                                        where e.sid = w.sid and e.seq between w.first_seq and w.last_seq order by e.seq) e) e
-          where e.bytes_before < $4
+          where coalesce(e.bytes_before, 0) < $4
           order by e.o, e.seq`,
 }
 
-/** What Postgres has of these runs, in their order, until it weighs `bytes`; at least one event, if there is any. */
+/**
+ * What Postgres has of these runs, in their order, until it weighs `bytes`; at least one event, if there is any. One that
+ * is there twice comes twice, whatever it weighs: who reads on does so behind it.
+ */
 export async function readHot(db: Db, runs: readonly HotRun[], bytes: number): Promise<HotEvent[]> {
   const rows = await db.query(HOT, [
     runs.map((it) => it.head.sid),

@@ -15,8 +15,8 @@ export interface SessionHead {
   readonly tenant: string
   readonly session: string
   readonly lastSeq: number
-  /** Lower-case hex. */
-  readonly headHash: string
+  /** Lower-case hex; null when the session has no head, which every session has. */
+  readonly headHash: string | null
   /** What the receipt of its erasure says that its chain ends with; null when it is not erased. */
   readonly erasedHash: string | null
   /** The last seq that lies in objects; 0 when all is in Postgres. */

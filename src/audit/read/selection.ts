@@ -1,7 +1,7 @@
 import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { redactLine } from '../../tiering/slice.ts'
-import { ArchivedLine } from '../archivedLine.ts'
+import { ArchivedLine, LineError } from '../archivedLine.ts'
 import type { Scope, SessionHead } from './scope.ts'
 import type { Stretch } from './sessionLog.ts'
 import { type After, SessionReader } from './sessionReader.ts'
@@ -84,6 +84,8 @@ class Pass {
     const wanted = group.map((it) =>
       tier === 'cold' ? { ...it, lastWanted: Math.min(it.lastWanted, it.coldUntil) } : it,
     )
+    for (const head of wanted)
+      if (head.headHash === null) throw unreadable(head, 1, 'the session has no head')
     for await (const log of reader.read(wanted.filter((it) => it.firstWanted <= it.lastWanted))) {
       signal.throwIfAborted()
       const { head } = log
@@ -105,19 +107,23 @@ class Pass {
       const end = text.indexOf(LINE_FEED, start)
       try {
         line.read(text, start, end)
+        if (line.seq === next && line.seq <= head.lastWanted) this.#select(head, line, end, slice)
       } catch (error) {
-        throw unreadable(head, next, (error as Error).message)
+        throw error instanceof LineError ? unreadable(head, next, error.message) : error
       }
       start = end + 1
-      if (line.seq < next) continue // of a slice that begins before what is wanted
-      if (line.seq !== next) throw unreadable(head, next, `${line.seq} comes after ${next - 1}`)
-      next += 1
-      if (line.seq > head.lastWanted || !this.#isWanted(line)) continue
-      const tier = slice === undefined ? 'hot' : 'cold'
-      if (isHidden(head, slice, line)) this.#options.onEvent(redacted(head, line, end, tier))
-      else this.#options.onEvent({ head, line, end, tier })
+      if (line.seq > next) throw unreadable(head, next, `${line.seq} comes after ${next - 1}`)
+      // Before it is what a slice has that begins before what is wanted.
+      if (line.seq === next) next += 1
     }
     if (next <= lastSeq) throw unreadable(head, next, 'the object ends before it')
+  }
+
+  #select(head: SessionHead, line: ArchivedLine, end: number, slice: Stretch['slice']): void {
+    if (!this.#isWanted(line)) return
+    const tier = slice === undefined ? 'hot' : 'cold'
+    if (isHidden(head, slice, line)) this.#options.onEvent(redacted(head, line, end, tier))
+    else this.#options.onEvent({ head, line, end, tier })
   }
 
   #isWanted(line: ArchivedLine): boolean {
@@ -133,7 +139,7 @@ class Pass {
   }
 }
 
-const unreadable = ({ tenant, session }: SessionHead, seq: number, detail: string) =>
+export const unreadable = ({ tenant, session }: SessionHead, seq: number, detail: string) =>
   new UnreadableError(
     `event ${seq} of session ${session} of tenant ${tenant} cannot be read: ${detail}; \`starcite audit verify\` says more`,
   )

@@ -10,6 +10,9 @@ export function wireTime(text: string): string | undefined {
   if (parts === undefined) return undefined
   const { date, minutes = '00:00', seconds = '00', fraction = '', zone = 'Z' } = parts
   const at = new Date(`${date}T${minutes}:${seconds}${zone}`)
-  if (Number.isNaN(at.getTime())) return undefined
+  if (Number.isNaN(at.getTime()) || !isDay(date as string)) return undefined
   return `${at.toISOString().slice(0, 19)}.${fraction.padEnd(6, '0')}Z`
 }
+
+/** Not one that Date would take for a day of the next month, as it does with February 30th. */
+const isDay = (date: string): boolean => new Date(`${date}T00:00Z`).toISOString().startsWith(date)

@@ -11,7 +11,7 @@ const ERASED = Buffer.from('{}')
 export function contentProblem(hasher: EventHasher, line: ArchivedLine): string | undefined {
   line.restoreLineFeeds()
   if (line.salt.start === -1)
-    return line.isRedacted && isErased(line, line.payload) && isErased(line, line.metadata)
+    return line.isRedacted && [line.payload, line.metadata, line.refs].every((it) => isErased(line, it))
       ? undefined
       : 'its salt is gone, and its content is not'
   if (line.isRedacted) return 'its content is gone, and its salt is not'

@@ -1,14 +1,10 @@
-import { readdir, stat } from 'node:fs/promises'
-import path from 'node:path'
+import { stat } from 'node:fs/promises'
+import { filesOfCopy, type KeyParts, partsOf } from '../copiedFiles.ts'
 
-/** A file of a copy of the bucket whose path ends as the key of an object does. */
-export interface ObjectFile {
+/** A file of a copy of the bucket that was an object with events. */
+export interface ObjectFile extends KeyParts {
   readonly path: string
   readonly bytes: number
-  readonly tenant: string
-  readonly segment: string
-  /** By its name. */
-  readonly sha256: string
 }
 
 export interface CopyOfBucket {
@@ -18,28 +14,14 @@ export interface CopyOfBucket {
   readonly others: number
 }
 
-const KEY =
-  /(?:^|\/)v1\/(?<tenant>[^/]+)\/(?<segment>[^/]+)\/(?<sha256>[0-9a-f]{64})(?:-[0-9a-f]{12})?\.ndjson\.gz$/
-
-/** The objects below a directory, whatever prefix stands before their keys. Rejects when it cannot be read. */
+/** The objects with events below a directory. Rejects when it cannot be read. */
 export async function findObjects(directory: string): Promise<CopyOfBucket> {
   const files: ObjectFile[] = []
   let others = 0
-  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const file = path.join(entry.parentPath, entry.name)
-    const found = KEY.exec(path.relative(directory, file).split(path.sep).join('/'))?.groups
-    if (found === undefined) {
-      others += 1
-      continue
-    }
-    files.push({
-      path: file,
-      bytes: (await stat(file)).size,
-      tenant: decodeURIComponent(found.tenant as string),
-      segment: found.segment as string,
-      sha256: found.sha256 as string,
-    })
+  for (const { path, key } of await filesOfCopy(directory)) {
+    const parts = key === undefined ? undefined : partsOf(key)
+    if (parts !== undefined) files.push({ path, bytes: (await stat(path)).size, ...parts })
+    else others += 1
   }
   return { files: files.sort(inOrder), others }
 }

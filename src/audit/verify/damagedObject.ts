@@ -1,7 +1,5 @@
-import { ArchivedLine, LineError } from '../archivedLine.ts'
+import { LineError, linesOf } from '../archivedLine.ts'
 import { salvage } from '../gunzip.ts'
-
-const LINE_FEED = 0x0a
 
 export interface Place {
   readonly session: string
@@ -19,19 +17,15 @@ export interface Bounds {
 /** What can still be read of a damaged object. */
 export async function boundsOf(body: Buffer): Promise<Bounds> {
   const { text, isWhole } = await salvage(body)
-  const line = new ArchivedLine()
   let [first, last]: (Place | undefined)[] = []
-  for (let start = 0; start < text.length; ) {
-    const end = text.indexOf(LINE_FEED, start)
-    try {
-      line.read(text, start, end)
-    } catch (error) {
-      if (error instanceof LineError) return { first, last, isWhole: false }
-      throw error
+  try {
+    for (const line of linesOf(text)) {
+      last = { session: line.text(line.sessionId) as string, seq: line.seq }
+      first ??= last
     }
-    last = { session: line.text(line.sessionId) as string, seq: line.seq }
-    first ??= last
-    start = end + 1
+  } catch (error) {
+    if (error instanceof LineError) return { first, last, isWhole: false }
+    throw error
   }
   return { first, last, isWhole }
 }

@@ -41,7 +41,7 @@ export class KeptHeadsOfSession {
   }
 }
 
-/** From NDJSON: tenant_id, session_id, seq, hash. Throws on a line that is not so. */
+/** From NDJSON: tenant_id, session_id, seq, hash. Throws on a line that is not so, and on one that contradicts another. */
 export function readKeptHeads(text: string): KeptHeads {
   const bySession = new Map<string, Map<number, string>>()
   const nameOf = (tenant: string, session: string) => JSON.stringify([tenant, session])
@@ -50,7 +50,10 @@ export function readKeptHeads(text: string): KeptHeads {
     const { tenant_id, session_id, seq, hash } = headOf(line, i + 1)
     const name = nameOf(tenant_id, session_id)
     const kept = bySession.get(name) ?? new Map<number, string>()
-    bySession.set(name, kept.set(seq, hash.toLowerCase()))
+    const value = hash.toLowerCase()
+    if ((kept.get(seq) ?? value) !== value)
+      throw new Error(`line ${i + 1} has another hash of event ${seq} than a line before it`)
+    bySession.set(name, kept.set(seq, value))
   }
   return {
     of: (tenant, session) => bySession.get(nameOf(tenant, session)),

@@ -48,18 +48,22 @@ export class SessionChain {
   }
 
   #addLine(text: Buffer, start: number, end: number): Problem | undefined {
-    const line = this.#line
-    const seq = this.next
     try {
-      line.read(text, start, end)
+      return this.#verifyLine(text, start, end)
     } catch (error) {
       if (!(error instanceof LineError)) throw error
-      return { seq, reason: 'changed', detail: error.message }
+      return { seq: this.next, reason: 'changed', detail: error.message }
     }
+  }
+
+  #verifyLine(text: Buffer, start: number, end: number): Problem | undefined {
+    const line = this.#line
+    const seq = this.next
+    line.read(text, start, end)
     if (line.seq !== seq) return this.#outOfOrder(line.seq)
     if (!text.subarray(line.sessionId.start, line.sessionId.end).equals(this.#sessionName))
       return { seq, reason: 'broken', detail: `it is of session ${line.text(line.sessionId)}` }
-    const content = this.#checkContent(line)
+    const content = contentProblem(this.#hasher, line)
     if (content !== undefined) return { seq, reason: 'changed', detail: content }
     const hash = this.#hasher.hashAfter(this.hash, line)
     if (!isHexOf(hash, text, line.hash.start))
@@ -72,15 +76,6 @@ export class SessionChain {
     this.next = seq + 1
     if (line.isRedacted) this.#noteRedacted(seq)
     return this.#onVerified?.(seq, hash)
-  }
-
-  #checkContent(line: ArchivedLine): string | undefined {
-    try {
-      return contentProblem(this.#hasher, line)
-    } catch (error) {
-      if (!(error instanceof LineError)) throw error
-      return error.message
-    }
   }
 
   #outOfOrder(found: number): Problem {

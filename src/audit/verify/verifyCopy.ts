@@ -137,7 +137,8 @@ class TenantCopy {
       return
     }
     const { first, last, isWhole } = await boundsOf(body)
-    if (first === undefined || last === undefined) this.#note('', problem(0))
+    if (first === undefined || last === undefined)
+      this.#options.onFinding({ tenant: this.#tenant, session: '', ...problem(0) })
     else if (isWhole) this.#note(first.session, problem(first.seq))
     else this.#note(last.session, problem(last.seq + 1, `${detail}, behind ${last.seq} of ${last.session}`))
   }

@@ -122,6 +122,7 @@ function asHeadProblem(chain: SessionChain, head: SessionHead, problem: Problem)
 }
 
 function endOf(chain: SessionChain, { lastSeq, headHash, erasedHash }: SessionHead): Problem | undefined {
+  if (headHash === null) return { seq: 0, reason: 'head', detail: 'the session has no head' }
   const hash = chain.hash.toString('hex')
   if (hash !== headHash)
     return { seq: lastSeq, reason: 'head', detail: `the head says ${headHash}; the chain ends with ${hash}` }

@@ -93,7 +93,6 @@ async function verifyCopied(directory: string, common: Common): Promise<Result> 
   const copy = await openCopy(directory)
   const logs = new CopiedLogs(copy)
   const verified = await verifyCheckpoints({ ...common, store: copy, logs, signal: interruption() })
-  await logs.finish()
   return { verified, absent: logs.absent }
 }
 

@@ -40,16 +40,16 @@ export async function exportSelected({
         onProgress: (it) => meter.show(it, partOf(it, total)),
       })
     })
+    await to.close()
     meter.clear()
     err(
       `${amount(exported.events)} events exported, ${size(exported.bytes)}, in ${meter.seconds.toFixed(1)} s.\n`,
     )
   } catch (error) {
     meter.clear()
-    if (output !== undefined) err(`What was exported is in ${output}; --resume goes on from there.\n`)
+    if ((await to.abandon()) && !(error instanceof UsageError))
+      err(`What was exported is in ${output}; --resume goes on from there.\n`)
     throw error
-  } finally {
-    await to.close()
   }
 }
 
@@ -89,5 +89,6 @@ function toStdout(head: string): Output {
       await write(bytes)
     },
     close: begin,
+    abandon: async () => false,
   }
 }

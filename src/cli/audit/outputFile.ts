@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import { type End, ForeignFileError, type Format } from '../../audit/export/format.ts'
 import { UsageError } from '../exit.ts'
 
@@ -8,28 +8,33 @@ export interface Output {
   write(bytes: Buffer): Promise<void>
   /** Once all is on the disk. */
   close(): Promise<void>
+  /** Instead of `close`, after a failure. Whether there is something to go on with: a new file without a record goes. */
+  abandon(): Promise<boolean>
 }
 
-/** A new file; or, to be gone on with, one that may end in the middle of a record, which is then cut off. */
+/** A new file; or, to be gone on with, one that may end in the middle of a record: that is cut off by the first write. */
 export async function openOutput(file: string, format: Format, isResumed: boolean): Promise<Output> {
-  const handle = await openFile(file, isResumed)
+  const opened = await openFile(file, isResumed)
   try {
-    const { offset, cursor } = isResumed
-      ? await endOf(handle, file, format)
-      : { offset: 0, cursor: undefined }
-    await handle.truncate(offset)
-    const output = new FileOutput(handle, offset, cursor)
-    if (offset === 0) await output.write(Buffer.from(format.head))
-    return output
+    const end = opened.isNew ? NOTHING : await endOf(opened.handle, file, format)
+    return new FileOutput(opened, end, end.offset === 0 ? format.head : '')
   } catch (error) {
-    await handle.close()
+    await opened.handle.close()
     throw error
   }
 }
 
-async function openFile(file: string, isResumed: boolean): Promise<FileHandle> {
+const NOTHING: End = { offset: 0, cursor: undefined }
+
+interface OpenedFile {
+  readonly file: string
+  readonly handle: FileHandle
+  readonly isNew: boolean
+}
+
+async function openFile(file: string, isResumed: boolean): Promise<OpenedFile> {
   try {
-    return await open(file, isResumed ? 'r+' : 'wx')
+    return { file, handle: await open(file, isResumed ? 'r+' : 'wx'), isNew: !isResumed }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'EEXIST')
@@ -56,26 +61,56 @@ async function endOf(handle: FileHandle, file: string, format: Format): Promise<
 }
 
 class FileOutput implements Output {
+  readonly #opened: OpenedFile
   readonly #handle: FileHandle
+  readonly #head: string
   readonly cursor: End['cursor']
   #offset: number
+  #isBegun = false
 
-  constructor(handle: FileHandle, offset: number, cursor: End['cursor']) {
-    this.#handle = handle
-    this.#offset = offset
+  /** `head` is to stand before the first record. */
+  constructor(opened: OpenedFile, { offset, cursor }: End, head: string) {
+    this.#opened = opened
+    this.#handle = opened.handle
+    this.#head = head
     this.cursor = cursor
+    this.#offset = offset
   }
 
   async write(bytes: Buffer): Promise<void> {
+    await this.#begin()
+    await this.#put(bytes)
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#begin()
+      await this.#handle.sync()
+    } finally {
+      await this.#handle.close()
+    }
+  }
+
+  async abandon(): Promise<boolean> {
+    await this.#handle.close()
+    const { file, isNew } = this.#opened
+    const isEmpty = isNew && !this.#isBegun
+    if (isEmpty) await rm(file)
+    return !isEmpty
+  }
+
+  async #begin(): Promise<void> {
+    if (this.#isBegun) return
+    this.#isBegun = true
+    await this.#handle.truncate(this.#offset)
+    await this.#put(Buffer.from(this.#head))
+  }
+
+  async #put(bytes: Buffer): Promise<void> {
     for (let written = 0; written < bytes.length; ) {
       const { bytesWritten } = await this.#handle.write(bytes, written, bytes.length - written, this.#offset)
       written += bytesWritten
       this.#offset += bytesWritten
     }
-  }
-
-  async close(): Promise<void> {
-    await this.#handle.sync()
-    await this.#handle.close()
   }
 }

@@ -34,15 +34,20 @@ export async function withSources<T>(use: (sources: Sources) => Promise<T>): Pro
     const store = stack.add('object store', await openObjectStore(config.archive, database.reads))
     return await use({ db: database.reads, ownerDb: database.moves, store, signal: interrupted })
   } catch (error) {
-    if (NO_SUCH_THING.test((error as { code?: string }).code ?? ''))
-      throw new DatabaseStartError(
-        `the schema is not that of this release (${(error as Error).message}): \`starcite migrate\` brings it there`,
-        { cause: error },
-      )
-    throw error
+    throw explained(error)
   } finally {
     await stack.stop()
   }
+}
+
+/** The same error, or what to do where the database has not the schema of this release. */
+export function explained(error: unknown): unknown {
+  const { code = '', message } = error as Error & { code?: string }
+  if (!NO_SUCH_THING.test(code)) return error
+  return new DatabaseStartError(
+    `the schema is not that of this release (${message}): \`starcite migrate\` brings it there`,
+    { cause: error },
+  )
 }
 
 /** A signal that Ctrl-C aborts, once; the second one ends the process. */

@@ -8,6 +8,7 @@ import { createLog } from '../../ops/log.ts'
 import { Metrics } from '../../ops/metrics.ts'
 import { UsageError } from '../exit.ts'
 import { amount, out } from '../terminal.ts'
+import { explained } from './sources.ts'
 
 /** Takes a checkpoint, however old the last one is. Whether it did. */
 export async function takeNow(): Promise<boolean> {
@@ -38,6 +39,8 @@ export async function takeNow(): Promise<boolean> {
       for (const { number, leaves, time } of result.taken)
         out(`Checkpoint ${number}, of ${time}: ${amount(leaves)} sessions had moved.\n`)
     return result.ran
+  } catch (error) {
+    throw explained(error)
   } finally {
     await stack.stop()
   }

@@ -93,12 +93,12 @@ function line({ tenant, session, seq, reason, detail }: Finding): string {
 }
 
 function summary(verified: Verified | VerifiedCopy, findings: number, seconds: number): string {
+  if (verified.sessions === 0 && findings === 0)
+    return `There was nothing to verify. --tenant says whose sessions; --all is everybody's.\n`
   const { sessions, events, redacted } = verified
   const files = 'files' in verified ? ` in ${counted(verified.files, 'object')}` : ''
   const erased = redacted === 0 ? '' : `, of ${amount(redacted)} the content was erased`
   const what = `${counted(sessions, 'session')}, ${counted(events, 'event')}${files}${erased}, in ${seconds.toFixed(1)} s`
-  if (sessions === 0)
-    return `There was nothing to verify. --tenant says whose sessions; --all is everybody's.\n`
   return findings === 0 ? `${what}: nothing is wrong.\n` : `${what}: ${counted(findings, 'finding')}.\n`
 }
 

@@ -1,6 +1,7 @@
+import { ownsTable } from '../../db/job.ts'
 import { DbSession } from '../../db/session.ts'
 import { createLog } from '../../ops/log.ts'
-import { mayMove } from '../../tiering/queries.ts'
+import { TIERING } from '../../tiering/tieringJob.ts'
 import { type Checks, failed, ok, warning } from './check.ts'
 
 /** Whether this node could move segments to cold storage. */
@@ -8,7 +9,7 @@ export async function* checkMoves(url: string, timeoutMs: number): Checks {
   let session: DbSession | undefined
   try {
     session = await DbSession.open(url, 'starcite doctor', timeoutMs, createLog('silent'))
-    if (await mayMove(session)) yield ok('tiering', 'this node may move segments to cold storage')
+    if (await ownsTable(session, TIERING)) yield ok('tiering', 'this node may move segments to cold storage')
     else
       yield warning(
         'tiering',

@@ -6,8 +6,10 @@ import { emptyLoaded } from '../loaded/queries.ts'
 import { letErasuresPass } from '../queries.ts'
 import type { Probe } from '../step.ts'
 import { StoppedError } from '../stopped.ts'
+import * as leftovers from './leftovers/queries.ts'
+import * as objects from './objects/queries.ts'
+import { rewrite } from './objects/rewrite.ts'
 import * as queries from './queries.ts'
-import { rewrite } from './rewrite.ts'
 
 export interface EraserOptions {
   /** Holds the job's lock, so no segment is being moved meanwhile, and nobody else erases. */
@@ -24,10 +26,10 @@ const BATCH = 200
 const ROWS_PER_STEP = 1000
 
 /**
- * Removes the content of what erasures cover: rows emptied, copies that
- * `starcite audit load` has made among them → objects rewritten, switched, the old ones deleted → copies
- * that no manifest names swept → done (migrations/0007_erasure.sql). Each step is committed before the next and may be
- * repeated, so a run that was cut anywhere is simply run again.
+ * Removes the content of what erasures cover: rows emptied, copies that `starcite audit load` has made among them →
+ * objects rewritten, switched, the old ones deleted → copies that no manifest names swept → done
+ * (migrations/0007_erasure.sql). Each step is committed before the next and may be repeated, so a run that was cut
+ * anywhere is simply run again.
  */
 export class Eraser {
   readonly #options: EraserOptions
@@ -98,14 +100,14 @@ export class Eraser {
   async #rewriteObjects(batch: readonly queries.Erasure[]): Promise<Map<string, unknown>> {
     const { session, log } = this.#options
     const failed = new Map<string, unknown>()
-    for (const object of await queries.affectedObjects(session, idsOf(batch))) {
+    for (const object of await objects.affectedObjects(session, idsOf(batch))) {
       this.#refuseWhenStopped()
       const ids = idsOf(batch).filter((id) => !failed.has(id))
       try {
         await this.#rewriteObject(object, ids)
       } catch (error) {
         if (!isOfOneObject(error)) throw error
-        const slices = await queries.slicesOf(session, object.objectId, ids)
+        const slices = await objects.slicesOf(session, object.objectId, ids)
         const met = [...new Set(slices.flatMap((it) => it.redactions.map(({ erasureId }) => erasureId)))]
         for (const id of met) failed.set(id, error)
         log.error({ err: error, key: object.key, erasures: met.length }, 'an object cannot be rewritten')
@@ -115,19 +117,19 @@ export class Eraser {
     return failed
   }
 
-  async #rewriteObject(object: queries.OldObject, erasureIds: readonly string[]): Promise<void> {
+  async #rewriteObject(object: objects.OldObject, erasureIds: readonly string[]): Promise<void> {
     const { session, store, signal, probe } = this.#options
-    const slices = await queries.slicesOf(session, object.objectId, erasureIds)
+    const slices = await objects.slicesOf(session, object.objectId, erasureIds)
     const met = [...new Set(slices.flatMap((it) => it.redactions.map(({ erasureId }) => erasureId)))]
     if (met.length === 0) return
     const rewritten = await rewrite(object.key, await store.get(object.key, signal), slices)
-    if (rewritten === undefined) return queries.noteProgress(session, object.objectId, met, new Map())
+    if (rewritten === undefined) return objects.noteProgress(session, object.objectId, met, new Map())
 
     const key = successorKey(object.segment, { ...object, sha256: rewritten.sha256 })
     await storeVerified(store, key, rewritten, { signal, onStored: () => probe?.('rewritten') })
     await session.transaction(async () => {
-      await queries.replaceObject(session, object, key, rewritten, met)
-      await queries.noteProgress(session, object.objectId, met, rewritten.events)
+      await objects.replaceObject(session, object, key, rewritten, met)
+      await objects.noteProgress(session, object.objectId, met, rewritten.events)
     })
     await probe?.('replaced')
     await this.#deleteSuperseded()
@@ -135,11 +137,11 @@ export class Eraser {
 
   async #deleteSuperseded(): Promise<void> {
     const { session, store, signal, probe } = this.#options
-    for (const key of await queries.supersededObjects(session)) {
+    for (const key of await leftovers.supersededObjects(session)) {
       this.#refuseWhenStopped()
       await store.delete(key, signal)
       await probe?.('deleted')
-      await queries.forgetSuperseded(session, key)
+      await leftovers.forgetSuperseded(session, key)
     }
   }
 
@@ -149,11 +151,11 @@ export class Eraser {
    */
   async #sweep(erasureIds: readonly string[]): Promise<void> {
     const { session, store, signal, log } = this.#options
-    for (const { tenantId, segment } of await queries.placesOf(session, erasureIds)) {
+    for (const { tenantId, segment } of await leftovers.placesOf(session, erasureIds)) {
       this.#refuseWhenStopped()
       const keys: string[] = []
       for await (const { key } of store.list(keyPrefix(segment, tenantId), signal)) keys.push(key)
-      for (const key of await queries.unnamed(session, keys)) {
+      for (const key of await leftovers.unnamed(session, keys)) {
         await store.delete(key, signal)
         log.info({ key }, 'a copy that no manifest names was deleted')
       }

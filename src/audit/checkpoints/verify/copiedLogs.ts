@@ -1,10 +1,11 @@
+import { type ArchivedHash, archivedHashes } from '../../archivedHashes.ts'
+import { partsOf } from '../../copiedFiles.ts'
 import type { Leaf } from '../leaf.ts'
-import { archivedLines, hashOfLine } from './archivedLines.ts'
-import type { CheckpointStore, Logs } from './verify.ts'
+import type { CheckpointStore, Logs, OnWrong, Verifiable } from './verify.ts'
 
 interface Kept {
+  readonly number: number
   readonly leaf: Leaf
-  readonly onWrong: (leaf: Leaf, detail: string) => void
 }
 
 /** Each time so many leaves are together, all objects are read once. */
@@ -12,7 +13,7 @@ const MOST_LEAVES = 1_000_000
 
 /**
  * The logs of a copy of the bucket, which has cold events only. Leaves are collected, and compared when there are many, and
- * at the end: `finish` is to be called.
+ * at the end.
  */
 export class CopiedLogs implements Logs {
   readonly #copy: CheckpointStore
@@ -25,33 +26,33 @@ export class CopiedLogs implements Logs {
     this.#copy = copy
   }
 
-  async compare(_: number, leaves: readonly Leaf[], onWrong: Kept['onWrong']): Promise<void> {
+  async compare({ number }: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void> {
     for (const leaf of leaves) {
       const name = nameOf(leaf.tenantId, leaf.sessionId, leaf.seq)
-      this.#leaves.set(name, [...(this.#leaves.get(name) ?? []), { leaf, onWrong }])
+      this.#leaves.set(name, [...(this.#leaves.get(name) ?? []), { number, leaf }])
     }
     this.#collected += leaves.length
-    if (this.#collected >= MOST_LEAVES) await this.finish()
+    if (this.#collected >= MOST_LEAVES) await this.finish(onWrong)
   }
 
-  async finish(): Promise<void> {
+  async finish(onWrong: OnWrong): Promise<void> {
     if (this.#collected === 0) return
     for await (const { key } of this.#copy.list('v1/')) {
-      const tenantId = decodeURIComponent(key.split('/')[1] as string)
-      // A damaged object has no lines that could be compared; the verification of objects tells of it.
-      for (const line of await archivedLines(await this.#copy.get(key)).catch(() => []))
-        this.#look(tenantId, line)
+      const tenantId = partsOf(key)?.tenant
+      if (tenantId === undefined) continue
+      for await (const event of archivedHashes(await this.#copy.get(key)))
+        this.#look(tenantId, event, onWrong)
     }
     for (const those of this.#leaves.values()) this.absent += those.length
     this.#leaves.clear()
     this.#collected = 0
   }
 
-  #look(tenantId: string, line: string): void {
-    const { sessionId, seq, hash } = hashOfLine(line)
-    const name = nameOf(tenantId, sessionId, seq)
-    for (const { leaf, onWrong } of this.#leaves.get(name) ?? [])
-      if (hash !== leaf.hash) onWrong(leaf, `the event has the hash ${hash}, and another one was signed`)
+  #look(tenantId: string, { session, seq, hash }: ArchivedHash, onWrong: OnWrong): void {
+    const name = nameOf(tenantId, session, seq)
+    for (const { number, leaf } of this.#leaves.get(name) ?? [])
+      if (hash !== leaf.hash)
+        onWrong('checkpoint', number, leaf, `the event has the hash ${hash}, and another one was signed`)
     this.#leaves.delete(name)
   }
 }

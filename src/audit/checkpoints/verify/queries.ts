@@ -1,5 +1,5 @@
 import type { Db } from '../../../db/pool.ts'
-import { parseBody } from '../checkpoint.ts'
+import { type Checkpoint, digestOf, parseBody } from '../checkpoint.ts'
 import type { Leaf } from '../leaf.ts'
 import type { CheckpointTable, Row } from './verify.ts'
 
@@ -12,7 +12,8 @@ export function checkpointTable(db: Db): CheckpointTable {
     read: async (numbers) => {
       const rows = await db.query(
         {
-          text: `select c.number, c.body, encode(c.signature, 'hex'), c.leaves_key, c.stored_at is not null
+          text: `select c.number, c.body, encode(c.signature, 'hex'), c.leaves_key, c.stored_at is not null,
+                        encode(c.sha256, 'hex'), encode(c.root, 'hex'), c.leaves, starcite.wire_time(c.taken_at), c.key_id
                    from starcite.checkpoints c where c.number = any ($1::bigint[])`,
         },
         [numbers],
@@ -27,7 +28,7 @@ export function checkpointTable(db: Db): CheckpointTable {
 }
 
 /** Of a body that is none, nothing is known but the text, which no other checkpoint has. */
-function decode([number, body, signature, leavesKey, isStored]: readonly (string | null)[]): Row {
+function decode([number, body, signature, leavesKey, isStored, ...columns]: readonly (string | null)[]): Row {
   const parsed = parseBody(body as string) ?? {
     previous: '',
     root: '',
@@ -42,8 +43,17 @@ function decode([number, body, signature, leavesKey, isStored]: readonly (string
     signature: Buffer.from(signature as string, 'hex'),
     leavesKey: leavesKey ?? undefined,
     isStored: isStored === 't',
+    repeatsBody: columns.join() === columnsOf(body as string, parsed).join(),
   }
 }
+
+const columnsOf = (body: string, { root, leaves, time, keyId }: Omit<Checkpoint, 'number' | 'previous'>) => [
+  digestOf(body),
+  root,
+  leaves,
+  time,
+  keyId,
+]
 
 /** What the log has of a leaf. */
 export interface Stored {
@@ -53,16 +63,19 @@ export interface Stored {
   readonly hash: string | undefined
   /** Where the event is when it is cold. */
   readonly cold: { readonly key: string; readonly offset: number; readonly bytes: number } | undefined
+  /** How far the session counts as covered, and by which checkpoint; undefined: not at all. */
+  readonly covered: { readonly seq: number; readonly number: number } | undefined
 }
 
 const STORED = {
   name: 'stored_leaves',
   text: `select h.last_seq, encode(h.chain_hash, 'hex'),
                 (select encode(e.hash, 'hex') from starcite.events e where e.sid = s.sid and e.seq = l.seq limit 1),
-                c.key, c.byte_offset, c.bytes
+                c.key, c.byte_offset, c.bytes, k.last_seq, k.number
            from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality as l (tenant_id, id, seq, o)
            left join starcite.sessions s on s.tenant_id = l.tenant_id and s.id = l.id
            left join starcite.session_heads h on h.sid = s.sid
+           left join starcite.checkpoint_heads k on k.sid = s.sid
            left join lateral (
              select o.key, x.byte_offset, x.bytes
                from (select * from starcite.slices x where x.sid = s.sid and x.first_seq <= l.seq
@@ -80,10 +93,29 @@ export async function storedOf(db: Db, leaves: readonly Leaf[]): Promise<Stored[
     leaves.map((it) => it.sessionId),
     leaves.map((it) => it.seq),
   ])
-  return rows.map(([lastSeq, headHash, hash, key, offset, bytes]) => ({
+  return rows.map(([lastSeq, headHash, hash, key, offset, bytes, coveredSeq, number]) => ({
     head: lastSeq == null ? undefined : { seq: Number(lastSeq), hash: headHash as string },
     hash: hash ?? undefined,
     cold: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
+    covered: number == null ? undefined : { seq: Number(coveredSeq), number: Number(number) },
+  }))
+}
+
+/** How many sessions count as covered by each checkpoint that any does. */
+export async function countCovered(db: Db): Promise<ReadonlyMap<number, number>> {
+  const text = `select k.number, count(*) from starcite.checkpoint_heads k
+                  join starcite.sessions s on s.sid = k.sid group by k.number`
+  return new Map((await db.query({ text }, [])).map(([number, count]) => [Number(number), Number(count)]))
+}
+
+/** The sessions that count as covered by a checkpoint, and up to where. */
+export async function coveredBy(db: Db, number: number): Promise<Omit<Leaf, 'hash'>[]> {
+  const text = `select s.tenant_id, s.id, k.last_seq from starcite.checkpoint_heads k
+                  join starcite.sessions s on s.sid = k.sid where k.number = $1 order by s.tenant_id, s.id`
+  return (await db.query({ text }, [number])).map(([tenantId, sessionId, seq]) => ({
+    tenantId: tenantId as string,
+    sessionId: sessionId as string,
+    seq: Number(seq),
   }))
 }
 

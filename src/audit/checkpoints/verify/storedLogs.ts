@@ -1,10 +1,13 @@
 import type { Db } from '../../../db/pool.ts'
 import { pause } from '../../../lib/backoff.ts'
+import { archivedHashes } from '../../archivedHashes.ts'
 import type { Leaf } from '../leaf.ts'
 import { getIfThere } from '../store.ts'
-import { archivedLines, hashOfLine } from './archivedLines.ts'
+import { Coverage } from './coverage.ts'
 import { type Stored, storedOf } from './queries.ts'
-import type { CheckpointStore, Logs } from './verify.ts'
+import type { CheckpointStore, Logs, OnWrong, Verifiable } from './verify.ts'
+
+const LEAVES_AT_ONCE = 5000
 
 /** Events move, and objects are replaced, while they are looked for; then the manifest is asked again. */
 const ATTEMPTS = 4
@@ -13,35 +16,47 @@ const PAUSE_MS = 50
 /**
  * The logs of a database: the hash of each leaf's event, from Postgres, or from its object when it is cold. Where the
  * session has not moved since, its head is enough for a cold event: that the head follows from its events is not for here.
+ * And how far sessions count as covered.
  */
 export class StoredLogs implements Logs {
   readonly #db: Db
   readonly #store: Pick<CheckpointStore, 'get'>
+  readonly #coverage = new Coverage()
 
   constructor(db: Db, store: Pick<CheckpointStore, 'get'>) {
     this.#db = db
     this.#store = store
   }
 
-  async compare(
-    _: number,
-    leaves: readonly Leaf[],
-    onWrong: (leaf: Leaf, detail: string) => void,
-  ): Promise<void> {
-    let rest = leaves
-    for (let attempt = 1; rest.length > 0; attempt += 1) {
-      const wrong = await this.#differing(rest)
-      if (attempt === ATTEMPTS) for (const [leaf, detail] of wrong) onWrong(leaf, detail)
+  async compare(checkpoint: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void> {
+    this.#coverage.begin(checkpoint)
+    for (let i = 0; i < leaves.length; i += LEAVES_AT_ONCE)
+      await this.#compareSome(checkpoint, leaves.slice(i, i + LEAVES_AT_ONCE), onWrong)
+  }
+
+  finish(onWrong: OnWrong): Promise<void> {
+    return this.#coverage.finish(this.#db, this.#store, onWrong)
+  }
+
+  async #compareSome(checkpoint: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void> {
+    let stored = await storedOf(this.#db, leaves)
+    for (const [i, { covered }] of stored.entries())
+      this.#coverage.compare(checkpoint, leaves[i] as Leaf, covered, onWrong)
+    for (let [attempt, rest] = [1, leaves]; ; attempt += 1) {
+      const wrong = await this.#differing(rest, stored)
+      if (attempt === ATTEMPTS)
+        for (const [leaf, detail] of wrong) onWrong('checkpoint', checkpoint.number, leaf, detail)
       if (attempt === ATTEMPTS || wrong.size === 0) return
       rest = [...wrong.keys()]
       await pause(PAUSE_MS)
+      stored = await storedOf(this.#db, rest)
     }
   }
 
-  async #differing(leaves: readonly Leaf[]): Promise<Map<Leaf, string>> {
+  async #differing(leaves: readonly Leaf[], stored: readonly Stored[]): Promise<Map<Leaf, string>> {
     const wrong = new Map<Leaf, string>()
     const cold = new Map<string, { leaf: Leaf; place: NonNullable<Stored['cold']> }[]>()
-    for (const [i, it] of (await storedOf(this.#db, leaves)).entries()) {
+    for (const [i, it] of stored.entries()) {
       const leaf = leaves[i] as Leaf
       const { head, hash, cold: place } = it
       const fault = faultOf(leaf, it)
@@ -76,8 +91,6 @@ function faultOf(leaf: Leaf, { head, hash, cold }: Stored): string | undefined {
 
 /** Of the leaf's event, in its slice; undefined when it is not there, or the slice is damaged. */
 async function hashIn(slice: Buffer, { sessionId, seq }: Leaf): Promise<string | undefined> {
-  const lines = await archivedLines(slice).catch(() => [])
-  const line = lines.find((it) => it.startsWith(`{"seq":${seq},`))
-  const found = line === undefined ? undefined : hashOfLine(line)
-  return found?.sessionId === sessionId ? found.hash : undefined
+  for await (const it of archivedHashes(slice)) if (it.seq === seq && it.session === sessionId) return it.hash
+  return undefined
 }

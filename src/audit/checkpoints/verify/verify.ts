@@ -21,8 +21,9 @@ import { treeOf } from '../tree.ts'
  * - `broken`: it does not follow from the one before
  * - `signature`: it is not signed by a key that is trusted
  * - `checkpoint`: the log of a session is not what was signed
+ * - `left_out`: a session counts as covered further than it is, so later checkpoints leave it out
  */
-export type CheckpointReason = 'missing' | 'changed' | 'broken' | 'signature' | 'checkpoint'
+export type CheckpointReason = 'missing' | 'changed' | 'broken' | 'signature' | 'checkpoint' | 'left_out'
 
 export interface CheckpointFinding {
   readonly reason: CheckpointReason
@@ -30,15 +31,23 @@ export interface CheckpointFinding {
   readonly number: number
   /** In words. */
   readonly detail: string
-  /** Whose log is not what was signed, and at which seq. */
+  /** Of `checkpoint` and `left_out`: whose log, and at which seq. */
   readonly log?: Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
 }
 
 /** Where checkpoints and their leaves lie: the object store, or a copy of it. */
 export type CheckpointStore = Pick<ObjectStore, 'get' | 'list'>
 
-/** A checkpoint of the table; `isStored`: it says that the store has it, too. */
-export type Row = SignedCheckpoint & { readonly isStored: boolean }
+/** A checkpoint of the table. */
+export interface Row extends SignedCheckpoint {
+  /** It says that the store has it, too. */
+  readonly isStored: boolean
+  /** The columns beside the body, which readers of audit.checkpoints go by, say what it says. */
+  readonly repeatsBody: boolean
+}
+
+/** A checkpoint that is being verified; `isNoted`: the table has it. */
+export type Verifiable = SignedCheckpoint & { readonly isNoted: boolean }
 
 /** The table of checkpoints; a copy of the bucket has none. */
 export interface CheckpointTable {
@@ -48,13 +57,17 @@ export interface CheckpointTable {
   highestCovering(): Promise<number>
 }
 
-/** Compares leaves with the logs. Hands each that is not so to `onWrong`. */
+/** Told what is wrong with the log of a leaf's session. */
+export type OnWrong = (reason: 'checkpoint' | 'left_out', number: number, leaf: Place, detail: string) => void
+
+type Place = Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
+
+/** What leaves are compared with. */
 export interface Logs {
-  compare(
-    number: number,
-    leaves: readonly Leaf[],
-    onWrong: (leaf: Leaf, detail: string) => void,
-  ): Promise<void>
+  /** All leaves of a checkpoint, of one after the other. */
+  compare(checkpoint: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void>
+  /** Once all are handed over. */
+  finish(onWrong: OnWrong): Promise<void>
 }
 
 export interface VerifyCheckpointsOptions {
@@ -81,14 +94,13 @@ export interface VerifiedCheckpoints {
 }
 
 const AT_ONCE = 16
-const LEAVES_AT_ONCE = 5000
 
 /**
  * Verifies the chain of checkpoints from the first to the last, its signatures and anchors, that table and store have the
  * same, that leaves make the roots that are signed, and that logs are what leaves say. Nodes may go on meanwhile.
  */
 export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Promise<VerifiedCheckpoints> {
-  const { store, table, anchors, signal, onFinding, onProgress } = options
+  const { store, table, logs, anchors, signal, onFinding, onProgress } = options
   const highest = (await table?.highestCovering()) ?? 0
   const known = new Set(await numbersIn(store, signal))
   for (const number of (await table?.numbers()) ?? []) known.add(number)
@@ -99,6 +111,8 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
   const tellOfHole = (end: number) => {
     if (end > next) onFinding({ reason: 'missing', number: next, detail: hole(next, end - 1) })
   }
+  const onWrong: OnWrong = (reason, number, { tenantId, sessionId, seq }, detail) =>
+    onFinding({ reason, number, detail, log: { tenantId, sessionId, seq } })
   let before: SignedCheckpoint | undefined
   for (let i = 0; i < numbers.length; i += AT_ONCE) {
     const some = numbers.slice(i, i + AT_ONCE)
@@ -110,7 +124,7 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
       tellOfHole(number)
       const isAfterHole = number !== next || (before === undefined && number > 1)
       next = number + 1
-      const tell = (reason: CheckpointReason, detail: string) => onFinding({ reason, number, detail })
+      const tell: Tell = (reason, detail) => void onFinding({ reason, number, detail })
       const it = choose(number, objects[j], rows, tell)
       if (it !== undefined) {
         if (!isAfterHole && it.previous !== (before ? digestOf(before.body) : NO_PREVIOUS))
@@ -120,13 +134,18 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
         wanted.delete(digestOf(it.body))
         verified.checkpoints += 1
         verified.last = { number, time: it.time, sha256: digestOf(it.body) }
-        if (number >= options.since) verified.leaves += await checkLeaves(it, options, tell)
+        if (number >= options.since) {
+          const leaves = await readTree(it, options, tell)
+          if (leaves !== undefined) await logs.compare(it, leaves, onWrong)
+          verified.leaves += leaves?.length ?? 0
+        }
         onProgress?.(verified)
       }
       before = it
     }
   }
   tellOfHole(highest + 1)
+  await logs.finish(onWrong)
   for (const anchor of wanted)
     onFinding({ reason: 'missing', number: 0, detail: `no checkpoint has the digest ${anchor}` })
   return verified
@@ -144,7 +163,7 @@ async function numbersIn(store: CheckpointStore, signal: AbortSignal): Promise<n
 const hole = (from: number, to: number) =>
   from === to ? 'there is no such checkpoint' : `there are no checkpoints ${from} to ${to}`
 
-type Tell = (reason: CheckpointReason, detail: string) => void
+type Tell = (reason: CheckpointReason, detail: string) => undefined
 
 /** The checkpoint of a number, of the store if it has a good one; tells of what is wrong with either. */
 function choose(
@@ -152,22 +171,26 @@ function choose(
   object: Buffer | undefined,
   rows: ReadonlyMap<number, Row> | undefined,
   tell: Tell,
-): SignedCheckpoint | undefined {
+): Verifiable | undefined {
   const row = rows?.get(number)
+  const noted = row && { ...row, isNoted: true }
+  if (row?.repeatsBody === false) tell('changed', 'its columns in the table do not say what its body says')
   if (object === undefined) {
     if (row?.isStored) tell('missing', 'the object store does not have it')
-    return row
+    return noted
   }
   const stored = parseCheckpoint(object)
   if (stored === undefined || stored.number !== number) {
     tell('changed', 'what the object store has is not the checkpoint of this number')
-    return row
+    return noted
   }
   if (rows !== undefined && row === undefined) tell('missing', 'the table does not have it')
-  if (row && (row.body !== stored.body || !row.signature.equals(stored.signature)))
-    tell('changed', 'the table and the object store have different ones')
-  return stored
+  if (row && !isSame(row, stored)) tell('changed', 'the table and the object store have different ones')
+  return { ...stored, isNoted: row !== undefined }
 }
+
+const isSame = (a: SignedCheckpoint, b: SignedCheckpoint) =>
+  a.body === b.body && a.signature.equals(b.signature) && a.leavesKey === b.leavesKey
 
 function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['keys'], tell: Tell): void {
   if (keys === undefined) return
@@ -177,32 +200,19 @@ function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['ke
   else if (!isSignedBy(key, Buffer.from(it.body), it.signature)) tell('signature', 'its signature is wrong')
 }
 
-/** Answers how many there are. */
-async function checkLeaves(
+/** Its leaves; undefined when they are not those that were signed. */
+async function readTree(
   it: SignedCheckpoint,
-  { store, logs, signal, onFinding }: VerifyCheckpointsOptions,
+  { store, signal }: VerifyCheckpointsOptions,
   tell: Tell,
-): Promise<number> {
-  if (it.leaves > 0 && it.leavesKey === undefined) {
-    tell('missing', 'it does not say where its leaves are')
-    return 0
-  }
+): Promise<readonly Leaf[] | undefined> {
+  if (it.leaves > 0 && it.leavesKey === undefined)
+    return tell('missing', 'it does not say where its leaves are')
   const object = it.leavesKey === undefined ? undefined : await getIfThere(store, it.leavesKey, signal)
-  if (it.leavesKey !== undefined && object === undefined) {
-    tell('missing', `${it.leavesKey}, with its leaves, is gone`)
-    return 0
-  }
+  if (it.leavesKey !== undefined && object === undefined)
+    return tell('missing', `${it.leavesKey}, with its leaves, is gone`)
   const tree = await treeOf(object).catch(() => undefined) // damaged
-  if (tree === undefined || tree.root !== it.root || tree.leaves.length !== it.leaves) {
-    tell('changed', 'its leaves are not those that were signed')
-    return 0
-  }
-  for (let i = 0; i < tree.leaves.length; i += LEAVES_AT_ONCE)
-    await logs.compare(
-      it.number,
-      tree.leaves.slice(i, i + LEAVES_AT_ONCE),
-      ({ tenantId, sessionId, seq }, detail) =>
-        onFinding({ reason: 'checkpoint', number: it.number, detail, log: { tenantId, sessionId, seq } }),
-    )
-  return tree.leaves.length
+  if (tree === undefined || tree.root !== it.root || tree.leaves.length !== it.leaves)
+    return tell('changed', 'its leaves are not those that were signed')
+  return tree.leaves
 }

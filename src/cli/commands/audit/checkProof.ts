@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
-import { EXIT, type SetExitCode } from '../../exit.ts'
+import { EXIT, type SetExitCode, UsageError } from '../../exit.ts'
 import { harmless, out } from '../../terminal.ts'
 
 export function checkProofCommand(setExitCode: SetExitCode): Command {
@@ -18,7 +18,9 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
         import('../../audit/publicKeys.ts'),
       ])
       const keys = await readPublicKeys(publicKey)
-      const text = await readFile(file, 'utf8')
+      const text = await readFile(file, 'utf8').catch((error: Error) => {
+        throw new UsageError(`the proof ${file}: ${error.message}`)
+      })
       try {
         const proven = checkProof(text, keys)
         const { tenantId, sessionId, seq, frame, type, actor, insertedAt, contentDigest, checkpoint } = proven
@@ -28,7 +30,7 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
         )
         if (frame === null)
           out(
-            `${harmless(type)} by ${harmless(actor)} at ${insertedAt}; its content has the digest ${contentDigest}\n`,
+            `${harmless(type)} by ${harmless(actor)} at ${harmless(insertedAt)}; its content has the digest ${contentDigest}\n`,
           )
         else out(`${harmless(frame)}\n`)
       } catch (error) {

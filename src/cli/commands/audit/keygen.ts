@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { Command } from 'commander'
 import { err } from '../../terminal.ts'
 
@@ -13,13 +13,20 @@ export function keygenCommand(): Command {
       '\nNo file is overwritten. The same as `openssl genpkey -algorithm ed25519`; docs/proofs.md says who gets which.',
     )
     .action(async ({ output, public: publicFile }: { output: string; public: string }) => {
-      const { keyIdOf } = await import('../../../audit/checkpoints/signer.ts')
+      const [{ keyIdOf }, { writeNewFile }] = await Promise.all([
+        import('../../../audit/checkpoints/signer.ts'),
+        import('../../audit/newFile.ts'),
+      ])
       const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-      await writeFile(output, privateKey.export({ type: 'pkcs8', format: 'pem' }), {
-        mode: 0o600,
-        flag: 'wx',
-      })
-      await writeFile(publicFile, publicKey.export({ type: 'spki', format: 'pem' }), { flag: 'wx' })
+      const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+      const publicPem = publicKey.export({ type: 'spki', format: 'pem' }) as string
+      await writeNewFile('--output', output, privatePem, 0o600)
+      try {
+        await writeNewFile('--public', publicFile, publicPem)
+      } catch (error) {
+        await rm(output) // a key whose public half nobody has is of no use
+        throw error
+      }
       err(`The key ${keyIdOf(publicKey)}: ${output} for nodes (STARCITE_CHECKPOINT_KEY_FILE), `)
       err(`${publicFile} for whoever checks.\n`)
     })

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { type TenantOptions, withTenant } from '../../audit/tenant.ts'
+import { type TenantOptions, tenantOf, withTenant } from '../../audit/tenant.ts'
 import { EXIT, type SetExitCode, UsageError } from '../../exit.ts'
 
 interface Options extends TenantOptions {
@@ -28,6 +28,7 @@ then every tenant in it, unless --tenant says which. Exit code 1 when something 
     )
     .action(async (session: string | undefined, { from, heads, json, tenant, all }: Options) => {
       if (session !== undefined && all) throw new UsageError('--all and a session exclude each other')
+      tenantOf({ tenant, all }) // refuses both
       const { verify } = await import('../../audit/verify.ts')
       const isRight = await verify({ session, tenant, all, from, heads, json })
       setExitCode(isRight ? EXIT.ok : EXIT.failed)

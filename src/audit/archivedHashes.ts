@@ -1,0 +1,20 @@
+import { linesOf } from './archivedLine.ts'
+import { wholeLines } from './gunzip.ts'
+
+export interface ArchivedHash {
+  readonly session: string
+  readonly seq: number
+  /** Lower-case hex. */
+  readonly hash: string
+}
+
+/** The events of an object, or of a slice of one, and their hashes: up to where it is damaged, which others tell of. */
+export async function* archivedHashes(object: Buffer): AsyncGenerator<ArchivedHash, void> {
+  try {
+    for await (const text of wholeLines(object))
+      for (const line of linesOf(text))
+        yield { session: line.text(line.sessionId) as string, seq: line.seq, hash: line.raw(line.hash) }
+  } catch {
+    // What was read before is all that there is.
+  }
+}

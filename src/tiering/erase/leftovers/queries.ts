@@ -1,0 +1,44 @@
+import type { DbSession } from '../../../db/session.ts'
+
+// All of it on the one connection that holds the job's lock.
+
+export interface Place {
+  readonly tenantId: string
+  readonly segment: string
+}
+
+/** Where in the store copies of what these erasures cover may lie that no manifest names. */
+export async function placesOf(session: DbSession, erasureIds: readonly string[]): Promise<Place[]> {
+  const rows = await session.query(
+    `select e.tenant_id, e.segment from starcite.erasures e
+      where e.erasure_id = any ($1::bigint[]) and e.kind = 'segment'
+      union
+     select o.tenant_id, o.segment
+       from starcite.erasures e
+       join starcite.slices s on s.sid = e.sid and s.first_seq <= e.last_seq and s.last_seq >= e.first_seq
+       join starcite.objects o on o.object_id = s.object_id
+       join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+      where e.erasure_id = any ($1::bigint[])`,
+    [erasureIds],
+  )
+  return rows.map(([tenantId, segment]) => ({ tenantId: tenantId as string, segment: segment as string }))
+}
+
+/** Of these keys, those that no object of the manifest has. */
+export async function unnamed(session: DbSession, keys: readonly string[]): Promise<string[]> {
+  const rows = await session.query(
+    `select k.key from unnest($1::text[]) as k (key)
+      where not exists (select from starcite.objects o where o.key = k.key collate "C")`,
+    [keys],
+  )
+  return rows.map(([key]) => key as string)
+}
+
+export async function supersededObjects(session: DbSession): Promise<string[]> {
+  const rows = await session.query('select s.key from starcite.superseded_objects s order by s.superseded_at')
+  return rows.map(([key]) => key as string)
+}
+
+export async function forgetSuperseded(session: DbSession, key: string): Promise<void> {
+  await session.query('delete from starcite.superseded_objects s where s.key = $1', [key])
+}
