@@ -23,6 +23,7 @@ import { call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
 import { scratchDirectory } from '../support/scratch.ts'
+import { serverPackage } from '../support/serverPackage.ts'
 import { until } from '../support/until.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
@@ -42,7 +43,7 @@ describe('a Postgres where nobody has more rights than needed', function () {
 
   before(async () => {
     const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
-    server = await startEmbeddedPostgres({ dir, durable: false })
+    server = await startEmbeddedPostgres({ dir, durable: false, pack: await serverPackage() })
     admin = new pg.Client({ connectionString: server.url })
     await admin.connect()
     // As a managed Postgres gives it: no superuser, but somebody who may make roles, and owns the database.

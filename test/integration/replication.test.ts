@@ -7,6 +7,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embed
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { scratchDirectory } from '../support/scratch.ts'
+import { serverPackage } from '../support/serverPackage.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
@@ -35,7 +36,12 @@ describe('a subscriber by logical replication', function () {
 
   before(async () => {
     const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
-    server = await startEmbeddedPostgres({ dir, durable: false, settings: { wal_level: 'logical' } })
+    server = await startEmbeddedPostgres({
+      dir,
+      durable: false,
+      pack: await serverPackage(),
+      settings: { wal_level: 'logical' },
+    })
     const source = await database('app')
     await migrate(source.url, '0.0.0-test', createLog('silent'))
     lab = await TieringLab.open(undefined, source)

@@ -15,6 +15,7 @@ import {
 } from '../../src/db/embedded/server.ts'
 import { stopServer } from '../../src/db/embedded/stop.ts'
 import { scratchDirectory } from './scratch.ts'
+import { serverPackage } from './serverPackage.ts'
 
 export interface ChildNode {
   readonly process: ChildProcess
@@ -34,7 +35,11 @@ async function makeCluster(): Promise<string> {
   const folder = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-embedded-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   await chmod(folder, 0o755)
-  const server = await startEmbeddedPostgres({ dir: path.join(folder, 'data'), durable: false })
+  const server = await startEmbeddedPostgres({
+    dir: path.join(folder, 'data'),
+    durable: false,
+    pack: await serverPackage(),
+  })
   await server.stop()
   return server.dir
 }
@@ -63,7 +68,12 @@ export class EmbeddedPostgresLab {
   async start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
     const asksHow = options.dir !== undefined || options.durable || options.onMessage !== undefined
     if (!asksHow && !existsSync(this.path('data'))) await copyCluster(this.path('data'))
-    const server = await startEmbeddedPostgres({ dir: this.path('data'), durable: false, ...options })
+    const server = await startEmbeddedPostgres({
+      dir: this.path('data'),
+      durable: false,
+      pack: await serverPackage(),
+      ...options,
+    })
     this.#servers.push(server)
     return server
   }

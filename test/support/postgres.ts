@@ -7,6 +7,7 @@ import { startTimeOf } from '../../src/db/embedded/processes.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { stopServer } from '../../src/db/embedded/stop.ts'
 import { scratchDirectory } from './scratch.ts'
+import { serverPackage } from './serverPackage.ts'
 
 const THROW_AWAY = /^starcite-test-(?<pid>\d+)-[0-9a-f]{8}$/
 
@@ -38,7 +39,7 @@ export async function testServer(): Promise<{ url: string }> {
 async function startThrowAway(): Promise<EmbeddedPostgres> {
   await removeLeftovers()
   const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
-  return startEmbeddedPostgres({ dir, durable: false })
+  return startEmbeddedPostgres({ dir, durable: false, pack: await serverPackage() })
 }
 
 /** Ends the servers of test processes that were killed: the server outlives its process by design. */

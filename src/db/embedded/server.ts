@@ -1,4 +1,4 @@
-import { findPackage, usableBinaries } from './binaries.ts'
+import { findPackage, type Package, usableBinaries } from './binaries.ts'
 import { isInUse, urlOf } from './clients.ts'
 import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
 import { EmbeddedPostgresError } from './error.ts'
@@ -40,6 +40,8 @@ export interface EmbeddedPostgresOptions {
   readonly settings?: Readonly<Record<string, string>>
   /** False only for throw-away servers: without fsync a crash of the machine may ruin the data. */
   readonly durable?: boolean
+  /** Another Postgres than the one that is installed with us. */
+  readonly pack?: Package
   readonly onMessage?: (message: string) => void
 }
 
@@ -68,7 +70,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       say(`using the database that already runs on port ${server.port}, data in ${dir}`)
       return handle(dir, server, true)
     }
-    const pack = await findPackage()
+    const pack = options.pack ?? (await findPackage())
     const root = await usableBinaries(pack, place.copies, account)
     const cluster = { dir, root, account, durable }
     if (!(await holdsData(dir))) {
