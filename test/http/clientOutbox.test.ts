@@ -67,6 +67,26 @@ describe("the client's outbox", function () {
     expect(answers.some((it) => it.deduped)).to.equal(true)
   })
 
+  it('goes on when the answer to its very first request is lost', async () => {
+    const id = await newSession()
+    const proxy = await ResponseDropper.start(node.url, (nth) => nth === 1)
+    const outbox = new Starcite<Events>({ url: proxy.url }).session(id).outbox({ producerId: 'my device' })
+
+    try {
+      const first = await outbox.send(content(1))
+      const second = await outbox.send(content(2))
+      expect([first, second].map((it) => [it.seq, it.deduped])).to.deep.equal([
+        [1, true],
+        [2, false],
+      ])
+      await outbox.close()
+    } finally {
+      await proxy.stop()
+    }
+
+    expect(await stored(id)).to.deep.equal([1, 2])
+  })
+
   it('sends on after a reload what was not acknowledged, from its store, before what is new', async () => {
     const id = await newSession()
     const store = memoryStore()

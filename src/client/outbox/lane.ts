@@ -21,7 +21,7 @@ interface Saved {
 export class Lane {
   readonly producerId: string
   readonly entries: Entry[]
-  /** Whether nothing is known of earlier events of this producer. */
+  /** Whether no event of this producer can be stored, as far as is known here. */
   isNew: boolean
   #nextNumber: number
   readonly #store: OutboxStore

@@ -57,7 +57,7 @@ export class Sender {
     const batch = lane.number(this.#count(lane.entries))
     await lane.save()
     try {
-      const answer = await this.#deliver(bodyOf(lane.producerId, batch))
+      const answer = await this.#deliver(lane, bodyOf(lane.producerId, batch))
       refuseLostState(lane, answer)
       this.#settle(lane, batch, answer)
       this.#limit = this.#options.maxBatch
@@ -88,7 +88,7 @@ export class Sender {
   }
 
   /** The same body again and again, until the server says yes or no. */
-  async #deliver(body: string): Promise<BatchAppended> {
+  async #deliver(lane: Lane, body: string): Promise<BatchAppended> {
     for (;;) {
       try {
         const { signal } = this.#attention
@@ -103,6 +103,7 @@ export class Sender {
       } catch (error) {
         if (this.#attention.signal.aborted || !(error instanceof StarciteError) || !error.retryable)
           throw error
+        lane.isNew = false // it may be stored, and its answer lost: the next one may say so
         const ms = this.#backoff.next(error.retryAfterMs)
         this.#options.onRetry?.(error, ms)
         await this.#attention.wait(ms)
