@@ -87,6 +87,20 @@ describe("the client's outbox", function () {
     expect(await stored(id)).to.deep.equal([1, 2])
   })
 
+  it('takes a duplicate for its own where fetch repeats requests by itself', async () => {
+    const id = await newSession()
+    const twice: typeof fetch = async (url, init) => {
+      await fetch(url, init)
+      return fetch(url, init)
+    }
+    const outbox = new Starcite<Events>({ url: node.url, fetch: twice }).session(id).outbox()
+
+    const answers = await Promise.all(count(3).map((n) => outbox.send(content(n))))
+    await outbox.close()
+
+    expect(answers.map((it) => [it.seq, it.deduped])).to.deep.equal(count(3).map((n) => [n, true]))
+  })
+
   it('sends on after a reload what was not acknowledged, from its store, before what is new', async () => {
     const id = await newSession()
     const store = memoryStore()

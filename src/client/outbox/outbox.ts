@@ -8,8 +8,6 @@ import { Sender, type SenderOptions } from './sender.ts'
 import { memoryStore, type OutboxStore } from './store.ts'
 
 export interface OutboxOptions extends Partial<SenderOptions> {
-  /** Default: a random one for each lane of the store. One of your own needs a store that is never lost. */
-  readonly producerId?: string
   /** Default: memory, which lasts as long as the page or process. */
   readonly store?: OutboxStore
   /** Events that may wait. Past it `send` rejects with `outbox_full`. Default 1,000. */

@@ -5,6 +5,8 @@ import type { Appended, BatchAppended } from '../types.ts'
 import type { Entry, Lane } from './lane.ts'
 
 export interface SenderOptions {
+  /** Default: a random one for each lane of the store. One of your own needs a store that is never lost. */
+  readonly producerId?: string | undefined
   readonly maxBatch: number
   /** A batch that nobody waits for any more was stored. */
   readonly onSent?: ((appended: Appended, event: string) => void) | undefined
@@ -58,7 +60,7 @@ export class Sender {
     await lane.save()
     try {
       const answer = await this.#deliver(lane, bodyOf(lane.producerId, batch))
-      refuseLostState(lane, answer)
+      if (this.#options.producerId !== undefined) refuseLostState(lane, answer)
       this.#settle(lane, batch, answer)
       this.#limit = this.#options.maxBatch
     } catch (error) {
@@ -134,7 +136,10 @@ function bodyOf(producerId: string, batch: readonly Entry[]): string {
   return `{"events":[${events.join(',')}]}`
 }
 
-/** A producer that believes it has never sent anything, and is told that its first event was there already. */
+/**
+ * A producer of the caller's that believes it has never sent anything, and is told that its first event was there already.
+ * Random ones are nobody else's: there, a duplicate is a repetition by `fetch`, as Deno's does over a kept connection.
+ */
 function refuseLostState(lane: Lane, answer: BatchAppended): void {
   if (lane.isNew && answer.results.some((it) => it.deduped))
     throw new StarciteError(
