@@ -4,11 +4,19 @@ import { WebSocket } from 'ws'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { Service } from '../../src/service.ts'
 import { hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
-import { ClientBrowser, say, type TranscriptWindow, transcriptOf } from '../support/clientBrowser.ts'
+import {
+  ClientBrowser,
+  inWorker,
+  isInIndexedDb,
+  say,
+  type TranscriptWindow,
+  transcriptOf,
+} from '../support/clientBrowser.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
 
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
@@ -111,9 +119,42 @@ describe('a browser page that uses the client', function () {
     await page.close()
   })
 
+  it('says after a reload what IndexedDB has kept, once and in order', async () => {
+    const id = await newSession('kept')
+    const page = await browser.open(urls, id, 'one', { store: 'indexedDB' })
+    await page.route('**/events', (route) => route.abort())
+    await say(page, 'kept 1')
+    await say(page, 'kept 2')
+    await until('both are in IndexedDB', () => isInIndexedDb(page, 'kept 2'))
+    expect((await stored(id)).said).to.deep.equal([])
+
+    await page.reload()
+    await page.unroute('**/events')
+    await say(page, 'said 3')
+
+    await transcriptOf(page, 3)
+    expect((await stored(id)).said).to.deep.equal(['kept 1', 'kept 2', 'said 3'])
+    await expectWhole(page, id)
+    await page.close()
+  })
+
+  it('works in a worker of the page, with IndexedDB', async () => {
+    const id = await newSession('worker')
+    const page = await browser.open(urls, id, 'one')
+
+    const answer = await inWorker(page, node.url, id)
+
+    const { texts, said } = await stored(id)
+    expect(answer).to.deep.equal(texts)
+    expect(said).to.deep.equal(['hello', 'from a worker'])
+    await page.close()
+  })
+
   it('shows the same in two tabs that both speak', async () => {
     const id = await newSession('tabs')
-    const tabs = await Promise.all(['one', 'two'].map((tab) => browser.open(urls, id, tab)))
+    const tabs = await Promise.all(
+      ['one', 'two'].map((tab) => browser.open(urls, id, tab, { store: 'indexedDB' })),
+    )
 
     for (const n of count(5)) await Promise.all(tabs.map((page, i) => say(page, `tab ${i}: ${n}`)))
     await tabs[0]?.reload()
@@ -133,7 +174,7 @@ describe('a browser page that uses the client', function () {
 
   it('catches up when it wakes from being frozen, its connections dead', async () => {
     const id = await newSession('frozen')
-    const page = await browser.open(urls, id, 'one', '1000')
+    const page = await browser.open(urls, id, 'one', { silenceMs: '1000' })
     await append(id, 5)
     await transcriptOf(page, 5)
     const wake = await browser.freeze()

@@ -3,7 +3,20 @@ import { build } from 'esbuild'
 import type { BrowserContext, Page } from 'playwright-core'
 import { type ChromiumOnSite, startChromium } from './chromium.ts'
 
-const SCRIPT = fileURLToPath(new URL('./transcriptPage.ts', import.meta.url))
+/** One script, with all that it imports. */
+async function bundle(name: string): Promise<string> {
+  const entryPoint = fileURLToPath(new URL(name, import.meta.url))
+  const { outputFiles } = await build({
+    entryPoints: [entryPoint],
+    bundle: true,
+    format: 'esm',
+    write: false,
+  })
+  return outputFiles[0]?.text ?? ''
+}
+
+/** Where the page's outbox keeps what is not acknowledged. */
+export type OutboxStoreName = 'localStorage' | 'indexedDB'
 
 /** What transcriptPage.ts defines. */
 export interface TranscriptWindow {
@@ -21,8 +34,7 @@ export class ClientBrowser {
   }
 
   static async start(): Promise<ClientBrowser> {
-    const bundle = await build({ entryPoints: [SCRIPT], bundle: true, format: 'esm', write: false })
-    const script = `<script type="module">${bundle.outputFiles[0]?.text}</script>`
+    const script = `<script type="module">${await bundle('./transcriptPage.ts')}</script>`
     return new ClientBrowser(await startChromium(`<!doctype html><title>a page</title>${script}`))
   }
 
@@ -35,11 +47,12 @@ export class ClientBrowser {
     urls: { socketUrl: string; url: string },
     session: string,
     tab: string,
-    silenceMs = '',
+    { silenceMs = '', store = 'localStorage' }: { silenceMs?: string; store?: OutboxStoreName } = {},
   ): Promise<Page> {
     const page = await this.context.newPage()
+    const words = [urls.socketUrl, urls.url, session, tab, silenceMs, store]
     await page.goto(
-      `${this.#chromium.site}?${new URLSearchParams([urls.socketUrl, urls.url, session, tab, silenceMs].map((it): [string, string] => ['q', it]))}`,
+      `${this.#chromium.site}?${new URLSearchParams(words.map((it): [string, string] => ['q', it]))}`,
     )
     return page
   }
@@ -76,4 +89,56 @@ export async function transcriptOf(page: Page, length: number): Promise<string[]
 
 export function say(page: Page, text: string): Promise<void> {
   return page.evaluate((it) => (globalThis as unknown as TranscriptWindow).say(it), text)
+}
+
+interface WorkerWindow {
+  readonly Worker: new (
+    url: string,
+  ) => { onmessage: (message: { data: unknown }) => void; postMessage(message: unknown): void }
+}
+
+/** What clientWorker.ts, run in a worker of the page, answers. */
+export async function inWorker(page: Page, url: string, session: string): Promise<unknown> {
+  return page.evaluate(
+    ([script, ...message]) =>
+      new Promise((resolve) => {
+        const { Worker } = globalThis as unknown as WorkerWindow
+        const worker = new Worker(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })))
+        worker.onmessage = ({ data }) => resolve(data)
+        worker.postMessage(message)
+      }),
+    [await bundle('./clientWorker.ts'), url, session] as const,
+  )
+}
+
+/** Whether the outboxes of the page's origin have this text in IndexedDB. */
+export async function isInIndexedDb(page: Page, text: string): Promise<boolean> {
+  const kept = await page.evaluate(
+    () =>
+      new Promise<unknown>((resolve, reject) => {
+        const { indexedDB } = globalThis as unknown as { indexedDB: Idb }
+        const opening = indexedDB.open('starcite')
+        opening.onerror = () => reject(opening.error)
+        opening.onsuccess = () => {
+          const all = opening.result.transaction('outbox').objectStore('outbox').getAll()
+          all.onerror = () => reject(all.error)
+          all.onsuccess = () => resolve(all.result)
+          opening.result.close()
+        }
+      }),
+  )
+  return JSON.stringify(kept).includes(text)
+}
+
+interface IdbRequest<T> {
+  readonly result: T
+  readonly error: unknown
+  onsuccess: () => void
+  onerror: () => void
+}
+interface Idb {
+  open(name: string): IdbRequest<{
+    close(): void
+    transaction(name: string): { objectStore(name: string): { getAll(): IdbRequest<unknown[]> } }
+  }>
 }

@@ -1,3 +1,4 @@
+import { indexedDbStore } from '../../src/client/outbox/indexedDbStore.ts'
 import { localStorageStore } from '../../src/client/outbox/store.ts'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { WebSocketConstructor } from '../../src/client/tail/webSocketLink.ts'
@@ -17,7 +18,7 @@ interface Window {
 const page = globalThis as unknown as Window
 
 const query = new URLSearchParams(page.location.search)
-const [socketUrl = '', url = '', id = '', tab = '', silenceMs = ''] = query.getAll('q')
+const [socketUrl = '', url = '', id = '', tab = '', silenceMs = '', store = ''] = query.getAll('q')
 const key = `transcript ${id} ${tab}`
 /** The way of WebSockets, which a test cuts and silences, is not that of requests. */
 class ElsewhereSocket extends page.WebSocket {
@@ -27,7 +28,7 @@ class ElsewhereSocket extends page.WebSocket {
 }
 
 const session = new Starcite<{ said: { text: string } }>({ url, WebSocket: ElsewhereSocket }).session(id)
-const outbox = session.outbox({ store: localStorageStore() })
+const outbox = session.outbox({ store: store === 'indexedDB' ? indexedDbStore() : localStorageStore() })
 
 page.transcript = JSON.parse(page.localStorage.getItem(key) ?? '[]')
 page.say = (text) => {
