@@ -44,7 +44,7 @@ export class Attention {
         resolve(woken)
       }
       const woke = () => settle(true)
-      const timer = setTimeout(() => settle(false), ms)
+      const timer = setTimeout(() => settle(false), Math.max(0, ms)) // Node.js warns of less
       this.#waiting.add(woke)
       cancel = woke
     })

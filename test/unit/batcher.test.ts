@@ -223,7 +223,7 @@ describe('the batcher', () => {
 
   it('refuses after stop, which waits for what came before (I9)', async () => {
     const bench = new Bench({ batch: { count: 1 } })
-    const before = [bench.batcher.add(item('a')), bench.batcher.add(item('b'))]
+    const before = [bench.batcher.add(item('a')), bench.batcher.add(item('b'))].map(reason)
 
     const stopped = bench.batcher.stop()
     expect(await reason(bench.batcher.add(item('late')))).to.equal('stopped')
@@ -231,7 +231,7 @@ describe('the batcher', () => {
     ;(await bench.batch(1)).fail(new Error('broken'))
     await stopped
 
-    expect(await Promise.all(before.map(reason))).to.deep.equal(['fulfilled', 'broken'])
+    expect(await Promise.all(before)).to.deep.equal(['fulfilled', 'broken'])
     await bench.batcher.stop()
   })
 

@@ -79,7 +79,7 @@ export class Sockets {
     const started = performance.now()
     await Promise.all(
       open.map(async (connection, i) => {
-        await pause(i * stepMs - (performance.now() - started))
+        await pause(Math.max(0, i * stepMs - (performance.now() - started)))
         await connection.leave()
       }),
     )
