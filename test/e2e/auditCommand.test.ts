@@ -1,6 +1,5 @@
 import { existsSync, statSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect } from 'chai'
 import { S3Store } from '../../src/objects/s3Store.ts'
@@ -8,6 +7,7 @@ import { copyOfBucket } from '../support/bucketCopy.ts'
 import { newKey } from '../support/checkpoints.ts'
 import { buildCommand, Command, starcite } from '../support/commandLine.ts'
 import { S3Server } from '../support/s3Server.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
@@ -34,7 +34,7 @@ describe('starcite audit, the command', function () {
       STARCITE_S3_PREFIX: prefix,
       NODE_NO_WARNINGS: '1', // the SDK's, about old versions of Node
     }
-    folder = await mkdtemp(path.join(tmpdir(), 'starcite-audit-'))
+    folder = await makeScratch('audit')
     for (const id of ['long', 'short']) await lab.session(id)
     await lab.append(someEvents([{ session: 'long' }], EVENTS - 10))
     await lab.append(someEvents([{ session: 'short' }], 20))

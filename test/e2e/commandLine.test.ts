@@ -1,8 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
 import { decodeJwt } from 'jose'
@@ -11,6 +10,7 @@ import type { Service } from '../../src/service.ts'
 import { buildCommand, Command, starcite } from '../support/commandLine.ts'
 import { freePort, startNode } from '../support/node.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 
 const SECRET = 'hunter2-k9z'
@@ -27,7 +27,7 @@ describe('starcite, the command', function () {
     database = await migratedDatabase()
     node = await startNode(database)
     env = { STARCITE_URL: node.url }
-    folder = await mkdtemp(path.join(tmpdir(), 'starcite-cli-'))
+    folder = await makeScratch('cli')
   })
   after(async () => {
     await node.stop()

@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs'
-import { chmod, mkdtemp, realpath, rename, rm } from 'node:fs/promises'
+import { rename, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 import { expect } from 'chai'
 import { urlOf } from '../../src/db/embedded/clients.ts'
 import { isServerOf, readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import { withStartLock } from '../../src/db/embedded/startLock.ts'
-import { stopServer } from '../../src/db/embedded/stop.ts'
 import { call, TailClient } from '../support/client.ts'
+import { endServer } from '../support/leftovers.ts'
 import { underLoad } from '../support/load.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
-import { scratchDirectory } from '../support/scratch.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { until } from '../support/until.ts'
 
 describe('nodes without a database URL', function () {
@@ -20,15 +20,13 @@ describe('nodes without a database URL', function () {
   let load: Awaited<ReturnType<typeof underLoad>> | undefined
 
   beforeEach(async () => {
-    dir = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-node-'))
-    await chmod(dir, 0o755)
+    dir = await makeScratch('node')
   })
   afterEach(async () => {
     await load?.end()
     load = undefined
     for (const node of nodes.splice(0)) await node.kill('SIGKILL')
-    const left = await readPostmaster(data())
-    if (left !== undefined) await stopServer(left.pid, data())
+    await endServer(data())
     await rm(dir, { recursive: true, force: true, maxRetries: 5 })
   })
 

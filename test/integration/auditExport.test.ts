@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect } from 'chai'
 import { CSV } from '../../src/audit/export/csv.ts'
@@ -11,6 +10,7 @@ import { openOutput } from '../../src/cli/audit/outputFile.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { frameOfLine } from '../../src/tiering/slice.ts'
 import { S3Server } from '../support/s3Server.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 
 /** In the order of an export: bytewise, which is not the order in which they are made. */
@@ -37,7 +37,7 @@ describe('audit export', function () {
   before(async () => {
     server = await S3Server.start()
     lab = await TieringLab.open(new S3Store(server.settings))
-    folder = await mkdtemp(path.join(tmpdir(), 'starcite-export-'))
+    folder = await makeScratch('export')
     for (const [tenant, session] of SESSIONS.toReversed()) sids.unshift(await lab.session(session, tenant))
     for (const round of [1, 2, 3]) {
       const events = someEvents(

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { expect } from 'chai'
@@ -19,6 +18,7 @@ import { StoredLogs } from '../../src/audit/checkpoints/verify/storedLogs.ts'
 import { type CheckpointFinding, verifyCheckpoints } from '../../src/audit/checkpoints/verify/verify.ts'
 
 import { newKey, takeCheckpoint } from '../support/checkpoints.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { TieringLab } from '../support/tiering.ts'
 
 const { signer, publicPem } = newKey()
@@ -83,7 +83,7 @@ describe('verifying checkpoints', function () {
 
   /** As `aws s3 sync` would make it, and then without Postgres. */
   async function verifyCopy() {
-    copy = await mkdtemp(path.join(tmpdir(), 'starcite-copy-'))
+    copy = await makeScratch('copy')
     for (const prefix of ['v1/', 'checkpoints/'])
       for await (const { key } of lab.store.list(prefix)) {
         const file = path.join(copy, 'starcite', key)

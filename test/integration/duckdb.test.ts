@@ -1,5 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import { expect } from 'chai'
@@ -7,6 +6,7 @@ import type pg from 'pg'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const DOCUMENT = new URL('../../docs/audit-offline.md', import.meta.url)
@@ -52,7 +52,7 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
   before(async () => {
     server = await S3Server.start()
     lab = await TieringLab.open(new S3Store(server.settings))
-    folder = await mkdtemp(path.join(tmpdir(), 'starcite-duckdb-'))
+    folder = await makeScratch('duckdb')
     for (const [tenant, session] of SESSIONS) sids.push(await lab.session(session, tenant))
     const sessions = SESSIONS.map(([tenant, session]) => ({ tenant, session }))
     for (const round of [1, 2, 3]) {

@@ -1,8 +1,5 @@
 import { spawn } from 'node:child_process'
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { rm } from 'node:fs/promises'
-import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import pg from 'pg'
@@ -11,7 +8,6 @@ import { trustedKeys } from '../../src/audit/checkpoints/signer.ts'
 import { checkProof } from '../../src/audit/proofs/check.ts'
 import { prove } from '../../src/audit/proofs/prove.ts'
 import { DatabaseStartError } from '../../src/db/database.ts'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { Db } from '../../src/db/pool.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
@@ -22,8 +18,7 @@ import { newKey } from '../support/checkpoints.ts'
 import { call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
-import { scratchDirectory } from '../support/scratch.ts'
-import { serverPackage } from '../support/serverPackage.ts'
+import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { until } from '../support/until.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
@@ -31,10 +26,11 @@ const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.ur
 /** On a server of its own: roles belong to the server, and here they are made. */
 describe('a Postgres where nobody has more rights than needed', function () {
   this.timeout(30_000)
-  let server: EmbeddedPostgres
+  let postgres: ThrowAwayPostgres | undefined
+  let serverUrl: string
   let admin: pg.Client
   const url = (login: string, database = 'app') => {
-    const its = new URL(server.url)
+    const its = new URL(serverUrl)
     its.username = login
     its.password = 'secret'
     its.pathname = `/${database}`
@@ -42,9 +38,9 @@ describe('a Postgres where nobody has more rights than needed', function () {
   }
 
   before(async () => {
-    const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
-    server = await startEmbeddedPostgres({ dir, durable: false, pack: await serverPackage() })
-    admin = new pg.Client({ connectionString: server.url })
+    postgres = await throwAwayPostgres()
+    serverUrl = postgres.server.url
+    admin = new pg.Client({ connectionString: serverUrl })
     await admin.connect()
     // As a managed Postgres gives it: no superuser, but somebody who may make roles, and owns the database.
     await admin.query(`create role deploy login password 'secret' createrole`)
@@ -54,8 +50,7 @@ describe('a Postgres where nobody has more rights than needed', function () {
   })
   after(async () => {
     await admin?.end()
-    await server?.stop()
-    if (server) await rm(server.dir, { recursive: true, force: true })
+    await postgres?.end()
   })
 
   it('gets its roles and its schema from one who is no superuser, and gives logins one duty each', async () => {

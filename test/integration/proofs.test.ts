@@ -1,7 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { expect } from 'chai'
 import { localSigner, trustedKeys } from '../../src/audit/checkpoints/signer.ts'
@@ -9,6 +8,7 @@ import { checkProof } from '../../src/audit/proofs/check.ts'
 import type { Proof } from '../../src/audit/proofs/proof.ts'
 import { prove } from '../../src/audit/proofs/prove.ts'
 import { newKey, takeCheckpoint } from '../support/checkpoints.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const { signer, publicPem } = newKey()
@@ -27,7 +27,7 @@ describe('proofs', function () {
   const SESSIONS = ['plain', 'ünï "code"', 'erased', 'other']
 
   before(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'starcite-proofs-'))
+    folder = await makeScratch('proofs')
     writeFileSync(path.join(folder, 'check-proof.mjs'), script)
     writeFileSync(path.join(folder, 'public.pem'), publicPem)
     lab = await TieringLab.open()

@@ -1,14 +1,10 @@
-import { randomUUID } from 'node:crypto'
-import { readFile, rm } from 'node:fs/promises'
-import path from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import type pg from 'pg'
-import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
-import { scratchDirectory } from '../support/scratch.ts'
-import { serverPackage } from '../support/serverPackage.ts'
 import { connect } from '../support/template.ts'
+import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
@@ -18,30 +14,26 @@ const example = (name: string) =>
 /** The databases are on one server, which needs settings of its own. */
 describe('a subscriber by logical replication', function () {
   this.timeout(60_000)
-  let server: EmbeddedPostgres
+  let postgres: ThrowAwayPostgres | undefined
+  let url: string
   let lab: TieringLab
   let mirror: pg.Client
   const clients: pg.Client[] = []
 
   const database = async (name: string) => {
-    const admin = await connect(server)
+    const admin = await connect({ url })
     await admin.query(`create database ${name} template template0`)
     await admin.end()
     return {
       name,
-      url: Object.assign(new URL(server.url), { pathname: `/${name}` }).href,
+      url: Object.assign(new URL(url), { pathname: `/${name}` }).href,
       drop: async () => {},
     }
   }
 
   before(async () => {
-    const dir = path.join(scratchDirectory(), `starcite-test-${process.pid}-${randomUUID().slice(0, 8)}`)
-    server = await startEmbeddedPostgres({
-      dir,
-      durable: false,
-      pack: await serverPackage(),
-      settings: { wal_level: 'logical' },
-    })
+    postgres = await throwAwayPostgres({ wal_level: 'logical' })
+    url = postgres.server.url
     const source = await database('app')
     await migrate(source.url, '0.0.0-test', createLog('silent'))
     lab = await TieringLab.open(undefined, source)
@@ -51,8 +43,7 @@ describe('a subscriber by logical replication', function () {
   after(async () => {
     for (const client of clients) await client.end()
     await lab?.close()
-    await server?.stop()
-    await rm(server.dir, { recursive: true, force: true })
+    await postgres?.end()
   })
 
   /** Events as both sides show them. */
@@ -75,7 +66,7 @@ describe('a subscriber by logical replication', function () {
     await lab.db.query(await example('publisher'))
     // A subscription to a database of the same server would wait for itself to make its slot.
     await lab.db.query(`select pg_create_logical_replication_slot('starcite_mirror', 'pgoutput')`)
-    const { hostname, port } = new URL(server.url)
+    const { hostname, port } = new URL(url)
     const [tables, subscription, rest] = (await example('subscriber')).split(
       /^(create subscription .*?;)$/ms,
     ) as [string, string, string]

@@ -1,20 +1,19 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, rmSync } from 'node:fs'
-import { chmod, mkdtemp, realpath, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../../src/db/embedded/server.ts'
-import { stopServer } from '../../src/db/embedded/stop.ts'
-import { scratchDirectory } from './scratch.ts'
+import { endServer } from './leftovers.ts'
+import { makeScratch } from './scratch.ts'
 import { serverPackage } from './serverPackage.ts'
 
 export interface ChildNode {
@@ -32,9 +31,8 @@ async function copyCluster(dir: string): Promise<void> {
 }
 
 async function makeCluster(): Promise<string> {
-  const folder = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-embedded-'))
+  const folder = await makeScratch('embedded')
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  await chmod(folder, 0o755)
   const server = await startEmbeddedPostgres({
     dir: path.join(folder, 'data'),
     durable: false,
@@ -55,9 +53,7 @@ export class EmbeddedPostgresLab {
   }
 
   static async open(): Promise<EmbeddedPostgresLab> {
-    const dir = await mkdtemp(path.join(await realpath(scratchDirectory()), 'starcite-embedded-'))
-    await chmod(dir, 0o755)
-    return new EmbeddedPostgresLab(dir)
+    return new EmbeddedPostgresLab(await makeScratch('embedded'))
   }
 
   path(...names: string[]): string {
@@ -103,8 +99,7 @@ export class EmbeddedPostgresLab {
     for (const child of this.#children) if (child.pid !== undefined) await killed(child, child.pid)
     await this.stopServers()
     // What a child started and no test adopted, because it failed before.
-    const left = await readPostmaster(this.path('data'))
-    if (left !== undefined) await stopServer(left.pid, this.path('data'))
+    await endServer(this.path('data'))
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5 })
   }
 }

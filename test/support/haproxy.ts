@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { call } from './client.ts'
 import { freePort } from './node.ts'
+import { makeScratch } from './scratch.ts'
 import { until } from './until.ts'
 
 const SHIPPED = new URL('../../deploy/haproxy/haproxy.cfg', import.meta.url)
@@ -48,7 +48,7 @@ export class Haproxy {
         `server node${i + 1} 127.0.0.1:${nodePort}`,
       )
     })
-    const dir = await mkdtemp(path.join(tmpdir(), 'starcite-haproxy-'))
+    const dir = await makeScratch('haproxy')
     const file = path.join(dir, 'haproxy.cfg')
     await writeFile(file, config)
     const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] })

@@ -2,13 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import path from 'node:path'
 import { freePort, LOOPBACK } from '../../src/db/embedded/ports.ts'
-import { startTimeOf } from '../../src/db/embedded/processes.ts'
 import type { S3Settings } from '../../src/objects/s3Store.ts'
-import { scratchDirectory } from './scratch.ts'
+import { makeScratch } from './scratch.ts'
 import { until } from './until.ts'
 
 /** From Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common; setpriv is util-linux's. */
@@ -22,7 +21,6 @@ const PROGRAMS = [
   'monmaptool',
   'setpriv',
 ]
-const THROW_AWAY = /^starcite-radosgw-(?<pid>\d+)-/
 const CREDENTIALS = { accessKeyId: 'testkey', secretAccessKey: 'testsecret' }
 const STEP_MS = 60_000
 /** The ports were free a moment before; somebody else may have taken one since. */
@@ -45,26 +43,14 @@ export interface Radosgw {
  * goes with `stop`, or with the next start.
  */
 export async function startRadosgw(): Promise<Radosgw> {
-  await removeLeftovers()
   for (let start = 1; ; start += 1) {
-    const cluster = new Cluster(
-      await mkdtemp(path.join(scratchDirectory(), `starcite-radosgw-${process.pid}-`)),
-    )
+    const cluster = new Cluster(await makeScratch('radosgw'))
     try {
       return { settings: await cluster.start(), stop: () => cluster.stop() }
     } catch (cause) {
       await cluster.stop()
       if (start >= STARTS) throw cause
     }
-  }
-}
-
-async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(scratchDirectory())) {
-    const pid = THROW_AWAY.exec(name)?.groups?.pid
-    if (pid === undefined || (await startTimeOf(Number(pid))) !== undefined) continue
-    // Another test process may be removing it at this moment, or it is another user's.
-    await rm(path.join(scratchDirectory(), name), { recursive: true, force: true }).catch(() => {})
   }
 }
 

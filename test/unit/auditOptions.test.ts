@@ -1,18 +1,18 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { expect } from 'chai'
 import { CSV } from '../../src/audit/export/csv.ts'
 import { wireTime } from '../../src/audit/read/time.ts'
 import { exitCodeOf } from '../../src/cli/exit.ts'
 import { createProgram } from '../../src/cli/program.ts'
+import { makeScratch } from '../support/scratch.ts'
 
 describe('the options of starcite audit', () => {
   let folder: string
   let file: string
 
   before(async () => {
-    folder = await mkdtemp(path.join(tmpdir(), 'starcite-options-'))
+    folder = await makeScratch('options')
     file = path.join(folder, 'mine.txt')
     await writeFile(file, 'not ours\n')
   })

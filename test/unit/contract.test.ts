@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -17,6 +16,7 @@ import { OPERATIONS } from '../../src/http/contract/operations.ts'
 import type { Operations } from '../../src/http/routes/ops.ts'
 import { ERRORS } from '../../src/protocol/errors.ts'
 import { Contract } from '../support/contract.ts'
+import { makeScratch } from '../support/scratch.ts'
 import { SocketContract } from '../support/socketContract.ts'
 
 const require = createRequire(import.meta.url)
@@ -52,7 +52,7 @@ describe('the contract for machines', () => {
 
   it('is OpenAPI 3.1 and AsyncAPI 3 to the linter, without a word of blame', async function () {
     this.timeout(60_000)
-    const directory = await mkdtemp(path.join(tmpdir(), 'starcite-contract-'))
+    const directory = await makeScratch('contract')
     const files = ['openapi.json', 'asyncapi.json'].map((name) => path.join(directory, name))
     await Promise.all([
       writeFile(files[0] as string, JSON.stringify(openApi(OPERATIONS, RELEASE))),

@@ -21,7 +21,13 @@ const DEFAULTS = {
   log_timezone: 'UTC',
   log_checkpoints: 'off', // every five minutes, and of no use to a developer
 }
-const THROW_AWAY = { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }
+const THROW_AWAY = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  // In the data directory: what a killed one leaves goes with it. The default leaves files in /dev/shm for ever.
+  ...(process.platform !== 'win32' && { dynamic_shared_memory_type: 'mmap' }),
+}
 /** Not for the caller to change: nobody is asked for a password, so nobody from outside may knock. */
 const FIXED = {
   listen_addresses: LOOPBACK,
