@@ -13,12 +13,16 @@ import { Db } from '../../src/db/pool.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
-import { at } from '../support/answers.ts'
+import { at, unique } from '../support/answers.ts'
 import { newKey } from '../support/checkpoints.ts'
 import { call, TailClient } from '../support/client.ts'
+import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
+import { residueOf } from '../support/residue.ts'
+import { connect } from '../support/template.ts'
 import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
+import { poolOf } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
@@ -104,6 +108,79 @@ describe('a Postgres where nobody has more rights than needed', function () {
         hot,
       )
     } finally {
+      await node.stop()
+    }
+  })
+
+  it('sees a session through its whole life on those two roles: nobody needs a right that the roles do not have', async () => {
+    const secret = `secret-${unique()}`
+    const node = await startNode(
+      { url: url('app_login') },
+      {
+        STARCITE_TIERING_URL: url('tiering_login'),
+        STARCITE_SEGMENT_INTERVAL: '1s',
+        STARCITE_HOT_RETENTION: '0s',
+        STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
+      },
+    )
+    const feed = new EventStreamClient(`${node.url}/v1/lifecycle`)
+    const owner = await connect({ url: url('deploy') })
+    const done = (id: string) =>
+      until('the erasure is done', async () => {
+        const { json } = await call('GET', `${node.url}/v1/erasures/${id}`)
+        return json.status === 'done' && json
+      })
+    try {
+      await feed.until('it is open', ({ lastEventId }) => lastEventId !== '')
+      for (const id of ['life', 'rest']) {
+        await call('POST', `${node.url}/v1/sessions`, { id, title: secret, metadata: { m: secret } })
+        await call('POST', at(node.url, id, '/events'), {
+          events: Array.from({ length: 5 }, (_, n) => ({ type: 't', payload: { n, secret } })),
+        })
+      }
+      await until('all is cold', async () => {
+        const { rows } = await owner.query('select from starcite.events e')
+        return rows.length === 0
+      })
+      await call('POST', at(node.url, 'life', '/append'), { type: 't', payload: { n: 5, secret } })
+      const tail = new TailClient(node.url, 'life', 'cursor=0')
+      await tail.until((it) => it.events.length === 6)
+
+      const [cold, newest] = await Promise.all(
+        [2, 6].map((seq) => call('POST', at(node.url, 'life', `/events/${seq}/redact`), { vacuum: true })),
+      )
+      for (const receipt of [cold, newest]) await done(receipt?.json.id)
+      const { events } = (await call('GET', at(node.url, 'life', '/events?limit=100'))).json
+      expect(events.map((it: { redacted?: true }) => it.redacted === true)).to.deep.equal(
+        [1, 2, 3, 4, 5, 6].map((seq) => seq === 2 || seq === 6),
+      )
+      const receipt = await call('DELETE', at(node.url, 'life'), { vacuum: true })
+      expect(receipt.status).to.equal(202)
+      await tail.until((it) => it.closed !== undefined)
+      expect(tail.closed).to.deep.equal({ code: 4004, reason: 'session_erased' })
+      await done(receipt.json.id)
+      expect((await call('GET', at(node.url, 'life', '/events'))).json.error).to.equal('session_erased')
+      await done((await call('DELETE', at(node.url, 'rest'), { vacuum: true })).json.id)
+      await feed.until('it has told of both', ({ text }) => text.split('session.erased').length > 2)
+      expect(feed.text).to.match(/session\.created.*session\.appended.*session\.erased/s)
+
+      const pool = poolOf(url('app_login'))
+      await until(
+        'nothing is left',
+        async () => (await residueOf(owner, new PostgresStore(pool), secret)).length === 0,
+      )
+      await pool.stop()
+      const { rows } = await owner.query(
+        `select e.kind, e.state, e.last_error from starcite.erasures e order by e.kind, e.erasure_id`,
+      )
+      expect(rows.map((it) => `${it.kind} ${it.state} ${it.last_error}`)).to.deep.equal([
+        ...['event', 'event', 'session', 'session'].map((kind) => `${kind} done null`),
+      ])
+      const metrics = (await call('GET', `${node.url}/metrics`)).text
+      expect(metrics).to.match(/^starcite_archive_failures_total 0$/m)
+    } finally {
+      feed.close()
+      await owner.end()
       await node.stop()
     }
   })
