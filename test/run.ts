@@ -24,6 +24,8 @@ const LANES = [
     'test/e2e/commandLine.test.ts',
     'test/integration/checkpoints.test.ts',
     'test/integration/checkpointsVerify.test.ts',
+    'test/integration/checkpointsKilled.test.ts',
+    'test/integration/erasureBucket.test.ts', // on the S3 server that test/contract has started
     'test/integration/proofs.test.ts',
     'test/integration/replication.test.ts',
   ],
