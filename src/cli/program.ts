@@ -5,7 +5,9 @@ import { checkConfigCommand } from './commands/checkConfig.ts'
 import { completionCommand } from './commands/completion.ts'
 import { createCommand } from './commands/create.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { holdCommand } from './commands/hold.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { retentionCommand } from './commands/retention.ts'
 import { serveCommand } from './commands/serve.ts'
 import { sessionsCommand } from './commands/sessions.ts'
 import { tailCommand } from './commands/tail.ts'
@@ -31,6 +33,8 @@ export function createProgram(setExitCode: SetExitCode): Command {
     tailCommand(),
     sessionsCommand(),
     auditCommand(setExitCode),
+    holdCommand(),
+    retentionCommand(),
     tokenCommand(),
     checkConfigCommand(setExitCode),
     doctorCommand(setExitCode),

@@ -5,7 +5,7 @@ import { expect } from 'chai'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { newKey } from '../support/checkpoints.ts'
-import { buildCommand, Command, starcite } from '../support/commandLine.ts'
+import { buildCommand, Command, hasTerminal, onTerminal, starcite } from '../support/commandLine.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
@@ -121,6 +121,43 @@ describe('starcite audit, the command', function () {
     )
     expect(rows[0]).to.deep.equal({ n: 20, is_soon: true })
     expect(unloaded).to.deep.equal({ code: 0, out: '20 copies were deleted.\n', err: '' })
+  })
+
+  it('shows on a terminal how far it is, and nothing of that in files', async function () {
+    if (!hasTerminal()) {
+      console.log('      NOT TESTED: what a command shows on a terminal takes `script` of util-linux')
+      this.skip()
+    }
+    const at = { env, cwd: folder }
+
+    const [exported, errToFile, verified, loaded] = await Promise.all([
+      onTerminal('audit export --session long > exported.ndjson', at),
+      onTerminal('audit export --session short 2> errors', at),
+      onTerminal('audit verify --all > verified', at),
+      onTerminal('audit load --session long --for 1h > loaded', at),
+    ])
+    await starcite(['audit', 'unload', '--session', 'long'], { env })
+
+    const progress = (verb: string) =>
+      new RegExp(
+        `^(\\r(\\[[#.]{20}\\] +\\d+ % )?${verb} [\\d,]+ events, [\\d.]+ [kM]B, [\\d,]+/s(, \\d+ s left)?␛\\[K)+\\r␛\\[K`,
+      )
+    expect(exported)
+      .to.match(progress('exported'))
+      .and.match(/events exported, [\d.]+ MB, in [\d.]+ s\.\r\n$/)
+    expect(verified).to.match(progress('verified')).and.match(/␛\[K$/)
+    expect(loaded).to.match(progress('loaded')).and.match(/␛\[K$/)
+    for (const [file, end] of [
+      ['exported.ndjson', /^\{"seq":1,[^␛]*\}\n$/],
+      ['verified', /^2 sessions, 12,020 events, [^\r␛]*\n$/],
+      ['loaded', /^11,990 cold events are in [^\r␛]*\n$/],
+      ['errors', /^20 events exported, [^\r␛]*\n$/],
+    ] as const) {
+      const text = await readFile(path.join(folder, file), 'utf8')
+      expect(text.replaceAll('\x1b', '␛'), file).to.match(end)
+    }
+    expect(errToFile.split('\r\n')).to.have.lengthOf(21)
+    expect(errToFile).not.to.include('␛')
   })
 
   it('says what to do where the schema is not there', async () => {

@@ -7,7 +7,7 @@ import { expect } from 'chai'
 import { decodeJwt } from 'jose'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { Service } from '../../src/service.ts'
-import { buildCommand, Command, starcite } from '../support/commandLine.ts'
+import { buildCommand, Command, hasTerminal, onTerminal, starcite } from '../support/commandLine.ts'
 import { freePort, startNode } from '../support/node.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
 import { makeScratch } from '../support/scratch.ts'
@@ -159,6 +159,8 @@ describe('starcite, the command', function () {
       'tail',
       'sessions',
       'audit',
+      'hold',
+      'retention',
       'token',
       'doctor',
     ])
@@ -385,6 +387,100 @@ describe('starcite, the command', function () {
       .and.have.property('out')
       .that.matches(/^This proves nothing: /)
     await own.drop()
+  })
+
+  it('holds and releases sessions, and sets what is erased by age; as the owner only', async () => {
+    const own = await migratedDatabase()
+    const db = await connect(own)
+    const role = `cli_${path.basename(folder).replaceAll('-', '_')}`
+    await db.query(`create role "${role}" login in role starcite_app`)
+    for (const id of ['case', 'idle']) await db.query(`select starcite.create_session('acme', $1)`, [id])
+    await db.query(`update starcite.sessions set updated_at = now() - interval '3 years'`)
+    const run = (...args: string[]) => starcite(args, { env: { DATABASE_URL: own.url } })
+    const asNode = Object.assign(new URL(own.url), { username: role }).href
+
+    const [held, unknown, set, hot, nobody] = await Promise.all([
+      run('hold', 'add', 'case', '--tenant', 'acme', '--reason', 'case \x1b7', '--by', 'counsel'),
+      run('hold', 'add', 'case', '--reason', 'of no tenant of that name'),
+      run('retention', 'set', '--tenant', 'acme', '--session-after', '2y'),
+      run('retention', 'set', '--default', '--content-after', '1h'),
+      run('retention', 'set', '--content-after', '90d'),
+    ])
+    expect(held).to.deep.equal({
+      code: 0,
+      out: 'session case of tenant acme is under a legal hold.\n',
+      err: '',
+    })
+    expect(unknown.code).to.equal(1)
+    expect(unknown.err).to.include('session_not_found')
+    expect(set).to.include({ code: 0, err: '' })
+    expect(hot.code).to.equal(1)
+    expect(hot.err).to.include('events stay hot for')
+    expect(nobody.code).to.equal(2)
+    expect(nobody.err).to.include('--default')
+
+    const [holds, rules, due, refused, granted] = await Promise.all([
+      run('hold'),
+      run('retention', '--json'),
+      run('retention', 'due', '--json'),
+      starcite(['hold', 'release', 'case', '--tenant', 'acme'], { env: { DATABASE_URL: asNode } }),
+      starcite(['hold', '--json'], { env: { DATABASE_URL: asNode, STARCITE_TIERING_URL: own.url } }),
+    ])
+    expect(holds.out).to.match(/^TENANT .*\nacme {4}case .* counsel {2}case \\u001b7\n$/)
+    expect(JSON.parse(rules.out)).to.deep.equal({
+      tenant: 'acme',
+      content_after: null,
+      session_after: '2 years',
+    })
+    expect(JSON.parse(due.out)).to.include({ kind: 'session', tenant: 'acme', session: 'idle', events: 0 })
+    expect(refused.code).to.equal(4)
+    expect(refused.err).to.include('STARCITE_TIERING_URL')
+    expect(JSON.parse(granted.out)).to.include({ session: 'case', subject: 'counsel', reason: 'case \x1b7' })
+
+    const [released, removed] = await Promise.all([
+      run('hold', 'release', 'case', '--tenant', 'acme', '--by', 'judge'),
+      run('retention', 'remove', '--tenant', 'acme'),
+    ])
+    const again = await Promise.all([
+      run('hold', 'release', 'case', '--tenant', 'acme'),
+      run('retention', 'remove', '--tenant', 'acme'),
+    ])
+    expect([released.code, removed.code], released.err + removed.err).to.deep.equal([0, 0])
+    expect(again.map((it) => it.code)).to.deep.equal([1, 1])
+    const { rows } = await db.query(
+      'select c.kind, c.subject from starcite.legal_hold_changes c order by c.kind',
+    )
+    expect(rows).to.deep.equal([
+      { kind: 'held', subject: 'counsel' },
+      { kind: 'released', subject: 'judge' },
+    ])
+    await db.query(`drop role "${role}"`)
+    await db.end()
+    await own.drop()
+  })
+
+  it('shows on a terminal how far it is, and nothing of that in files', async function () {
+    if (!hasTerminal()) {
+      console.log('      NOT TESTED: what a command shows on a terminal takes `script` of util-linux')
+      this.skip()
+    }
+    await starcite(['create', 'progress'], { env })
+    await starcite(['create', 'quiet'], { env })
+    const lines = path.join(folder, 'lines.ndjson')
+    await writeFile(lines, '{"type":"content","payload":{}}\n'.repeat(1000))
+    const at = { env, cwd: folder }
+
+    const [toFile, errToFile] = await Promise.all([
+      onTerminal('append progress --batch 10 < lines.ndjson > appended', at),
+      onTerminal('append quiet --batch 10 < lines.ndjson 2> errors', at),
+    ])
+
+    expect(toFile).to.match(/^(\r[\d,]+ events, [\d,]+ a second␛\[K)+\r␛\[K$/)
+    expect(await readFile(path.join(folder, 'appended'), 'utf8')).to.equal(
+      '1,000 events appended: seq 1 to 1000.\n',
+    )
+    expect(errToFile).to.equal('1,000 events appended: seq 1 to 1000.\r\n')
+    expect(await readFile(path.join(folder, 'errors'), 'utf8')).to.equal('')
   })
 
   it('completes in the shells that are here', async () => {

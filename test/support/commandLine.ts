@@ -1,5 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { until } from './until.ts'
 
@@ -73,3 +75,29 @@ export class Command {
 
 export const starcite = (args: readonly string[], options: CommandOptions = {}): Promise<Ended> =>
   new Command(args, { input: '', ...options }).ended
+
+/** Whether there is a program that gives a command a terminal. */
+export const hasTerminal = (): boolean =>
+  process.platform === 'linux' &&
+  (process.env.PATH ?? '').split(path.delimiter).some((it) => existsSync(path.join(it, 'script')))
+
+/**
+ * `starcite …` in a shell on a pseudo-terminal, which has the three streams that the words do not lead elsewhere. Answers
+ * what the terminal was sent, with ␛ for the escape character; rejects when the command fails.
+ */
+export async function onTerminal(words: string, { env = {}, cwd }: CommandOptions): Promise<string> {
+  const { PATH = '', HOME = '' } = process.env
+  const child = spawn('script', ['-q', '-e', '-c', `"$NODE" "$MAIN" ${words}`, '/dev/null'], {
+    env: { PATH, HOME, SHELL: '/bin/sh', TERM: 'xterm', NODE: process.execPath, MAIN, ...env },
+    ...(cwd !== undefined && { cwd }),
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: LIFETIME_MS,
+  })
+  let shown = ''
+  child.stdout.on('data', (chunk) => {
+    shown += chunk
+  })
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`starcite ${words}: exit code ${code}\n${shown}`)
+  return shown.replaceAll('\x1b', '␛')
+}

@@ -7,7 +7,7 @@ export interface TenantOptions {
 }
 
 /** Where no tokens are asked for, everything belongs to this one. */
-const DEFAULT_TENANT = 'default'
+export const DEFAULT_TENANT = 'default'
 
 export function withTenant(command: Command): Command {
   return command

@@ -1,0 +1,72 @@
+import { listDue, listRules, type Rule, removeRule, setRule } from '../sessions/retention/queries.ts'
+import { asOwner } from './owner.ts'
+import { amount, harmless, out, painter, table } from './terminal.ts'
+
+export async function showRules(json: boolean): Promise<void> {
+  const rules = await asOwner(listRules)
+  if (json) return void out(rules.map((it) => `${JSON.stringify(it)}\n`).join(''))
+  if (rules.length === 0) return void out('There are no rules: nothing is erased by age.\n')
+  show([
+    ['TENANT', 'CONTENT AFTER', 'SESSIONS AFTER'],
+    ...rules.map((it) => [
+      it.tenant === null ? '(every other)' : harmless(it.tenant),
+      it.content_after ?? 'never',
+      it.session_after ?? 'never',
+    ]),
+  ])
+}
+
+export async function changeRule(rule: Rule): Promise<void> {
+  await asOwner((db) => setRule(db, rule))
+  out(
+    `${whose(rule.tenant)}: content is erased after ${rule.content_after ?? 'no time'}, ` +
+      `sessions after ${rule.session_after ?? 'no time'} without anything new.\n`,
+  )
+}
+
+export async function dropRule(tenant: string | null): Promise<void> {
+  if (!(await asOwner((db) => removeRule(db, tenant)))) throw new Error(`${whose(tenant)}: there is no rule`)
+  out(`${whose(tenant)}: the rule is gone.\n`)
+}
+
+/** What the rules would erase now. */
+export async function showDue(json: boolean): Promise<void> {
+  const { sessions, segments } = await asOwner(listDue)
+  if (json) {
+    for (const it of sessions) out(`${JSON.stringify({ kind: 'session', ...it })}\n`)
+    for (const it of segments) out(`${JSON.stringify({ kind: 'segment', ...it })}\n`)
+    return
+  }
+  if (sessions.length + segments.length === 0) return void out('Nothing is due.\n')
+  if (sessions.length > 0)
+    show([
+      ['TENANT', 'SESSION', 'EVENTS', 'IDLE SINCE'],
+      ...sessions.map((it) => [
+        harmless(it.tenant),
+        harmless(it.session),
+        amount(it.events),
+        seconds(it.idle_since),
+      ]),
+    ])
+  if (segments.length > 0)
+    show([
+      ['TENANT', 'CONTENT OF SEGMENT', 'EVENTS', 'ENDED', 'SESSIONS', 'OF THEM HELD'],
+      ...segments.map((it) => [
+        harmless(it.tenant),
+        it.segment,
+        amount(it.events),
+        seconds(it.ended_at),
+        amount(it.sessions),
+        amount(it.held),
+      ]),
+    ])
+}
+
+function show(rows: readonly (readonly string[])[]): void {
+  const [head, ...rest] = table(rows).split('\n')
+  out([painter(process.stdout)('bold', head ?? ''), ...rest].join('\n'))
+}
+
+const whose = (tenant: string | null) =>
+  tenant === null ? 'Every tenant without a rule of its own' : `Tenant ${harmless(tenant)}`
+const seconds = (time: string) => time.slice(0, 19).replace('T', ' ')
