@@ -15,6 +15,9 @@ create or replace function starcite.place_changes(p_sids bigint[])
 returns table (feeds text[], waiting bigint[], is_more boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
+-- Statistics of a moment at which many changes were not committed yet say that there are none, and then each change is
+-- compared with each. So every table is looked up by the ids at hand, and what was found is joined by hashing.
+set enable_nestloop = off
 as $$
 declare
   c_pause constant interval := '1 second';
@@ -30,10 +33,9 @@ begin
   select coalesce(array_agg(h.sid) filter (where p.placed_at <= clock_timestamp() - c_pause is not false), '{}'),
          coalesce(array_agg(h.sid) filter (where p.placed_at > clock_timestamp() - c_pause), '{}')
     into v_due, waiting
-    from unnest(p_sids) as w (sid)
-    join starcite.session_heads h on h.sid = w.sid
-    left join starcite.session_progress p on p.sid = h.sid
-   where h.last_seq > coalesce(p.last_seq, 0) and not h.erased;
+    from starcite.session_heads h
+    left join starcite.session_progress p on p.sid = h.sid and p.sid = any (p_sids)
+   where h.sid = any (p_sids) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased;
   if v_due = '{}' and not exists (select from starcite.session_changes c where c.place is null) then
     return next;
     return;
@@ -61,8 +63,8 @@ begin
   ), progress as (
     select h.sid, s.tenant_id, h.last_seq
       from starcite.session_heads h
-      join starcite.sessions s on s.sid = h.sid
-      left join starcite.session_progress p on p.sid = h.sid
+      join starcite.sessions s on s.sid = h.sid and s.sid = any (v_due)
+      left join starcite.session_progress p on p.sid = h.sid and p.sid = any (v_due)
      where not is_more
        and h.sid = any (v_due) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased
        and p.placed_at <= clock_timestamp() - c_pause is not false
@@ -91,7 +93,7 @@ begin
       join head h on h.tenant_id = c.tenant_id
   ), changed as (
     update starcite.session_changes c set place = p.place, number = p.number
-      from placed p where c.change_id = p.change_id
+      from placed p where c.change_id = p.change_id and c.change_id = any (v_free)
   ), told as (
     insert into starcite.session_progress as t (sid, tenant_id, place, last_seq, placed_at)
     select p.sid, p.tenant_id, p.place, p.last_seq, clock_timestamp() from placed p where p.sid is not null

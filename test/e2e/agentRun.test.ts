@@ -26,7 +26,7 @@ const KEPT = ['payload', 'metadata', 'refs']
 const keptTexts = (json: string) => KEPT.map((name) => memberTexts(json).get(name))
 
 describe('the agent run, through two nodes, while a third party appends by SQL', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   let db: pg.Client
   let nodes: Service[]

@@ -14,7 +14,7 @@ import { until } from '../support/until.ts'
 const EVENTS = 12_000
 
 describe('starcite audit, the command', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let server: S3Server
   let lab: TieringLab
   let env: Record<string, string>

@@ -22,8 +22,7 @@ interface PageState {
 }
 declare const window: PageState & { Phoenix: typeof import('phoenix') }
 
-describe('in a real browser', function () {
-  this.timeout(30_000)
+describe('in a real browser', () => {
   if (!hasChromium) {
     it(NO_CHROMIUM, function () {
       this.skip()

@@ -17,7 +17,7 @@ const WRITERS = 8
 const SESSIONS = Array.from({ length: 20 }, (_, i) => `chaos-${i}`)
 
 describe('eight writers on two nodes, with nodes and Postgres killed under them', function () {
-  this.timeout(CHAOS_MS + 60_000)
+  this.timeout(CHAOS_MS + 150_000)
   let lab: EmbeddedPostgresLab
   let server: EmbeddedPostgres
   let ports: number[]

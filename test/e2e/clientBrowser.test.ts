@@ -21,7 +21,7 @@ import { until } from '../support/until.ts'
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
 describe('a browser page that uses the client', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   if (!hasChromium) {
     it(NO_CHROMIUM, function () {
       this.skip()

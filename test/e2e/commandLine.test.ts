@@ -16,7 +16,7 @@ import { connect, migratedDatabase } from '../support/template.ts'
 const SECRET = 'hunter2-k9z'
 
 describe('starcite, the command', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   let node: Service
   let env: Record<string, string>

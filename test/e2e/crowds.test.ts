@@ -14,7 +14,7 @@ const TAILS = 2000
 const APPEND_BOUND_MS = 15_000
 
 describe('two thousand tails on one node', function () {
-  this.timeout(90_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   let node: NodeProcess
   let port: string
@@ -67,10 +67,10 @@ describe('two thousand tails on one node', function () {
       peak = Math.max(peak, await residentMb())
     }
     const other = await append(await newSession())
-    await until('one that reads has it all', () => keen.haveAll(16), 20_000)
+    await until('one that reads has it all', () => keen.haveAll(16))
     crowd.destroy()
     keen.destroy()
-    await until('the node has let go of them', async () => (await tails()) === 0, 20_000)
+    await until('the node has let go of them', async () => (await tails()) === 0)
 
     if (process.env.STARCITE_TEST_FIGURES)
       console.log(
@@ -88,7 +88,7 @@ describe('two thousand tails on one node', function () {
     await call('POST', `${node.url}/v1/sessions/${id}/events`, { events })
     await crowd.open(node.url, id, Array(TAILS).fill(200))
     await append(id)
-    await until('all have what was appended', () => crowd.haveAll(201), 20_000)
+    await until('all have what was appended', () => crowd.haveAll(201))
     await node.kill('SIGKILL')
     crowd.destroy()
     node = await spawnNode(database, { PORT: port })
@@ -104,10 +104,13 @@ describe('two thousand tails on one node', function () {
     const during = await append(id)
     const { ms } = await opening
     await append(id)
-    await until('all have it all', () => back.haveAll(203), 30_000)
+    await until('all have it all', () => back.haveAll(203))
 
     if (process.env.STARCITE_TEST_FIGURES) console.log(`all back in ${ms} ms, an append took ${during.ms} ms`)
-    expect(back.members.filter(({ refused }) => refused !== undefined && refused !== 503)).to.deep.equal([])
+    // On a machine that is too slow for all at once some are told 503, and come back.
+    expect(back.members.flatMap(({ refused }) => refused).filter((status) => status !== 503)).to.deep.equal(
+      [],
+    )
     expect(back.openCount).to.equal(TAILS)
     expect(during.value.status).to.equal(201)
     expect(during.ms).to.be.below(APPEND_BOUND_MS)

@@ -18,7 +18,7 @@ const SLACK_MS = 1500
 const MAX_APPENDS = 1500
 
 describe('a node, when the disk is full', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let lab: EmbeddedPostgresLab
   let disk: SmallDisk
   let node: Service | undefined
@@ -128,7 +128,7 @@ describe('a node, when the disk is full', function () {
 
     await disk.fill()
     const refused = await appendUntilRefused(on, acknowledged)
-    await until('the server has ended', async () => !(await isServerOf(server.pid, dir)), 20_000)
+    await until('the server has ended', async () => !(await isServerOf(server.pid, dir)))
     const away = await timed(append(on))
     await disk.makeRoom()
     const again = await lab.start({ settings, port })

@@ -11,8 +11,7 @@ import { timed, until } from '../support/until.ts'
 const SPREAD_MS = 1000
 const TAILS = 20
 
-describe('a node that is told to stop', function () {
-  this.timeout(40_000)
+describe('a node that is told to stop', () => {
   let database: FreshDatabase
   let db: pg.Client
 
@@ -51,13 +50,16 @@ describe('a node that is told to stop', function () {
     const acknowledged: number[] = []
     const statuses = new Set<number>()
     let refusedConnections = 0
+    let isEnding = false
+    let slowestMs = 0 // of appends before the end, which says what this machine is worth just now
     const load = Array.from({ length: 16 }, async () => {
       while (refusedConnections < 32) {
         try {
-          const { status, json } = await call('POST', `${node.url}/v1/sessions/${id}/append`, {
-            type: 't',
-            payload: {},
-          })
+          const { value, ms } = await timed(
+            call('POST', `${node.url}/v1/sessions/${id}/append`, { type: 't', payload: {} }),
+          )
+          const { status, json } = value
+          if (!isEnding) slowestMs = Math.max(slowestMs, ms)
           statuses.add(status)
           if (status === 201) acknowledged.push(json.seq)
         } catch {
@@ -66,6 +68,7 @@ describe('a node that is told to stop', function () {
       }
     })
     await until('there is load', () => acknowledged.length > 100)
+    isEnding = true
     const ending = timed(node.kill('SIGTERM'))
     const closedAfter = await Promise.all(
       tails.map(async (tail) => (await timed(tail.until(({ closed }) => closed !== undefined))).ms),
@@ -74,10 +77,10 @@ describe('a node that is told to stop', function () {
     await Promise.all(load)
 
     expect(end, node.output()).to.deep.equal({ code: 0, signal: null })
-    expect(ms).to.be.below(SPREAD_MS + 3000)
+    expect(ms).to.be.below(SPREAD_MS + 3000 + 5 * slowestMs)
     for (const tail of tails) expect(tail.closed).to.deep.include({ code: 1012 })
-    expect(Math.max(...closedAfter)).to.be.within(SPREAD_MS / 2, SPREAD_MS + 1500)
-    expect(Math.min(...closedAfter)).to.be.below(SPREAD_MS / 2)
+    expect(Math.max(...closedAfter)).to.be.within(SPREAD_MS / 2, SPREAD_MS + 1500 + 5 * slowestMs)
+    expect(Math.min(...closedAfter)).to.be.below(SPREAD_MS / 2 + 5 * slowestMs)
     for (const { value, ms: waited } of await Promise.all(polls)) {
       expect(value.status).to.equal(200)
       expect(value.json.events).to.deep.equal([])
@@ -188,7 +191,7 @@ describe('a node that is told to stop', function () {
   it('ends promptly while it still waits for its database', async () => {
     const port = await freePort()
     const { child, output } = runProgram({ DATABASE_URL: `postgres://u@127.0.0.1:${port}/d`, PORT: '0' })
-    await until('it waits', () => output().includes('waiting for Postgres'), 20_000)
+    await until('it waits', () => output().includes('waiting for Postgres'))
 
     const ended = once(child, 'exit')
     child.kill('SIGTERM')
@@ -202,7 +205,7 @@ describe('a node that is told to stop', function () {
     const proxy = await TcpProxy.start(database)
     proxy.silence()
     const { child, output } = runProgram({ DATABASE_URL: proxy.url, PORT: '0' })
-    await until('it is connecting', () => proxy.links > 0, 20_000)
+    await until('it is connecting', () => proxy.links > 0)
 
     const ended = once(child, 'exit')
     child.kill('SIGTERM')

@@ -14,7 +14,7 @@ import { makeScratch } from '../support/scratch.ts'
 import { until } from '../support/until.ts'
 
 describe('nodes without a database URL', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let dir: string
   const nodes: NodeProcess[] = []
   let load: Awaited<ReturnType<typeof underLoad>> | undefined
@@ -104,7 +104,7 @@ describe('nodes without a database URL', function () {
 
     for (const time of ['once', 'twice']) {
       await kill(await running())
-      await load.progress(`appends go on (${time})`, 15_000)
+      await load.progress(`appends go on (${time})`)
     }
     const server = await running()
     const faults = await load.stop({ url: urlOf(server.port) })
@@ -149,7 +149,7 @@ describe('nodes without a database URL', function () {
       })
     const startsMeanwhile = starts()
     await rename(away, version)
-    await load.progress('appends go on', 20_000)
+    await load.progress('appends go on')
     for (const node of [a, b])
       await until('it is ready', async () => (await call('GET', `${node.url}/health/ready`)).status === 200)
     const server = await running()

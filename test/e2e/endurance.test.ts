@@ -12,7 +12,7 @@ const LIFE_MS = 3 * 60_000
 const TALK_EVERY_MS = 5_000
 
 describe('tails that live for three minutes', function () {
-  this.timeout(LIFE_MS + 60_000)
+  this.timeout(LIFE_MS + 150_000)
   let database: FreshDatabase
   let db: pg.Client
   let node: NodeProcess

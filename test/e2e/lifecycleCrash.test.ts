@@ -7,7 +7,7 @@ import type { FreshDatabase } from '../support/postgres.ts'
 import { migratedDatabase } from '../support/template.ts'
 
 describe('the lifecycle feed and the death of nodes', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
 
   before(async () => {

@@ -12,7 +12,7 @@ import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
 describe('a node whose machine fails it', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   let db: pg.Client
   let node: NodeProcess | undefined

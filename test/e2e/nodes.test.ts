@@ -8,8 +8,7 @@ import { ResumingTail } from '../support/resumingTail.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
-describe('several nodes on one Postgres', function () {
-  this.timeout(20_000)
+describe('several nodes on one Postgres', () => {
   let database: FreshDatabase
   let db: pg.Client
   let a: Service

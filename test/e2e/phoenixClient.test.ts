@@ -8,8 +8,7 @@ import { until } from '../support/until.ts'
 
 const TOPICS = 50
 
-describe('Phoenix’s own client', function () {
-  this.timeout(30_000)
+describe('Phoenix’s own client', () => {
   let database: FreshDatabase
   let tails: PhoenixTails | undefined
 

@@ -19,9 +19,7 @@ async function newSession(node: Service): Promise<string> {
   return (await call('POST', `${node.url}/v1/sessions`, {})).json.id
 }
 
-describe('appends, when a session is held by a long transaction of somebody else', function () {
-  this.timeout(30_000)
-
+describe('appends, when a session is held by a long transaction of somebody else', () => {
   it('go on in other sessions; in that one they are told to come back, and then work', async () => {
     const database = await migratedDatabase()
     const db = await connect(database)
@@ -120,9 +118,7 @@ describe('appends, when a session is held by a long transaction of somebody else
   })
 })
 
-describe('an append that Postgres refuses', function () {
-  this.timeout(30_000)
-
+describe('an append that Postgres refuses', () => {
   it('gets its error, and its neighbours their seq', async () => {
     const database = await migratedDatabase()
     const db = await connect(database)
@@ -163,7 +159,7 @@ describe('an append that Postgres refuses', function () {
 })
 
 describe('a node, when Postgres', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   const TIMEOUT_MS = 1000
   /** What a loaded machine may add. */
   const SLACK_MS = 1000

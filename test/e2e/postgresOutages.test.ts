@@ -37,7 +37,7 @@ async function underLoad(node: { url: string }) {
 }
 
 describe('a node, when the primary changes', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let postgres: ReplicatedPostgres
   let proxy: TcpProxy
 
@@ -102,9 +102,7 @@ describe('a node, when the primary changes', function () {
   })
 })
 
-describe('a node, when its Postgres only reads', function () {
-  this.timeout(30_000)
-
+describe('a node, when its Postgres only reads', () => {
   it('refuses appends within the bound, shows what there is, and appends again by itself', async () => {
     const lab = await EmbeddedPostgresLab.open()
     cleanups.push(() => lab.end())
@@ -132,9 +130,7 @@ describe('a node, when its Postgres only reads', function () {
   })
 })
 
-describe('a node, when the way to Postgres is slow', function () {
-  this.timeout(40_000)
-
+describe('a node, when the way to Postgres is slow', () => {
   it('is as late as the way is long, and no more; what does not fit in time is told 503', async () => {
     const database = await migratedDatabase()
     cleanups.push(() => database.drop())
@@ -156,7 +152,7 @@ describe('a node, when the way to Postgres is slow', function () {
           producer_seq: 1,
         }),
       )
-    await load.progress('appends go on', 20_000)
+    await load.progress('appends go on')
     const small = await append(1000)
     const big = await append(900_000)
     proxy.delayMs = 0
@@ -173,7 +169,7 @@ describe('a node, when the way to Postgres is slow', function () {
 })
 
 describe('a node, when its Postgres is paused for twenty seconds', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   const PAUSE_MS = 20_000
   /** The default, and what a loaded machine adds. */
   const BOUND_MS = 5000 + SLACK_MS

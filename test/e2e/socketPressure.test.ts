@@ -10,7 +10,7 @@ import { until } from '../support/until.ts'
 const seqs = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
 describe('the multiplexed socket under pressure', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   const clients: SocketClient[] = []
 
@@ -78,7 +78,7 @@ describe('the multiplexed socket under pressure', function () {
     expect(peak - before).to.be.below(SOCKETS * 1.5 + 150) // garbage comes on top of pages
     for (const client of [keen, ...stalled.slice(0, 2)]) {
       client.ws.resume()
-      await until('it has it all', () => hasAll(client), 20_000)
+      await until('it has it all', () => hasAll(client))
       for (const id of ids)
         expect(client.events(`tail:${id}`).map(({ seq }) => seq)).to.deep.equal(seqs(EVENTS))
     }
@@ -97,7 +97,7 @@ describe('the multiplexed socket under pressure', function () {
 
     await call('POST', `${node.url}/v1/sessions/${live}/append`, { type: 'now', payload: {} })
     client.ws.resume()
-    await until('all is there', () => client.texts.length === 63, 20_000)
+    await until('all is there', () => client.texts.length === 63)
 
     const order = client.frames.filter(([, , , event]) => event === 'events').map(([, , topic]) => topic)
     expect(order.indexOf(`tail:${live}`)).to.be.within(0, 50)

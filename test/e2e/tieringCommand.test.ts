@@ -25,8 +25,7 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
   return { code, out, err }
 }
 
-describe('npm run tier', function () {
-  this.timeout(30_000)
+describe('npm run tier', () => {
   let lab: TieringLab
   let env: Record<string, string>
 

@@ -107,7 +107,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       expect(sha256(tail.frames.slice(0, frames.length))).to.equal(sha256(frames))
       await tail.stop()
     }
-    await until('all segments that can be are gone', async () => (await lab.count('events')) === 0, 20_000)
+    await until('all segments that can be are gone', async () => (await lab.count('events')) === 0)
     for (const job of jobs) await job.stop()
     expect(pages).to.be.above(20)
 

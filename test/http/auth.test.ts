@@ -206,9 +206,15 @@ describe('tokens', () => {
     })
   })
 
+  /** In two seconds; later on a machine where a call takes long, so that a test comes before it. */
+  async function soon(): Promise<number> {
+    const { ms } = await timed(call('GET', at(node.url, id), undefined, ann))
+    return inSeconds(2 + Math.floor(ms / 25))
+  }
+
   describe('end', () => {
     it('and with them their tails: 4001 token_expired, and 401 to whoever comes back with one', async () => {
-      const token = await issuer.token({ exp: inSeconds(2) })
+      const token = await issuer.token({ exp: await soon() })
       const live = tail(`access_token=${token}`)
       await append({}, ann)
       await live.until((it) => it.events.length === 1)
@@ -231,12 +237,12 @@ describe('tokens', () => {
     })
 
     it('also while a poll waits, which is then answered', async () => {
-      const short = await issuer.bearer({ exp: inSeconds(2) })
+      const short = await issuer.bearer({ exp: await soon() })
 
       const { value, ms } = await timed(call('GET', at(node.url, id, '/events?wait=60'), undefined, short))
 
       expect([value.status, value.json]).to.deep.equal([200, { events: [], next_cursor: 0, last_seq: 0 }])
-      expect(ms).to.be.below(5000)
+      expect(ms).to.be.below(30_000)
     })
 
     it('when their key is withdrawn: 4001 token_invalid', async () => {
@@ -260,7 +266,7 @@ describe('tokens', () => {
 
   describe('of event streams and of the socket', () => {
     it('let an event stream in by the query, and end it when they expire', async () => {
-      const token = await issuer.token({ exp: inSeconds(2) })
+      const token = await issuer.token({ exp: await soon() })
       await append({}, ann)
       const stream = new EventStreamClient(at(node.url, id, `/tail?access_token=${token}`))
       await stream.until('the event', ({ messages }) => messages.length === 1)
@@ -274,7 +280,7 @@ describe('tokens', () => {
     })
 
     it('let a socket in, say who appends, and end its topics when they expire', async () => {
-      const token = await issuer.token({ exp: inSeconds(2) })
+      const token = await issuer.token({ exp: await soon() })
       const socket = await SocketClient.open(node.url, `vsn=2.0.0&token=${token}`)
       const topic = `tail:${id}`
       expect(await socket.join(topic)).to.deep.equal({ status: 'ok', response: {} })

@@ -27,8 +27,7 @@ const rejection = (promise: Promise<unknown>): Promise<StarciteError> =>
     (error) => error,
   )
 
-describe('the client', function () {
-  this.timeout(30_000)
+describe('the client', () => {
   let database: FreshDatabase
   let node: Service
   let client: Starcite<Events>

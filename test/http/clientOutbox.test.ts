@@ -15,8 +15,7 @@ type Events = { content: { n: number; text?: string } }
 const content = (n: number) => ({ type: 'content' as const, payload: { n } })
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
-describe("the client's outbox", function () {
-  this.timeout(30_000)
+describe("the client's outbox", () => {
   let database: FreshDatabase
   let node: Service
   let direct: Starcite<Events>

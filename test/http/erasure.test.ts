@@ -59,8 +59,7 @@ describe('erasure by tokens', () => {
   })
 })
 
-describe('erasure over HTTP, on two nodes', function () {
-  this.timeout(30_000)
+describe('erasure over HTTP, on two nodes', () => {
   let server: S3Server
   let database: FreshDatabase
   let db: pg.Client

@@ -27,8 +27,7 @@ function expectRetryLater(answer: Answer, status: number, code: string): void {
   expect(Number(answer.headers.get('retry-after'))).to.be.at.least(1)
 }
 
-describe('the limits of a node', function () {
-  this.timeout(30_000) // several tests start a node
+describe('the limits of a node', () => {
   let database: FreshDatabase
   let node: Service
   let id: string

@@ -196,7 +196,7 @@ describe('tenants (I7)', () => {
   })
 
   it('find it in the same time', async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const foreign = Array.from({ length: 20 }, () => unique('s'))
     for (const id of foreign) {
       await create(zeta, { id })

@@ -21,8 +21,7 @@ function sectionsOf(page: string): Map<string, { readonly queries: string[]; rea
   )
 }
 
-describe('docs/audit.md', function () {
-  this.timeout(30_000)
+describe('docs/audit.md', () => {
   const auditor = `starcite_test_${randomUUID().replaceAll('-', '')}`
   let sections: ReturnType<typeof sectionsOf>
   let lab: TieringLab

@@ -24,7 +24,7 @@ const EACH = 40
 const HALF = EACH / 2
 
 describe('audit export', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let server: S3Server
   let lab: TieringLab
   let folder: string

@@ -13,7 +13,7 @@ const SECRET = `secret-${randomUUID()}`
 const DAY_MS = 86_400_000
 
 describe('audit load', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let lab: TieringLab
   const sids = new Map<string, string>()
 

@@ -35,7 +35,7 @@ const COPY =
 const ENVELOPE = 'inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash'
 
 describe('audit verify', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let server: S3Server
   let lab: TieringLab
   const sids = new Map<string, string>()

@@ -6,8 +6,7 @@ import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
-describe('the audit views', function () {
-  this.timeout(30_000)
+describe('the audit views', () => {
   let lab: TieringLab
 
   beforeEach(async () => {

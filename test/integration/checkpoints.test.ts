@@ -21,8 +21,7 @@ import { until } from '../support/until.ts'
 
 const { signer, privatePem } = newKey()
 
-describe('checkpoints', function () {
-  this.timeout(30_000)
+describe('checkpoints', () => {
   let lab: TieringLab
 
   beforeEach(async () => {
@@ -269,7 +268,7 @@ describe('checkpoints', function () {
     const count = async () =>
       (await lab.db.query('select count(*)::int as n from starcite.checkpoints')).rows[0].n as number
 
-    await until('three checkpoints', async () => (await count()) >= 3, 20_000)
+    await until('three checkpoints', async () => (await count()) >= 3)
     const metrics = await Promise.all(nodes.map(async ({ url }) => (await fetch(`${url}/metrics`)).text()))
     await Promise.all(nodes.map((node) => node.stop()))
 

@@ -24,7 +24,7 @@ const STEPS: readonly (readonly [CheckpointStep, number])[] = [
 ]
 
 describe('taking a checkpoint', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
 
   /** Runs in a process of its own, until it kills itself; answers at which step. */
   async function killed(lab: TieringLab, nth: number): Promise<string> {

@@ -25,8 +25,7 @@ const { signer, publicPem } = newKey()
 const keys = trustedKeys([publicPem])
 const signal = new AbortController().signal
 
-describe('verifying checkpoints', function () {
-  this.timeout(30_000)
+describe('verifying checkpoints', () => {
   let lab: TieringLab
   let copy: string | undefined
 

@@ -40,7 +40,7 @@ async function copied(db: pg.Client, query: string): Promise<Buffer> {
 }
 
 describe('DuckDB, from the objects and from Postgres, with nothing of ours between', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let server: S3Server
   let lab: TieringLab
   let copy: Awaited<ReturnType<typeof copyOfBucket>>

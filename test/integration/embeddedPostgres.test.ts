@@ -28,7 +28,7 @@ import { EmbeddedPostgresLab, eventually, killed, query } from '../support/embed
 const asRoot = process.getuid?.() === 0
 
 describe('embedded Postgres', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let lab: EmbeddedPostgresLab
 
   beforeEach(async () => {

@@ -23,7 +23,7 @@ const EVENTS = 30
 const REDACTED = 7
 
 describe('erasing in a bucket of a real S3 server', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let database: FreshDatabase
   let db: pg.Client
   let bucket: Bucket

@@ -55,7 +55,7 @@ async function expectGone(lab: TieringLab, id: string, sid: string): Promise<voi
 }
 
 describe('erasing while something breaks', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let lab: TieringLab
   let server: S3Server | undefined
   let neighbour: string

@@ -9,8 +9,7 @@ import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
-describe('the hub', function () {
-  this.timeout(20_000)
+describe('the hub', () => {
   let database: FreshDatabase
   let proxy: TcpProxy
   let client: pg.Client

@@ -28,8 +28,7 @@ import { until } from '../support/until.ts'
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
 
 /** On a server of its own: roles belong to the server, and here they are made. */
-describe('a Postgres where nobody has more rights than needed', function () {
-  this.timeout(30_000)
+describe('a Postgres where nobody has more rights than needed', () => {
   let postgres: ThrowAwayPostgres | undefined
   let serverUrl: string
   let admin: pg.Client

@@ -10,8 +10,7 @@ import { until } from '../support/until.ts'
 
 const NEW = { title: null, metadata: '{}', creatorPrincipal: null }
 
-describe('the lifecycle feed', function () {
-  this.timeout(30_000)
+describe('the lifecycle feed', () => {
   let database: FreshDatabase
   let db: pg.Client
   let nodes: [LifecycleNode, LifecycleNode]

@@ -8,8 +8,7 @@ import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
-describe('the listener', function () {
-  this.timeout(40_000)
+describe('the listener', () => {
   let database: FreshDatabase
   let db: pg.Client
 
@@ -46,7 +45,7 @@ describe('the listener', function () {
       listener,
       seen,
       counts: () => ({ ups, downs }),
-      connected: (times: number) => until(`connected ${times} times`, () => ups === times, 20_000),
+      connected: (times: number) => until(`connected ${times} times`, () => ups === times),
       backends: async () => {
         const { rows } = await db.query<{ pid: number }>(
           'select a.pid from pg_catalog.pg_stat_activity a where a.application_name = $1',
@@ -111,7 +110,7 @@ describe('the listener', function () {
       await part.connected(1)
 
       part.proxy.silence(direction)
-      const { ms } = await timed(until('it is down', () => part.listener.downForMs > 0, 15_000))
+      const { ms } = await timed(until('it is down', () => part.listener.downForMs > 0))
       part.proxy.flow()
       await part.connected(2)
       await notify('[[1,1]]')

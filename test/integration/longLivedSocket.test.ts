@@ -14,8 +14,7 @@ const LIFE_MS = 2000
 // A CommonJS module whose types say `default` where there is none at run time.
 const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
 
-describe('a WebSocket', function () {
-  this.timeout(20_000)
+describe('a WebSocket', () => {
   let server: HttpServer
 
   before(async () => {

@@ -13,8 +13,7 @@ import { until } from '../support/until.ts'
 
 const log = createLog('silent')
 
-describe('migrating', function () {
-  this.timeout(30_000)
+describe('migrating', () => {
   const databases: FreshDatabase[] = []
   const clients: pg.Client[] = []
 

@@ -44,8 +44,7 @@ interface Rule {
 }
 const alerts = (): Rule[] => parse(read('deploy/prometheus/alerts.yml')).groups[0].rules
 
-describe('operating a node', function () {
-  this.timeout(30_000) // several tests start a node
+describe('operating a node', () => {
   let database: FreshDatabase
   let node: Service
   let opsUrl: string

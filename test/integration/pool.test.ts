@@ -9,8 +9,7 @@ import { timed, until } from '../support/until.ts'
 
 const TIMEOUT_MS = 400
 
-describe('the pool', function () {
-  this.timeout(20_000)
+describe('the pool', () => {
   let database: FreshDatabase
   let client: pg.Client
   let proxy: TcpProxy

@@ -8,8 +8,7 @@ import { until } from '../support/until.ts'
 
 const SECRET = 'hunter2-k9z'
 
-describe('the program', function () {
-  this.timeout(30_000) // each test starts a process or two
+describe('the program', () => {
   const servers: Server[] = []
   const databases: FreshDatabase[] = []
   const started: ReturnType<typeof runProgram>[] = []
@@ -120,7 +119,7 @@ describe('the program', function () {
       const response = await fetch(`http://127.0.0.1:${port}${of}`).catch(() => undefined)
       return response && { status: response.status, body: await response.json() }
     }
-    await until('it waits', () => output().includes('waiting for Postgres'), 20_000)
+    await until('it waits', () => output().includes('waiting for Postgres'))
 
     expect(await health('/health/live')).to.deep.equal({ status: 200, body: { status: 'ok' } })
     expect(await health('/health/ready')).to.deep.equal({
@@ -138,7 +137,7 @@ describe('the program', function () {
         one.on('error', () => {}).on('close', () => other.destroy())
     }, databasePort)
 
-    await until('it is ready', async () => (await health('/health/ready'))?.status === 200, 20_000)
+    await until('it is ready', async () => (await health('/health/ready'))?.status === 200)
     expect(output()).not.to.include(SECRET)
     child.kill('SIGTERM')
     expect(await once(child, 'exit')).to.deep.equal([0, null])
@@ -219,7 +218,7 @@ describe('the program', function () {
         NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(trap)}`,
       })
       const ended = once(program.child, 'close')
-      await until('it is ready', () => program.output().includes('"msg":"ready"'), 20_000)
+      await until('it is ready', () => program.output().includes('"msg":"ready"'))
 
       program.child.kill('SIGUSR2')
 

@@ -19,8 +19,7 @@ const script = /```js\n(\/\/ node check-proof\.mjs[\s\S]*?)```/.exec(
   readFileSync(new URL('../../docs/proofs.md', import.meta.url), 'utf8'),
 )?.[1] as string
 
-describe('proofs', function () {
-  this.timeout(30_000)
+describe('proofs', () => {
   let lab: TieringLab
   let folder: string
   const shown = new Map<string, string[]>()

@@ -13,7 +13,7 @@ const example = (name: string) =>
 
 /** The databases are on one server, which needs settings of its own. */
 describe('a subscriber by logical replication', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let postgres: ThrowAwayPostgres | undefined
   let url: string
   let lab: TieringLab
@@ -53,7 +53,7 @@ describe('a subscriber by logical replication', function () {
   const mirrored = async (sql = EVENTS) => (await mirror.query(sql)).rows
   const stored = async (sql = EVENTS) => (await lab.db.query(sql)).rows
   const arrived = (what: string, events: number) =>
-    until(what, async () => (await mirrored('select from starcite.events')).length === events, 30_000)
+    until(what, async () => (await mirrored('select from starcite.events')).length === events)
 
   it('is sent what there is, every append, erasures, and never that segments have moved away', async () => {
     await lab.session('s', 'acme')

@@ -3,8 +3,7 @@ import { residueOf } from '../support/residue.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { faultsOfChain } from '../support/wholeChain.ts'
 
-describe('retention', function () {
-  this.timeout(30_000)
+describe('retention', () => {
   let lab: TieringLab
 
   beforeEach(async () => {

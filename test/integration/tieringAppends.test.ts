@@ -13,8 +13,7 @@ import { timed, until } from '../support/until.ts'
 /** The node's own job stays out of it. */
 const NO_JOB = { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' }
 
-describe('appending while segments move', function () {
-  this.timeout(30_000)
+describe('appending while segments move', () => {
   let lab: TieringLab
   let sid: string
 

@@ -13,7 +13,7 @@ const COLD = 300
 const HOT = 20
 
 describe('reading cold events through a node', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let server: S3Server
   let lab: TieringLab
   let node: NodeProcess

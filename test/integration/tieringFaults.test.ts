@@ -66,7 +66,7 @@ async function more(lab: TieringLab, sids: readonly string[]): Promise<object[]>
 }
 
 describe('moving segments while something breaks', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
 
   describe('the object store', () => {
     const isPut = (request: S3Request) => request.method === 'PUT'

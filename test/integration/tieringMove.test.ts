@@ -34,8 +34,7 @@ interface Line {
 }
 
 function suite(name: string, openStore: () => Promise<ObjectStore | undefined>): void {
-  describe(`a move to ${name}`, function () {
-    this.timeout(30_000)
+  describe(`a move to ${name}`, () => {
     let lab: TieringLab
     const sids = new Map<string, string>()
     const hot = new Map<string, Record<string, string[]>>()

@@ -14,8 +14,7 @@ const STEPS: readonly Step[] = [
   'dropped',
 ]
 
-describe('readers of what is being moved', function () {
-  this.timeout(30_000)
+describe('readers of what is being moved', () => {
   let lab: TieringLab
   let sid: string
   let hot: Record<string, string[]>

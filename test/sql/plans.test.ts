@@ -28,7 +28,7 @@ describe('plans over large tables', () => {
   let db: pg.Client
 
   before(async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     database = await migratedDatabase()
     db = await connect(database)
     // Placed by hand below, without the trigger: faster, and what is asked of them is how they are read.

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { WebSocket } from 'ws'
 import { hold, holdFrame } from './contract.ts'
+import { PATIENCE_MS } from './until.ts'
 
 export interface Answer {
   readonly status: number
@@ -99,7 +100,7 @@ export class TailClient {
   }
 
   /** Resolves when the condition holds; rejects after `timeoutMs`. */
-  async until(condition: (tail: this) => boolean, timeoutMs = 10_000): Promise<void> {
+  async until(condition: (tail: this) => boolean, timeoutMs = PATIENCE_MS): Promise<void> {
     const deadline = Date.now() + timeoutMs
     while (!condition(this)) {
       const left = deadline - Date.now()

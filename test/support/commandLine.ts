@@ -19,7 +19,7 @@ export async function buildCommand(): Promise<void> {
   if (code !== 0) throw new Error('the build failed')
 }
 
-const LIFETIME_MS = 50_000
+const LIFETIME_MS = 110_000
 
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>
@@ -62,7 +62,7 @@ export class Command {
 
   /** Resolves when its output matches; rejects when that takes too long. */
   async says(pattern: RegExp): Promise<void> {
-    await until(`output like ${pattern}`, () => pattern.test(this.out + this.err), 30_000).catch((error) => {
+    await until(`output like ${pattern}`, () => pattern.test(this.out + this.err)).catch((error) => {
       throw new Error(`${error.message}; it says:\n${this.out}${this.err}`)
     })
   }

@@ -43,7 +43,7 @@ export function objectStoreContract(
     })
 
     afterEach(async function () {
-      this.timeout(60_000) // one test leaves more than a thousand
+      this.timeout(120_000) // one test leaves more than a thousand
       const keys: string[] = []
       for await (const { key } of store.list(folder)) keys.push(key)
       while (keys.length > 0) await Promise.all(keys.splice(0, 20).map((key) => store.delete(key)))

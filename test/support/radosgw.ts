@@ -40,16 +40,16 @@ export interface Radosgw {
 
 /**
  * Starts in some fifteen seconds. The kernel ends the daemons with this process, however that ends, and their folder
- * goes with `stop`, or with the next start.
+ * goes with `stop`, or with the next start. The signal gives the start up.
  */
-export async function startRadosgw(): Promise<Radosgw> {
+export async function startRadosgw(signal?: AbortSignal): Promise<Radosgw> {
   for (let start = 1; ; start += 1) {
-    const cluster = new Cluster(await makeScratch('radosgw'))
+    const cluster = new Cluster(await makeScratch('radosgw'), signal)
     try {
       return { settings: await cluster.start(), stop: () => cluster.stop() }
     } catch (cause) {
       await cluster.stop()
-      if (start >= STARTS) throw cause
+      if (start >= STARTS || signal?.aborted) throw cause
     }
   }
 }
@@ -58,8 +58,11 @@ class Cluster {
   readonly #dir: string
   readonly #daemons: { name: string; child: ChildProcess }[] = []
 
-  constructor(dir: string) {
+  readonly #signal: AbortSignal | undefined
+
+  constructor(dir: string, signal: AbortSignal | undefined) {
     this.#dir = dir
+    this.#signal = signal
   }
 
   async start(): Promise<S3Settings & { readonly endpoint: string }> {
@@ -133,7 +136,7 @@ class Cluster {
       prefix: 'starcite',
       pathStyle: true,
     }
-    await createBucket(settings)
+    await createBucket(settings, this.#signal)
     return settings
   }
 
@@ -156,7 +159,9 @@ class Cluster {
       env: this.#env(),
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: STEP_MS,
+      ...(this.#signal && { signal: this.#signal }),
     })
+    child.on('error', () => {}) // which also says that it was aborted; it is closed then
     let output = ''
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
     const [code, signal] = await once(child, 'close')
@@ -177,6 +182,7 @@ class Cluster {
   }
 
   #failIfOneEnded(): void {
+    this.#signal?.throwIfAborted()
     for (const { name, child } of this.#daemons)
       if (child.exitCode !== null || child.signalCode !== null)
         throw new Error(`${name} ended: ${child.signalCode ?? `exit code ${child.exitCode}`}`)
@@ -231,7 +237,10 @@ function isListening(port: number): Promise<boolean> {
   })
 }
 
-async function createBucket({ bucket, region, endpoint, credentials }: S3Settings): Promise<void> {
+async function createBucket(
+  { bucket, region, endpoint, credentials }: S3Settings,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
   const client = new S3Client({
     region,
@@ -239,6 +248,11 @@ async function createBucket({ bucket, region, endpoint, credentials }: S3Setting
     ...(endpoint && { endpoint }),
     ...(credentials && { credentials }),
   })
-  await client.send(new CreateBucketCommand({ Bucket: bucket }))
-  client.destroy()
+  // A gateway whose pools cannot be made answers never, and the SDK waits for ever.
+  const abortSignal = AbortSignal.any([AbortSignal.timeout(STEP_MS), ...(signal ? [signal] : [])])
+  try {
+    await client.send(new CreateBucketCommand({ Bucket: bucket }), { abortSignal })
+  } finally {
+    client.destroy()
+  }
 }

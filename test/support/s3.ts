@@ -19,6 +19,7 @@ export const TEST_S3 = {
     'or set STARCITE_TEST_S3_ENDPOINT)',
 }[kind]
 
+const stopping = new AbortController()
 let running: Promise<{ settings: S3Settings; stop: () => Promise<void> }> | undefined
 
 /** May take a while the first time: give the hook that calls it this much. */
@@ -34,14 +35,16 @@ export async function testS3(): Promise<S3Settings> {
   return (await running).settings
 }
 
+/** Also one that is just starting, because the hook that waited for it did not wait for long enough. */
 export async function stopTestS3(): Promise<void> {
-  const server = await running
+  stopping.abort(new Error('the tests are over'))
+  const server = await running?.catch(() => undefined)
   running = undefined
   await server?.stop()
 }
 
 async function start(): Promise<{ settings: S3Settings; stop: () => Promise<void> }> {
-  if (kind === 'radosgw') return startRadosgw()
+  if (kind === 'radosgw') return startRadosgw(stopping.signal)
   if (kind === 'in-process') {
     const server = await S3Server.start()
     return { settings: server.settings, stop: () => server.stop() }

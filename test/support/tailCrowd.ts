@@ -1,17 +1,22 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const SEQ = /\{"seq":(\d+),/g
 const PING = '\x89\x00'
 /** Masked, as a client's frames are. */
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
 const OPENED = 'HTTP/1.1 101'
+const UNAVAILABLE = 503
+
+/** The node's `Retry-After` is a second; a crowd that came back all at once does not do so again. */
+const RETRY_MS = 1000
 
 interface Member {
-  readonly socket: Socket
+  socket: Socket
   isOpen: boolean
-  /** Status of a handshake that was refused. */
-  refused: number | undefined
+  /** Statuses of handshakes that were refused. */
+  readonly refused: number[]
   cursor: number
   closed: boolean
   rest: string
@@ -21,8 +26,9 @@ interface Member {
 export class TailCrowd {
   readonly members: Member[] = []
   readonly faults: string[] = []
+  #isDestroyed = false
 
-  /** Opens all at once; resolves when each has its answer, or its end. */
+  /** Opens all at once; resolves when each is open, or has ended. */
   async open(base: string, session: string, cursors: readonly number[]): Promise<void> {
     await Promise.all(cursors.map((cursor) => this.#openOne(new URL(base), session, cursor)))
   }
@@ -41,18 +47,51 @@ export class TailCrowd {
   }
 
   destroy(): void {
+    this.#isDestroyed = true
     for (const { socket } of this.members) socket.destroy()
   }
 
-  async #openOne({ hostname, port }: URL, session: string, cursor: number): Promise<void> {
-    const socket = connect({ host: hostname, port: Number(port) })
-    const member: Member = { socket, isOpen: false, refused: undefined, cursor, closed: false, rest: '' }
+  /** Until it is open, or refused for good: whoever is told 503 comes back. */
+  async #openOne(url: URL, session: string, cursor: number): Promise<void> {
+    const member: Member = {
+      socket: this.#connect(url),
+      isOpen: false,
+      refused: [],
+      cursor,
+      closed: false,
+      rest: '',
+    }
     this.members.push(member)
-    socket.on('error', () => {}) // followed by close
+    for (;;) {
+      await this.#shakeHands(member, session)
+      if (member.isOpen || member.refused.at(-1) !== UNAVAILABLE || this.#isDestroyed) return
+      member.socket.destroy()
+      await sleep(RETRY_MS)
+      if (this.#isDestroyed) return
+      member.socket = this.#connect(url)
+    }
+  }
+
+  #connect({ hostname, port }: URL): Socket {
+    return connect({ host: hostname, port: Number(port) }).on('error', () => {}) // followed by close
+  }
+
+  async #shakeHands(member: Member, session: string): Promise<void> {
+    const { socket, cursor } = member
+    Object.assign(member, { closed: false, rest: '' })
+    let isAnswered = false
     socket.on('close', () => {
-      member.closed = true
+      if (member.socket === socket) member.closed = true
     })
-    socket.on('data', (chunk) => this.#take(member, chunk.toString('latin1')))
+    socket.on('data', (chunk) => {
+      const text = chunk.toString('latin1')
+      if (!isAnswered) {
+        if (text.startsWith(OPENED)) member.isOpen = true
+        else member.refused.push(Number(text.slice(9, 12)))
+      }
+      isAnswered = true
+      if (member.isOpen) this.#take(member, text)
+    })
     socket.write(
       `GET /v1/sessions/${session}/tail?cursor=${cursor} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n` +
         'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
@@ -63,13 +102,6 @@ export class TailCrowd {
   /** Every frame of these tails is an event, and every event begins with its seq. */
   #take(member: Member, chunk: string): void {
     const text = member.rest + chunk
-    if (!member.isOpen && member.refused === undefined) {
-      if (!text.startsWith(OPENED)) {
-        member.refused = Number(text.slice(9, 12))
-        return
-      }
-      member.isOpen = true
-    }
     if (chunk.endsWith(PING)) member.socket.write(PONG)
     let end = 0
     for (const found of text.matchAll(SEQ)) {

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 10
+/** Many times what anything takes here, for machines that are many times slower or have other work. */
+export const PATIENCE_MS = 30_000
 
 /**
  * Waits for something that has no event to wait for, and answers what it came to. Past the deadline it fails, with
@@ -9,7 +11,7 @@ const POLL_MS = 10
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
-  timeoutMs = 10_000,
+  timeoutMs = PATIENCE_MS,
 ): Promise<NonNullable<T>> {
   for (const deadline = Date.now() + timeoutMs; ; await sleep(POLL_MS)) {
     const value = await condition()

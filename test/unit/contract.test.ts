@@ -51,7 +51,7 @@ describe('the contract for machines', () => {
   })
 
   it('is OpenAPI 3.1 and AsyncAPI 3 to the linter, without a word of blame', async function () {
-    this.timeout(60_000)
+    this.timeout(120_000)
     const directory = await makeScratch('contract')
     const files = ['openapi.json', 'asyncapi.json'].map((name) => path.join(directory, name))
     await Promise.all([
