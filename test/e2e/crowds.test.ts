@@ -53,7 +53,7 @@ describe('two thousand tails on one node', function () {
     if (process.platform !== 'linux') this.skip() // memory is read from /proc
     const id = await newSession()
     await crowd.open(node.url, id, Array(TAILS).fill(0))
-    expect(crowd.openCount).to.equal(TAILS)
+    expect(crowd.states).to.deep.equal({ open: TAILS })
     crowd.stopReading()
     const keen = new TailCrowd()
     await keen.open(node.url, id, [0])
@@ -111,7 +111,7 @@ describe('two thousand tails on one node', function () {
     expect(back.members.flatMap(({ refused }) => refused).filter((status) => status !== 503)).to.deep.equal(
       [],
     )
-    expect(back.openCount).to.equal(TAILS)
+    expect(back.states).to.deep.equal({ open: TAILS })
     expect(during.value.status).to.equal(201)
     expect(during.ms).to.be.below(APPEND_BOUND_MS)
     expect([...crowd.faults, ...back.faults]).to.deep.equal([])

@@ -206,6 +206,7 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
     const load = await underLoad(node)
     await load.progress('there is load')
     const before = await residentMb()
+    const slowestBeforeMs = load.slowestMs() // what this machine is worth just now
 
     const pids = await processesOf(server.pid)
     for (const pid of pids) process.kill(pid, 'SIGSTOP')
@@ -235,7 +236,7 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
       answers.map(({ value }) => value.status).filter((it) => ![201, 200, 503].includes(it)),
     ).to.deep.equal([])
     expect(refused.length).to.be.above(answers.length / 2)
-    expect(Math.max(...answers.map(({ ms }) => ms))).to.be.below(BOUND_MS)
+    expect(Math.max(...answers.map(({ ms }) => ms))).to.be.below(BOUND_MS + 5 * slowestBeforeMs)
     expect(back.ms).to.be.below(5000)
     expect(grownMb).to.be.below(100)
     expect(await load.stop(server)).to.deep.equal([])

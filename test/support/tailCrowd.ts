@@ -6,7 +6,8 @@ const SEQ = /\{"seq":(\d+),/g
 const PING = '\x89\x00'
 /** Masked, as a client's frames are. */
 const PONG = Buffer.from([0x8a, 0x80, 0, 0, 0, 0])
-const OPENED = 'HTTP/1.1 101'
+const HTTP_VERSION = 'HTTP/1.1 '
+const OPENED = 101
 const UNAVAILABLE = 503
 
 /** The node's `Retry-After` is a second; a crowd that came back all at once does not do so again. */
@@ -33,8 +34,18 @@ export class TailCrowd {
     await Promise.all(cursors.map((cursor) => this.#openOne(new URL(base), session, cursor)))
   }
 
-  get openCount(): number {
-    return this.members.filter(({ isOpen, closed }) => isOpen && !closed).length
+  /** How many are how far, in words. */
+  get states(): Record<string, number> {
+    const states: Record<string, number> = {}
+    for (const { isOpen, closed, refused, rest } of this.members) {
+      const state = isOpen
+        ? closed
+          ? `closed: ${rest.slice(-12)}`
+          : 'open'
+        : `refused: ${refused.at(-1) ?? 'without an answer'}`
+      states[state] = (states[state] ?? 0) + 1
+    }
+    return states
   }
 
   /** From now on takes nothing off its connections. */
@@ -51,7 +62,7 @@ export class TailCrowd {
     for (const { socket } of this.members) socket.destroy()
   }
 
-  /** Until it is open, or refused for good: whoever is told 503 comes back. */
+  /** Until it is open, or refused for good: whoever is told 503, or nothing, comes back. */
   async #openOne(url: URL, session: string, cursor: number): Promise<void> {
     const member: Member = {
       socket: this.#connect(url),
@@ -63,8 +74,9 @@ export class TailCrowd {
     }
     this.members.push(member)
     for (;;) {
-      await this.#shakeHands(member, session)
-      if (member.isOpen || member.refused.at(-1) !== UNAVAILABLE || this.#isDestroyed) return
+      const status = await this.#shakeHands(member, session)
+      if (status !== undefined && status !== UNAVAILABLE) return
+      if (this.#isDestroyed) return
       member.socket.destroy()
       await sleep(RETRY_MS)
       if (this.#isDestroyed) return
@@ -76,20 +88,21 @@ export class TailCrowd {
     return connect({ host: hostname, port: Number(port) }).on('error', () => {}) // followed by close
   }
 
-  async #shakeHands(member: Member, session: string): Promise<void> {
+  /** The status of the answer; undefined when the connection ended without one. */
+  async #shakeHands(member: Member, session: string): Promise<number | undefined> {
     const { socket, cursor } = member
     Object.assign(member, { closed: false, rest: '' })
-    let isAnswered = false
+    let status: number | undefined
     socket.on('close', () => {
       if (member.socket === socket) member.closed = true
     })
     socket.on('data', (chunk) => {
       const text = chunk.toString('latin1')
-      if (!isAnswered) {
-        if (text.startsWith(OPENED)) member.isOpen = true
-        else member.refused.push(Number(text.slice(9, 12)))
+      if (status === undefined) {
+        status = Number(text.slice(HTTP_VERSION.length, HTTP_VERSION.length + 3))
+        if (status === OPENED) member.isOpen = true
+        else member.refused.push(status)
       }
-      isAnswered = true
       if (member.isOpen) this.#take(member, text)
     })
     socket.write(
@@ -97,6 +110,7 @@ export class TailCrowd {
         'Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
     )
     await Promise.race([once(socket, 'data'), once(socket, 'close')]).catch(() => {})
+    return status
   }
 
   /** Every frame of these tails is an event, and every event begins with its seq. */
