@@ -261,7 +261,7 @@ describe('erasing, on disk', function () {
     await lab.db.query(`select starcite.erase_session('default', 'victim', null, null, null, true)`)
     await lab.move()
     expect(await residueOf(lab.db, lab.store, SECRET)).to.deep.equal([])
-    // Rows that some snapshot may still see, autovacuum's for one, outlive a rewrite; and it may have the lock.
+    // Rows that a transaction of any test on this server may still see outlive a rewrite; and autovacuum may have the lock.
     let left: unknown = 'nothing was rewritten yet'
     await until(
       'nothing is left',

@@ -55,14 +55,18 @@ export async function residueOnDisk(db: pg.Client, marker: string): Promise<stri
   return rows.map(({ file }) => file)
 }
 
-/** What keeps Postgres from taking dead rows away: snapshots of sessions, and slots of replication. */
+/**
+ * What keeps Postgres from taking dead rows away: transactions of any database of the server, because the snapshot
+ * that a rewrite takes is as old as the oldest of them; and slots of replication.
+ */
 export async function snapshots(db: pg.Client): Promise<object[]> {
   const { rows } = await db.query(
-    `select a.backend_type, a.application_name, a.state, a.query, a.backend_xmin::text as xmin
+    `select a.datname, a.backend_type, a.application_name, a.state, a.query, a.backend_xid::text as xid,
+            a.backend_xmin::text as xmin
        from pg_stat_activity a
-      where a.backend_xmin is not null and a.pid <> pg_backend_pid()
+      where coalesce(a.backend_xid, a.backend_xmin) is not null and a.pid <> pg_backend_pid()
      union all
-     select 'slot', s.slot_name::text, null, null, coalesce(s.catalog_xmin, s.xmin)::text
+     select s.database, 'slot', s.slot_name::text, null, null, null, coalesce(s.catalog_xmin, s.xmin)::text
        from pg_replication_slots s`,
   )
   return rows
