@@ -7,8 +7,9 @@ returns bigint
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
   with created as (
-    insert into starcite.sessions as s (tenant_id, id, title, metadata, creator_principal)
-    values (p_tenant_id, p_id, p_title, coalesce(p_metadata, '{}'), p_creator_principal)
+    insert into starcite.sessions as s (tenant_id, id, title, metadata, creator_principal, created_at, updated_at)
+    select p_tenant_id, p_id, p_title, coalesce(p_metadata, '{}'), p_creator_principal, n.now, n.now
+      from (select clock_timestamp() offset 0) n (now)  -- once, for both
     on conflict (tenant_id, id) do nothing
     returning s.sid
   ), head as (

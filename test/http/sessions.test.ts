@@ -48,7 +48,7 @@ describe('sessions over HTTP', () => {
         archived: false,
       })
       expect(created_at).to.match(TIME)
-      expect(updated_at).to.match(TIME)
+      expect(updated_at).to.match(TIME).and.to.equal(created_at)
       expect(answer.headers.get('location')).to.equal(`/v1/sessions/${id}`)
     })
 
