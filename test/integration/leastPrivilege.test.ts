@@ -39,6 +39,17 @@ describe('a Postgres where nobody has more rights than needed', () => {
     its.pathname = `/${database}`
     return its.href
   }
+  /** A node whose segments last a second, and move at once. */
+  const startOnRoles = () =>
+    startNode(
+      { url: url('app_login') },
+      {
+        STARCITE_TIERING_URL: url('tiering_login'),
+        STARCITE_SEGMENT_INTERVAL: '1s',
+        STARCITE_HOT_RETENTION: '0s',
+        STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
+      },
+    )
 
   before(async () => {
     postgres = await throwAwayPostgres()
@@ -73,15 +84,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
   })
 
   it('runs a node on the role of the application, with cold storage on that of tiering', async () => {
-    const node = await startNode(
-      { url: url('app_login') },
-      {
-        STARCITE_TIERING_URL: url('tiering_login'),
-        STARCITE_SEGMENT_INTERVAL: '1s',
-        STARCITE_HOT_RETENTION: '0s',
-        STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
-      },
-    )
+    const node = await startOnRoles()
     try {
       for (const { name, send } of EVERY_CALL) {
         const answer = await send(node.url, 'one')
@@ -113,15 +116,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
 
   it('sees a session through its whole life on those two roles: nobody needs a right that the roles do not have', async () => {
     const secret = `secret-${unique()}`
-    const node = await startNode(
-      { url: url('app_login') },
-      {
-        STARCITE_TIERING_URL: url('tiering_login'),
-        STARCITE_SEGMENT_INTERVAL: '1s',
-        STARCITE_HOT_RETENTION: '0s',
-        STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
-      },
-    )
+    const node = await startOnRoles()
     const feed = new EventStreamClient(`${node.url}/v1/lifecycle`)
     const owner = await connect({ url: url('deploy') })
     const done = (id: string) =>

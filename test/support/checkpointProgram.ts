@@ -8,11 +8,11 @@ import { localSigner } from '../../src/audit/checkpoints/signer.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
+import { killAtProbe } from './killAtProbe.ts'
 import { poolOf } from './tiering.ts'
 
 const [url = '', privatePem = '', nth = ''] = process.argv.slice(2)
 const db = poolOf(url)
-let probes = 0
 const job = new CheckpointJob({
   url,
   connectTimeoutMs: 5000,
@@ -21,12 +21,7 @@ const job = new CheckpointJob({
   intervalMs: 1000,
   log: createLog('silent'),
   metrics: new Metrics(),
-  probe: (step) => {
-    probes += 1
-    if (probes !== Number(nth)) return
-    process.stdout.write(step)
-    process.kill(process.pid, 'SIGKILL')
-  },
+  probe: killAtProbe(Number(nth)),
 })
 const { ran } = await job.pass()
 await db.stop()

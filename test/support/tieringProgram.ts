@@ -8,11 +8,11 @@ import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { TieringJob } from '../../src/tiering/tieringJob.ts'
+import { killAtProbe } from './killAtProbe.ts'
 import { poolOf } from './tiering.ts'
 
 const [url = '', nth = ''] = process.argv.slice(2)
 const db = poolOf(url)
-let probes = 0
 const job = new TieringJob({
   url,
   connectTimeoutMs: 5000,
@@ -20,12 +20,7 @@ const job = new TieringJob({
   intervalMs: 1000,
   log: createLog('silent'),
   metrics: new Metrics(),
-  probe: (step) => {
-    probes += 1
-    if (probes !== Number(nth)) return
-    process.stdout.write(step)
-    process.kill(process.pid, 'SIGKILL')
-  },
+  probe: killAtProbe(Number(nth)),
 })
 const result = await job.pass()
 await db.stop()
