@@ -1,6 +1,6 @@
 import { type HoldRequest, holdSession, listHolds, releaseSession } from '../sessions/holds/queries.ts'
 import { asOwner } from './owner.ts'
-import { harmless, out, painter, table } from './terminal.ts'
+import { harmless, out, showTable } from './terminal.ts'
 
 export async function addHold(request: HoldRequest, reason: string): Promise<void> {
   const outcome = await asOwner((db) => holdSession(db, request, reason))
@@ -18,15 +18,14 @@ export async function showHolds(tenant: string | undefined, json: boolean): Prom
   const holds = await asOwner((db) => listHolds(db, tenant))
   if (json) return void out(holds.map((it) => `${JSON.stringify(it)}\n`).join(''))
   if (holds.length === 0) return void out('Nothing is under a legal hold.\n')
-  const [head, ...rows] = table([
+  showTable([
     ['TENANT', 'SESSION', 'SINCE', 'BY', 'REASON'],
     ...holds.map((it) =>
       [it.tenant, it.session, it.held_at.slice(0, 19).replace('T', ' '), it.subject, it.reason].map((cell) =>
         harmless(cell ?? ''),
       ),
     ),
-  ]).split('\n')
-  out([painter(process.stdout)('bold', head ?? ''), ...rows].join('\n'))
+  ])
 }
 
 const nameOf = ({ tenantId, sessionId }: HoldRequest) =>

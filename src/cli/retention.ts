@@ -1,12 +1,12 @@
 import { listDue, listRules, type Rule, removeRule, setRule } from '../sessions/retention/queries.ts'
 import { asOwner } from './owner.ts'
-import { amount, harmless, out, painter, table } from './terminal.ts'
+import { amount, harmless, out, showTable } from './terminal.ts'
 
 export async function showRules(json: boolean): Promise<void> {
   const rules = await asOwner(listRules)
   if (json) return void out(rules.map((it) => `${JSON.stringify(it)}\n`).join(''))
   if (rules.length === 0) return void out('There are no rules: nothing is erased by age.\n')
-  show([
+  showTable([
     ['TENANT', 'CONTENT AFTER', 'SESSIONS AFTER'],
     ...rules.map((it) => [
       it.tenant === null ? '(every other)' : harmless(it.tenant),
@@ -19,8 +19,8 @@ export async function showRules(json: boolean): Promise<void> {
 export async function changeRule(rule: Rule): Promise<void> {
   await asOwner((db) => setRule(db, rule))
   out(
-    `${whose(rule.tenant)}: content is erased after ${rule.content_after ?? 'no time'}, ` +
-      `sessions after ${rule.session_after ?? 'no time'} without anything new.\n`,
+    `${whose(rule.tenant)}: content ${rule.content_after ? `is erased after ${rule.content_after}` : 'is never erased'}, ` +
+      `sessions ${rule.session_after ? `are after ${rule.session_after} without anything new` : 'never'}.\n`,
   )
 }
 
@@ -39,7 +39,7 @@ export async function showDue(json: boolean): Promise<void> {
   }
   if (sessions.length + segments.length === 0) return void out('Nothing is due.\n')
   if (sessions.length > 0)
-    show([
+    showTable([
       ['TENANT', 'SESSION', 'EVENTS', 'IDLE SINCE'],
       ...sessions.map((it) => [
         harmless(it.tenant),
@@ -49,7 +49,7 @@ export async function showDue(json: boolean): Promise<void> {
       ]),
     ])
   if (segments.length > 0)
-    show([
+    showTable([
       ['TENANT', 'CONTENT OF SEGMENT', 'EVENTS', 'ENDED', 'SESSIONS', 'OF THEM HELD'],
       ...segments.map((it) => [
         harmless(it.tenant),
@@ -60,11 +60,6 @@ export async function showDue(json: boolean): Promise<void> {
         amount(it.held),
       ]),
     ])
-}
-
-function show(rows: readonly (readonly string[])[]): void {
-  const [head, ...rest] = table(rows).split('\n')
-  out([painter(process.stdout)('bold', head ?? ''), ...rest].join('\n'))
 }
 
 const whose = (tenant: string | null) =>

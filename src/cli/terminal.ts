@@ -33,18 +33,15 @@ export function harmless(text: string): string {
   )
 }
 
-/** Columns as wide as their widest cell, two spaces between. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Prints rows in columns as wide as their widest cell, two spaces between; the first row is their heads. */
+export function showTable(rows: readonly (readonly string[])[]): void {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? []
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  const paint = painter(process.stdout)
+  for (const [n, row] of rows.entries()) {
+    const cells = row.map((cell, i) => cell.padEnd(widths[i] ?? 0))
+    const line = cells.join('  ').trimEnd()
+    out(`${n === 0 ? paint('bold', line) : line}\n`)
+  }
 }
 
 /** A line that is written over and over, on a terminal alone. */

@@ -8,7 +8,7 @@ import {
   type VerifyCheckpointsOptions,
   verifyCheckpoints,
 } from '../../audit/checkpoints/verify/verify.ts'
-import { amount, harmless, out, painter, progress, table } from '../terminal.ts'
+import { amount, harmless, out, painter, progress, showTable } from '../terminal.ts'
 import { readPublicKeys } from './publicKeys.ts'
 import { interruption, withSources } from './sources.ts'
 
@@ -17,7 +17,7 @@ export async function listCheckpoints({ limit, json }: { limit: number; json?: t
   if (json) for (const it of found) out(`${JSON.stringify(it)}\n`)
   else if (found.length === 0) out('No checkpoint. Nodes take them where they have a key (docs/proofs.md).\n')
   else {
-    const [head, ...rows] = table([
+    showTable([
       ['NUMBER', 'TIME', 'SESSIONS', 'KEY', 'SHA256'],
       ...found.map((it) => [
         String(it.number),
@@ -26,8 +26,7 @@ export async function listCheckpoints({ limit, json }: { limit: number; json?: t
         it.key_id,
         it.sha256,
       ]),
-    ]).split('\n')
-    out([painter(process.stdout)('bold', head ?? ''), ...rows].join('\n'))
+    ])
   }
 }
 

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { Session } from '../../client/types.ts'
 import { UsageError } from '../exit.ts'
 import { clientOf, integer, type Target, withTarget } from '../target.ts'
-import { amount, harmless, out, painter, table } from '../terminal.ts'
+import { amount, harmless, out, showTable } from '../terminal.ts'
 
 interface Options extends Target {
   readonly limit: number
@@ -50,7 +50,7 @@ export function sessionsCommand(): Command {
 }
 
 function show(sessions: readonly Session[]): void {
-  const [head, ...rows] = table([
+  showTable([
     ['ID', 'EVENTS', 'CREATED', 'TITLE'],
     ...sessions.map((it) => [
       harmless(it.id),
@@ -58,6 +58,5 @@ function show(sessions: readonly Session[]): void {
       it.created_at.slice(0, 19).replace('T', ' '),
       harmless(it.title ?? '') + (it.archived ? ' (archived)' : ''),
     ]),
-  ]).split('\n')
-  out([painter(process.stdout)('bold', head ?? ''), ...rows].join('\n'))
+  ])
 }
