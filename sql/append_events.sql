@@ -17,6 +17,7 @@
 --   batch_refused                                                 another event of its batch was refused
 -- last_seq is the session's after this event, or when this event was refused. What is refused consumes nothing; what
 -- was given to a batch is taken back, and expected and last_seq then say what would have done at that place of it.
+-- An event without metadata or refs (null) has '{}'.
 --
 -- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
 -- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
@@ -37,11 +38,14 @@ as $$
 declare
   v_count constant int := coalesce(cardinality(p_session_ids), 0);
   v_now timestamptz;
+  v_wire_now text;
   v_segment_from timestamptz;
   v_segment_to timestamptz;
   v_head starcite.session_heads;
   v_salt bytea;
   v_digest bytea;
+  v_metadata json;
+  v_refs json;
   r record;
   -- The order in which events are decided, and by event: its content's digest, and what its other fields add to the chain.
   v_order int[];
@@ -55,6 +59,7 @@ declare
   v_last_seqs bigint[] := array_fill(null::bigint, array[v_count]);
   v_expected bigint[];
   v_times timestamptz[] := array_fill(null::timestamptz, array[v_count]);
+  v_wire_times text[] := array_fill(null::text, array[v_count]);
   v_hashes bytea[] := array_fill(null::bytea, array[v_count]);
   -- Of producers, by event; null when the call has none: what is stored of the event's producer, what tells the event
   -- from others, and which event of this call is the producer's one before.
@@ -79,6 +84,7 @@ declare
   v_last_seq bigint;
   v_hash bytea;
   v_at timestamptz;
+  v_wire_at text;
   v_framed_at text;
   v_erased boolean;
   v_batch int;
@@ -122,13 +128,15 @@ begin
       seq := last_seq;
       inserted_at := starcite.wire_time(v_at);
       v_salt := uuid_send(gen_random_uuid());
-      v_digest := starcite.content_digest(v_salt, p_payloads[1], p_metadata[1], p_refs[1]);
+      v_metadata := coalesce(p_metadata[1], '{}');
+      v_refs := coalesce(p_refs[1], '{}');
+      v_digest := starcite.content_digest(v_salt, p_payloads[1], v_metadata, v_refs);
       v_hash := sha256(v_head.chain_hash || starcite.event_link(last_seq, v_at, p_types[1], p_actors[1], p_sources[1],
                                               null, null, p_idempotency_keys[1], v_digest));
       insert into starcite.events (sid, seq, inserted_at, type, actor, source, idempotency_key, payload, metadata, refs,
                                    salt, content_digest, hash)
       values (v_head.sid, last_seq, v_at, p_types[1], p_actors[1], p_sources[1], p_idempotency_keys[1], p_payloads[1],
-              p_metadata[1], p_refs[1], v_salt, v_digest, v_hash);
+              v_metadata, v_refs, v_salt, v_digest, v_hash);
       update starcite.session_heads h set last_seq = v_head.last_seq + 1, chain_hash = v_hash, last_event_at = v_at
        where h.sid = v_head.sid;
       perform pg_notify('starcite_heads', '[[' || v_head.sid || ',' || v_head.last_seq + 1 || ']]');
@@ -150,7 +158,7 @@ begin
     from locked h;
 
   -- Never into a segment that is being moved away, whatever the clock says.
-  select n.now, g.from_at, g.to_at into strict v_now, v_segment_from, v_segment_to
+  select n.now, starcite.wire_time(n.now), g.from_at, g.to_at into strict v_now, v_wire_now, v_segment_from, v_segment_to
     from (select greatest(clock_timestamp(), s.value::timestamptz) as now
             from starcite.settings s where s.name = 'closed_before') n
     left join starcite.segments g on tstzrange(g.from_at, g.to_at) @> n.now;
@@ -161,8 +169,8 @@ begin
       into v_stored_producer_seqs, v_stored_seqs, v_stored_digests, v_digests, v_previous_of_producer
       from (select i.o, i.sid, i.producer_id,
                    case when i.producer_id is not null
-                        then starcite.content_key(i.type, i.actor, i.source, i.idempotency_key, i.payload, i.metadata,
-                                                  i.refs)
+                        then starcite.content_key(i.type, i.actor, i.source, i.idempotency_key, i.payload,
+                                                  coalesce(i.metadata, '{}'), coalesce(i.refs, '{}'))
                     end as digest,
                    case when i.producer_id is not null
                         then lag(i.o) over (partition by i.sid, i.producer_id order by i.o)
@@ -179,7 +187,8 @@ begin
 
   v_order := array(select o from generate_series(1, v_count) o order by v_sids[o] nulls last, o);
   v_salts := array(select uuid_send(gen_random_uuid()) from generate_series(1, v_count));
-  select array_agg(starcite.content_digest(v_salts[o], p_payloads[o], p_metadata[o], p_refs[o]) order by o),
+  select array_agg(starcite.content_digest(v_salts[o], p_payloads[o], coalesce(p_metadata[o], '{}'),
+                                           coalesce(p_refs[o], '{}')) order by o),
          array_agg(starcite.event_fields(p_types[o], p_actors[o], p_sources[o], p_producer_ids[o], p_producer_seqs[o],
                                          p_idempotency_keys[o]) order by o)
     into v_content_digests, v_fields
@@ -196,7 +205,8 @@ begin
       v_last_seq := v_head_seqs[v_heads];
       v_hash := v_head_hashes[v_heads];
       v_at := greatest(v_now, v_head_times[v_heads]);
-      v_framed_at := starcite.framed(starcite.wire_time(v_at));
+      v_wire_at := case when v_at = v_now then v_wire_now else starcite.wire_time(v_at) end;
+      v_framed_at := starcite.framed(v_wire_at);
       v_erased := v_head_erased[v_heads];
       v_head_times[v_heads] := v_at;
       v_batch := null;
@@ -281,6 +291,7 @@ begin
         || convert_to(starcite.framed(v_last_seq::text) || v_framed_at || v_fields[v_o], 'UTF8'));
       v_seqs[v_o] := v_last_seq;
       v_times[v_o] := v_at;
+      v_wire_times[v_o] := v_wire_at;
       v_hashes[v_o] := v_hash;
     else
       v_outcomes[v_o] := v_outcome;
@@ -295,6 +306,7 @@ begin
           v_seqs[v_event] := null;
           v_last_seqs[v_event] := v_batch_last_seq;
           v_times[v_event] := null;
+          v_wire_times[v_event] := null;
         end loop;
         v_last_seq := v_batch_last_seq;
         v_hash := v_batch_hash;
@@ -326,7 +338,7 @@ begin
     insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
                                  idempotency_key, payload, metadata, refs, salt, content_digest, hash)
     select v_sids[o], v_seqs[o], v_times[o], p_producer_seqs[o], p_types[o], p_actors[o], p_sources[o],
-           p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], p_metadata[o], p_refs[o], v_salts[o],
+           p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], coalesce(p_metadata[o], '{}'), coalesce(p_refs[o], '{}'), v_salts[o],
            v_content_digests[o], v_hashes[o]
       from generate_series(1, v_count) o
      where v_outcomes[o] = 'appended';
@@ -362,8 +374,7 @@ begin
   end if;
 
   return query
-    select o, v_outcomes[o], v_sids[o], v_seqs[o], coalesce(v_last_seqs[o], v_seqs[o]), v_expected[o],
-           starcite.wire_time(v_times[o])
+    select o, v_outcomes[o], v_sids[o], v_seqs[o], coalesce(v_last_seqs[o], v_seqs[o]), v_expected[o], v_wire_times[o]
       from generate_series(1, v_count) o;
 end
 $$;

@@ -1,4 +1,5 @@
 import type { Db } from '../db/pool.ts'
+import { textArray } from '../db/textArray.ts'
 import type { AppendRequest, NewEvent } from './newEvent.ts'
 
 /** One row of starcite.append_events; sql/append_events.sql says what each outcome means. */
@@ -19,19 +20,31 @@ export interface OutcomeRow {
   readonly insertedAt: string
 }
 
+/** What goes without saying is null: that an event was appended, and that the session is then at its seq. */
 const APPEND_EVENTS = {
   name: 'append_events',
-  text: `select a.outcome, a.sid, a.seq, a.last_seq, a.expected, a.inserted_at
+  text: `select nullif(a.outcome, 'appended'), a.sid, a.seq, nullif(a.last_seq, a.seq), a.expected, a.inserted_at
            from starcite.append_events($1::text[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[],
                   $7::text[], $8::bigint[], $9::text[], $10::json[], $11::json[], $12::bigint[], $13::int[]) a
           order by a.ordinal`,
 }
 
 /** A parameter with one value an event; no array at all when none has one, which is shorter on the way. */
-function column<T>(items: readonly Item[], pick: (item: Item) => T | null): (T | null)[] | null {
+function column<T, Parameter>(
+  items: readonly Item[],
+  pick: (item: Item) => T | null,
+  encode: (values: readonly (T | null)[]) => Parameter,
+): Parameter | null {
   const values = items.map(pick)
-  return values.every((value) => value === null) ? null : values
+  return values.every((value) => value === null) ? null : encode(values)
 }
+
+const texts = (values: readonly (string | null)[]) => textArray('text', values)
+const jsons = (values: readonly (string | null)[]) => textArray('json', values)
+const numbers = (values: readonly (number | null)[]) => values
+
+/** What an event has that gives none. */
+const unlessEmpty = (json: string) => (json === '{}' ? null : json)
 
 interface Item {
   readonly request: AppendRequest
@@ -46,26 +59,26 @@ export async function appendEvents(db: Db, requests: readonly AppendRequest[]): 
     return request.events.map((event) => ({ request, event, batch }))
   })
   const columns = [
-    items.map(({ request }) => request.tenantId),
-    items.map(({ request }) => request.sessionId),
-    items.map(({ event }) => event.type),
-    items.map(({ event }) => event.payload),
-    items.map(({ event }) => event.actor),
-    column(items, ({ event }) => event.source),
-    column(items, ({ event }) => event.producerId),
-    column(items, ({ event }) => event.producerSeq),
-    column(items, ({ event }) => event.idempotencyKey),
-    items.map(({ event }) => event.metadata),
-    items.map(({ event }) => event.refs),
-    column(items, ({ event }) => event.expectedSeq),
-    column(items, ({ batch }) => batch),
+    texts(items.map(({ request }) => request.tenantId)),
+    texts(items.map(({ request }) => request.sessionId)),
+    texts(items.map(({ event }) => event.type)),
+    jsons(items.map(({ event }) => event.payload)),
+    texts(items.map(({ event }) => event.actor)),
+    column(items, ({ event }) => event.source, texts),
+    column(items, ({ event }) => event.producerId, texts),
+    column(items, ({ event }) => event.producerSeq, numbers),
+    column(items, ({ event }) => event.idempotencyKey, texts),
+    column(items, ({ event }) => unlessEmpty(event.metadata), jsons),
+    column(items, ({ event }) => unlessEmpty(event.refs), jsons),
+    column(items, ({ event }) => event.expectedSeq, numbers),
+    column(items, ({ batch }) => batch, numbers),
   ]
   const rows = (await db.query(APPEND_EVENTS, columns)).map(
     ([outcome, sid, seq, lastSeq, expected, insertedAt]): OutcomeRow => ({
-      outcome: outcome as OutcomeRow['outcome'],
+      outcome: (outcome ?? 'appended') as OutcomeRow['outcome'],
       sid: sid ?? '',
       seq: Number(seq),
-      lastSeq: Number(lastSeq),
+      lastSeq: Number(lastSeq ?? seq),
       expected: Number(expected),
       insertedAt: insertedAt ?? '',
     }),

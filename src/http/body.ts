@@ -56,6 +56,7 @@ export function readBody(
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
     let [bytes, heldBytes] = [0, 0]
+    let settled = false
     let refusal: AppError | undefined
     const hold = (count: number) => {
       heldBytes += count
@@ -83,10 +84,13 @@ export function readBody(
         resolve(body.toString('utf8'))
       })
     const onGone = () => settle(() => reject(new ClientGoneError('the client went away')))
+    // The listeners go with the request, which is not read again: taking them off one by one costs more than it frees.
     const settle = (act: () => void) => {
+      if (settled) return
+      settled = true
       hold(-heldBytes)
-      req.off('data', onData).off('end', onEnd).off('close', onGone).off('error', onGone)
       act()
+      chunks = []
     }
     req.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone)
   })

@@ -51,7 +51,7 @@ export function authenticate(authenticator: Authenticator, queryParameter?: stri
       ;(ctx.state as State).principal = principal
       return next()
     }
-    const principal = authenticator.authenticate(findToken(ctx.req, ctx.query, queryParameter))
+    const principal = authenticator.authenticate(findToken(ctx, queryParameter))
     // A token that was seen before costs no turn of the event loop.
     return principal instanceof Promise ? principal.then(enter) : enter(principal)
   }

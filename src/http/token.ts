@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import type { ParsedUrlQuery } from 'node:querystring'
+import type { Context } from 'koa'
 import { AppError } from '../protocol/errors.ts'
 
 /** RFC 6750: the scheme in any case, at least one space, one token. What the token is made of is not looked at here. */
@@ -9,13 +9,10 @@ const BEARER = /^bearer +(\S+)$/i
  * The token of a request: from its Authorization header, or from the query parameter of that name, if the caller allows
  * one. Undefined when it has none. Throws `unauthorized` when it has something else, or several.
  */
-export function findToken(
-  req: IncomingMessage,
-  query: ParsedUrlQuery,
-  queryParameter: string | undefined,
-): string | undefined {
-  const inHeader = headerToken(req)
-  const inQuery = queryParameter === undefined ? undefined : query[queryParameter]
+export function findToken(ctx: Context, queryParameter: string | undefined): string | undefined {
+  const inHeader = headerToken(ctx.req)
+  // Koa reads the query string when it is asked for it.
+  const inQuery = queryParameter === undefined ? undefined : ctx.query[queryParameter]
   if (Array.isArray(inQuery)) throw ambiguous(`${queryParameter} is given more than once`)
   if (inHeader !== undefined && inQuery !== undefined && inHeader !== inQuery)
     throw ambiguous(`Authorization and ${queryParameter} differ`)

@@ -20,10 +20,12 @@ export function validator<T extends TSchema>(
   options: { nullable?: readonly string[]; integers?: readonly string[] } = {},
 ): Validator<T> {
   const check = ajv.compile(schema)
+  const { nullable = [] } = options
+  const integers = (options.integers ?? []).map((path) => path.split('.') as [string, string?])
   return (value, where = '') => {
     if (isRecord(value)) {
-      dropNulls(value, options.nullable ?? [])
-      for (const path of options.integers ?? []) toInteger(value, path)
+      dropNulls(value, nullable)
+      for (const [name, inner] of integers) toInteger(value, name, inner)
     }
     if (!check(value)) throw toAppError(check.errors?.[0], code, where)
     return value as Static<T>
@@ -40,8 +42,7 @@ function dropNulls(value: Record<string, unknown>, nullable: readonly string[]):
   }
 }
 
-function toInteger(value: Record<string, unknown>, path: string): void {
-  const [name = '', inner] = path.split('.')
+function toInteger(value: Record<string, unknown>, name: string, inner?: string): void {
   const member = value[name]
   if (inner !== undefined) {
     if (!isRecord(member)) return

@@ -101,6 +101,25 @@ describe('starcite.append_events', () => {
     ])
   })
 
+  it('takes no metadata and no refs for {}, alone and among others, and in retries', async () => {
+    await append(event())
+    await append(event(['p', 1]), event(undefined, { metadata: '{"a":1}' }))
+    const outcomes = await append(event(['p', 1], { metadata: '{}', refs: '{}' }))
+    expect(outcomes).to.deep.equal(['deduped 2'])
+
+    const { rows } = await db.query(
+      `select e.metadata::text, e.refs::text from starcite.events e join starcite.sessions s on s.sid = e.sid
+        where s.id = $1 order by e.seq`,
+      [s],
+    )
+    expect(rows.map(Object.values)).to.deep.equal([
+      ['{}', '{}'],
+      ['{}', '{}'],
+      ['{"a":1}', '{}'],
+    ])
+    expect(await faultsOfLog(db, s)).to.deep.equal([])
+  })
+
   it('knows sessions by tenant and id together', async () => {
     await db.query(`select starcite.create_session('other', $1)`, [s])
 
