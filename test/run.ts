@@ -16,7 +16,7 @@ const LANES = [
   [
     'test/e2e/endurance.test.ts', // which waits, mostly
     'test/e2e/chaos.test.ts',
-    'test/e2e/tieringUnderReaders.test.ts',
+    'test/integration/tieringFaults.test.ts',
   ],
   [
     'test/contract',
@@ -35,6 +35,7 @@ const LANES = [
     'test/e2e/nodeFaults.test.ts',
     'test/e2e/rollingRestart.test.ts',
     'test/e2e/crowds.test.ts',
+    'test/e2e/tieringUnderReaders.test.ts',
   ],
 ]
 /** Several times what a lane takes. A test that leaves something running would keep it for ever. */

@@ -14,6 +14,8 @@ import { until } from '../support/until.ts'
 
 const CHAOS_MS = 30_000
 const WRITERS = 8
+/** Between a writer's requests: faults meet as many calls under way, and other tests have a turn on the processors. */
+const PAUSE_MS = 25
 const SESSIONS = Array.from({ length: 20 }, (_, i) => `chaos-${i}`)
 
 describe('eight writers on two nodes, with nodes and Postgres killed under them', function () {
@@ -43,7 +45,14 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
     const end = Date.now() + CHAOS_MS
     writers = Array.from(
       { length: WRITERS },
-      (_, i) => new ChaosWriter({ name: `writer-${i}`, nodes: urls, sessions: SESSIONS, until: end }),
+      (_, i) =>
+        new ChaosWriter({
+          name: `writer-${i}`,
+          nodes: urls,
+          sessions: SESSIONS,
+          until: end,
+          pauseMs: PAUSE_MS,
+        }),
     )
 
     await Promise.all([wreakHavoc(), ...writers.map((writer) => writer.run())])
