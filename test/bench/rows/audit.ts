@@ -15,9 +15,12 @@ const NOTHING = `'\\x${'00'.repeat(32)}'::bytea`
 const HASHING: readonly [RegExp, string][] = [
   [/starcite\.content_digest\(v_salt, [^()]*\)/g, NOTHING],
   [/sha256\(v_head\.chain_hash \|\| starcite\.event_link\([^()]*\)\)/g, NOTHING],
-  [/starcite\.content_digest\(v_salts\[o\], [^()]*\)/g, NOTHING],
+  [
+    /starcite\.content_digest\(v_salts\[o\], p_payloads\[o\], coalesce\([^()]*\),\s+coalesce\([^()]*\)\)/g,
+    NOTHING,
+  ],
   [/starcite\.event_fields\([^()]*\)/g, `''::text`],
-  [/starcite\.framed\(starcite\.wire_time\(v_at\)\)/g, `''::text`],
+  [/starcite\.framed\(v_wire_at\)/g, `''::text`],
   [/sha256\(v_hash \|\| v_content_digests\[v_o\][^;]*\)(?=;)/g, NOTHING],
 ]
 
@@ -85,13 +88,16 @@ function databaseOf(lab: Lab, build: Build): Promise<{ url: string; sessions: re
 
 async function switchHashingOff(url: string): Promise<void> {
   const [row] = await query(url, `select pg_get_functiondef('starcite.append_events'::regproc) as definition`)
-  let definition = String(row!.definition)
-  for (const [hashing, instead] of HASHING) {
-    const found = definition.match(hashing)?.length ?? 0
+  await query(url, withoutHashing(String(row!.definition)))
+}
+
+/** The definition of append_events, hashing nothing. Throws where it has changed, and this has not been told. */
+export function withoutHashing(definition: string): string {
+  return HASHING.reduce((text, [hashing, instead]) => {
+    const found = text.match(hashing)?.length ?? 0
     if (found !== 1) throw new Error(`append_events has ${found} places like ${hashing}`)
-    definition = definition.replace(hashing, () => instead)
-  }
-  await query(url, definition)
+    return text.replace(hashing, () => instead)
+  }, definition)
 }
 
 export const VERIFY = {
