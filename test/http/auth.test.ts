@@ -206,10 +206,10 @@ describe('tokens', () => {
     })
   })
 
-  /** In two seconds; later on a machine where a call takes long, so that a test comes before it. */
+  /** In four seconds; later on a machine where a call takes long, so that a test comes before it. */
   async function soon(): Promise<number> {
     const { ms } = await timed(call('GET', at(node.url, id), undefined, ann))
-    return inSeconds(2 + Math.floor(ms / 25))
+    return inSeconds(4 + Math.floor(ms / 25))
   }
 
   describe('end', () => {
