@@ -338,8 +338,8 @@ begin
     insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
                                  idempotency_key, payload, metadata, refs, salt, content_digest, hash)
     select v_sids[o], v_seqs[o], v_times[o], p_producer_seqs[o], p_types[o], p_actors[o], p_sources[o],
-           p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], coalesce(p_metadata[o], '{}'), coalesce(p_refs[o], '{}'), v_salts[o],
-           v_content_digests[o], v_hashes[o]
+           p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], coalesce(p_metadata[o], '{}'),
+           coalesce(p_refs[o], '{}'), v_salts[o], v_content_digests[o], v_hashes[o]
       from generate_series(1, v_count) o
      where v_outcomes[o] = 'appended';
 

@@ -30,18 +30,14 @@ const APPEND_EVENTS = {
 }
 
 /** A parameter with one value an event; no array at all when none has one, which is shorter on the way. */
-function column<T, Parameter>(
-  items: readonly Item[],
-  pick: (item: Item) => T | null,
-  encode: (values: readonly (T | null)[]) => Parameter,
-): Parameter | null {
+function column<T>(items: readonly Item[], pick: (item: Item) => T | null): (T | null)[] | null {
   const values = items.map(pick)
-  return values.every((value) => value === null) ? null : encode(values)
+  return values.every((value) => value === null) ? null : values
 }
 
-const texts = (values: readonly (string | null)[]) => textArray('text', values)
-const jsons = (values: readonly (string | null)[]) => textArray('json', values)
-const numbers = (values: readonly (number | null)[]) => values
+const texts = (values: Texts) => values && textArray('text', values)
+const jsons = (values: Texts) => values && textArray('json', values)
+type Texts = readonly (string | null)[] | null
 
 /** What an event has that gives none. */
 const unlessEmpty = (json: string) => (json === '{}' ? null : json)
@@ -59,19 +55,19 @@ export async function appendEvents(db: Db, requests: readonly AppendRequest[]): 
     return request.events.map((event) => ({ request, event, batch }))
   })
   const columns = [
-    texts(items.map(({ request }) => request.tenantId)),
-    texts(items.map(({ request }) => request.sessionId)),
-    texts(items.map(({ event }) => event.type)),
-    jsons(items.map(({ event }) => event.payload)),
-    texts(items.map(({ event }) => event.actor)),
-    column(items, ({ event }) => event.source, texts),
-    column(items, ({ event }) => event.producerId, texts),
-    column(items, ({ event }) => event.producerSeq, numbers),
-    column(items, ({ event }) => event.idempotencyKey, texts),
-    column(items, ({ event }) => unlessEmpty(event.metadata), jsons),
-    column(items, ({ event }) => unlessEmpty(event.refs), jsons),
-    column(items, ({ event }) => event.expectedSeq, numbers),
-    column(items, ({ batch }) => batch, numbers),
+    texts(column(items, ({ request }) => request.tenantId)),
+    texts(column(items, ({ request }) => request.sessionId)),
+    texts(column(items, ({ event }) => event.type)),
+    jsons(column(items, ({ event }) => event.payload)),
+    texts(column(items, ({ event }) => event.actor)),
+    texts(column(items, ({ event }) => event.source)),
+    texts(column(items, ({ event }) => event.producerId)),
+    column(items, ({ event }) => event.producerSeq),
+    texts(column(items, ({ event }) => event.idempotencyKey)),
+    jsons(column(items, ({ event }) => unlessEmpty(event.metadata))),
+    jsons(column(items, ({ event }) => unlessEmpty(event.refs))),
+    column(items, ({ event }) => event.expectedSeq),
+    column(items, ({ batch }) => batch),
   ]
   const rows = (await db.query(APPEND_EVENTS, columns)).map(
     ([outcome, sid, seq, lastSeq, expected, insertedAt]): OutcomeRow => ({

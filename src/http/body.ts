@@ -68,6 +68,7 @@ export function readBody(
       hold(-heldBytes)
     }
     const onData = (chunk: Buffer) => {
+      if (settled) return
       bytes += chunk.length
       if (refusal === undefined) {
         chunks.push(chunk)

@@ -14,7 +14,7 @@ import { until } from '../support/until.ts'
 
 const CHAOS_MS = 30_000
 const WRITERS = 8
-/** Between a writer's requests: faults meet as many calls under way, and other tests have a turn on the processors. */
+/** Between a writer's requests, so that other tests have a turn on the processors; they still make thousands. */
 const PAUSE_MS = 25
 const SESSIONS = Array.from({ length: 20 }, (_, i) => `chaos-${i}`)
 
