@@ -26,7 +26,7 @@ begin
       starcite.busy_sessions(text[], text[]), starcite.create_session(text, text, text, json, json),
       starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
       starcite.merge_members(json, json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
-      starcite.erase_session(text, text, text, text, text, boolean),
+      starcite.secret_key(text), starcite.erase_session(text, text, text, text, text, boolean),
       starcite.redact_event(text, text, bigint, text, text, text, boolean)
       to starcite_app;
     foreach v_table in array array['sessions', 'session_heads', 'events', 'objects', 'slices', 'session_changes',

@@ -3,6 +3,7 @@ import { KeyError } from './audit/checkpoints/signer.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { DatabaseStartError } from './db/database.ts'
 import { EmbeddedPostgresError } from './db/embedded/error.ts'
+import { InstallationConflictError } from './db/install.ts'
 import { SchemaTooNewError, ServerTooOldError } from './db/migrate.ts'
 import { createLog } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
@@ -89,7 +90,11 @@ function explain(error: unknown): { exit: number; message: string } {
   if (error instanceof ConfigError || error instanceof KeyError) return { exit: EXIT.config, message }
   if (error instanceof DatabaseStartError || error instanceof EmbeddedPostgresError)
     return { exit: EXIT.database, message }
-  if (error instanceof SchemaTooNewError || error instanceof ServerTooOldError)
+  if (
+    error instanceof SchemaTooNewError ||
+    error instanceof ServerTooOldError ||
+    error instanceof InstallationConflictError
+  )
     return { exit: EXIT.schema, message }
   const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number }
   if (syscall === 'listen' && code === 'EADDRINUSE')

@@ -4,7 +4,7 @@ create or replace view audit.version as
 select 1 as version,
        (select o.release
           from starcite.installed_objects o
-         order by string_to_array(split_part(o.release, '-', 1), '.')::int[] desc, o.release desc
+         order by o.number desc, string_to_array(split_part(o.release, '-', 1), '.')::int[] desc, o.release desc
          limit 1) as release;
 
 comment on view audit.version is 'Which interface the views of this schema are.';

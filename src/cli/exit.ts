@@ -20,6 +20,7 @@ const CODES: Readonly<Record<string, number>> = {
   EmbeddedPostgresError: EXIT.database,
   ForeignSchemaError: EXIT.database,
   SchemaTooNewError: EXIT.schema,
+  InstallationConflictError: EXIT.schema,
   ServerTooOldError: EXIT.schema,
 }
 

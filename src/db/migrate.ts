@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
-import { installFunctions, staleFunctions } from './functions.ts'
+import { compareInstalled, installFunctions } from './install.ts'
+import { type Installation, readInstallation } from './installation.ts'
 import { becomeOwner, ensureRoles, grantNewRoles } from './roles.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
@@ -36,7 +37,13 @@ export class NotMigratedError extends Error {
  * direct connection: the lock belongs to its session. Who does not own the schema only looks whether it is of this
  * release, and rejects with a NotMigratedError when it is not.
  */
-export async function migrate(url: string, release: string, log: Log): Promise<void> {
+export async function migrate(
+  url: string,
+  release: string,
+  log: Log,
+  installation?: Installation,
+): Promise<void> {
+  const ours = installation ?? (await readInstallation())
   const client = new pg.Client({
     connectionString: url,
     application_name: 'starcite migrate',
@@ -51,7 +58,7 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
     await ensureRoles(client)
     const isOwner = await becomeOwner(client)
     await refuseNewerSchema(client)
-    if (!isOwner) return await refuseOlderSchema(client, release)
+    if (!isOwner) return await refuseOlderSchema(client, ours)
     const applied = await runner({
       dbClient: client,
       dir: fileURLToPath(MIGRATIONS_DIRECTORY),
@@ -70,9 +77,16 @@ export async function migrate(url: string, release: string, log: Log): Promise<v
       },
     })
     await client.query('begin')
-    const functions = await installFunctions(client, release)
+    const comparison = await compareInstalled(client, ours)
+    const functions =
+      comparison.is === 'older' ? await installFunctions(client, ours, comparison.objects, release) : []
     await grantNewRoles(client)
     await client.query('commit')
+    if (comparison.is === 'newer')
+      log.info(
+        { installed: comparison.number, ours: ours.number },
+        'a newer build installed the procedures of this database: they stay',
+      )
     if (applied.length + functions.length > 0)
       log.info({ migrations: applied.map((it) => it.name), functions }, 'the schema is up to date')
   } finally {
@@ -127,10 +141,13 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
     )
 }
 
-async function refuseOlderSchema(client: pg.Client, release: string): Promise<void> {
+async function refuseOlderSchema(client: pg.Client, installation: Installation): Promise<void> {
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
-  if (missing.length === 0) missing.push(...(await staleFunctions(client, release)).map(({ name }) => name))
+  if (missing.length === 0) {
+    const comparison = await compareInstalled(client, installation)
+    if (comparison.is === 'older') missing.push(...comparison.objects.map(({ name }) => name))
+  }
   if (missing.length > 0)
     throw new NotMigratedError(
       `the schema lacks ${missing.join(', ')}, and this database user does not own it: run \`npm run migrate\` as one ` +

@@ -102,7 +102,7 @@ describe('a node whose machine fails it', function () {
 
   it('by having no file descriptor left refuses connections, lives, keeps its tails, and recovers (I8)', async () => {
     // Enough for its modules, which are opened hundreds at a time.
-    const short = await spawnNode(database, {}, 400)
+    const short = await spawnNode(database, {}, { maxFiles: 400 })
     node = short
     const id = await newSession(short.url)
     const tail = tailOf(short.url, id)

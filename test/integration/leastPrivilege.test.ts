@@ -306,6 +306,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
     const database = new pg.Client({ connectionString: url('deploy') })
     await database.connect()
     await database.query('set role starcite_owner')
+    await database.query('update starcite.installed_objects set number = number - 1')
     await database.query(
       `update starcite.installed_objects set hash = 'old', release = '0.0.0-0' where name = 'append'`,
     )

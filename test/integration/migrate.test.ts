@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import type pg from 'pg'
 import { SQL_OBJECTS } from '../../src/db/functions.ts'
+import { InstallationConflictError } from '../../src/db/install.ts'
+import { readInstallation } from '../../src/db/installation.ts'
 import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
 import { ForeignSchemaError } from '../../src/db/roles.ts'
 import { createLog } from '../../src/ops/log.ts'
@@ -102,7 +104,9 @@ describe('migrating', () => {
         where p.pronamespace = 'starcite'::regnamespace and p.prokind = 'f'`,
     )
     for (const { definition } of rows) await db.query(definition)
-    await db.query(`update starcite.installed_objects set hash = 'of another text', release = '99.0.0'`)
+    await db.query(
+      `update starcite.installed_objects set hash = 'of another text', number = 1000, release = '99.0.0'`,
+    )
     await db.query('create table starcite.of_a_newer_release ()')
     const seen = tail.cursor
     await until('the node goes on', () => tail.cursor > seen + 20)
@@ -117,19 +121,60 @@ describe('migrating', () => {
     await node.stop()
   })
 
-  it('replaces what an older release installed, all of it or nothing', async () => {
+  it('replaces what has a lower number, whatever its release says', async () => {
     const { database, db } = await open(await migratedDatabase())
-    await db.query(`update starcite.installed_objects set hash = 'old', release = '0.0.0'`)
+    const { number } = await readInstallation()
+    await db.query(
+      `update starcite.installed_objects set hash = 'old', number = number - 1, release = '99.0.0'`,
+    )
+
+    await migrate(database.url, '0.0.1', log)
+
+    const { rows } = await db.query(
+      'select distinct o.number::int, o.release, o.hash = $1 as stale from starcite.installed_objects o',
+      ['old'],
+    )
+    expect(rows).to.deep.equal([{ number, release: '0.0.1', stale: false }])
+  })
+
+  it('replaces what a build installed that had no number', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query(`update starcite.installed_objects set hash = 'old', number = default`)
 
     await migrate(database.url, '0.0.1', log)
 
     expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['0.0.1']))
   })
 
+  it('refuses a build that has the same number with another content, in either order, and replaces nothing', async () => {
+    const ours = await readInstallation()
+    const theirs = {
+      ...ours,
+      objects: ours.objects.map((it) =>
+        it.name === 'wire_time' ? { ...it, text: `${it.text}-- theirs\n`, hash: 'theirs' } : it,
+      ),
+    }
+    for (const [first, second] of [
+      [ours, theirs],
+      [theirs, ours],
+    ] as const) {
+      const { database, db } = await open(await freshDatabase())
+      await migrate(database.url, '1.0.0', log, first)
+      const before = await db.query('select * from starcite.installed_objects order by name')
+
+      const refusal = await migrate(database.url, '2.0.0', log, second).catch((error: Error) => error)
+
+      expect(refusal).to.be.instanceOf(InstallationConflictError)
+      expect((refusal as Error).message).to.include('differ in wire_time')
+      const after = await db.query('select * from starcite.installed_objects order by name')
+      expect(after.rows).to.deep.equal(before.rows)
+    }
+  })
+
   it('refuses a schema with a migration that it does not know, and changes nothing', async () => {
     const { database, db } = await open(await migratedDatabase())
     await db.query(`insert into starcite.migrations (name, run_on) values ('9999_from_the_future', now())`)
-    await db.query(`update starcite.installed_objects set hash = 'old', release = '0.0.0'`)
+    await db.query(`update starcite.installed_objects set hash = 'old', number = 0, release = '0.0.0'`)
 
     const refusal = await migrate(database.url, '1.0.0', log).then(
       () => undefined,

@@ -173,6 +173,7 @@ describe('the roles', () => {
       'delete from starcite.migrations',
       `update starcite.installed_objects set hash = ''`,
       'select from starcite.tenant_grants',
+      'select from starcite.installation_secret',
       'create table starcite.mine ()',
       `create or replace function starcite.wire_time(p_at timestamptz) returns text language sql return ''`,
       'drop function starcite.mark_erased() cascade',

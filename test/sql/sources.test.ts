@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import { SQL_OBJECTS, sqlFile } from '../../src/db/functions.ts'
+import { SQL_OBJECTS } from '../../src/db/functions.ts'
+import { nextStamp, readStamp, sqlFile } from '../../src/db/installation.ts'
 
 const MIGRATIONS = new URL('../../migrations/', import.meta.url)
 const SOURCES = new URL('../../sql/', import.meta.url)
@@ -24,6 +25,12 @@ describe('the SQL sources', () => {
     const files = (await readdir(SOURCES, { recursive: true })).filter((it) => it.endsWith('.sql')).sort()
 
     expect(files).to.deep.equal(SQL_OBJECTS.map((name) => `${name.replace('.', '/')}.sql`).sort())
+  })
+
+  it('have the number that was given to this content (npm run sql:stamp gives the next one)', async () => {
+    const stamp = await readStamp()
+
+    expect(await nextStamp(stamp)).to.deep.equal(stamp)
   })
 
   it('define in each file of sql/ the one object that it is named after, under a header', async () => {

@@ -31,15 +31,21 @@ const PROGRAM = process.env.STARCITE_TEST_BUILT
   ? ['--enable-source-maps', fromHere('../../dist/main.js')]
   : ['--import', 'tsx', fromHere('../../src/main.ts')]
 
+export interface ProgramOptions {
+  /** It may have no more file descriptors than that. */
+  readonly maxFiles?: number
+  /** The words after `node`: of another build. */
+  readonly program?: readonly string[]
+}
+
 /** Runs the program as an operator would; what it does is up to the caller. */
 export function runProgram(
   settings: Settings,
-  maxFiles?: number,
+  { maxFiles, program = PROGRAM }: ProgramOptions = {},
 ): { child: ChildProcess; output: () => string } {
   const { PATH, HOME, TMPDIR } = process.env
-  const program = [process.execPath, ...PROGRAM]
   const limited = maxFiles === undefined ? [] : ['sh', '-c', `ulimit -n ${maxFiles}; exec "$@"`, 'sh']
-  const [command = '', ...words] = [...limited, ...program]
+  const [command = '', ...words] = [...limited, process.execPath, ...program]
   const child = spawn(command, words, {
     env: {
       ...(PATH && { PATH }),
@@ -58,14 +64,14 @@ export function runProgram(
   return { child, output: () => output }
 }
 
-/** A node in a process of its own, ready. With `maxFiles`, it may have no more file descriptors than that. */
+/** A node in a process of its own, ready. */
 export async function spawnNode(
   database: { url: string },
   settings: Settings = {},
-  maxFiles?: number,
+  options: ProgramOptions = {},
 ): Promise<NodeProcess> {
   const port = settings.PORT ?? String(await freePort())
-  const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings }, maxFiles)
+  const { child, output } = runProgram({ DATABASE_URL: database.url, PORT: port, ...settings }, options)
   const url = `http://127.0.0.1:${port}`
   const opsUrl = `http://127.0.0.1:${settings.STARCITE_OPS_PORT ?? port}`
   while (!(await isReady(opsUrl))) {

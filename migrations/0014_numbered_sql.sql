@@ -1,0 +1,30 @@
+-- breaking: no. Older nodes read the columns that they know, and never look at the new table.
+--
+-- The files of sql/ carry a number that only grows (sql/installation.json). What is installed has the number of the build
+-- that brought it: a build replaces what has a lower number and leaves what has a higher one. Rows of earlier builds, which
+-- had no numbers, have 0.
+--
+-- The secret is for names that other logins of the server must not be able to guess: of advisory locks, of channels, of
+-- tenants in notifications. Use it through starcite.secret_key(purpose), which derives a key for each purpose.
+set local lock_timeout = '2s';
+
+alter table starcite.installed_objects add column number bigint not null default 0;
+comment on table starcite.installed_objects is 'Functions and views as installed: the digest of each one''s file, and the build that brought it.';
+comment on column starcite.installed_objects.number is 'The number of that build''s sql/installation.json: the highest that was installed here. 0: by a build that had none.';
+comment on column starcite.installed_objects.release is 'The release of that build.';
+
+create table starcite.installation_secret (
+  only_row boolean primary key default true,
+  secret bytea not null,
+  constraint installation_secret_is_one_row check (only_row),
+  constraint installation_secret_is_long check (octet_length(secret) = 32)
+);
+-- Without a policy it shows nothing, also to a role that is granted SELECT on all tables of the schema.
+alter table starcite.installation_secret enable row level security;
+comment on table starcite.installation_secret is 'Random bytes of this installation; starcite.secret_key derives keys from them. Only the owner reads them.';
+comment on column starcite.installation_secret.only_row is 'There is one row.';
+comment on column starcite.installation_secret.secret is 'Made when the table was.';
+-- Each UUID has 122 bits of Postgres's strong random source.
+insert into starcite.installation_secret (secret)
+select pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+                         || pg_catalog.uuid_send(pg_catalog.gen_random_uuid()));
