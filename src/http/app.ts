@@ -16,6 +16,7 @@ import { type Operations, opsRoutes } from './routes/ops.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { socketRoutes } from './routes/socket.ts'
 import { tailRoutes } from './routes/tail.ts'
+import { tailsRoutes } from './routes/tails.ts'
 
 /** What a raw tail is sent is ignored, so a client has no reason for larger frames. */
 const MAX_IGNORED_FRAME_BYTES = 64 * 1024
@@ -43,6 +44,7 @@ export function createRouter(services: Services, operations: Operations): Router
   sessionRoutes(router, services)
   appendRoutes(router, services)
   eventRoutes(router, services)
+  tailsRoutes(router, services)
   erasureRoutes(router, services)
   return router
 }

@@ -77,3 +77,11 @@ export const ErasureBody = Type.Object(
   },
   { title: 'ErasureBody' },
 )
+
+export const TailStart = Type.Object(
+  {
+    session_id: Type.String({ minLength: 1 }),
+    cursor: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+  },
+  { title: 'TailStart' },
+)

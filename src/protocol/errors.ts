@@ -13,6 +13,7 @@ export const ERRORS = {
   invalid_limit: { status: 400, retry: false },
   invalid_list_query: { status: 400, retry: false },
   invalid_tail_batch_size: { status: 400, retry: false },
+  invalid_tails: { status: 400, retry: false },
   invalid_websocket_upgrade: { status: 400, retry: false },
   bad_request: { status: 400, retry: false },
   unauthorized: { status: 401, retry: false },

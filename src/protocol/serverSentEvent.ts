@@ -8,8 +8,13 @@ const LINE_ENDS = /\r\n|\r|\n/g
  */
 export function serverSentEvent(id: string, json: string, name?: string): string {
   const event = name === undefined ? '' : `event: ${name}\n`
+  return `${event}id: ${id}\n${serverSentData(json)}`
+}
+
+/** The same without an id, for streams that have no single position to come back to. */
+export function serverSentData(json: string): string {
   const data = LINE_END.test(json) ? json.replaceAll(LINE_ENDS, '\ndata: ') : json
-  return `${event}id: ${id}\ndata: ${data}\n\n`
+  return `data: ${data}\n\n`
 }
 
 /** That, in UTF-8, as a chunk of an HTTP/1.1 body. */

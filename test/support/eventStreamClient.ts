@@ -21,8 +21,11 @@ export class EventStreamClient {
   #data: string[] = []
   #id = ''
 
-  constructor(url: string, headers: Readonly<Record<string, string>> = {}) {
-    this.#request = request(url, { headers: { accept: 'text/event-stream', ...headers }, agent: false })
+  /** With a body it is sent by POST. */
+  constructor(url: string, headers: Readonly<Record<string, string>> = {}, body?: object) {
+    const method = body === undefined ? 'GET' : 'POST'
+    const all = { accept: 'text/event-stream', ...headers }
+    this.#request = request(url, { method, headers: all, agent: false })
     this.#request.on('error', () => {
       this.ended = true
     })
@@ -35,7 +38,7 @@ export class EventStreamClient {
       })
       response.on('error', () => {}) // followed by close
     })
-    this.#request.end()
+    this.#request.end(body === undefined ? undefined : JSON.stringify(body))
   }
 
   get events(): string[] {

@@ -1,6 +1,9 @@
 import type { Scope } from '../../src/auth/principal.ts'
+import { ERRORS, type ErrorCode } from '../../src/protocol/errors.ts'
 import { at } from './answers.ts'
 import { type Answer, call, refusedUpgrade, TailClient } from './client.ts'
+import { hold } from './contract.ts'
+import { EventStreamClient } from './eventStreamClient.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -54,4 +57,27 @@ export const EVERY_CALL: readonly EveryCall[] = [
       return { status: 101, headers: new Headers(), text: '', json: {} }
     },
   },
+  { name: 'POST /v1/tails', scope: 'session:read', isOfSession: true, send: tailMany },
 ]
+
+/** What the one tail of a stream for many was answered first, as if it had been a request of its own. */
+async function tailMany(base: string, id: string, headers: Headers = {}): Promise<Answer> {
+  const url = `${base}/v1/tails`
+  const stream = new EventStreamClient(url, headers, { tails: [{ session_id: id }] })
+  try {
+    await stream.until('the tail is answered', () => stream.messages.length > 0 || stream.ended)
+    const status = stream.response?.statusCode ?? 0
+    const answered = new globalThis.Headers(stream.response?.headers as Record<string, string>)
+    if (status !== 200) {
+      const answer = { status, headers: answered, text: stream.text, json: JSON.parse(stream.text) }
+      hold('POST', url, answer)
+      return answer
+    }
+    const { session_id: _, ...json } = JSON.parse(stream.events[0] ?? '{}')
+    answered.set('content-type', 'application/json; charset=utf-8')
+    const refused = ERRORS[json.error as ErrorCode]?.status
+    return { status: refused ?? 200, headers: answered, text: JSON.stringify(json), json }
+  } finally {
+    stream.close()
+  }
+}

@@ -35,6 +35,10 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   invalid_limit: { means: 'The limit is out of its range.', details: { field } },
   invalid_list_query: { means: 'A parameter of the query is not what it should be.', details: { field } },
   invalid_tail_batch_size: { means: '`batch_size` is out of its range.', details: { field } },
+  invalid_tails: {
+    means: 'The list of tails is not what it should be.',
+    details: { field, index, max_tails: Type.Optional(Seq('How many tails a stream may have.')) },
+  },
   invalid_websocket_upgrade: { means: 'This path takes a WebSocket handshake, and this is none.' },
   bad_request: { means: 'The request is not valid HTTP/1.1.' },
   unauthorized: {

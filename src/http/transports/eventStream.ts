@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { LifecycleSink } from '../../lifecycle/feed.ts'
 import type { Seq } from '../../protocol/event.ts'
+import { serverSentChunk, serverSentData } from '../../protocol/serverSentEvent.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { CLOSE_TIMEOUT_MS, type LongLived, socketDrained } from './sockets.ts'
 
@@ -67,6 +68,14 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     // Chunks that are made once for all streams: in res.write most of the cost would be their making.
     if (this.#isChunked) this.#socket.write(joined(events.map((event) => event.serverSentChunk)))
     else this.#res.write(events.map((event) => event.serverSentEvent).join(''))
+  }
+
+  /** Sends a message that has no id: JSON text. */
+  tell(json: string): void {
+    if (this.signal.aborted) return
+    const message = serverSentData(json)
+    if (this.#isChunked) this.#socket.write(serverSentChunk(message))
+    else this.#res.write(message)
   }
 
   /** Gives a reader that has seen nothing the id to come back with. */

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { TailStart } from '../../schemas.ts'
 import type { Operation } from '../operation.ts'
 import { BATCH_SIZE, FOLLOW, LAST_EVENT_ID, TAIL_CURSOR } from '../parameters.ts'
 
@@ -34,5 +35,30 @@ export const TAIL_OPERATIONS: readonly Operation[] = [
       'too_many_sockets',
       'draining',
     ],
+  },
+  {
+    method: 'post',
+    path: '/v1/tails',
+    id: 'tailSessions',
+    tag: 'events',
+    summary: 'Follow many sessions on one event stream',
+    description:
+      'Server-sent events whose `data` is a JSON object that names its session: `{"session_id","cursor"}` when its ' +
+      'tail begins, `{"session_id","events"}`, and `{"session_id","error","message"}` when it is refused or ends. ' +
+      'The other tails go on.',
+    scope: 'session:read',
+    body: {
+      required: true,
+      content: {
+        'application/json': Type.Object(
+          { tails: Type.Array(TailStart, { minItems: 1 }) },
+          { title: 'TailStarts' },
+        ),
+      },
+    },
+    answers: {
+      200: { description: 'The stream begins.', content: { 'text/event-stream': Type.String() } },
+    },
+    errors: ['invalid_tails', 'too_many_sockets', 'draining'],
   },
 ]

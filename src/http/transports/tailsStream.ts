@@ -1,0 +1,129 @@
+import { requireSession } from '../../auth/access.ts'
+import type { Principal } from '../../auth/principal.ts'
+import { mapAhead } from '../../lib/mapAhead.ts'
+import { Semaphore } from '../../lib/semaphore.ts'
+import { AppError } from '../../protocol/errors.ts'
+import type { Frame } from '../../protocol/event.ts'
+import type { Session } from '../../sessions/session.ts'
+import type { Sink } from '../../tail/tail.ts'
+import { badSessionId, type Services } from '../context.ts'
+import type { WantedTail } from '../parseTails.ts'
+import { refuseAhead } from '../refuseAhead.ts'
+import type { EventStream } from './eventStream.ts'
+
+/** Pages of all tails together that may be on their way: each tail waits for its turn with nothing in memory. */
+const MAX_PAGES = 2
+/** Sessions that are looked up at a time, so that a long list does not keep others from Postgres. */
+const LOOKUPS = 4
+
+export interface TailsStreamOptions {
+  readonly services: Services
+  readonly principal: Principal
+  readonly stream: EventStream
+  readonly toAppError: (error: unknown) => AppError
+}
+
+/** Many tails on one event stream. Each begins, is refused, and ends by itself; the stream ends with the last. */
+export class TailsStream {
+  readonly #options: TailsStreamOptions
+  readonly #pages = new Semaphore(MAX_PAGES)
+  #draining: Promise<void> | undefined
+
+  constructor(options: TailsStreamOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when a tail may send a page, fair among tails; with what is called once it was sent, or will not be. */
+  async page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
+    const give = this.#pages.takeNow() ?? (await this.#pages.take(signal()))
+    await this.#drained()
+    return give && (() => void this.#drained().then(give))
+  }
+
+  /** Resolves when no tail is left, or the stream has ended. */
+  async run(wanted: readonly WantedTail[]): Promise<void> {
+    const { stream } = this.#options
+    const running: Promise<void>[] = []
+    const begin = (tail: WantedTail) => this.#begin(tail).catch((error) => this.#refuse(tail, error))
+    for await (const follow of mapAhead(wanted, LOOKUPS, begin)) {
+      if (stream.signal.aborted) break
+      if (follow !== undefined) running.push(follow())
+    }
+    await Promise.all(running)
+  }
+
+  /** Looks the session up, and answers how to follow it. Throws what the tail is refused with. */
+  async #begin({ sessionId, cursor }: WantedTail): Promise<(() => Promise<void>) | undefined> {
+    const { services, principal, stream } = this.#options
+    if (stream.signal.aborted) return undefined
+    requireSession(principal, sessionId)
+    if (badSessionId(sessionId) !== undefined)
+      throw new AppError('session_not_found', 'no session has such an id')
+    const session = await services.sessions.get(principal.tenantId, sessionId)
+    refuseAhead(cursor, session.lastSeq)
+    return () => this.#follow({ sessionId, cursor }, session)
+  }
+
+  async #follow(tail: WantedTail, { sid, epoch }: Session): Promise<void> {
+    const { services, principal, stream } = this.#options
+    const { sessionId, cursor } = tail
+    const sink = new SinkOfTail(this, stream, JSON.stringify(sessionId))
+    let release = () => {}
+    try {
+      release = services.tailQuota.take(principal)
+      stream.tell(JSON.stringify({ session_id: sessionId, cursor }))
+      await services.tails.run({ sid, epoch, cursor, until: undefined, sink, signal: stream.signal })
+    } catch (error) {
+      this.#refuse(tail, error)
+    } finally {
+      sink.endPage()
+      release()
+    }
+  }
+
+  /** One wait for all tails: each would set the time-out of the socket, and clear it for the others. */
+  #drained(): Promise<void> {
+    const { stream } = this.#options
+    this.#draining ??= stream
+      .room(() => stream.signal)
+      .finally(() => {
+        this.#draining = undefined
+      })
+    return this.#draining
+  }
+
+  #refuse({ sessionId }: WantedTail, error: unknown): undefined {
+    const refusal = this.#options.toAppError(error)
+    this.#options.stream.tell(JSON.stringify({ session_id: sessionId, ...refusal.toJSON() }))
+  }
+}
+
+/** Where one of the tails goes. A page is read once it is this tail's turn. */
+class SinkOfTail implements Sink {
+  readonly readsAhead = false
+  readonly #tails: TailsStream
+  readonly #stream: EventStream
+  readonly #sessionIdText: string
+  #pageSent: (() => void) | undefined
+
+  constructor(tails: TailsStream, stream: EventStream, sessionIdText: string) {
+    this.#tails = tails
+    this.#stream = stream
+    this.#sessionIdText = sessionIdText
+  }
+
+  async room(signal: () => AbortSignal): Promise<void> {
+    this.#pageSent ??= await this.#tails.page(signal)
+  }
+
+  send(frames: readonly Frame[]): void {
+    const events = frames.map((frame) => frame.text).join(',')
+    this.#stream.tell(`{"session_id":${this.#sessionIdText},"events":[${events}]}`)
+    this.endPage()
+  }
+
+  endPage(): void {
+    this.#pageSent?.()
+    this.#pageSent = undefined
+  }
+}
