@@ -1,7 +1,7 @@
 -- Makes sure that a segment holds p_at, and answers its name. Nodes call it ahead of time; an append that finds no
 -- segment calls it too, so an append never fails for the lack of one.
 --
--- Locks: one advisory lock, so two callers never make the same segment; an append calls this while it holds its
+-- Locks: a row of starcite.locks, so two callers never make the same segment; an append calls this while it holds its
 -- heads, so the order is always heads, then this. (Only an SQL transaction that appends, makes a segment by it, and
 -- then appends to another session breaks that order; Postgres would end it, or the other, as a deadlock.)
 -- The table is made apart and then attached: `create table … partition of` would lock events exclusively.
@@ -21,7 +21,7 @@ begin
     return v_name;
   end if;
 
-  perform pg_advisory_xact_lock(hashtextextended('starcite.ensure_segment', 0));
+  select l.name into strict v_name from starcite.locks l where l.name = 'segments' for no key update;
   select s.name into v_name from starcite.segments s where tstzrange(s.from_at, s.to_at) @> p_at;
   if found then
     return v_name;

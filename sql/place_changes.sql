@@ -7,7 +7,7 @@
 --            or a change of theirs has no place yet
 --   is_more  whether there are changes left to be placed at once
 --
--- Places are handed out under one lock, which is held until commit: whoever reads a place has already been able to read
+-- Places are handed out under one lock, a row of starcite.locks, which is held until commit: whoever reads a place has already been able to read
 -- all before it. A log's progress is told of only when none of its session's changes is left without a place, so an append
 -- is never told of before the creation of its session; behind a full batch of changes it waits. A change whose row somebody holds (the session is being erased) is placed later, and what
 -- follows it in its session after it; nobody waits for that.
@@ -22,6 +22,7 @@ as $$
 declare
   c_pause constant interval := '1 second';
   c_most constant int := 1000;
+  v_lock text;
   v_due bigint[];
   v_free bigint[];
   v_last bigint;
@@ -41,7 +42,7 @@ begin
     return;
   end if;
 
-  perform pg_advisory_xact_lock(hashtextextended('starcite.lifecycle', 0));
+  select l.name into strict v_lock from starcite.locks l where l.name = 'lifecycle' for no key update;
 
   select coalesce(array_agg(f.change_id), '{}') into v_free
     from (select c.change_id from starcite.session_changes c

@@ -1,4 +1,5 @@
 import type { Log } from '../ops/log.ts'
+import { takeLock } from './jobLock.ts'
 import { DbSession } from './session.ts'
 
 /** Something that the whole database needs once, whichever node does it. */
@@ -42,9 +43,10 @@ export async function runAlone<T>(
     signal.throwIfAborted()
     await prepare(session, job)
     if (!(await ownsTable(session, job))) return { ran: false, why: 'not_allowed' }
-    if (!(await tryLock(session, job))) return { ran: false, why: 'held' }
+    const release = await takeLock(session, job)
+    if (release === undefined) return { ran: false, why: 'held' }
     const result = await run(session)
-    await unlock(session, job)
+    await release()
     return { ran: true, result }
   } finally {
     await look(session).catch(() => {})
@@ -68,16 +70,4 @@ export async function ownsTable(session: DbSession, { table }: Pick<Job, 'table'
     [table],
   )
   return row?.[0] === 't'
-}
-
-/** Held until it is given back, or the connection ends. */
-export async function tryLock(session: DbSession, { name }: Pick<Job, 'name'>): Promise<boolean> {
-  const [row] = await session.query(`select pg_try_advisory_lock(hashtextextended('starcite.' || $1, 0))`, [
-    name,
-  ])
-  return row?.[0] === 't'
-}
-
-async function unlock(session: DbSession, { name }: Job): Promise<void> {
-  await session.query(`select pg_advisory_unlock(hashtextextended('starcite.' || $1, 0))`, [name])
 }

@@ -2,17 +2,18 @@ import { readdir } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
 import pg from 'pg'
+import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import { compareInstalled, installFunctions } from './install.ts'
 import { type Installation, readInstallation } from './installation.ts'
+import { findHolder, inMigrationTurn } from './migrationTurn.ts'
 import { becomeOwner, ensureRoles, grantNewRoles } from './roles.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
-/** Any constant will do, as long as every release uses the same one. */
-const LOCK_NAME = 'starcite.migrate'
 /** A host that takes the connection and says nothing is not there yet. */
 const CONNECT_TIMEOUT_MS = 10_000
+const LOOK_MS = 100
 /** Postgres 14: `return` bodies of SQL functions, date_bin. */
 const MINIMUM_SERVER_VERSION = 140_000
 
@@ -32,10 +33,10 @@ export class NotMigratedError extends Error {
 }
 
 /**
- * Brings the schema to this release: tables from migrations/, functions and views from sql/. Any number of nodes may
- * call it at once; they take turns behind one lock, and whoever comes second finds nothing to do. `url` must be a
- * direct connection: the lock belongs to its session. Who does not own the schema only looks whether it is of this
- * release, and rejects with a NotMigratedError when it is not.
+ * Brings the schema to this release: tables from migrations/, functions and views from sql/, in one transaction. Any
+ * number of nodes may call it at once; they take turns (migrationTurn.ts), and those that come second find nothing to do.
+ * Who does not own the schema only looks whether it is of this release, and rejects with a NotMigratedError when it is not
+ * and no other program is migrating it.
  */
 export async function migrate(
   url: string,
@@ -54,44 +55,64 @@ export async function migrate(
   await client.connect()
   try {
     await refuseOldServer(client)
-    await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [LOCK_NAME])
     await ensureRoles(client)
-    const isOwner = await becomeOwner(client)
-    await refuseNewerSchema(client)
-    if (!isOwner) return await refuseOlderSchema(client, ours)
-    const applied = await runner({
-      dbClient: client,
-      dir: fileURLToPath(MIGRATIONS_DIRECTORY),
-      direction: 'up',
-      migrationsSchema: 'starcite',
-      migrationsTable: MIGRATIONS_TABLE,
-      schema: 'starcite',
-      singleTransaction: true,
-      noLock: true, // ours is held, and covers the functions too
-      verbose: false,
-      logger: {
-        debug: ignore,
-        info: ignore,
-        warn: (message) => log.warn(message),
-        error: (message) => log.error(message),
+    const done = await inMigrationTurn(
+      client,
+      log,
+      () => becomeOwner(client),
+      async (isOwner) => {
+        await refuseNewerSchema(client)
+        return isOwner ? bringUpToDate(client, ours, release, log) : undefined
       },
-    })
-    await client.query('begin')
-    const comparison = await compareInstalled(client, ours)
-    const functions =
-      comparison.is === 'older' ? await installFunctions(client, ours, comparison.objects, release) : []
-    await grantNewRoles(client)
-    await client.query('commit')
-    if (comparison.is === 'newer')
+    )
+    if (done === undefined) await refuseOlderSchema(client, ours, log)
+    else if (done.newer !== undefined)
       log.info(
-        { installed: comparison.number, ours: ours.number },
+        { installed: done.newer, ours: ours.number },
         'a newer build installed the procedures of this database: they stay',
       )
-    if (applied.length + functions.length > 0)
-      log.info({ migrations: applied.map((it) => it.name), functions }, 'the schema is up to date')
+    if (done && done.migrations.length + done.functions.length > 0)
+      log.info({ migrations: done.migrations, functions: done.functions }, 'the schema is up to date')
   } finally {
     await client.end().catch(ignore)
   }
+}
+
+/** In the transaction of the caller. Answers what it did. */
+async function bringUpToDate(client: pg.Client, ours: Installation, release: string, log: Log) {
+  const applied = await runner({
+    dbClient: insideTransaction(client),
+    dir: fileURLToPath(MIGRATIONS_DIRECTORY),
+    direction: 'up',
+    migrationsSchema: 'starcite',
+    migrationsTable: MIGRATIONS_TABLE,
+    schema: 'starcite',
+    singleTransaction: true,
+    noLock: true, // ours is held, and covers the functions too
+    verbose: false,
+    logger: {
+      debug: ignore,
+      info: ignore,
+      warn: (message) => log.warn(message),
+      error: (message) => log.error(message),
+    },
+  })
+  const comparison = await compareInstalled(client, ours)
+  const functions =
+    comparison.is === 'older' ? await installFunctions(client, ours, comparison.objects, release) : []
+  await grantNewRoles(client)
+  const newer = comparison.is === 'newer' ? comparison.number : undefined
+  return { migrations: applied.map((it) => it.name), functions, newer }
+}
+
+/** The client for a program that would begin and end a transaction, and set things for the session. */
+function insideTransaction(client: pg.Client): pg.Client {
+  const query = (text: unknown, values?: unknown[]) => {
+    if (typeof text !== 'string') throw new TypeError('migrations are texts')
+    if (/^(BEGIN|COMMIT|ROLLBACK)$/.test(text)) return Promise.resolve({ rows: [] })
+    return client.query(text.replace(/^SET (?!LOCAL )/, 'SET LOCAL '), values)
+  }
+  return { query } as unknown as pg.Client
 }
 
 const ignore = () => {}
@@ -141,16 +162,31 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
     )
 }
 
-async function refuseOlderSchema(client: pg.Client, installation: Installation): Promise<void> {
+/** What another program has not committed yet may be all that is missing. */
+async function refuseOlderSchema(client: pg.Client, installation: Installation, log: Log): Promise<void> {
+  let told: string | undefined
+  for (;;) {
+    const holder = await findHolder(client) // before we look: what it commits afterwards is seen
+    const missing = await missingFrom(client, installation)
+    if (missing.length === 0) return
+    if (holder === undefined) throw notMigrated(missing)
+    if (holder !== told) log.info({ holder }, `waiting for ${holder}, which migrates the schema`)
+    told = holder
+    await pause(LOOK_MS)
+  }
+}
+
+async function missingFrom(client: pg.Client, installation: Installation): Promise<string[]> {
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
-  if (missing.length === 0) {
-    const comparison = await compareInstalled(client, installation)
-    if (comparison.is === 'older') missing.push(...comparison.objects.map(({ name }) => name))
-  }
-  if (missing.length > 0)
-    throw new NotMigratedError(
-      `the schema lacks ${missing.join(', ')}, and this database user does not own it: run \`npm run migrate\` as one ` +
-        'who does, or set STARCITE_MIGRATE_URL',
-    )
+  if (missing.length > 0) return missing
+  const comparison = await compareInstalled(client, installation)
+  return comparison.is === 'older' ? comparison.objects.map(({ name }) => name) : []
+}
+
+function notMigrated(missing: readonly string[]): NotMigratedError {
+  return new NotMigratedError(
+    `the schema lacks ${missing.join(', ')}, and this database user does not own it: run \`npm run migrate\` as one ` +
+      'who does, or set STARCITE_MIGRATE_URL',
+  )
 }

@@ -46,7 +46,7 @@ interface Schema {
 }
 
 /**
- * Makes the schemas starcite and audit, if they are not there, and acts as their owner from here on: starcite_owner
+ * Makes the schemas starcite and audit, if they are not there, and acts as their owner until the transaction ends: starcite_owner
  * where that can be, so that nothing in them, security definer functions above all, runs with the rights of whoever
  * happened to migrate. Answers false when this connection is not, and is no member of, the owner. Rejects with a
  * ForeignSchemaError when somebody else owns a schema named audit.
@@ -62,7 +62,7 @@ export async function becomeOwner(client: ClientBase): Promise<boolean> {
     )
   // While still the one who connected: the owner may have no right to make schemas in the database.
   if (!audit) await client.query(`create schema audit authorization ${starcite.owner}`)
-  await client.query(`set role ${starcite.owner}`)
+  await client.query(`set local role ${starcite.owner}`)
   return true
 }
 

@@ -2,9 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
-import { tryLock } from '../../src/db/job.ts'
+import { takeLock } from '../../src/db/jobLock.ts'
 import { DbSession } from '../../src/db/session.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { TIERING } from '../../src/tiering/tieringJob.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 
 const COMMAND = fileURLToPath(new URL('../../src/cli/tier.ts', import.meta.url))
@@ -52,7 +53,7 @@ describe('npm run tier', () => {
 
   it('fails while another node is at it', async () => {
     const other = await DbSession.open(lab.database.url, 'other', 5000, createLog('silent'))
-    await tryLock(other, { name: 'tiering' })
+    await takeLock(other, TIERING)
 
     const { code, out } = await run([], env)
 

@@ -7,9 +7,11 @@ import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
 import { ForeignSchemaError } from '../../src/db/roles.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { call } from '../support/client.ts'
+import { LogLines } from '../support/logLines.ts'
 import { startNode } from '../support/node.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { asStranger } from '../support/stranger.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
 
@@ -202,28 +204,40 @@ describe('migrating', () => {
     ).to.equal(0)
   })
 
-  it('waits for one that holds the lock, and goes on when that one dies', async () => {
-    const { database, db } = await open(await freshDatabase())
+  it('waits for one that has the turn, says who that is, and goes on when that one dies', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query(`update starcite.installed_objects set hash = 'old', release = '0.0.0', number = 0`)
     const holder = await connect(database)
-    const { rows } = await holder.query<{ pid: number }>(
-      `select pg_advisory_lock(hashtextextended('starcite.migrate', 0)), pg_backend_pid() as pid`,
-    )
+    await holder.query('begin; lock table starcite.migrations in exclusive mode')
+    const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid')
+    const lines = new LogLines()
     let done = false
-    const migrating = migrate(database.url, '1.0.0', log).then(() => {
+    const migrating = migrate(database.url, '1.0.0', lines.log).then(() => {
       done = true
     })
-    await until('it waits for the lock', async () => {
-      const waiting = await db.query(
-        `select from pg_catalog.pg_stat_activity a
-          where a.datname = current_database() and a.wait_event_type = 'Lock'`,
-      )
-      return waiting.rowCount === 1
-    })
+    await until('it says what it waits for', () => lines.text.includes(`waiting for process ${rows[0]?.pid}`))
     expect(done).to.equal(false)
 
     await db.query('select pg_terminate_backend($1)', [rows[0]?.pid])
     await migrating
 
-    expect(await releases(db)).to.have.lengthOf(SQL_OBJECTS.length)
+    expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['1.0.0']))
+  })
+
+  it('waits for a build that takes the lock of before, unless the one who has it could not migrate', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    const lock = `select pg_advisory_lock(hashtextextended('starcite.migrate', 0))`
+    const older = await connect(database)
+    await older.query(lock)
+    const lines = new LogLines()
+    const migrating = migrate(database.url, '1.0.0', lines.log)
+    await until('it waits', () => lines.text.includes('waiting for process'))
+    await older.end()
+    await migrating
+
+    await asStranger(database, db, async (stranger) => {
+      await stranger.query(lock)
+      await migrate(database.url, '1.0.1', log)
+    })
   })
 })

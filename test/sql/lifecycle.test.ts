@@ -232,7 +232,7 @@ describe('changes of sessions in SQL', () => {
 
     it('without waiting for another placer, when there is nothing to place', async () => {
       await second.query('begin')
-      await second.query(`select pg_advisory_xact_lock(hashtextextended('starcite.lifecycle', 0))`)
+      await second.query(`select from starcite.locks l where l.name = 'lifecycle' for update`)
 
       expect(await place(db)).to.deep.equal({ feeds: [], waiting: [], is_more: false })
     })

@@ -1,0 +1,113 @@
+import pg from 'pg'
+import { pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+
+/** How long one try waits in the queue of the lock, before it says what it waits for. */
+const TRY_TIMEOUT = '2s'
+/** Where the wait is not in a queue of Postgres. */
+const LOOK_MS = 100
+/** What builds before this one take, as a session; to be dropped with the release after. */
+const FORMER_KEY = `hashtextextended('starcite.migrate', 0)`
+
+/** Another transaction is at it: it holds the lock, or is making the schema and the table that the lock is on. */
+const TAKEN = new Set([
+  '55P03', // lock_not_available
+  '42P06', // duplicate_schema
+  '42P07', // duplicate_table
+  '23505', // unique_violation, of their catalogs
+])
+
+/**
+ * Runs one migration at a time: `run` is called in a transaction that has the lock, and committed; whatever it throws
+ * undoes all of it.
+ *
+ * The lock is one on the table starcite.migrations, which only its owner may take. Until the table is there, the first to
+ * make the schema has the turn: the others run into its uncommitted entry of the catalog, and wait. As it belongs to a
+ * transaction, the lock goes with it, also on a connection of a pooler. `open` is called in the transaction before the
+ * lock is taken: it makes the schema when that is not there, and answers whether this role owns it.
+ */
+export async function inMigrationTurn<T>(
+  client: pg.Client,
+  log: Log,
+  open: () => Promise<boolean>,
+  run: (isOwner: boolean) => Promise<T>,
+): Promise<T> {
+  for (let tries = 0; ; tries += 1) {
+    await client.query('begin isolation level read committed')
+    let hasTurn = false
+    try {
+      await client.query(`set local lock_timeout = '${TRY_TIMEOUT}'`)
+      const isOwner = await open()
+      if (isOwner) await takeTurn(client)
+      await client.query('set local lock_timeout to default')
+      hasTurn = true
+      const result = await run(isOwner)
+      await client.query('commit')
+      return result
+    } catch (error) {
+      await client.query('rollback').catch(() => {})
+      if (hasTurn || !isTaken(error)) throw error
+      // One that took the lock between two tries is not there any more: nothing to be told.
+      const holder = await findHolder(client)
+      if (holder !== undefined)
+        log[tries === 0 ? 'info' : 'warn']({ holder }, `waiting for ${holder}, which migrates the schema`)
+      await pause(LOOK_MS)
+    }
+  }
+}
+
+class TakenError extends Error {}
+
+const isTaken = (error: unknown) =>
+  error instanceof TakenError || (error instanceof pg.DatabaseError && TAKEN.has(error.code ?? ''))
+
+async function takeTurn(client: pg.Client): Promise<void> {
+  if (await isFormerHeld(client)) throw new TakenError()
+  const { rows } = await client.query(`select to_regclass('starcite.migrations') is null as missing`)
+  // As node-pg-migrate makes it.
+  if (rows[0]?.missing)
+    await client.query(
+      'create table starcite.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
+    )
+  await client.query('lock table starcite.migrations in exclusive mode')
+}
+
+/** Keeps older builds out; one that has the lock already is waited for, and a stranger who has it is not. */
+async function isFormerHeld(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query<{ taken: boolean; held: boolean }>(
+    `select k.taken, not k.taken and exists (
+              select from pg_catalog.pg_locks l
+                join pg_catalog.pg_stat_activity a on a.pid = l.pid
+               where l.locktype = 'advisory' and l.granted and l.pid <> pg_backend_pid()
+                 and ((l.classid::bigint << 32) | l.objid::bigint) = ${FORMER_KEY}
+                 and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+                 and pg_has_role(a.usesysid, n.nspowner, 'usage')) as held
+       from (select pg_try_advisory_xact_lock(${FORMER_KEY}) as taken) k
+       join pg_catalog.pg_namespace n on n.nspname = 'starcite'`,
+  )
+  return rows[0]?.held ?? false
+}
+
+/** In words, who has the turn, or undefined. Only those count who may have it. */
+export async function findHolder(client: pg.Client): Promise<string | undefined> {
+  const { rows } = await client.query<{ pid: number; name: string; role: string | null }>(
+    `select a.pid, a.application_name as name, a.usename as role
+       from pg_catalog.pg_stat_activity a
+       left join pg_catalog.pg_namespace n on n.nspname = 'starcite'
+      where a.datname = current_database() and a.pid <> pg_backend_pid()
+        and coalesce(pg_has_role(a.usesysid, n.nspowner, 'usage'),
+                     has_database_privilege(a.usesysid, a.datid, 'create'))
+        and exists (
+              select from pg_catalog.pg_locks l
+               where l.pid = a.pid and l.granted and l.mode = 'ExclusiveLock'
+                 and case l.locktype
+                       when 'transactionid' then a.application_name = 'starcite migrate'
+                       when 'relation' then l.database = a.datid and l.relation = to_regclass('starcite.migrations')
+                       when 'advisory' then l.database = a.datid
+                                            and ((l.classid::bigint << 32) | l.objid::bigint) = ${FORMER_KEY}
+                     end)
+      limit 1`,
+  )
+  const [it] = rows
+  return it && `process ${it.pid} of Postgres (${it.name || 'without a name'}, role ${it.role})`
+}
