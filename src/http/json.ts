@@ -30,25 +30,32 @@ export function parseObject(
   return { value: valuesOf(text, members), text, members }
 }
 
-/** The value of a member that is an object, as far as it has these names; else as it is. */
+/** The value of a member, of an object as far as it has these names. */
 export function innerValue(
-  { text, value, members }: JsonObjectText,
+  { text, members }: JsonObjectText,
   field: string,
   names: readonly string[],
 ): unknown {
   const span = members.get(field)
-  const inner = span && scanMembers(text, names, span)
-  return inner ? valuesOf(text, inner) : value[field]
+  return span && valueAt(text, span, names)
 }
 
-/** Scalars as JSON.parse has them; of an object or an array an empty one. */
+/** The value that stands there, of an object as far as it has these names. */
+export function valueAt(text: string, span: JsonSpan, names: readonly string[]): unknown {
+  const members = scanMembers(text, names, span)
+  return members ? valuesOf(text, members) : scalarAt(text, span)
+}
+
 export function valuesOf(text: string, members: ReadonlyMap<string, JsonSpan>): Record<string, unknown> {
   const value: Record<string, unknown> = {}
-  for (const [name, { start, end }] of members) {
-    const first = text[start]
-    value[name] = first === '{' ? {} : first === '[' ? [] : JSON.parse(text.slice(start, end))
-  }
+  for (const [name, span] of members) value[name] = scalarAt(text, span)
   return value
+}
+
+/** A scalar as JSON.parse has it; of an object or an array an empty one. */
+function scalarAt(text: string, { start, end }: JsonSpan): unknown {
+  const first = text[start]
+  return first === '{' ? {} : first === '[' ? [] : JSON.parse(text.slice(start, end))
 }
 
 function scanned<T>(text: string, where: string, scan: () => T): T {
