@@ -30,6 +30,7 @@ import { Erasures } from './sessions/erasure/erasures.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
+import { MissingEvents } from './tail/missingEvents.ts'
 import { TailQuota } from './tail/quota.ts'
 import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
@@ -76,7 +77,7 @@ export async function startService(
 
     const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))
     const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
-    const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, ...config.tail }))
+    const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, metrics, ...config.tail }))
     const sequencer = stack.add(
       'sequencer',
       new Sequencer({
@@ -151,6 +152,7 @@ export async function startService(
       'listener',
       listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
     )
+    const missing = new MissingEvents(reads, log, metrics)
     const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
     const services = {
       config,
@@ -163,8 +165,8 @@ export async function startService(
         tiering.wake()
         sequencer.changed()
       }),
-      tails: new Tails(hub, new EventLog(reads, cold, metrics), log, metrics),
-      history: new History(reads, cold, hub),
+      tails: new Tails(hub, new EventLog(reads, cold, metrics, missing), log, metrics),
+      history: new History(reads, cold, hub, missing),
       lifecycle,
       sockets,
       bodyMemory,

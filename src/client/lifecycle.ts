@@ -70,6 +70,7 @@ async function next(link: EventStreamLink | undefined, attention: Attention): Pr
     const first = await Promise.race([coming, wait.over])
     wait.cancel()
     if (typeof first === 'string') return first
+    if (typeof first === 'object' && first.at === 'refused') throw first.error
     if (typeof first !== 'boolean' || attention.signal.aborted) return undefined
     if (first || Date.now() - link.heardAt >= SILENCE_MS) return undefined
   }

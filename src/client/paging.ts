@@ -40,12 +40,41 @@ export async function* history<Events>(
     const text = await http.text({ path: `${path}/events`, query, signal, retry: true })
     const start = EVENTS.exec(text)?.[0].length
     if (start === undefined) throw new StarciteError('invalid_answer', 'a page of events was expected')
-    for (const raw of elementsOf(text, start)) yield readEvent<Events>(raw)
+    const events = elementsOf(text, start).map((raw) => readEvent<Events>(raw))
     const page = JSON.parse(text) as { next_cursor: number | null; last_seq: number }
+    if (filter.type === undefined && filter.actor === undefined) refuseHole(events, cursor, order, page)
+    yield* events
     if (page.next_cursor === null || (order === 'asc' && page.next_cursor >= page.last_seq)) return
     cursor = page.next_cursor
   }
 }
+
+/**
+ * A page without a filter has every event between its cursor and the next one: each seq is known before it is read. What
+ * an intermediary, or a damaged server, left out is refused, and nothing of such a page is shown.
+ */
+function refuseHole(
+  events: readonly { readonly seq: number }[],
+  cursor: number | undefined,
+  order: 'asc' | 'desc',
+  { next_cursor, last_seq }: { next_cursor: number | null; last_seq: number },
+): void {
+  const step = order === 'asc' ? 1 : -1
+  let next =
+    order === 'asc' ? (cursor ?? 0) + 1 : Math.min(cursor ?? Number.POSITIVE_INFINITY, last_seq + 1) - 1
+  for (const { seq } of events) {
+    if (seq !== next) throw missing(next, seq)
+    next += step
+  }
+  const end = order === 'asc' ? (next_cursor ?? last_seq) + 1 : (next_cursor ?? 1) - 1
+  const isPastTheStart = order === 'desc' && next < 1
+  if (next !== end && !isPastTheStart) throw missing(next, end)
+}
+
+const missing = (seq: number, came: number) =>
+  new StarciteError('events_missing', `event ${seq} is missing in a page of events: ${came} came instead`, {
+    details: { cursor: seq - 1, seq: came },
+  })
 
 /** Sessions by id, bytewise. */
 export async function* listSessions(

@@ -1,6 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
+import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 import { type LifecycleEvent, renderEntry } from './entry.ts'
@@ -27,6 +28,7 @@ export interface FeedOptions {
   /** How often the ends of followed feeds are read, whatever notifications say. */
   readonly pollIntervalMs: number
   readonly log: Log
+  readonly metrics: Metrics
 }
 
 export interface FeedPage {
@@ -39,11 +41,6 @@ export interface FeedPage {
 export const FEED_BOUNDS: PageBounds = { entries: 500, bytes: 256 * 1024 }
 const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 2000
-
-/** A change that must be in the feed is not: never to be skipped, so the reader is stopped instead. */
-export class FeedGapError extends Error {
-  override readonly name = 'FeedGapError'
-}
 
 /**
  * The changes of a tenant's sessions, in one order that only grows at its end, from a cursor on. Pull-based, as tails
@@ -98,7 +95,7 @@ export class LifecycleFeed {
     return wanted ?? head
   }
 
-  /** Rejects with a FeedGapError when a change is missing. */
+  /** Rejects with history_damaged when a change is missing: it is never skipped. */
   after(tenantId: string, cursor: Cursor): Promise<FeedPage> {
     const key = `${renderCursor(cursor)} ${tenantId}`
     let read = this.#reads.get(key)
@@ -109,7 +106,7 @@ export class LifecycleFeed {
     return read
   }
 
-  /** Resolves when the signal is aborted; rejects with a FeedGapError, with nothing skipped. */
+  /** Resolves when the signal is aborted; rejects with history_damaged, with nothing skipped. */
   async follow({ tenantId, cursor: start, sink, signal }: FollowOptions): Promise<void> {
     const follower = new Follower(tenantId, start.place)
     const leave = this.#followers.add(follower) // before the first read, so that nothing falls in between
@@ -138,9 +135,7 @@ export class LifecycleFeed {
     let bytes = 0
     for (const entry of entries) {
       if (entry.kind !== 'appended' && entry.number !== cursor.number + 1)
-        throw new FeedGapError(
-          `change ${cursor.number + 1} of tenant ${JSON.stringify(tenantId)} is missing; ${entry.number} follows`,
-        )
+        this.#refuseGap(tenantId, cursor.number + 1, entry.number)
       for (const event of renderEntry(entry, cursor)) {
         events.push(event)
         cursor = event.cursor
@@ -150,6 +145,13 @@ export class LifecycleFeed {
     return { events, isMore: entries.length === most || bytes >= mostBytes }
   }
 
+  #refuseGap(tenant: string, missing: number, found: number): never {
+    const { log, metrics } = this.#options
+    metrics.historyDamaged()
+    log.error({ tenant, missing, found }, 'history is damaged: a change is missing in a lifecycle feed')
+    throw new AppError('history_damaged', `change ${missing} of the feed is missing; ${found} follows`)
+  }
+
   /** A database that is away makes a reader wait, not fail. */
   async #patientlyAfter(tenantId: string, cursor: Cursor, signal: AbortSignal): Promise<FeedPage> {
     for (let attempt = 0; ; attempt += 1) {
@@ -157,7 +159,7 @@ export class LifecycleFeed {
         return await this.after(tenantId, cursor)
       } catch (error) {
         if (signal.aborted) return { events: [], isMore: false }
-        if (error instanceof FeedGapError) throw error
+        if (error instanceof AppError && error.code === 'history_damaged') throw error
         this.#options.log.warn({ err: error, attempt }, 'a lifecycle feed could not be read on')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       }

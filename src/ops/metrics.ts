@@ -44,6 +44,10 @@ export class Metrics {
     'starcite_tail_faults_total',
     'Tails that ended by a fault of ours (1011)',
   )
+  readonly #historyDamaged = this.#counter(
+    'starcite_history_damaged_total',
+    'Reads that were refused because an event that must exist is in no tier',
+  )
   readonly #notifyLag = this.#histogram(
     'starcite_notify_lag_seconds',
     'From the commit time of an event of this node to its notification here, sampled',
@@ -199,6 +203,10 @@ export class Metrics {
 
   tailFault(): void {
     this.#tailFaults.inc()
+  }
+
+  historyDamaged(): void {
+    this.#historyDamaged.inc()
   }
 
   notifyLag(seconds: number): void {

@@ -35,6 +35,7 @@ export const ERRORS = {
   producer_seq_conflict: { status: 409, retry: false },
   producer_replay_conflict: { status: 409, retry: false },
   cursor_ahead: { status: 409, retry: false },
+  history_changed: { status: 409, retry: false },
   legal_hold: { status: 409, retry: false },
   session_erased: { status: 410, retry: false },
   body_too_large: { status: 413, retry: false },
@@ -43,6 +44,7 @@ export const ERRORS = {
   rate_limited: { status: 429, retry: true },
   too_many_tails: { status: 429, retry: true },
   internal_error: { status: 500, retry: true },
+  history_damaged: { status: 500, retry: false },
   auth_unavailable: { status: 503, retry: true },
   too_many_sockets: { status: 503, retry: true },
   storage_unavailable: { status: 503, retry: true },
@@ -83,12 +85,14 @@ export const CLOSE = {
   binary: { code: 1003, reason: 'text_frames_only' },
   malformed: { code: 1007, reason: 'invalid_frame' },
   internal: { code: 1011, reason: 'internal_error' },
+  damaged: { code: 1011, reason: 'history_damaged' },
   draining: { code: 1012, reason: 'draining' },
   slow: { code: 1013, reason: 'slow_consumer' },
   expired: { code: 4001, reason: 'token_expired' },
   tokenInvalid: { code: 4001, reason: 'token_invalid' },
   erased: { code: 4004, reason: 'session_erased' },
   silent: { code: 4008, reason: 'heartbeat_timeout' },
+  changed: { code: 4009, reason: 'history_changed' },
 } as const
 
 export type Close = (typeof CLOSE)[keyof typeof CLOSE]

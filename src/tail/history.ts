@@ -4,7 +4,8 @@ import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
-import { HoleError } from './log.ts'
+import type { MissingEvents } from './missingEvents.ts'
+import { countHot, findFirstMissing } from './queries.ts'
 
 export interface HistoryRequest {
   readonly sid: string
@@ -33,10 +34,15 @@ const MAX_SCAN_EVENTS = 20_000
 /** Characters of frames; a page ends once it has as many. */
 const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 
-/** What a stretch of the log gave: its matching events, and the last seq that was looked at. */
+/** What a stretch of the log gave: its matching events, and the last seq that was looked at, without a hole before it. */
 interface Found {
   readonly frames: readonly Frame[]
   readonly reached: Seq
+}
+
+/** The first event of a stretch that should have been there, and was not. */
+interface Hole {
+  readonly missing: Seq
 }
 
 /** Pages of history, in either direction, from whatever tier. */
@@ -44,11 +50,13 @@ export class History {
   readonly #db: Db
   readonly #cold: ColdTier
   readonly #hub: Hub
+  readonly #missing: MissingEvents
 
-  constructor(db: Db, cold: ColdTier, hub: Hub) {
+  constructor(db: Db, cold: ColdTier, hub: Hub, missing: MissingEvents) {
     this.#db = db
     this.#cold = cold
     this.#hub = hub
+    this.#missing = missing
   }
 
   page(request: HistoryRequest): Promise<HistoryPage> {
@@ -112,19 +120,25 @@ export class History {
     return { frames, reached: isAsc ? from - 1 : to + 1 }
   }
 
-  /** One step of a scan, in one tier; it reaches at least one event further. */
+  /** One step of a scan, in one tier; it reaches at least one event further, and skips none. */
   async #read(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
     const isAsc = request.order === 'asc'
-    for (;;) {
+    for (let isSecondLook = false; ; ) {
       const coldUntil = await this.#cold.coldUntil(request.sid)
-      if ((isAsc ? from : to) <= coldUntil) return this.#readCold(request, from, to, limit)
-      const found = await this.#readHot(request, isAsc ? from : Math.max(from, coldUntil + 1), to, limit)
+      const isCold = (isAsc ? from : to) <= coldUntil
+      const found = isCold
+        ? await this.#readCold(request, from, to, limit)
+        : await this.#readHot(request, isAsc ? from : Math.max(from, coldUntil + 1), to, limit)
+      if (!('missing' in found)) return found
       // Events that were moved meanwhile are missing from what was found: look again.
-      if ((await this.#cold.coldUntil(request.sid)) === coldUntil) return found
+      if ((await this.#cold.coldUntil(request.sid)) !== coldUntil) continue
+      if (isSecondLook) return this.#missing.report(request.sid, found.missing)
+      await this.#missing.expect(request.sid, found.missing)
+      isSecondLook = true
     }
   }
 
-  async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
+  async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Hole> {
     const { sid, order, type, actor } = request
     // One more than asked for tells whether something is left; bytes may end it too, but never before the first.
     const bounds: PageBounds = { events: limit + 1, bytes: MAX_PAGE_CHARACTERS }
@@ -133,16 +147,24 @@ export class History {
     // At most 3 bytes per UTF-16 unit: a page that is taken for full without being so merely ends early.
     const mostBytes = found.reduce((sum, frame) => sum + 3 * frame.text.length, 0)
     const frames = found.slice(0, limit)
-    const isCut = found.length > limit || mostBytes >= MAX_PAGE_CHARACTERS
+    const isFiltered = type !== null || actor !== null
+    const isFull = isFiltered ? found.length > limit : frames.length === limit
+    const isCut = isFull || mostBytes >= MAX_PAGE_CHARACTERS
     const end = order === 'asc' ? to : from
-    return { frames, reached: isCut ? (frames.at(-1)?.seq ?? end) : end }
+    const reached = isCut ? (frames.at(-1)?.seq ?? end) : end
+    const [first, last] = order === 'asc' ? [from, reached] : [reached, to]
+    const there = isFiltered
+      ? await countHot(this.#db, sid, first, last)
+      : inPlace(frames, first, last, order)
+    if (there === last - first + 1) return { frames, reached }
+    return { missing: await findFirstMissing(this.#db, sid, first, last, order) }
   }
 
-  async #readCold(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
+  async #readCold(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Hole> {
     const isAsc = request.order === 'asc'
     const start = isAsc ? from : to
     const slice = await this.#cold.sliceAt(request.sid, start)
-    if (slice === undefined) throw new HoleError(`event ${start} of session ${request.sid} is in no tier`)
+    if (slice === undefined) return { missing: start }
     const wanted = slice.filter(({ seq }) => seq >= from && seq <= to)
     if (!isAsc) wanted.reverse()
     const frames: Frame[] = []
@@ -165,4 +187,10 @@ function matches(frame: Frame, { type, actor }: HistoryRequest): boolean {
   if (type === null && actor === null) return true
   const event = JSON.parse(frame.text) as { type: string; actor: string }
   return (type === null || event.type === type) && (actor === null || event.actor === actor)
+}
+
+/** How many of the frames are where they should be, up to the first that is not. */
+function inPlace(frames: readonly Frame[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
+  const astray = frames.findIndex(({ seq }, i) => seq !== (order === 'asc' ? first + i : last - i))
+  return astray === -1 ? frames.length : astray
 }

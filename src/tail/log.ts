@@ -4,6 +4,7 @@ import type { Subscription } from '../live/subscription.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
+import type { MissingEvents } from './missingEvents.ts'
 
 /**
  * A slow reader costs its node one page and one page ahead, so pages are small; they are large enough that reading
@@ -11,25 +12,22 @@ import type { ColdTier } from './coldTier.ts'
  */
 export const PAGE_BOUNDS: PageBounds = { events: 1000, bytes: 256 * 1024 }
 
-/** An event that must exist is in no tier: never to be skipped, so the reader is stopped instead. */
-export class HoleError extends Error {
-  override readonly name = 'HoleError'
-}
-
 /** The one place that knows where events are: the ring of a tailed session, Postgres, or objects. */
 export class EventLog {
   readonly #db: Db
   readonly #cold: ColdTier
   readonly #metrics: Metrics
+  readonly #missing: MissingEvents
 
-  constructor(db: Db, cold: ColdTier, metrics: Metrics) {
+  constructor(db: Db, cold: ColdTier, metrics: Metrics, missing: MissingEvents) {
     this.#db = db
     this.#cold = cold
     this.#metrics = metrics
+    this.#missing = missing
   }
 
   reader(subscription: Subscription): LogReader {
-    return new LogReader(subscription, this.#db, this.#cold, this.#metrics)
+    return new LogReader(subscription, this.#db, this.#cold, this.#metrics, this.#missing)
   }
 }
 
@@ -39,19 +37,21 @@ export class LogReader {
   readonly #db: Db
   readonly #cold: ColdTier
   readonly #metrics: Metrics
+  readonly #missing: MissingEvents
   /** Only a hint that saves looking into Postgres first: what was cold stays cold. */
   #coldUntil = 0
 
-  constructor(subscription: Subscription, db: Db, cold: ColdTier, metrics: Metrics) {
+  constructor(subscription: Subscription, db: Db, cold: ColdTier, metrics: Metrics, missing: MissingEvents) {
     this.#subscription = subscription
     this.#db = db
     this.#cold = cold
     this.#metrics = metrics
+    this.#missing = missing
   }
 
   /**
-   * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with a
-   * HoleError when the next event exists but is nowhere to be found.
+   * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with
+   * history_damaged when the next event must exist and is in no tier; see MissingEvents for other reasons.
    */
   async after(cursor: Seq): Promise<readonly Frame[]> {
     const live = this.#subscription.after(cursor, PAGE_BOUNDS.events)
@@ -60,12 +60,16 @@ export class LogReader {
       return live
     }
     const isCold = cursor < this.#coldUntil
-    // The event may move from the second tier to the first while we look: then it is in the first.
-    for (const cold of [isCold, !isCold, isCold, !isCold]) {
-      const page = await (cold ? this.#fromCold(cursor) : this.#fromHot(cursor))
-      if (page.length > 0) return page
+    const { sid } = this.#subscription
+    for (let isSecondLook = false; ; isSecondLook = true) {
+      // The event may move from the second tier to the first while we look: then it is in the first.
+      for (const cold of [isCold, !isCold, isCold, !isCold]) {
+        const page = await (cold ? this.#fromCold(cursor) : this.#fromHot(cursor))
+        if (page.length > 0) return page
+      }
+      if (isSecondLook) return this.#missing.report(sid, cursor + 1)
+      await this.#missing.expect(sid, cursor + 1)
     }
-    throw new HoleError(`event ${cursor + 1} of session ${this.#subscription.sid} is in no tier`)
   }
 
   async #fromHot(cursor: Seq): Promise<readonly Frame[]> {

@@ -7,7 +7,7 @@ import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 import { TailEnd } from './end.ts'
-import { type EventLog, HoleError, type LogReader } from './log.ts'
+import type { EventLog, LogReader } from './log.ts'
 
 /** Where a tail's events go. It only frames and sends; what and when is the tail's. */
 export interface Sink {
@@ -77,7 +77,7 @@ export class Tails {
     } catch (error) {
       // Of an erased session, reading failed because there is nothing any more.
       if (!subscription.erased) {
-        this.#metrics.tailFault()
+        if (!isFinal(error)) this.#metrics.tailFault()
         throw error
       }
     } finally {
@@ -134,13 +134,17 @@ export class Tails {
         return await reader.after(cursor)
       } catch (error) {
         if (end.isReached) return []
-        if (error instanceof HoleError) throw error
+        if (isFinal(error)) throw error
         this.#log.warn({ err: error, attempt }, 'a tail could not read on')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), end.signal())
       }
     }
   }
 }
+
+/** What waiting does not mend. */
+const isFinal = (error: unknown): boolean =>
+  error instanceof AppError && ['history_damaged', 'history_changed', 'session_erased'].includes(error.code)
 
 function upTo(page: readonly Frame[], until: Seq | undefined): readonly Frame[] {
   if (until === undefined || (page.at(-1)?.seq ?? 0) <= until) return page

@@ -17,6 +17,7 @@ import { Erasures } from '../../src/sessions/erasure/erasures.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { History } from '../../src/tail/history.ts'
 import { EventLog } from '../../src/tail/log.ts'
+import { MissingEvents } from '../../src/tail/missingEvents.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 import { Tails } from '../../src/tail/tail.ts'
 
@@ -59,7 +60,8 @@ export async function startGuardedNode(
     log,
   })
   const hub = new Hub({ db, log, metrics, ...config.tail })
-  const lifecycle = new LifecycleFeed({ db, log, ...config.tail })
+  const missing = new MissingEvents(db, log, metrics)
+  const lifecycle = new LifecycleFeed({ db, log, metrics, ...config.tail })
   lifecycle.start()
   const appends = new Appender({
     ...config.append,
@@ -82,8 +84,8 @@ export async function startGuardedNode(
       appends,
       sessions,
       erasures: new Erasures(db, () => {}),
-      tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics), log, metrics),
-      history: new History(db, NOTHING_COLD, hub),
+      tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics, missing), log, metrics),
+      history: new History(db, NOTHING_COLD, hub, missing),
       lifecycle,
       sockets,
       bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),

@@ -4,6 +4,7 @@ import { LifecycleFeed } from '../../src/lifecycle/feed.ts'
 import { Sequencer } from '../../src/lifecycle/sequencer.ts'
 import { Listener } from '../../src/live/listener.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { Metrics } from '../../src/ops/metrics.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
 import { until } from './until.ts'
 
@@ -21,7 +22,7 @@ export async function startLifecycleNode(
     preparedStatements: true,
     log,
   })
-  const feed = new LifecycleFeed({ db, pollIntervalMs, log })
+  const feed = new LifecycleFeed({ db, pollIntervalMs, log, metrics: new Metrics() })
   const sequencer = new Sequencer({
     db,
     pollIntervalMs,

@@ -9,6 +9,7 @@ import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { History, type HistoryRequest } from '../../src/tail/history.ts'
 import { EventLog } from '../../src/tail/log.ts'
+import { MissingEvents } from '../../src/tail/missingEvents.ts'
 import { Tails } from '../../src/tail/tail.ts'
 import { ColdReader } from '../../src/tiering/cold/coldReader.ts'
 import { TieringJob, type TieringOptions } from '../../src/tiering/tieringJob.ts'
@@ -67,8 +68,9 @@ export class TieringLab {
       ringSessionBytes: 1024 * 1024,
       pollIntervalMs: 50,
     })
-    this.history = new History(pool, this.cold, this.hub)
-    this.tails = new Tails(this.hub, new EventLog(pool, this.cold, metrics), SILENT, metrics)
+    const missing = new MissingEvents(pool, SILENT, metrics)
+    this.history = new History(pool, this.cold, this.hub, missing)
+    this.tails = new Tails(this.hub, new EventLog(pool, this.cold, metrics, missing), SILENT, metrics)
   }
 
   /** Objects are kept in `store`; without one, in the database. */

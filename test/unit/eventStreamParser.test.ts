@@ -24,7 +24,7 @@ describe('the reader of event streams', () => {
         expect(events).to.deep.equal([
           { id: '1', data: '{"a":1}' },
           { id: '2', data: '{"b":\n2}' },
-          { id: '3', data: 'x' },
+          { id: '3', data: 'x', name: 'other' },
           { id: '3', data: '' },
         ])
         expect(parser.lastId).to.equal('4')

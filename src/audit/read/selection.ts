@@ -2,6 +2,8 @@ import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { redactLine } from '../../tiering/slice.ts'
 import { ArchivedLine, LineError } from '../archivedLine.ts'
+import { hotEvents } from './hotEvents.ts'
+import { sliceAt } from './queries.ts'
 import type { Scope, SessionHead } from './scope.ts'
 import type { Stretch } from './sessionLog.ts'
 import { type After, SessionReader } from './sessionReader.ts'
@@ -84,6 +86,7 @@ class Pass {
     const wanted = group.map((it) =>
       tier === 'cold' ? { ...it, lastWanted: Math.min(it.lastWanted, it.coldUntil) } : it,
     )
+    if (tier === 'cold') await this.#refuseGapBehindCold(group)
     for (const head of wanted)
       if (head.headHash === null) throw unreadable(head, 1, 'the session has no head')
     for await (const log of reader.read(wanted.filter((it) => it.firstWanted <= it.lastWanted))) {
@@ -97,6 +100,20 @@ class Pass {
         next = piece.lastSeq + 1
         signal.throwIfAborted()
       }
+    }
+  }
+
+  /** The cold part of a log ends where its hot part begins: what is in neither would be left out without a word. */
+  async #refuseGapBehindCold(group: readonly SessionHead[]): Promise<void> {
+    const { db } = this.#options
+    const seams = group
+      .filter((it) => it.coldUntil < it.lastSeq)
+      .map((it) => ({ ...it, firstWanted: it.coldUntil + 1, lastWanted: it.coldUntil + 1 }))
+    const found = new Set<number>()
+    for await (const { place } of hotEvents(db, seams)) found.add(place)
+    for (const [place, head] of seams.entries()) {
+      if (found.has(place) || (await sliceAt(db, head.sid, head.firstWanted)) !== undefined) continue // or moved meanwhile
+      throw unreadable(head, head.firstWanted, 'it is neither in Postgres nor in an object of the manifest')
     }
   }
 

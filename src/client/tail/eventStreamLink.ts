@@ -1,4 +1,4 @@
-import { networkError, StarciteError } from '../errors.ts'
+import { errorOfAnswer, networkError, StarciteError } from '../errors.ts'
 import type { Call, Http } from '../http/http.ts'
 import { EventStreamParser, type StreamEvent } from './eventStreamParser.ts'
 import type { End, Link } from './link.ts'
@@ -87,6 +87,8 @@ export class EventStreamLink implements Link {
     }
     const event = this.#events.shift()
     if (event === undefined) return this.#end as End
+    const error = errorOf(event)
+    if (error !== undefined) return { at: 'refused', error }
     this.id = event.id
     return event.data
   }
@@ -97,4 +99,11 @@ export class EventStreamLink implements Link {
     this.#abort.abort()
     this.#reader.cancel().catch(() => {})
   }
+}
+
+/** What a stream ends with when the server cannot go on: an event that has the name, and the form, of an error. */
+function errorOf({ name, data }: StreamEvent): StarciteError | undefined {
+  if (name === undefined) return undefined
+  const error = errorOfAnswer(0, data, null)
+  return error.code === name ? error : undefined
 }

@@ -2,6 +2,8 @@
 export interface StreamEvent {
   readonly id: string
   readonly data: string
+  /** Its name, when it has one. */
+  readonly name?: string
 }
 
 /**
@@ -13,6 +15,7 @@ export class EventStreamParser {
   #afterReturn = false
   #data: string[] = []
   #id = ''
+  #name = ''
   /** Where a reader who has taken every event stands: the last id that came with its empty line, with data or not. */
   lastId = ''
 
@@ -29,8 +32,10 @@ export class EventStreamParser {
         continue
       }
       this.lastId = this.#id
+      const name = this.#name
+      this.#name = ''
       if (this.#data.length === 0) continue
-      events.push({ id: this.#id, data: this.#data.join('\n') })
+      events.push({ id: this.#id, data: this.#data.join('\n'), ...(name && { name }) })
       this.#data = []
     }
     return events
@@ -41,6 +46,7 @@ export class EventStreamParser {
     const name = colon < 0 ? line : line.slice(0, colon)
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '')
     if (name === 'data') this.#data.push(value)
+    else if (name === 'event') this.#name = value
     else if (name === 'id' && !value.includes('\0')) this.#id = value
   }
 }

@@ -139,6 +139,25 @@ export class WebSocketLink implements Link {
         at: 'refused',
         error: new StarciteError('session_erased', 'the session was erased', { status: 410 }),
       }
+    if (code === CLOSE.changed.code)
+      return {
+        at: 'refused',
+        error: new StarciteError('history_changed', 'the log went back: read the session again', {
+          status: 409,
+        }),
+      }
+    if (code === CLOSE.damaged.code && reason === CLOSE.damaged.reason)
+      return {
+        at: 'refused',
+        error: new StarciteError(
+          'history_damaged',
+          'an event is missing on the server; nothing was skipped',
+          {
+            status: 500,
+            retryable: false,
+          },
+        ),
+      }
     return { at: 'broken', reason: `closed with ${code} ${reason}`.trim() }
   }
 }

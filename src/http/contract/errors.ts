@@ -84,9 +84,14 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
     means: 'The cursor is beyond the end of the session.',
     details: { last_seq: Count('Where the end is.') },
   },
+  history_changed: {
+    means:
+      'The log went back, as when the database is restored: what was read of it may be gone. Read the session again.',
+    details: { last_seq: Count('Where the end is now.') },
+  },
   legal_hold: { means: 'The session is under a legal hold.' },
   session_erased: { means: 'The session was erased.' },
-  body_too_large: { means: 'The body, or an event of a batch, is too large.', details: { max_bytes, index } },
+  body_too_large: { means: 'The body is too large.', details: { max_bytes } },
   unsupported_media_type: { means: 'The type, charset or encoding of the body is not taken here.' },
   append_backpressure: { means: 'The node has as much to store as it takes.', details: wait },
   rate_limited: { means: 'The tenant has made as many requests as it may.', details: wait },
@@ -97,6 +102,11 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   internal_error: {
     means: 'A fault on our side; whether it was done is not known.',
     details: { request_id: Type.String({ description: 'What to look for in the logs.' }) },
+  },
+  history_damaged: {
+    means:
+      'An event that must exist cannot be found. Nothing is skipped; the operator has to repair the log.',
+    details: { seq: Type.Optional(Seq('The first event that is missing.')) },
   },
   auth_unavailable: {
     means: 'The keys that it takes to judge the token cannot be had now.',

@@ -8,6 +8,7 @@ import type { Services, State } from '../context.ts'
 import { authenticate, limitRequests } from '../middleware.ts'
 import { one } from '../query.ts'
 import { beginEventStream, EventStream } from '../transports/eventStream.ts'
+import { knownEnd } from '../transports/webSocketTail.ts'
 
 /** What happens to the sessions of the tenant, as server-sent events, whatever `Accept` says. */
 export function lifecycleRoutes(router: Router, services: Services): void {
@@ -40,7 +41,11 @@ export function lifecycleRoutes(router: Router, services: Services): void {
     // Not awaited: the request is answered.
     void lifecycle
       .follow({ tenantId, cursor, sink: stream, signal: stream.signal })
-      .catch((error) => log.error({ err: error }, 'a lifecycle feed ended by a fault'))
+      .catch((error) => {
+        const known = knownEnd(error)
+        if (known === undefined) log.error({ err: error }, 'a lifecycle feed ended by a fault')
+        stream.fail(known)
+      })
       .finally(() => {
         stream.end()
         unwatch()

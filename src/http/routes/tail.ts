@@ -12,7 +12,7 @@ import { choice, cursor, integer } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
 import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
-import { isErased, RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
+import { knownEnd, RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
 
 interface Wanted {
   readonly session: Session
@@ -90,6 +90,7 @@ function streamTail(services: Services, ctx: Context, { session, start, until }:
     keepAliveMs: config.tail.sseKeepAliveMs,
     stallMs: config.tail.stallMs,
     drainSpreadMs: config.drainSpreadMs,
+    isFinite: until !== undefined,
   })
   const remove = sockets.add(stream, ctx.req.socket)
   const unwatch = onTokenEnd(principal, () => stream.end())
@@ -106,8 +107,11 @@ function streamTail(services: Services, ctx: Context, { session, start, until }:
     .then(
       () => stream.finish(start),
       (error) => {
-        if (!isErased(error)) log.error({ err: error, sid: session.sid }, 'a tail ended by a fault')
-        stream.end() // the reader comes back, and is told what there is to be told
+        const known = knownEnd(error)
+        if (known === undefined) log.error({ err: error, sid: session.sid }, 'a tail ended by a fault')
+        if (known?.code === 'session_erased')
+          stream.end() // the reader comes back, and is answered 410
+        else stream.fail(known)
       },
     )
     .finally(() => {

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { LifecycleSink } from '../../lifecycle/feed.ts'
+import type { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
 import { serverSentChunk, serverSentData } from '../../protocol/serverSentEvent.ts'
 import type { Sink } from '../../tail/tail.ts'
@@ -13,10 +14,14 @@ export interface EventStreamOptions {
   readonly stallMs: number
   /** When the node drains, streams come back within this time, each after its own share of it. */
   readonly drainSpreadMs: number
+  /** Whether its end says that the reader has everything: `follow=false`. */
+  readonly isFinite?: boolean
 }
 
 /** How long a browser waits before it comes back; it asks with the id of the last event that it has. */
 const RETRY_MS = 1000
+/** The same after a fault that somebody has to mend first. */
+const FAULT_RETRY_MS = 15_000
 
 /** `Accept` names the type itself: every client that takes anything does not mean this. */
 export const acceptsEventStream = (accept: string): boolean =>
@@ -40,6 +45,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   readonly #options: EventStreamOptions
   readonly #ended = new AbortController()
   #isEmpty = true
+  #isCut = false
 
   constructor({ req, res }: Context, options: EventStreamOptions) {
     this.#res = res
@@ -52,7 +58,8 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     this.signal.addEventListener('abort', () => {
       clearInterval(keepingAlive)
       this.#socket.off('close', end).off('end', end)
-      res.end()
+      if (this.#isCut) this.#cut()
+      else res.end()
     })
     res.write(`retry: ${RETRY_MS}\n`)
   }
@@ -94,11 +101,27 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
 
   /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */
   finish(cursor: Seq): void {
-    if (this.#isEmpty && !this.signal.aborted) this.standAt(String(cursor))
-    this.end()
+    if (this.signal.aborted) return
+    if (this.#isEmpty) this.standAt(String(cursor))
+    this.#ended.abort()
   }
 
+  /** Ends a stream that has no end of its own: an orderly end of it says nothing but "come back". */
   end(): void {
+    if (this.#options.isFinite) this.fail()
+    else this.#ended.abort()
+  }
+
+  /**
+   * Cuts the connection before the end of the body, so that no reader takes what it has for all there is. With an error,
+   * sends it first, as an event of the error's name, which an EventSource passes over unless it listens for it.
+   */
+  fail(error?: AppError): void {
+    if (this.signal.aborted) return
+    if (error) {
+      this.#res.write(`retry: ${FAULT_RETRY_MS}\nevent: ${error.code}\ndata: ${JSON.stringify(error)}\n\n`)
+    }
+    this.#isCut = true
     this.#ended.abort()
   }
 
@@ -118,6 +141,16 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     })
     this.end()
     await gone
+  }
+
+  /** What was written leaves first. Without chunks the end of the connection is the end of the body, unless it is reset. */
+  #cut(): void {
+    if (!this.#isChunked) this.#socket.resetAndDestroy()
+    else {
+      this.#socket.end()
+      const timer = setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS)
+      this.#socket.once('close', () => clearTimeout(timer))
+    }
   }
 
   #keepAlive(): void {

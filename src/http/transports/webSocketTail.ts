@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Principal } from '../../auth/principal.ts'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
-import { AppError, CLOSE, type Close } from '../../protocol/errors.ts'
+import { AppError, CLOSE, type Close, type ErrorCode } from '../../protocol/errors.ts'
 import type { Frame } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { closeSocket, type LongLived, socketDrained } from './sockets.ts'
@@ -75,9 +75,15 @@ export class WebSocketSink implements Sink {
   }
 }
 
-/** Whether a tail ended because its session was erased. */
-export const isErased = (error: unknown): boolean =>
-  error instanceof AppError && error.code === 'session_erased'
+const ENDS: Partial<Record<ErrorCode, Close>> = {
+  session_erased: CLOSE.erased,
+  history_changed: CLOSE.changed,
+  history_damaged: CLOSE.damaged,
+}
+
+/** Why a tail ended, when that is something to tell its reader; undefined: a fault of ours, to be logged. */
+export const knownEnd = (error: unknown): AppError | undefined =>
+  error instanceof AppError && error.code in ENDS ? error : undefined
 
 /** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
 export async function serveTail(
@@ -98,11 +104,9 @@ export async function serveTail(
   try {
     await tail(ended.signal, () => end(CLOSE.slow))
   } catch (error) {
-    if (isErased(error)) close = CLOSE.erased
-    else {
-      onFault(error)
-      close = CLOSE.internal
-    }
+    const known = knownEnd(error)
+    if (known === undefined) onFault(error)
+    close = (known && ENDS[known.code]) ?? CLOSE.internal
   } finally {
     unwatch()
   }

@@ -33,6 +33,8 @@ export const EVENT_OPERATIONS: readonly Operation[] = [
       'invalid_limit',
       'invalid_list_query',
       'cursor_ahead',
+      'history_changed',
+      'history_damaged',
       'too_many_tails',
       'archive_read_unavailable',
     ],

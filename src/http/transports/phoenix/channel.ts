@@ -1,7 +1,7 @@
 import type { Principal } from '../../../auth/principal.ts'
 import { InOrder } from '../../../lib/inOrder.ts'
 import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
-import { membersOf } from './members.ts'
+import { isRecord } from '../../validate.ts'
 import { type Message, NULL, type Serializer } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
@@ -78,9 +78,9 @@ export class Channel implements Member {
     return this.#host.page(signal)
   }
 
-  async join(join: Join, payloadText: string): Promise<void> {
+  async join(join: Join, payload: unknown): Promise<void> {
     try {
-      const joined = await join(membersOf(payloadText), this)
+      const joined = await join(isRecord(payload) ? payload : {}, this)
       if (this.signal.aborted) joined.left()
       else {
         this.#joined = joined
@@ -136,8 +136,11 @@ export class Channel implements Member {
 
   #onFault(error: unknown): void {
     const { code } = this.#host.toAppError(error) // which logs a fault
-    if (code === 'session_erased') this.#finish(code)
-    else this.#fail()
+    if (code === 'session_erased' || code === 'history_changed') this.#finish(code)
+    else {
+      if (code === 'history_damaged') this.push(code, JSON.stringify({ reason: code }))
+      this.#fail()
+    }
   }
 
   #answer(message: Message): void {

@@ -1,0 +1,66 @@
+import type { Db } from '../db/pool.ts'
+import type { Seq } from '../protocol/event.ts'
+
+const LOG_END = {
+  name: 'log_end',
+  text: `select s.tenant_id, s.id, h.last_seq, h.erased, pg_is_in_recovery()
+           from starcite.session_heads h join starcite.sessions s on s.sid = h.sid
+          where h.sid = $1`,
+}
+
+/** What the database says of a session's end. */
+export interface LogEnd {
+  readonly tenantId: string
+  readonly sessionId: string
+  readonly lastSeq: Seq
+  readonly erased: boolean
+  /** The server only replays what another one writes, and may be behind it. */
+  readonly isReplica: boolean
+}
+
+/** Undefined when there is no such session. */
+export async function readLogEnd(db: Db, sid: string): Promise<LogEnd | undefined> {
+  const [row] = await db.query(LOG_END, [sid])
+  if (row === undefined) return undefined
+  const [tenantId, sessionId, lastSeq, erased, isReplica] = row
+  return {
+    tenantId: tenantId as string,
+    sessionId: sessionId as string,
+    lastSeq: Number(lastSeq),
+    erased: erased === 't',
+    isReplica: isReplica === 't',
+  }
+}
+
+const COUNT_HOT = {
+  name: 'count_hot',
+  text: 'select count(*) from starcite.events e where e.sid = $1 and e.seq between $2 and $3',
+}
+
+/** How many hot events there are from one seq to another: as many as seqs, or some are missing. Reads the index alone. */
+export async function countHot(db: Db, sid: string, from: Seq, to: Seq): Promise<number> {
+  const [row] = await db.query(COUNT_HOT, [sid, from, to])
+  return Number(row?.[0])
+}
+
+const firstMissing = (order: 'asc' | 'desc') => ({
+  name: `first_missing_${order}`,
+  text: `select coalesce(min(e.place) filter (where e.seq <> ${order === 'asc' ? '$2::bigint + e.place - 1' : '$3::bigint - e.place + 1'}),
+                         count(*) + 1)
+           from (select e.seq, row_number() over (order by e.seq ${order}) as place from starcite.events e
+                  where e.sid = $1 and e.seq between $2 and $3) e`,
+})
+const FIRST_MISSING = { asc: firstMissing('asc'), desc: firstMissing('desc') }
+
+/** Of hot events from one seq to another, the first in this order that is missing; past the end when none is. */
+export async function findFirstMissing(
+  db: Db,
+  sid: string,
+  from: Seq,
+  to: Seq,
+  order: 'asc' | 'desc',
+): Promise<Seq> {
+  const [row] = await db.query(FIRST_MISSING[order], [sid, from, to])
+  const place = Number(row?.[0])
+  return order === 'asc' ? from + place - 1 : to - place + 1
+}
