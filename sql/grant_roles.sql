@@ -51,7 +51,8 @@ begin
       starcite.content_digest(bytea, json, json, json),
       starcite.event_fields(text, text, text, text, bigint, text),
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
-      starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea), starcite.as_jsonb(json)
+      starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea), starcite.as_jsonb(json),
+      starcite.past_tenants(anyelement)
       to starcite_auditor;
   end if;
 end

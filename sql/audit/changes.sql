@@ -1,30 +1,40 @@
 -- Who did what to sessions and their content, of the tenants that the reader may read. What retention does to the content
 -- of a stretch of time is one row for all sessions, without a session.
--- The union stands in a query of its own: a view that is nothing but a union is taken apart in spite of its barrier.
+-- The union stands in a query of its own: a view that is nothing but a union is taken apart in spite of its barrier. The
+-- changes have two branches, and both tables a condition on the tenant, for the reason that sql/readable_sessions.sql gives.
 create or replace view audit.changes with (security_barrier) as
-select c.tenant, c.session, c.time, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata, c.first_seq, c.last_seq,
-       c.segment, c.reason, c.erasure, c.completed_at
+select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as actor, starcite.past_tenants(c.request_id) as request_id, starcite.past_tenants(c.version) as version,
+       starcite.past_tenants(c.title) as title, starcite.past_tenants(c.metadata) as metadata, starcite.past_tenants(c.first_seq) as first_seq, starcite.past_tenants(c.last_seq) as last_seq,
+       starcite.past_tenants(c.segment) as segment, starcite.past_tenants(c.reason) as reason, starcite.past_tenants(c.erasure) as erasure, starcite.past_tenants(c.completed_at) as completed_at
   from (select s.tenant_id as tenant, s.id as session, c.at as time, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata,
                 x.first_seq, x.last_seq, null::text as segment, x.reason, x.id as erasure, x.completed_at
            from starcite.session_changes c
            join starcite.sessions s on s.sid = c.sid and s.tenant_id = c.tenant_id
            left join starcite.erasures x on x.sid = c.sid and x.kind = 'session' and c.kind = 'erased'
-          where c.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-             or exists (select from starcite.readable_tenants r where r.tenant_id is null)
+          where exists (select from starcite.readable_tenants r where r.tenant_id is null)
+          union all
+         select s.tenant_id, s.id, c.at, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata,
+                x.first_seq, x.last_seq, null, x.reason, x.id, x.completed_at
+           from starcite.session_changes c
+           join starcite.sessions s on s.sid = c.sid and s.tenant_id = c.tenant_id
+           left join starcite.erasures x on x.sid = c.sid and x.kind = 'session' and c.kind = 'erased'
+          where array(select r.tenant_id from starcite.readable_tenants r) @> array[c.tenant_id]
+            and c.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+            and array(select r.tenant_id from starcite.readable_tenants r) @> array[s.tenant_id]
+            and s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+            and not exists (select from starcite.readable_tenants r where r.tenant_id is null)
           union all
          select x.tenant_id, s.id, x.requested_at, case x.kind when 'event' then 'redacted' else 'expired' end, x.subject,
                 x.request_id, null, null, null, x.first_seq, x.last_seq, x.segment, x.reason, x.id, x.completed_at
            from starcite.erasures x
-           left join starcite.sessions s on s.sid = x.sid
+           left join starcite.readable_sessions s on s.sid = x.sid
           where x.kind in ('event', 'segment')
             and (x.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
                  or exists (select from starcite.readable_tenants r where r.tenant_id is null))
           union all
          select s.tenant_id, s.id, l.at, l.kind, l.subject, l.request_id, null, null, null, null, null, null, l.reason, null, null
            from starcite.legal_hold_changes l
-           join starcite.sessions s on s.sid = l.sid
-          where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-             or exists (select from starcite.readable_tenants r where r.tenant_id is null)) c;
+           join starcite.readable_sessions s on s.sid = l.sid) c;
 
 comment on view audit.changes is 'Who did what to sessions and their content, and when. Nothing leaves this record.';
 comment on column audit.changes.tenant is 'The tenant.';

@@ -4,19 +4,30 @@
 --
 -- Content of an erased session is not shown, from the commit of the erasure on, wherever the removal is.
 create or replace view audit.events with (security_barrier) as
-select s.tenant_id as tenant, s.id as session, e.seq, e.inserted_at as time, e.type, e.actor, e.producer_id, e.producer_seq,
-       e.idempotency_key, e.source,
-       case when s.erased_at is null then e.payload end as payload,
-       case when s.erased_at is null then starcite.as_jsonb(e.payload) end as payload_jsonb,
-       case when s.erased_at is null then e.metadata end as metadata,
-       case when s.erased_at is null then e.refs end as refs,
-       e.salt is null or s.erased_at is not null as redacted,
-       e.content_digest, e.hash, 'hot' as tier,
-       case when s.erased_at is null then e.salt end as salt
-  from starcite.sessions s
-  join starcite.events e on e.sid = s.sid
- where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-    or exists (select from starcite.readable_tenants r where r.tenant_id is null);
+select e.tenant, e.session, e.seq, e.time, e.type, e.actor, starcite.past_tenants(e.producer_id) as producer_id, starcite.past_tenants(e.producer_seq) as producer_seq,
+       starcite.past_tenants(e.idempotency_key) as idempotency_key, starcite.past_tenants(e.source) as source, e.payload, starcite.as_jsonb(e.payload) as payload_jsonb,
+       starcite.past_tenants(case when e.erased_at is null then e.metadata end) as metadata,
+       starcite.past_tenants(case when e.erased_at is null then e.refs end) as refs,
+       starcite.past_tenants(e.salt is null or e.erased_at is not null) as redacted,
+       starcite.past_tenants(e.content_digest) as content_digest, starcite.past_tenants(e.hash) as hash, 'hot' as tier,
+       starcite.past_tenants(case when e.erased_at is null then e.salt end) as salt
+  from (select s.tenant_id as tenant, s.id as session, s.erased_at, e.seq, e.inserted_at as time, e.type, e.actor, e.producer_id,
+               e.producer_seq, e.idempotency_key, e.source,
+               starcite.past_tenants(case when s.erased_at is null then e.payload end) as payload,
+               e.metadata, e.refs, e.content_digest, e.hash, e.salt
+          from starcite.sessions s
+          join starcite.events e on e.sid = s.sid
+         where exists (select from starcite.readable_tenants r where r.tenant_id is null)
+         union all
+        select s.tenant_id, s.id, s.erased_at, e.seq, e.inserted_at, starcite.past_tenants(e.type), starcite.past_tenants(e.actor), e.producer_id,
+               e.producer_seq, e.idempotency_key, e.source,
+               starcite.past_tenants(case when s.erased_at is null then e.payload end) as payload,
+               e.metadata, e.refs, e.content_digest, e.hash, e.salt
+          from starcite.sessions s
+          join starcite.events e on e.sid = s.sid
+         where array(select r.tenant_id from starcite.readable_tenants r) @> array[s.tenant_id]
+           and s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+           and not exists (select from starcite.readable_tenants r where r.tenant_id is null)) e;
 
 comment on view audit.events is 'Events that are in Postgres. Older ones are cold: audit.sessions.cold_events counts them, audit.slices says where they lie.';
 comment on column audit.events.tenant is 'The tenant of the session.';

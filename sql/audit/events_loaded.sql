@@ -1,21 +1,22 @@
 -- Copies of cold events that `starcite audit load` has put back for a while, of the tenants that the reader may read. The
 -- columns are those of audit.events, and when each copy was made and ends. A server that crashed has forgotten them all.
 create or replace view audit.events_loaded with (security_barrier) as
-select s.tenant_id as tenant, s.id as session, e.seq, e.inserted_at as time, e.type, e.actor, e.producer_id, e.producer_seq,
-       e.idempotency_key, e.source,
-       case when s.erased_at is null then e.payload end as payload,
-       case when s.erased_at is null then starcite.as_jsonb(e.payload) end as payload_jsonb,
-       case when s.erased_at is null then e.metadata end as metadata,
-       case when s.erased_at is null then e.refs end as refs,
-       e.salt is null or s.erased_at is not null as redacted,
-       e.content_digest, e.hash, 'cold' as tier,
-       case when s.erased_at is null then e.salt end as salt,
-       e.loaded_at, e.expires_at
-  from starcite.sessions s
-  join starcite.loaded_events e on e.sid = s.sid
- where e.expires_at > now()
-   and (s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-        or exists (select from starcite.readable_tenants r where r.tenant_id is null));
+select e.tenant, e.session, e.seq, e.time, e.type, e.actor, e.producer_id, e.producer_seq, e.idempotency_key, e.source, e.payload,
+       starcite.as_jsonb(e.payload) as payload_jsonb, e.metadata, e.refs, e.redacted, e.content_digest, e.hash, 'cold' as tier,
+       e.salt, e.loaded_at, e.expires_at
+  from (select s.tenant_id as tenant, s.id as session, e.seq, e.inserted_at as time, starcite.past_tenants(e.type) as type, starcite.past_tenants(e.actor) as actor,
+               starcite.past_tenants(e.producer_id) as producer_id, starcite.past_tenants(e.producer_seq) as producer_seq, starcite.past_tenants(e.idempotency_key) as idempotency_key,
+               starcite.past_tenants(e.source) as source,
+               starcite.past_tenants(case when s.erased_at is null then e.payload end) as payload,
+               starcite.past_tenants(case when s.erased_at is null then e.metadata end) as metadata,
+               starcite.past_tenants(case when s.erased_at is null then e.refs end) as refs,
+               starcite.past_tenants(e.salt is null or s.erased_at is not null) as redacted,
+               starcite.past_tenants(e.content_digest) as content_digest, starcite.past_tenants(e.hash) as hash,
+               starcite.past_tenants(case when s.erased_at is null then e.salt end) as salt,
+               starcite.past_tenants(e.loaded_at) as loaded_at, starcite.past_tenants(e.expires_at) as expires_at
+          from starcite.readable_sessions s
+          join starcite.loaded_events e on e.sid = s.sid
+         where e.expires_at > now()) e;
 
 comment on view audit.events_loaded is 'Cold events that were loaded for a while (starcite audit load). None is here that nobody has loaded.';
 comment on column audit.events_loaded.tenant is 'The tenant of the session.';

@@ -3,12 +3,20 @@
 create or replace view audit.segments with (security_barrier) as
 select o.tenant_id as tenant, g.name as segment, g.from_at as from_time, g.to_at as to_time, g.state,
        case when g.state in ('moved', 'dropped') then 'cold' else 'hot' end as tier, g.moved_at,
-       o.key as object_key, o.bytes, o.sha256, o.events
+       o.object_key, o.bytes, o.sha256, o.events
   from starcite.segments g
-  left join starcite.objects o
-         on o.segment = g.name and g.state in ('moved', 'dropped')
-        and (o.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-             or exists (select from starcite.readable_tenants r where r.tenant_id is null));
+  left join (select r.segment, r.tenant_id, starcite.past_tenants(r.key) as object_key, starcite.past_tenants(r.bytes) as bytes, starcite.past_tenants(r.sha256) as sha256,
+                    starcite.past_tenants(r.events) as events
+               from (select o.segment, o.tenant_id, o.key, o.bytes, o.sha256, o.events
+                       from starcite.objects o
+                      where exists (select from starcite.readable_tenants r where r.tenant_id is null)
+                      union all
+                     select o.segment, o.tenant_id, o.key, o.bytes, o.sha256, o.events
+                       from starcite.objects o
+                      where array(select r.tenant_id from starcite.readable_tenants r) @> array[o.tenant_id]
+                        and o.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
+                        and not exists (select from starcite.readable_tenants r where r.tenant_id is null)) r) o
+         on o.segment = g.name and g.state in ('moved', 'dropped');
 
 comment on view audit.segments is 'What lies where: the objects of each stretch of time, or that it is still in Postgres.';
 comment on column audit.segments.tenant is 'The tenant whose events the object holds; null without an object.';

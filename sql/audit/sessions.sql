@@ -2,24 +2,23 @@
 -- there, audit.events and the manifest (audit.slices) show, and audit.verify compares. One whose head somebody has removed is
 -- here all the same, so that who verifies all sessions comes to it.
 create or replace view audit.sessions with (security_barrier) as
-select s.tenant_id as tenant, s.id as session, s.title, s.metadata, s.creator_principal as creator, s.version, s.archived,
-       s.created_at, s.updated_at, s.erased_at,
+select s.tenant_id as tenant, s.id as session, starcite.past_tenants(s.title) as title, starcite.past_tenants(s.metadata) as metadata,
+       starcite.past_tenants(s.creator_principal) as creator, starcite.past_tenants(s.version) as version, starcite.past_tenants(s.archived) as archived,
+       starcite.past_tenants(s.created_at) as created_at, starcite.past_tenants(s.updated_at) as updated_at, starcite.past_tenants(s.erased_at) as erased_at,
        exists (select from starcite.legal_holds l where l.sid = s.sid) as held,
-       h.last_seq, nullif(h.last_event_at, '-infinity') as last_event_at,
+       starcite.past_tenants(h.last_seq) as last_seq, starcite.past_tenants(nullif(h.last_event_at, '-infinity')) as last_event_at,
        h.last_seq - c.last_seq as hot_events,
        c.last_seq as cold_events,
        case when c.last_seq < h.last_seq then c.last_seq + 1 end as first_hot_seq,
-       h.chain_hash, h.epoch
-  from starcite.sessions s
+       starcite.past_tenants(h.chain_hash) as chain_hash, starcite.past_tenants(h.epoch) as epoch
+  from starcite.readable_sessions s
   left join starcite.session_heads h on h.sid = s.sid
   left join lateral (
          select coalesce(max(p.last_seq), 0) as last_seq
            from starcite.slices p
            join starcite.objects o on o.object_id = p.object_id
            join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
-          where p.sid = s.sid) c on true
- where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-    or exists (select from starcite.readable_tenants r where r.tenant_id is null);
+          where p.sid = s.sid) c on true;
 
 comment on view audit.sessions is 'Sessions: what they are called, who made them, how many events they have and where.';
 comment on column audit.sessions.tenant is 'The tenant that it belongs to.';

@@ -1,14 +1,13 @@
 -- Which bytes of which object hold a run of a session's cold events, of the tenants that the reader may read. The bytes are
 -- a gzip file of their own (docs/archive-format.md).
 create or replace view audit.slices with (security_barrier) as
-select s.tenant_id as tenant, s.id as session, p.first_seq, p.last_seq, o.segment, o.key as object_key, p.byte_offset,
-       p.bytes, p.sha256
-  from starcite.sessions s
+select s.tenant_id as tenant, s.id as session, starcite.past_tenants(p.first_seq) as first_seq, starcite.past_tenants(p.last_seq) as last_seq,
+       starcite.past_tenants(o.segment) as segment, starcite.past_tenants(o.key) as object_key,
+       starcite.past_tenants(p.byte_offset) as byte_offset, starcite.past_tenants(p.bytes) as bytes, starcite.past_tenants(p.sha256) as sha256
+  from starcite.readable_sessions s
   join starcite.slices p on p.sid = s.sid
   join starcite.objects o on o.object_id = p.object_id
-  join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
- where s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
-    or exists (select from starcite.readable_tenants r where r.tenant_id is null);
+  join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped');
 
 comment on view audit.slices is 'Where each run of a session''s cold events lies.';
 comment on column audit.slices.tenant is 'The tenant of the session.';

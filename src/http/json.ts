@@ -1,50 +1,92 @@
-import { isDeeperThan, MAX_JSON_DEPTH, memberTexts, unstorable, unstorableString } from '../lib/jsonText.ts'
+import {
+  type ArrayMember,
+  type JsonRange,
+  type JsonSpan,
+  JsonSyntaxError,
+  problemOf,
+  scanMembers,
+} from '../lib/jsonScanner.ts'
+import { unstorableString } from '../lib/jsonText.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
-import { isRecord } from './validate.ts'
 
-/** A JSON object as it came: its values, and the text of each member. */
+/** The members of a JSON object that are looked for. Of an object or array among them `value` has an empty one. */
 export interface JsonObjectText {
   readonly value: Record<string, unknown>
-  readonly members: ReadonlyMap<string, string>
+  readonly text: string
+  readonly members: ReadonlyMap<string, JsonSpan>
 }
 
 /** Throws invalid_json, or `code` when it is JSON but not an object. `where` stands before each message. */
-export function parseObject(text: string, code: ErrorCode, where = ''): JsonObjectText {
-  return objectText(parseJson(text, where), text, code, where)
+export function parseObject(
+  text: string,
+  names: readonly string[],
+  code: ErrorCode,
+  where = '',
+  range: JsonRange = {},
+  array?: ArrayMember,
+): JsonObjectText {
+  const members = scanned(text, where, () => scanMembers(text, names, range, array))
+  if (members === undefined) throw new AppError(code, `${where}the body must be a JSON object`)
+  return { value: valuesOf(text, members), text, members }
 }
 
-/** Throws `code` when the value is not an object. */
-export function objectText(value: unknown, text: string, code: ErrorCode, where = ''): JsonObjectText {
-  if (!isRecord(value)) throw new AppError(code, `${where}the body must be a JSON object`)
-  return { value, members: memberTexts(text) }
+/** The value of a member, of an object as far as it has these names. */
+export function innerValue(
+  { text, members }: JsonObjectText,
+  field: string,
+  names: readonly string[],
+): unknown {
+  const span = members.get(field)
+  return span && valueAt(text, span, names)
 }
 
-export function parseJson(text: string, where = ''): unknown {
-  if (isDeeperThan(text, MAX_JSON_DEPTH))
-    throw new AppError('invalid_json', `${where}the body is nested deeper than ${MAX_JSON_DEPTH} levels`)
+/** The value that stands there, of an object as far as it has these names. */
+export function valueAt(text: string, span: JsonSpan, names: readonly string[]): unknown {
+  const members = scanMembers(text, names, span)
+  return members ? valuesOf(text, members) : scalarAt(text, span)
+}
+
+export function valuesOf(text: string, members: ReadonlyMap<string, JsonSpan>): Record<string, unknown> {
+  const value: Record<string, unknown> = {}
+  for (const [name, span] of members) value[name] = scalarAt(text, span)
+  return value
+}
+
+/** A scalar as JSON.parse has it; of an object or an array an empty one. */
+function scalarAt(text: string, { start, end }: JsonSpan): unknown {
+  const first = text[start]
+  return first === '{' ? {} : first === '[' ? [] : JSON.parse(text.slice(start, end))
+}
+
+function scanned<T>(text: string, where: string, scan: () => T): T {
   try {
-    return JSON.parse(text)
+    return scan()
   } catch (cause) {
-    // The parser's message names the position; it may quote a few characters of what the client sent.
-    const reason = text.trim() === '' ? 'there is no body' : (cause as Error).message
-    throw new AppError('invalid_json', `${where}the body is not JSON: ${reason}`, {}, { cause })
+    if (!(cause instanceof JsonSyntaxError)) throw cause
+    const reason = text.trim() === '' ? 'there is no body' : cause.message
+    throw new AppError(
+      'invalid_json',
+      `${where}the body is not JSON that can be taken: ${reason}`,
+      {},
+      { cause },
+    )
   }
 }
 
 /** The text of a member that must be kept to the letter. Throws `code` when it cannot be. */
 export function keptText(
-  object: JsonObjectText,
+  { text, members }: JsonObjectText,
   field: string,
   code: ErrorCode,
   where = '',
   loneSurrogates: 'refused' | 'kept' = 'refused',
 ): string | undefined {
-  const text = object.members.get(field)
-  if (text === undefined || text === 'null') return undefined
-  const problem = unstorable(text, loneSurrogates)
+  const span = members.get(field)
+  if (span === undefined || text.startsWith('null', span.start)) return undefined
+  const problem = problemOf(span, loneSurrogates)
   if (problem)
     throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
-  return text
+  return text.slice(span.start, span.end)
 }
 
 /** Throws `code` when a member's text is longer, in UTF-8, than `maxBytes`. */

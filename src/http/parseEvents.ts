@@ -1,26 +1,35 @@
 import type { NewEvent as EventToAppend } from '../append/newEvent.ts'
 import type { Principal } from '../auth/principal.ts'
-import { elementTexts } from '../lib/jsonText.ts'
+import { endOfTurn } from '../lib/endOfTurn.ts'
+import { ArrayMember, type JsonRange } from '../lib/jsonScanner.ts'
 import { AppError } from '../protocol/errors.ts'
 import {
+  innerValue,
   type JsonObjectText,
   keptText,
-  objectText,
   parseObject,
   refuseLong,
   refuseUnstorable,
 } from './json.ts'
-import { NewEvent, NewEventBatch } from './schemas.ts'
+import { NewEvent, NewEventBatch, Refs } from './schemas.ts'
 import { validator } from './validate.ts'
 
 const checkEvent = validator(NewEvent, 'invalid_event', {
   integers: ['producer_seq', 'expected_seq', 'refs.to_seq', 'refs.step'],
 })
 const checkBatch = validator(NewEventBatch, 'invalid_event', { integers: ['expected_seq'] })
+const MEMBERS = Object.keys(NewEvent.properties)
+const REFS_MEMBERS = Object.keys(Refs.properties)
+const BATCH_MEMBERS = Object.keys(NewEventBatch.properties)
 const NAMES = ['type', 'actor', 'source', 'producer_id', 'idempotency_key'] as const
 const NULLABLE_REFS = ['request_id', 'sequence_id'] as const
 
+/** Of a long batch so much is looked at in one turn of the event loop, or one event. */
+const TURN_CHARACTERS = 512 * 1024
+
 export interface EventLimits {
+  /** Of an event, however it comes. */
+  readonly eventBytes: number
   /** Of a batch. */
   readonly batchEvents: number
   /** Of `metadata` and `refs` each. */
@@ -29,61 +38,107 @@ export interface EventLimits {
 
 /** One event out of the body of an append. Throws invalid_json, invalid_event, invalid_metadata, invalid_refs. */
 export function parseEvent(text: string, principal: Principal, limits: EventLimits): EventToAppend {
-  return toEvent(parseObject(text, 'invalid_event'), principal, limits, '')
+  return toEvent(parseObject(text, MEMBERS, 'invalid_event'), principal, limits, '')
 }
 
-/** The same, of JSON that is parsed already; `text` is what it was parsed from. */
-export function readEvent(
-  value: unknown,
-  text: string,
-  principal: Principal,
-  limits: EventLimits,
-): EventToAppend {
-  return toEvent(objectText(value, text, 'invalid_event'), principal, limits, '')
-}
-
-/** The events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors carry the event's `index`. */
-export function parseBatch(
+/**
+ * The events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors carry the event's `index`;
+ * body_too_large is that of one event.
+ */
+export async function parseBatch(
   text: string,
   kind: 'json' | 'ndjson',
   principal: Principal,
   limits: EventLimits,
-): EventToAppend[] {
-  const { texts, expectedSeq } = kind === 'ndjson' ? ndjson(text) : jsonBatch(text)
-  if (texts.length === 0)
-    throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
+): Promise<EventToAppend[]> {
   const { batchEvents: maxEvents } = limits
-  if (texts.length > maxEvents)
-    throw new AppError(
-      'invalid_event',
-      `events must have at most ${maxEvents} events, it has ${texts.length}`,
-      {
-        field: 'events',
-        max_events: maxEvents,
-      },
-    )
-  const events = texts.map((eventText, index) => {
-    const where = `events[${index}]: `
-    try {
-      return toEvent(parseObject(eventText, 'invalid_event', where), principal, limits, where)
-    } catch (error) {
-      if (error instanceof AppError)
-        throw new AppError(error.code, error.message, { ...error.details, index })
-      throw error
+  const { count, spans, expectedSeq } =
+    kind === 'ndjson' ? ndjson(text, maxEvents) : jsonBatch(text, maxEvents)
+  if (count === 0)
+    throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
+  if (count > maxEvents)
+    throw new AppError('invalid_event', `events must have at most ${maxEvents} events, it has ${count}`, {
+      field: 'events',
+      max_events: maxEvents,
+    })
+  const events: EventToAppend[] = []
+  let turnEnd = TURN_CHARACTERS
+  for (const [index, span] of spans.entries()) {
+    if (span.end > turnEnd) {
+      await endOfTurn()
+      turnEnd = span.end + TURN_CHARACTERS
     }
-  })
+    events.push(batchEvent(text, span, index, principal, limits))
+  }
   const first = events[0] as EventToAppend
   return [{ ...first, expectedSeq: first.expectedSeq ?? expectedSeq }, ...events.slice(1)]
 }
 
-function ndjson(text: string): { texts: string[]; expectedSeq: null } {
-  return { texts: text.split('\n').filter((line) => line.trim() !== ''), expectedSeq: null }
+function batchEvent(
+  text: string,
+  span: Batch['spans'][0],
+  index: number,
+  principal: Principal,
+  limits: EventLimits,
+): EventToAppend {
+  const where = `events[${index}]: `
+  try {
+    refuseTooLarge(text, span, limits.eventBytes, where)
+    return toEvent(parseObject(text, MEMBERS, 'invalid_event', where, span), principal, limits, where)
+  } catch (error) {
+    if (error instanceof AppError) throw new AppError(error.code, error.message, { ...error.details, index })
+    throw error
+  }
 }
 
-function jsonBatch(text: string): { texts: string[]; expectedSeq: number | null } {
-  const body = parseObject(text, 'invalid_event')
+interface Batch {
+  readonly count: number
+  /** Of the first `max` events. */
+  readonly spans: readonly Required<Pick<JsonRange, 'start' | 'end'>>[]
+  readonly expectedSeq: number | null
+}
+
+function ndjson(text: string, max: number): Batch {
+  const spans: { start: number; end: number }[] = []
+  let count = 0
+  for (let start = 0; start < text.length; ) {
+    const next = text.indexOf('\n', start)
+    const end = next === -1 ? text.length : next
+    if (!isBlank(text, start, end)) {
+      count += 1
+      if (count <= max) spans.push({ start, end })
+    }
+    start = end + 1
+  }
+  return { count, spans, expectedSeq: null }
+}
+
+function isBlank(text: string, start: number, end: number): boolean {
+  for (let at = start; at < end; at += 1) if (!/\s/.test(text[at] as string)) return false
+  return true
+}
+
+function jsonBatch(text: string, max: number): Batch {
+  const events = new ArrayMember('events', max)
+  const body = parseObject(text, BATCH_MEMBERS, 'invalid_event', '', {}, events)
+  const { count, spans } = events.elements ?? { count: 0, spans: [] }
+  if (events.elements) body.value.events = spans
   const { expected_seq } = checkBatch(body.value)
-  return { texts: elementTexts(body.members.get('events') ?? '[]'), expectedSeq: expected_seq ?? null }
+  return { count, spans, expectedSeq: expected_seq ?? null }
+}
+
+/** Throws body_too_large when what stands there has more bytes than an event may have. */
+export function refuseTooLarge(
+  text: string,
+  { start, end }: { readonly start: number; readonly end: number },
+  maxBytes: number,
+  where = '',
+): void {
+  const mostBytes = 3 * (end - start) // UTF-8 of a UTF-16 unit
+  if (mostBytes > maxBytes && Buffer.byteLength(text.slice(start, end)) > maxBytes)
+    throw new AppError('body_too_large', `${where}the event is larger than ${maxBytes} bytes`, {
+      max_bytes: maxBytes,
+    })
 }
 
 function toEvent(
@@ -92,6 +147,7 @@ function toEvent(
   { eventMetadataBytes }: EventLimits,
   where: string,
 ): EventToAppend {
+  if (object.members.has('refs')) object.value.refs = innerValue(object, 'refs', REFS_MEMBERS)
   dropNullRefs(object.value)
   const event = checkEvent(object.value, where)
   refuseUnstorable(event, NAMES, 'invalid_event', where)

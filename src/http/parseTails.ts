@@ -1,6 +1,7 @@
+import { ArrayMember } from '../lib/jsonScanner.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Seq } from '../protocol/event.ts'
-import { parseObject } from './json.ts'
+import { parseObject, valueAt } from './json.ts'
 import { TailStart } from './schemas.ts'
 import { validator } from './validate.ts'
 
@@ -9,21 +10,24 @@ export interface WantedTail {
   readonly cursor: Seq
 }
 
+const MEMBERS = Object.keys(TailStart.properties)
 const checkTail = validator(TailStart, 'invalid_tails', { integers: ['cursor'] })
 
 /** The tails of a request for many. Throws invalid_json, invalid_tails. */
 export function parseTails(text: string, maxTails: number): WantedTail[] {
-  const { tails } = parseObject(text, 'invalid_tails').value
-  if (!Array.isArray(tails) || tails.length === 0)
+  const member = new ArrayMember('tails', maxTails)
+  parseObject(text, [member.name], 'invalid_tails', '', {}, member)
+  const { count, spans } = member.elements ?? { count: 0, spans: [] }
+  if (count === 0)
     throw new AppError('invalid_tails', 'tails must be an array of at least one tail', { field: 'tails' })
-  if (tails.length > maxTails)
-    throw new AppError('invalid_tails', `tails must have at most ${maxTails} tails, it has ${tails.length}`, {
+  if (count > maxTails)
+    throw new AppError('invalid_tails', `tails must have at most ${maxTails} tails, it has ${count}`, {
       field: 'tails',
       max_tails: maxTails,
     })
   const seen = new Set<string>()
-  return tails.map((tail: unknown, index) => {
-    const { session_id: sessionId, cursor = 0 } = checked(tail, index)
+  return spans.map((span, index) => {
+    const { session_id: sessionId, cursor = 0 } = checked(valueAt(text, span, MEMBERS), index)
     if (seen.has(sessionId))
       throw new AppError('invalid_tails', `tails[${index}]: session_id is that of an earlier tail`, {
         field: 'session_id',

@@ -92,14 +92,27 @@ describe('appending many events over HTTP', () => {
     expect((await batch(id, events)).json).to.include({ last_seq: 1000 })
   })
 
-  it('takes an event that is larger than a single append may be, within the bytes of the batch', async () => {
+  it('takes an event as large as a single append may be, and none that is larger, in either form', async () => {
     const id = await session()
+    const large = (bytes: number) => {
+      const text = JSON.stringify(event(1, { payload: { text: '' } }))
+      return text.replace('""', `"${'x'.repeat(bytes - text.length)}"`)
+    }
+    const max = 64 * 1024
 
-    const answer = await batch(id, [event(1, { payload: { text: 'x'.repeat(100 * 1024) } })])
+    expect((await batch(id, [event(0)])).status).to.equal(201)
+    for (const body of [(it: string) => `{"events":[${JSON.stringify(event(0))}, ${it} ]}`, undefined]) {
+      const send = (it: string) =>
+        body
+          ? call('POST', at(node.url, id, '/events'), body(it))
+          : post(id, `${JSON.stringify(event(0))}\n${it}\n`, NDJSON)
+
+      expect((await send(large(max))).status).to.equal(201)
+      expectError(await send(large(max + 1)), 413, 'body_too_large', { max_bytes: max, index: 1 })
+    }
     const tooLarge = await batch(id, [event(1, { payload: { text: 'x'.repeat(512 * 1024) } })])
-
-    expect(answer.status).to.equal(201)
     expectError(tooLarge, 413, 'body_too_large', { max_bytes: 512 * 1024 })
+    expect(tooLarge.json).not.to.have.property('index')
   })
 
   describe('is all or nothing', () => {

@@ -1,7 +1,7 @@
-import { elementTexts, memberTexts } from '../../src/lib/jsonText.ts'
 import { at } from './answers.ts'
 import { call } from './client.ts'
 import { EventStreamClient } from './eventStreamClient.ts'
+import { elementTexts, memberTexts } from './jsonText.ts'
 import { PhoenixTails } from './phoenixTails.ts'
 import { SocketClient } from './socketClient.ts'
 

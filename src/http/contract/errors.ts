@@ -91,7 +91,7 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   },
   legal_hold: { means: 'The session is under a legal hold.' },
   session_erased: { means: 'The session was erased.' },
-  body_too_large: { means: 'The body is too large.', details: { max_bytes } },
+  body_too_large: { means: 'The body, or an event of a batch, is too large.', details: { max_bytes, index } },
   unsupported_media_type: { means: 'The type, charset or encoding of the body is not taken here.' },
   append_backpressure: { means: 'The node has as much to store as it takes.', details: wait },
   rate_limited: { means: 'The tenant has made as many requests as it may.', details: wait },

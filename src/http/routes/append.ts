@@ -28,7 +28,7 @@ export function appendRoutes(router: Router, { appends, bodyMemory, config }: Se
     const { results, lastSeq } = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
-      events: parseBatch(text, kind, principal, limits),
+      events: await parseBatch(text, kind, principal, limits),
       isBatch: true,
       bytes: text.length,
     })

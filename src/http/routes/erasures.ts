@@ -11,6 +11,7 @@ import { allow } from '../middleware.ts'
 import { ErasureBody } from '../schemas.ts'
 import { validator } from '../validate.ts'
 
+const MEMBERS = Object.keys(ErasureBody.properties)
 const checkBody = validator(ErasureBody, 'invalid_erasure')
 
 export function erasureRoutes(router: Router, services: Services): void {
@@ -39,7 +40,7 @@ async function request(ctx: Context, { config, bodyMemory }: Services): Promise<
   const id = sessionId(ctx)
   bodyKind(ctx.req, ['json'])
   const text = await readBody(ctx.req, config.limits.eventBytes, bodyMemory)
-  const body = checkBody(parseObject(text.trim() === '' ? '{}' : text, 'invalid_erasure').value)
+  const body = checkBody(parseObject(text.trim() === '' ? '{}' : text, MEMBERS, 'invalid_erasure').value)
   refuseUnstorable(body, ['reason'], 'invalid_erasure')
   return {
     tenantId: principal.tenantId,

@@ -2,19 +2,22 @@ import type { ParsedUrlQuery } from 'node:querystring'
 import type Router from '@koa/router'
 import { requireSession } from '../../auth/access.ts'
 import type { Principal } from '../../auth/principal.ts'
-import { unstorable } from '../../lib/jsonText.ts'
+import { unstorable } from '../../lib/jsonScanner.ts'
 import { AppError } from '../../protocol/errors.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
 import { renderSession } from '../../sessions/session.ts'
 import { bodyKind, readBody } from '../body.ts'
 import { MAX_METADATA_FILTERS, PAGE } from '../bounds.ts'
 import { answerJson, badSessionId, callerOf, type Services, type State, sessionId } from '../context.ts'
-import { keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
+import { innerValue, keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
 import { choice, integer, one } from '../query.ts'
-import { NewSession, SessionPatch } from '../schemas.ts'
+import { CreatorPrincipal, NewSession, SessionPatch } from '../schemas.ts'
 import { validator } from '../validate.ts'
 
+const NEW_MEMBERS = Object.keys(NewSession.properties)
+const CREATOR_MEMBERS = Object.keys(CreatorPrincipal.properties)
+const PATCH_MEMBERS = Object.keys(SessionPatch.properties)
 const checkNew = validator(NewSession, 'invalid_session')
 const checkPatch = validator(SessionPatch, 'invalid_session', {
   nullable: ['title'],
@@ -27,7 +30,9 @@ export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: 
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
     const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
-    const object = parseObject(text.trim() === '' ? '{}' : text, 'invalid_session')
+    const object = parseObject(text.trim() === '' ? '{}' : text, NEW_MEMBERS, 'invalid_session')
+    if (object.members.has('creator_principal'))
+      object.value.creator_principal = innerValue(object, 'creator_principal', CREATOR_MEMBERS)
     const body = checkNew(object.value)
     refuseUnstorable(body, ['title'], 'invalid_session')
     const problem = body.id === undefined ? undefined : badSessionId(body.id)
@@ -95,7 +100,7 @@ function renderPrincipal({ tenantId, actor, kind }: Principal): string | undefin
 }
 
 function parsePatch(text: string): Patch {
-  const object = parseObject(text, 'invalid_session')
+  const object = parseObject(text, PATCH_MEMBERS, 'invalid_session')
   const body = checkPatch(object.value)
   refuseUnstorable(body, ['title'], 'invalid_session')
   const metadata = keptText(object, 'metadata', 'invalid_metadata')

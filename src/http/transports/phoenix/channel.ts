@@ -1,7 +1,7 @@
 import type { Principal } from '../../../auth/principal.ts'
 import { InOrder } from '../../../lib/inOrder.ts'
 import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
-import { isRecord } from '../../validate.ts'
+import { membersOf } from './members.ts'
 import { type Message, NULL, type Serializer } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
@@ -78,9 +78,9 @@ export class Channel implements Member {
     return this.#host.page(signal)
   }
 
-  async join(join: Join, payload: unknown): Promise<void> {
+  async join(join: Join, payloadText: string): Promise<void> {
     try {
-      const joined = await join(isRecord(payload) ? payload : {}, this)
+      const joined = await join(membersOf(payloadText), this)
       if (this.signal.aborted) joined.left()
       else {
         this.#joined = joined

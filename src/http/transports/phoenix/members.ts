@@ -1,4 +1,14 @@
+import { scanMembers } from '../../../lib/jsonScanner.ts'
 import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
+import { valuesOf } from '../../json.ts'
+
+const NAMES = ['cursor', 'batch_size', 'token']
+
+/** What the payload of a join, or of a new token, has of the members that are known; nothing when it is no object. */
+export function membersOf(payloadText: string): Readonly<Record<string, unknown>> {
+  const members = scanMembers(payloadText, NAMES)
+  return members ? valuesOf(payloadText, members) : {}
+}
 
 /** An integer among the members of a join; undefined when absent or null. A decimal string stands for one. */
 export function integerMember(

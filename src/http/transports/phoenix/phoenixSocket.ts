@@ -4,9 +4,9 @@ import type { Authenticator } from '../../../auth/authenticator.ts'
 import type { Principal } from '../../../auth/principal.ts'
 import { onTokenEnd } from '../../../auth/tokenEnd.ts'
 import { type AppError, CLOSE, type Close } from '../../../protocol/errors.ts'
-import { isRecord } from '../../validate.ts'
 import { closeSocket, type LongLived } from '../sockets.ts'
 import { Channel, type ChannelHost, EMPTY, refusal, reply } from './channel.ts'
+import { membersOf } from './members.ts'
 import { Outbox } from './outbox.ts'
 import type { Message, Serializer } from './serializer.ts'
 import type { Topics } from './topic.ts'
@@ -129,7 +129,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     else {
       const channel = new Channel(this, message)
       this.#channels.set(message.topic, channel)
-      void channel.join(join, message.payload)
+      void channel.join(join, message.payloadText)
     }
   }
 
@@ -143,7 +143,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     this.#isRenewing = true
     this.asked()
     try {
-      const token = isRecord(message.payload) ? message.payload.token : undefined
+      const { token } = membersOf(message.payloadText)
       const next = typeof token === 'string' ? await this.#authenticated(token) : undefined
       const { tenantId, actor } = this.#principal
       if (next === undefined || next.tenantId !== tenantId || next.actor !== actor)

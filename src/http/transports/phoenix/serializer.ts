@@ -1,4 +1,4 @@
-import { elementTexts, isDeeperThan, MAX_JSON_DEPTH, memberTexts } from '../../../lib/jsonText.ts'
+import { type JsonSpan, JsonSyntaxError, scanElements, scanMembers } from '../../../lib/jsonScanner.ts'
 
 /** A frame from a client. Refs are JSON text, to be echoed as they came; `payloadText` is the payload to the letter. */
 export interface Message {
@@ -6,7 +6,6 @@ export interface Message {
   readonly ref: string
   readonly topic: string
   readonly event: string
-  readonly payload: unknown
   readonly payloadText: string
 }
 
@@ -21,14 +20,18 @@ export interface Serializer {
 export const NULL = 'null'
 /** They are echoed in every frame; Phoenix's clients count. */
 const MAX_REF_CHARACTERS = 128
+/** A payload begins one level down, and may be nested as deep as a body. */
+const OUTSIDE = -1
+const ELEMENTS = ['joinRef', 'ref', 'topic', 'event', 'payload'] as const
+const MEMBERS = ['topic', 'event', 'payload', 'ref', 'join_ref']
 
 /** `[join_ref, ref, topic, event, payload]`. Elements beyond the fifth are ignored, as Phoenix does. */
 const V2: Serializer = {
   decode(text) {
-    const value = parse(text)
-    if (!Array.isArray(value) || value.length < 5) return undefined
-    const [joinRef = NULL, ref = NULL, , , payloadText = NULL] = elementTexts(text)
-    return checked({ joinRef, ref, topic: value[2], event: value[3], payload: value[4], payloadText })
+    const elements = scanned(() => scanElements(text, ELEMENTS.length, { outside: OUTSIDE }))
+    if (elements === undefined || elements.count < ELEMENTS.length) return undefined
+    const [joinRef, ref, topic, event, payload] = elements.spans
+    return message(text, joinRef, ref, topic, event, payload)
   },
   encode: (joinRef, ref, topic, event, payload) => `[${joinRef},${ref},${topic},"${event}",${payload}]`,
 }
@@ -36,14 +39,12 @@ const V2: Serializer = {
 /** `{"topic","event","payload","ref"}`, and in what clients send perhaps a `join_ref`. */
 const V1: Serializer = {
   decode(text) {
-    const value = parse(text)
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
-    const { topic, event, payload } = value as Record<string, unknown>
-    const texts = memberTexts(text)
-    const payloadText = texts.get('payload')
-    if (payloadText === undefined) return undefined
-    const [joinRef, ref] = [texts.get('join_ref') ?? NULL, texts.get('ref') ?? NULL]
-    return checked({ joinRef, ref, topic, event, payload, payloadText })
+    const members = scanned(() => scanMembers(text, MEMBERS, { outside: OUTSIDE }))
+    const [joinRef, ref] = [members?.get('join_ref'), members?.get('ref')]
+    return (
+      members &&
+      message(text, joinRef, ref, members.get('topic'), members.get('event'), members.get('payload'))
+    )
   },
   encode: (_joinRef, ref, topic, event, payload) =>
     `{"topic":${topic},"event":"${event}","payload":${payload},"ref":${ref}}`,
@@ -55,22 +56,39 @@ export const SERIALIZERS: ReadonlyMap<string, Serializer> = new Map([
   ['2.0.0', V2],
 ])
 
-function parse(text: string): unknown {
-  if (isDeeperThan(text, MAX_JSON_DEPTH + 1)) return undefined // a payload begins one level down
+function scanned<T>(scan: () => T): T | undefined {
   try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
+    return scan()
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return undefined
+    throw error
   }
 }
 
-type Unchecked = Omit<Message, 'topic' | 'event'> & { readonly topic: unknown; readonly event: unknown }
-
-function checked(message: Unchecked): Message | undefined {
-  const { joinRef, ref, topic, event } = message
-  const isMessage = isRef(joinRef) && isRef(ref) && typeof topic === 'string' && typeof event === 'string'
-  return isMessage ? (message as Message) : undefined
+function message(
+  text: string,
+  joinRef: JsonSpan | undefined,
+  ref: JsonSpan | undefined,
+  topic: JsonSpan | undefined,
+  event: JsonSpan | undefined,
+  payload: JsonSpan | undefined,
+): Message | undefined {
+  const textOf = (span: JsonSpan | undefined) => (span ? text.slice(span.start, span.end) : NULL)
+  const [joinRefText, refText] = [textOf(joinRef), textOf(ref)]
+  if (!isRef(joinRefText) || !isRef(refText) || payload === undefined) return undefined
+  const [topicName, eventName] = [stringOf(textOf(topic)), stringOf(textOf(event))]
+  if (topicName === undefined || eventName === undefined) return undefined
+  return {
+    joinRef: joinRefText,
+    ref: refText,
+    topic: topicName,
+    event: eventName,
+    payloadText: textOf(payload),
+  }
 }
+
+const stringOf = (text: string): string | undefined =>
+  text.startsWith('"') ? (JSON.parse(text) as string) : undefined
 
 /** A string, a number or null. */
 const isRef = (text: string) => text.length <= MAX_REF_CHARACTERS && /^["\dn-]/.test(text)

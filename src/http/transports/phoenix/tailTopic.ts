@@ -6,7 +6,7 @@ import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
 import { badSessionId, type Services } from '../../context.ts'
-import { readEvent } from '../../parseEvents.ts'
+import { parseEvent, refuseTooLarge } from '../../parseEvents.ts'
 import { refuseAhead } from '../../refuseAhead.ts'
 import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
@@ -106,26 +106,18 @@ async function append(
   { appends, config, requestQuota }: Services,
   principal: Principal,
   sessionId: string,
-  { payload, payloadText }: Message,
+  { payloadText }: Message,
 ): Promise<string> {
   requireScope(principal, 'session:append')
   requireSession(principal, sessionId)
   if (requestQuota) await requestQuota.take(principal.tenantId)
-  refuseTooLarge(payloadText, config.limits.eventBytes)
+  refuseTooLarge(payloadText, { start: 0, end: payloadText.length }, config.limits.eventBytes)
   const result = await appends.append({
     tenantId: principal.tenantId,
     sessionId,
-    events: [readEvent(payload, payloadText, principal, config.limits)],
+    events: [parseEvent(payloadText, principal, config.limits)],
     isBatch: false,
     bytes: payloadText.length,
   })
   return renderAppended(result)
-}
-
-function refuseTooLarge(text: string, maxBytes: number): void {
-  const mostBytes = 3 * text.length // UTF-8 of a UTF-16 unit
-  if (mostBytes > maxBytes && Buffer.byteLength(text) > maxBytes)
-    throw new AppError('body_too_large', `the payload is larger than ${maxBytes} bytes`, {
-      max_bytes: maxBytes,
-    })
 }

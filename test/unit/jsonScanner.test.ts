@@ -1,13 +1,14 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import {
-  elementTexts,
-  isDeeperThan,
-  MAX_NUMBER_CHARACTERS,
-  memberTexts,
+  type JsonSpan,
+  JsonSyntaxError,
+  MAX_JSON_DEPTH,
+  scanElements,
+  scanMembers,
   unstorable,
-  unstorableString,
-} from '../../src/lib/jsonText.ts'
+} from '../../src/lib/jsonScanner.ts'
+import { MAX_NUMBER_CHARACTERS, unstorableString } from '../../src/lib/jsonText.ts'
 
 /** Strings that a scanner of JSON text stumbles over, beside arbitrary ones. */
 const tricky = fc.oneof(
@@ -33,86 +34,131 @@ function written(value: unknown, pad: string): string {
   return JSON.stringify(value)
 }
 
-describe('the text of members', () => {
-  it('is, parsed, what JSON.parse finds under the name', () => {
+const textOf = (text: string, span: JsonSpan | undefined) => span && text.slice(span.start, span.end)
+
+describe('the scanner of JSON', () => {
+  /** Text that is almost JSON: what one knows of it, cut, or with a character put in. */
+  const nearly = fc
+    .tuple(fc.json({ maxDepth: 4 }), fc.nat(), fc.constantFrom(...'"\\{}[],:0-.eE+tn u\u0001'))
+    .map(([text, position, character]) => {
+      const at = position % (text.length + 1)
+      return position % 2 === 0
+        ? text.slice(0, at) + text.slice(at + 1)
+        : text.slice(0, at) + character + text.slice(at)
+    })
+  const number = fc.array(fc.constantFrom(...'01279-+.eE '), { maxLength: 8 }).map((it) => it.join(''))
+  const string = fc
+    .array(
+      fc.constantFrom(
+        'a',
+        'b'.repeat(60),
+        '\\n',
+        '\\x',
+        '\\',
+        '"',
+        '\t',
+        '\\u00e9',
+        '\\u00',
+        '\\ud83d',
+        '😀',
+        '\u007f',
+      ),
+      { maxLength: 6 },
+    )
+    .map((it) => `"${it.join('')}"`)
+
+  function isJson(text: string): boolean {
+    try {
+      JSON.parse(text)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  it('takes for JSON what JSON.parse takes for it, and nothing else', () => {
     fc.assert(
-      fc.property(fc.dictionary(tricky, fc.oneof(json, tricky)), space, space, (object, pad, outside) => {
+      fc.property(fc.oneof(nearly, number, string, fc.json(), fc.string()), (text) => {
+        for (const scan of [scanMembers, scanElements, unstorable] as ((text: string) => unknown)[]) {
+          let isTaken = true
+          try {
+            scan === scanMembers ? scanMembers(text, ['a']) : scan(text)
+          } catch (error) {
+            expect(error).to.be.instanceOf(JsonSyntaxError)
+            isTaken = false
+          }
+          expect(isTaken, JSON.stringify(text)).to.equal(isJson(text))
+        }
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
+  it('finds, under each name that is looked for, what JSON.parse finds there', () => {
+    const names = ['a', 'b', 'constructor', '__proto__', 'payload']
+    const name = fc.oneof(fc.constantFrom(...names, 'pay', 'payloads', ''), tricky)
+    fc.assert(
+      fc.property(fc.dictionary(name, fc.oneof(json, tricky)), space, space, (object, pad, outside) => {
         const text = `${outside}${written(object, pad)}${outside}`
         const parsed = JSON.parse(text) as Record<string, unknown>
 
-        const members = memberTexts(text)
+        const members = scanMembers(text, names)
 
-        expect([...members.keys()].sort()).to.deep.equal(Object.keys(parsed).sort())
-        for (const [name, member] of members) {
-          expect(member).to.equal(member.trim())
-          expect(JSON.parse(member)).to.deep.equal(parsed[name])
-          expect(text).to.include(member)
+        for (const it of names) {
+          const found = textOf(text, members?.get(it))
+          if (Object.hasOwn(parsed, it)) expect(JSON.parse(found ?? '')).to.deep.equal(parsed[it])
+          else expect(found).to.equal(undefined)
         }
+      }),
+    )
+  })
+
+  it('finds the elements of an array, and counts those that are not asked for', () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(json, tricky)), space, space, (array, pad, outside) => {
+        const text = `${outside}${written(array, pad)}${outside}`
+
+        const all = scanElements(text)
+        const some = scanElements(text, 1)
+
+        expect(all?.spans.map((it) => JSON.parse(textOf(text, it) as string))).to.deep.equal(JSON.parse(text))
+        expect([some?.count, some?.spans.length]).to.deep.equal([array.length, Math.min(1, array.length)])
       }),
     )
   })
 
   it('keeps numbers, escapes and white space inside a value to the letter', () => {
     const text = String.raw`{"a" : 1.0,"b":[ 1e2 , 12345678901234567890 ],"c":"\u00e9\/","d":{"y":1, "x":2}}`
+    const members = scanMembers(text, ['a', 'b', 'c', 'd'])
 
-    expect([...memberTexts(text)]).to.deep.equal([
-      ['a', '1.0'],
-      ['b', '[ 1e2 , 12345678901234567890 ]'],
-      ['c', String.raw`"\u00e9\/"`],
-      ['d', '{"y":1, "x":2}'],
+    expect(['a', 'b', 'c', 'd'].map((it) => textOf(text, members?.get(it)))).to.deep.equal([
+      '1.0',
+      '[ 1e2 , 12345678901234567890 ]',
+      String.raw`"\u00e9\/"`,
+      '{"y":1, "x":2}',
     ])
   })
 
-  it('of a repeated name is the last one, however the name is written', () => {
-    expect(memberTexts(String.raw`{"a":1,"\u0061":2}`).get('a')).to.equal('2')
+  it('takes the last of a repeated name, however the name is written', () => {
+    const text = String.raw`{"a":1,"\u0061":2}`
+
+    expect(textOf(text, scanMembers(text, ['a'])?.get('a'))).to.equal('2')
   })
 
-  it('knows names that every object inherits', () => {
-    expect([...memberTexts('{"__proto__":1,"constructor":2}').keys()]).to.deep.equal([
-      '__proto__',
-      'constructor',
-    ])
-    expect([...memberTexts('{}').keys()]).to.deep.equal([])
-  })
-})
+  it('stops at the levels that may be nested, counted with those outside', () => {
+    const nested = (depth: number) => '['.repeat(depth) + ']'.repeat(depth)
 
-describe('the texts of elements', () => {
-  it('are, parsed, what JSON.parse finds in the array', () => {
-    fc.assert(
-      fc.property(fc.array(fc.oneof(json, tricky)), space, space, (array, pad, outside) => {
-        const text = `${outside}${written(array, pad)}${outside}`
-
-        const elements = elementTexts(text)
-
-        expect(elements.map((it) => JSON.parse(it))).to.deep.equal(JSON.parse(text))
-        for (const element of elements) expect(element).to.equal(element.trim())
-      }),
-    )
-  })
-})
-
-describe('the depth of JSON text', () => {
-  const depthOf = (value: unknown): number =>
-    typeof value === 'object' && value !== null
-      ? 1 + Math.max(0, ...Object.values(value).map((it) => depthOf(it)))
-      : 0
-
-  it('is counted in brackets, not in brackets inside strings', () => {
-    fc.assert(
-      fc.property(fc.oneof(json, fc.array(tricky)), (value) => {
-        const depth = depthOf(value)
-        const text = JSON.stringify(value)
-
-        expect(isDeeperThan(text, depth)).to.equal(false)
-        if (depth > 0) expect(isDeeperThan(text, depth - 1)).to.equal(true)
-      }),
-    )
-  })
-
-  it('is answered for text that is no JSON, too', () => {
-    expect(isDeeperThan('['.repeat(3), 2)).to.equal(true)
-    for (const text of ['', '"', '"\\', ']]]]', '"[[[[', '{"a":"\\"[[['])
-      expect(isDeeperThan(text, 2)).to.equal(false)
+    for (const [text, outside, isTaken] of [
+      [nested(MAX_JSON_DEPTH), 0, true],
+      [nested(MAX_JSON_DEPTH + 1), 0, false],
+      [nested(MAX_JSON_DEPTH + 1), -1, true],
+      [nested(MAX_JSON_DEPTH), 1, false],
+      ['['.repeat(8_000_000), 0, false],
+    ] as const) {
+      const scan = () => scanElements(text, 1, { outside })
+      if (isTaken) expect(scan()?.count).to.equal(1)
+      else expect(scan).to.throw(JsonSyntaxError, 'nested deeper')
+    }
   })
 })
 
