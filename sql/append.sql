@@ -56,7 +56,7 @@ begin
     from starcite.append_events(
            array[p_tenant_id], array[p_session_id], array[p_type], array[p_payload], array[p_actor], array[p_source],
            array[p_producer_id], array[p_producer_seq], array[p_idempotency_key], array[coalesce(p_metadata, '{}')],
-           array[coalesce(p_refs, '{}')], array[p_expected_seq], array[null::int]) a;
+           array[coalesce(p_refs, '{}')], array[p_expected_seq], array[null::int], null) a;
 
   case v_result.outcome
     when 'appended', 'deduped' then null;

@@ -17,7 +17,8 @@
 --   batch_refused                                                 another event of its batch was refused
 -- last_seq is the session's after this event, or when this event was refused. What is refused consumes nothing; what
 -- was given to a batch is taken back, and expected and last_seq then say what would have done at that place of it.
--- An event without metadata or refs (null) has '{}'.
+-- An event without metadata or refs (null) has '{}'. p_subjects has, of events that a token appends in the name of another
+-- actor, the token's subject.
 --
 -- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
 -- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
@@ -25,7 +26,7 @@
 create or replace function starcite.append_events(
   p_tenant_ids text[], p_session_ids text[], p_types text[], p_payloads json[], p_actors text[], p_sources text[],
   p_producer_ids text[], p_producer_seqs bigint[], p_idempotency_keys text[], p_metadata json[], p_refs json[],
-  p_expected_seqs bigint[], p_batches int[])
+  p_expected_seqs bigint[], p_batches int[], p_subjects text[])
 returns table (ordinal int, outcome text, sid bigint, seq bigint, last_seq bigint, expected bigint, inserted_at text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan  -- every look-up is by key: planning anew for each call finds nothing better
@@ -36,6 +37,10 @@ set lock_timeout = '2s'  -- a session held by somebody's long transaction is an 
 as $$
 #variable_conflict use_column
 declare
+  -- What form 2 of starcite.chained_hash hashes before the hash of the event before, and before the content's digest.
+  c_before_hash constant bytea := bytea '36:starcite hash chain event, version 2' || bytea '32:';
+  c_before_digest constant bytea := '32:';
+  c_chain_version constant smallint := 2;
   v_count constant int := coalesce(cardinality(p_session_ids), 0);
   v_now timestamptz;
   v_wire_now text;
@@ -131,12 +136,14 @@ begin
       v_metadata := coalesce(p_metadata[1], '{}');
       v_refs := coalesce(p_refs[1], '{}');
       v_digest := starcite.content_digest(v_salt, p_payloads[1], v_metadata, v_refs);
-      v_hash := sha256(v_head.chain_hash || starcite.event_link(last_seq, v_at, p_types[1], p_actors[1], p_sources[1],
-                                              null, null, p_idempotency_keys[1], v_digest));
+      v_hash := sha256(c_before_hash || v_head.chain_hash || c_before_digest || v_digest  -- starcite.chain_link
+        || convert_to(starcite.framed(last_seq::text) || starcite.framed(inserted_at)
+                      || starcite.event_fields(p_types[1], p_actors[1], p_sources[1], null, null, p_idempotency_keys[1])
+                      || starcite.framed(p_subjects[1]), 'UTF8'));
       insert into starcite.events (sid, seq, inserted_at, type, actor, source, idempotency_key, payload, metadata, refs,
-                                   salt, content_digest, hash)
+                                   salt, content_digest, hash, subject, chain_version)
       values (v_head.sid, last_seq, v_at, p_types[1], p_actors[1], p_sources[1], p_idempotency_keys[1], p_payloads[1],
-              v_metadata, v_refs, v_salt, v_digest, v_hash);
+              v_metadata, v_refs, v_salt, v_digest, v_hash, p_subjects[1], c_chain_version);
       update starcite.session_heads h set last_seq = v_head.last_seq + 1, chain_hash = v_hash, last_event_at = v_at
        where h.sid = v_head.sid;
       perform pg_notify('starcite_heads', '[[' || v_head.sid || ',' || v_head.last_seq + 1 || ']]');
@@ -190,7 +197,7 @@ begin
   select array_agg(starcite.content_digest(v_salts[o], p_payloads[o], coalesce(p_metadata[o], '{}'),
                                            coalesce(p_refs[o], '{}')) order by o),
          array_agg(starcite.event_fields(p_types[o], p_actors[o], p_sources[o], p_producer_ids[o], p_producer_seqs[o],
-                                         p_idempotency_keys[o]) order by o)
+                                         p_idempotency_keys[o]) || starcite.framed(p_subjects[o]) order by o)
     into v_content_digests, v_fields
     from generate_series(1, v_count) o;
 
@@ -287,7 +294,7 @@ begin
 
     if v_outcome = 'appended' then
       v_last_seq := v_last_seq + 1;
-      v_hash := sha256(v_hash || v_content_digests[v_o]  -- starcite.event_link, most of which is made already
+      v_hash := sha256(c_before_hash || v_hash || c_before_digest || v_content_digests[v_o]  -- starcite.chain_link
         || convert_to(starcite.framed(v_last_seq::text) || v_framed_at || v_fields[v_o], 'UTF8'));
       v_seqs[v_o] := v_last_seq;
       v_times[v_o] := v_at;
@@ -336,10 +343,11 @@ begin
     end loop;
 
     insert into starcite.events (sid, seq, inserted_at, producer_seq, type, actor, source, producer_id,
-                                 idempotency_key, payload, metadata, refs, salt, content_digest, hash)
+                                 idempotency_key, payload, metadata, refs, salt, content_digest, hash, subject,
+                                 chain_version)
     select v_sids[o], v_seqs[o], v_times[o], p_producer_seqs[o], p_types[o], p_actors[o], p_sources[o],
            p_producer_ids[o], p_idempotency_keys[o], p_payloads[o], coalesce(p_metadata[o], '{}'),
-           coalesce(p_refs[o], '{}'), v_salts[o], v_content_digests[o], v_hashes[o]
+           coalesce(p_refs[o], '{}'), v_salts[o], v_content_digests[o], v_hashes[o], p_subjects[o], c_chain_version
       from generate_series(1, v_count) o
      where v_outcomes[o] = 'appended';
 
@@ -376,5 +384,21 @@ begin
   return query
     select o, v_outcomes[o], v_sids[o], v_seqs[o], coalesce(v_last_seqs[o], v_seqs[o]), v_expected[o], v_wire_times[o]
       from generate_series(1, v_count) o;
+end
+$$;
+
+-- The same without subjects: the signature before there were any, which stays.
+create or replace function starcite.append_events(
+  p_tenant_ids text[], p_session_ids text[], p_types text[], p_payloads json[], p_actors text[], p_sources text[],
+  p_producer_ids text[], p_producer_seqs bigint[], p_idempotency_keys text[], p_metadata json[], p_refs json[],
+  p_expected_seqs bigint[], p_batches int[])
+returns table (ordinal int, outcome text, sid bigint, seq bigint, last_seq bigint, expected bigint, inserted_at text)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return query
+    select * from starcite.append_events(
+      p_tenant_ids, p_session_ids, p_types, p_payloads, p_actors, p_sources, p_producer_ids, p_producer_seqs,
+      p_idempotency_keys, p_metadata, p_refs, p_expected_seqs, p_batches, null);
 end
 $$;

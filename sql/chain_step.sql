@@ -1,6 +1,16 @@
 -- One step of starcite.chain: the hash so far (or, at the first step, where the chain starts) and the next link.
 -- plpgsql, because Postgres plans an aggregate's step written in SQL anew for every partition of a window, which
 -- costs more than all the rest of an append.
+create or replace function starcite.chain_step(p_state bytea, p_start bytea, p_chain_version int, p_link bytea)
+returns bytea
+language plpgsql immutable parallel safe
+as $$
+begin
+  return starcite.chained_hash(p_chain_version, coalesce(p_state, p_start), p_link);
+end
+$$;
+
+-- The same for events of form 1 only.
 create or replace function starcite.chain_step(p_state bytea, p_start bytea, p_link bytea) returns bytea
 language plpgsql immutable parallel safe
 as $$

@@ -23,6 +23,8 @@ begin
     grant execute on function
       starcite.append_events(text[], text[], text[], json[], text[], text[], text[], bigint[], text[], json[], json[],
                              bigint[], int[]),
+      starcite.append_events(text[], text[], text[], json[], text[], text[], text[], bigint[], text[], json[], json[],
+                             bigint[], int[], text[]),
       starcite.busy_sessions(text[], text[]), starcite.create_session(text, text, text, json, json),
       starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
       starcite.merge_members(json, json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
@@ -52,6 +54,9 @@ begin
       starcite.event_fields(text, text, text, text, bigint, text),
       starcite.event_link(bigint, timestamptz, text, text, text, text, bigint, text, bytea),
       starcite.chain_step(bytea, bytea, bytea), starcite.chain(bytea, bytea), starcite.as_jsonb(json),
+      starcite.chain_step(bytea, bytea, int, bytea), starcite.chain(bytea, int, bytea),
+      starcite.chain_link(int, bigint, timestamptz, text, text, text, text, bigint, text, text, bytea),
+      starcite.chained_hash(int, bytea, bytea),
       starcite.past_tenants(anyelement)
       to starcite_auditor;
   end if;

@@ -10,11 +10,12 @@ select e.tenant, e.session, e.seq, e.time, e.type, e.actor, starcite.past_tenant
        starcite.past_tenants(case when e.erased_at is null then e.refs end) as refs,
        starcite.past_tenants(e.salt is null or e.erased_at is not null) as redacted,
        starcite.past_tenants(e.content_digest) as content_digest, starcite.past_tenants(e.hash) as hash, 'hot' as tier,
-       starcite.past_tenants(case when e.erased_at is null then e.salt end) as salt
+       starcite.past_tenants(case when e.erased_at is null then e.salt end) as salt,
+       starcite.past_tenants(e.chain_version) as chain_version, starcite.past_tenants(e.subject) as subject
   from (select s.tenant_id as tenant, s.id as session, s.erased_at, e.seq, e.inserted_at as time, e.type, e.actor, e.producer_id,
                e.producer_seq, e.idempotency_key, e.source,
                starcite.past_tenants(case when s.erased_at is null then e.payload end) as payload,
-               e.metadata, e.refs, e.content_digest, e.hash, e.salt
+               e.metadata, e.refs, e.content_digest, e.hash, e.salt, e.chain_version, e.subject
           from starcite.sessions s
           join starcite.events e on e.sid = s.sid
          where exists (select from starcite.readable_tenants r where r.tenant_id is null)
@@ -22,7 +23,7 @@ select e.tenant, e.session, e.seq, e.time, e.type, e.actor, starcite.past_tenant
         select s.tenant_id, s.id, s.erased_at, e.seq, e.inserted_at, starcite.past_tenants(e.type), starcite.past_tenants(e.actor), e.producer_id,
                e.producer_seq, e.idempotency_key, e.source,
                starcite.past_tenants(case when s.erased_at is null then e.payload end) as payload,
-               e.metadata, e.refs, e.content_digest, e.hash, e.salt
+               e.metadata, e.refs, e.content_digest, e.hash, e.salt, e.chain_version, e.subject
           from starcite.sessions s
           join starcite.events e on e.sid = s.sid
          where array(select r.tenant_id from starcite.readable_tenants r) @> array[s.tenant_id]
@@ -46,6 +47,8 @@ comment on column audit.events.metadata is 'Exactly the text that was sent; null
 comment on column audit.events.refs is 'Exactly the text that was sent; null when redacted.';
 comment on column audit.events.redacted is 'Whether the content was erased: audit.changes says by whom. Digest and hash stay.';
 comment on column audit.events.content_digest is 'starcite.content_digest(salt, payload, metadata, refs), stays when the content is erased.';
-comment on column audit.events.hash is 'sha256 of the previous event''s hash and starcite.event_link of this one.';
+comment on column audit.events.hash is 'starcite.chained_hash of the previous event''s hash and starcite.chain_link of this one.';
 comment on column audit.events.tier is 'hot: in Postgres.';
 comment on column audit.events.salt is '16 random bytes in content_digest; null when redacted.';
+comment on column audit.events.chain_version is 'Which form of starcite.chained_hash the hash has: 1 or 2, never less than that of the event before.';
+comment on column audit.events.subject is 'Subject of the token that appended it in the name of actor; null when the actor appended it.';

@@ -7,7 +7,8 @@
 --                   duplicate  an event has a seq that another has, or that is cold already
 --                   changed    payload, metadata or refs are not those of its content_digest, or are gone without an erasure
 --                   broken     its hash does not follow: another field of it, or its content_digest, was edited, or events
---                              were swapped, inserted or removed and numbered anew
+--                              were swapped, inserted or removed and numbered anew; or the form of its hash (chain_version)
+--                              is an older one than that of the event before
 --                   head       where the session is said to end is not where its events end
 --   from_seq      first and
 --   to_seq        last event that should be in Postgres, as of when this began; null when none should
@@ -29,6 +30,8 @@ as $$
 declare
   c_reasons constant text[] := '{missing,duplicate,changed,broken,head}';
   c_attempts constant int := 5;
+  c_before_hash constant bytea := bytea '36:starcite hash chain event, version 2' || bytea '32:';
+  c_before_digest constant bytea := '32:';
   -- current_user is the owner here.
   v_caller constant text := coalesce(nullif(current_setting('role'), 'none'), session_user::text);
   v_sid bigint;
@@ -68,20 +71,31 @@ begin
             select min(case when w.seq > w.seq_before + 1 then 8 * (w.seq_before + 1)
                             when w.seq <= w.seq_before then 8 * w.seq + 1
                             when not w.content_holds then 8 * w.seq + 2
-                            when sha256(w.hash_before || w.content_digest || w.link) <> w.hash then 8 * w.seq + 3
+                            when w.chain_version < w.version_before or octet_length(w.hash) <> 32
+                                 or octet_length(w.content_digest) <> 32 then 8 * w.seq + 3
+                            -- starcite.chained_hash of starcite.chain_link, of which these are the parts
+                            when w.chain_version = 2 then case
+                              when sha256(c_before_hash || w.hash_before || c_before_digest || w.content_digest || w.link)
+                                   <> w.hash then 8 * w.seq + 3 end
+                            when w.chain_version <> 1 or w.subject is not null
+                                 or sha256(w.hash_before || w.content_digest || w.link) <> w.hash then 8 * w.seq + 3
                        end) as first
-              from (select e.seq, e.hash, e.content_digest, e.content_holds,
-                           -- starcite.event_link without its first part, the digest
-                           convert_to(starcite.framed(e.seq::text) || starcite.framed(e.at) || e.fields, 'UTF8') as link,
+              from (select e.seq, e.hash, e.content_digest, e.content_holds, e.chain_version, e.subject,
+                           convert_to(starcite.framed(e.seq::text) || starcite.framed(e.at) || e.fields
+                                      || case e.chain_version when 2 then starcite.framed(e.subject) else '' end,
+                                      'UTF8') as link,
+                           coalesce(lag(e.chain_version) over by_seq, 1) as version_before,
                            coalesce(lag(e.seq) over by_seq, c.last_seq) as seq_before,
                            -- Null behind cold events: nothing can differ from it.
                            coalesce(lag(e.hash) over by_seq, case when c.last_seq = 0 then v_genesis end) as hash_before
-                      from (select e.seq, e.hash, e.content_digest, starcite.wire_time(e.inserted_at) as at,
+                      from (select e.seq, e.hash, e.content_digest, e.chain_version, e.subject,
+                                   starcite.wire_time(e.inserted_at) as at,
                                    starcite.event_fields(e.type, e.actor, e.source, e.producer_id, e.producer_seq,
                                                          e.idempotency_key) as fields,
                                    case when e.salt is not null
-                                        then starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)
-                                             = e.content_digest
+                                        then octet_length(e.salt) = 16
+                                             and starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)
+                                                 = e.content_digest
                                         else e.payload is null and e.metadata is null and e.refs is null
                                              and (exists (select from starcite.erasures x
                                                            where x.sid = v_sid and x.kind = 'session')

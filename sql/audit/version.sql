@@ -1,7 +1,7 @@
 -- Which interface the views of this schema are. It never changes incompatibly: columns keep name, order, type and meaning,
 -- and new ones come at the end, with a higher number here.
 create or replace view audit.version as
-select 1 as version,
+select 2 as version,
        (select o.release
           from starcite.installed_objects o
          order by o.number desc, string_to_array(split_part(o.release, '-', 1), '.')::int[] desc, o.release desc

@@ -25,7 +25,7 @@ const APPEND_EVENTS = {
   name: 'append_events',
   text: `select nullif(a.outcome, 'appended'), a.sid, a.seq, nullif(a.last_seq, a.seq), a.expected, a.inserted_at
            from starcite.append_events($1::text[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[],
-                  $7::text[], $8::bigint[], $9::text[], $10::json[], $11::json[], $12::bigint[], $13::int[]) a
+                  $7::text[], $8::bigint[], $9::text[], $10::json[], $11::json[], $12::bigint[], $13::int[], $14::text[]) a
           order by a.ordinal`,
 }
 
@@ -68,6 +68,7 @@ export async function appendEvents(db: Db, requests: readonly AppendRequest[]): 
     jsons(column(items, ({ event }) => unlessEmpty(event.refs))),
     column(items, ({ event }) => event.expectedSeq),
     column(items, ({ batch }) => batch),
+    texts(column(items, ({ event }) => event.subject)),
   ]
   const rows = (await db.query(APPEND_EVENTS, columns)).map(
     ([outcome, sid, seq, lastSeq, expected, insertedAt]): OutcomeRow => ({

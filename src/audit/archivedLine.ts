@@ -1,3 +1,5 @@
+import type { ChainVersion } from './chain.ts'
+
 /** A line that is not one of docs/archive-format.md. */
 export class LineError extends Error {
   override readonly name = 'LineError'
@@ -24,6 +26,7 @@ const SEQ = literal('{"seq":')
 const TYPE = literal(',"type":"')
 const PAYLOAD = literal(',"payload":')
 const ACTOR = literal(',"actor":"')
+const SUBJECT = literal(',"subject":"')
 const SOURCE = literal(',"source":"')
 const PRODUCER_ID = literal(',"producer_id":"')
 const PRODUCER_SEQ = literal(',"producer_seq":')
@@ -37,8 +40,11 @@ const SALT = literal('","salt":')
 const NULL = literal('null')
 const CONTENT_DIGEST = literal(',"content_digest":"')
 const HASH = literal('","hash":"')
-const LINE_FEEDS = literal('","line_feeds":[')
-const END = literal('"}')
+/** Absent in form 1 of the chain. */
+const CHAIN_VERSION = literal(',"chain_version":2')
+const LINE_FEEDS = literal(',"line_feeds":[')
+const QUOTE_END = literal('"')
+const END = literal('}')
 const LINE_FEEDS_END = literal(']}')
 
 const DIGEST_DIGITS = 64
@@ -63,6 +69,7 @@ export class ArchivedLine {
   readonly type: Span = { start: 0, end: 0 }
   readonly payload: Span = { start: 0, end: 0 }
   readonly actor: Span = { start: 0, end: 0 }
+  readonly subject: Span = { start: -1, end: -1 }
   readonly source: Span = { start: -1, end: -1 }
   readonly producerId: Span = { start: -1, end: -1 }
   /** Digits. */
@@ -77,6 +84,7 @@ export class ArchivedLine {
   readonly salt: Span = { start: -1, end: -1 }
   readonly contentDigest: Span = { start: 0, end: 0 }
   readonly hash: Span = { start: 0, end: 0 }
+  chainVersion: ChainVersion = 1
 
   /** Reads the line at `start`, whose line feed is at `end`. Throws a LineError. */
   read(bytes: Buffer, start: number, end: number): void {
@@ -95,6 +103,7 @@ export class ArchivedLine {
     this.#value(this.payload)
     this.#expect(ACTOR)
     this.#string(this.actor)
+    this.#optional(SUBJECT, this.subject)
     this.#optional(SOURCE, this.source)
     this.#optional(PRODUCER_ID, this.producerId)
     if (this.#takes(PRODUCER_SEQ)) this.#digits(this.producerSeq)
@@ -122,6 +131,8 @@ export class ArchivedLine {
     this.#hex(this.contentDigest, DIGEST_DIGITS)
     this.#expect(HASH)
     this.#hex(this.hash, DIGEST_DIGITS)
+    this.#expect(QUOTE_END)
+    this.chainVersion = this.#takes(CHAIN_VERSION) ? 2 : 1
     if (this.#takes(LINE_FEEDS)) {
       const close = bytes.indexOf(CLOSE_BRACKET, this.#at)
       this.#feeds = bytes.toString('latin1', this.#at, close).split(',').map(Number)

@@ -1,8 +1,7 @@
 import { hash } from 'node:crypto'
-import type { ArchivedLine, Span } from './archivedLine.ts'
+import { type ArchivedLine, LineError, type Span } from './archivedLine.ts'
+import { BEFORE_DIGEST, BEFORE_HASH, HASH_BYTES, SALT_BYTES } from './chain.ts'
 
-const HASH_BYTES = 32
-const SALT_BYTES = 16
 const DASH = 45
 const COLON = 58
 const BACKSLASH = 92
@@ -30,23 +29,31 @@ export class EventHasher {
     return isHexOf(this.#digest(), line.bytes, line.contentDigest.start)
   }
 
-  /** What the event adds to the chain, for chainStep. */
+  /** What the event adds to the chain, for chainStep. Throws a LineError when its digest is none. */
   link(line: ArchivedLine): Buffer {
-    this.#writeLink(line)
-    return Buffer.from(this.#scratch.subarray(HASH_BYTES, this.#length))
+    const start = this.#writeLink(line)
+    return Buffer.from(this.#scratch.subarray(start, this.#length))
   }
 
-  /** The hash that the event has to have after `previous`. */
+  /** The hash that the event has to have after `previous`. Throws a LineError when its digest is none. */
   hashAfter(previous: Buffer, line: ArchivedLine): Buffer {
-    this.#writeLink(line)
-    previous.copy(this.#scratch)
+    const start = this.#writeLink(line)
+    previous.copy(this.#scratch, start - HASH_BYTES)
     return this.#digest()
   }
 
-  #writeLink(line: ArchivedLine): void {
+  /** With room for a hash before it, and what form 2 has before that. Answers where it begins. */
+  #writeLink(line: ArchivedLine): number {
     const { bytes } = line
-    this.#begin(2 * HASH_BYTES)
-    this.#decode(bytes, line.contentDigest, HASH_BYTES)
+    const isFramed = line.chainVersion !== 1
+    const start = HASH_BYTES + (isFramed ? BEFORE_HASH.length : 0)
+    const digest = start + (isFramed ? BEFORE_DIGEST.length : 0)
+    if (isFramed) {
+      BEFORE_HASH.copy(this.#scratch)
+      BEFORE_DIGEST.copy(this.#scratch, start)
+    }
+    this.#begin(digest + HASH_BYTES)
+    if (!this.#decode(bytes, line.contentDigest, digest)) throw new LineError('its content_digest is none')
     this.#framed(bytes, line.seqText)
     this.#framed(bytes, line.insertedAt)
     this.#framedString(line, line.type)
@@ -55,6 +62,8 @@ export class EventHasher {
     this.#framedString(line, line.producerId)
     this.#framed(bytes, line.producerSeq)
     this.#framedString(line, line.idempotencyKey)
+    if (isFramed) this.#framedString(line, line.subject)
+    return start
   }
 
   #begin(length: number): void {

@@ -1,16 +1,17 @@
-export type Scope = 'session:create' | 'session:read' | 'session:append' | 'session:erase'
+export type Scope = 'session:create' | 'session:read' | 'session:append' | 'session:erase' | 'session:act_as'
 
 export const SCOPES: ReadonlySet<Scope> = new Set([
   'session:create',
   'session:read',
   'session:append',
   'session:erase',
+  'session:act_as',
 ])
 
 /** On whose behalf a request comes. */
 export interface Principal {
   readonly tenantId: string
-  /** What appended events carry as their actor; null: the request says. */
+  /** What appended events carry as their actor, unless they name another and `session:act_as` allows it; null: the request says. */
   readonly actor: string | null
   /** Null without authentication. */
   readonly kind: 'user' | 'agent' | 'service' | null

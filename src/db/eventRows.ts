@@ -5,7 +5,38 @@ import { type Frame, renderEvent } from '../protocol/event.ts'
  * says, several times faster than to_char.
  */
 export const EVENT_COLUMNS = `e.seq, e.type, e.payload::text, e.actor, e.source, e.producer_id, e.producer_seq,
-  e.idempotency_key, e.metadata::text, e.refs::text, to_json(e.inserted_at at time zone 'UTC')::text`
+  e.idempotency_key, e.metadata::text, e.refs::text, to_json(e.inserted_at at time zone 'UTC')::text, e.subject`
+
+/**
+ * What the chain has of a row of events called `e`, in one value: content_digest, hash and salt. Null where one of them has
+ * not its length, so that no byte of one is taken for its neighbour's.
+ */
+export const CHAIN_COLUMNS = `case when octet_length(e.content_digest) = 32 and octet_length(e.hash) = 32
+       and octet_length(coalesce(e.salt, '\\x00000000000000000000000000000000')) = 16
+  then encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex') end, e.chain_version`
+
+/** How many columns that are. */
+export const CHAIN_COLUMN_COUNT = 2
+
+export interface ChainOfRow {
+  /** Lower-case hex; empty where they are not of their lengths. */
+  readonly contentDigest: string
+  readonly hash: string
+  /** Null once the content was erased. */
+  readonly salt: string | null
+  readonly chainVersion: number
+}
+
+/** Of a row in which CHAIN_COLUMNS begin at index `from`. */
+export function decodeChain(row: readonly (string | null)[], from: number): ChainOfRow {
+  const hashes = row[from] ?? ''
+  return {
+    contentDigest: hashes.slice(0, 64),
+    hash: hashes.slice(64, 128),
+    salt: hashes.slice(128) || null,
+    chainVersion: Number(row[from + 1]),
+  }
+}
 
 /** What an event weighs. octet_length of a toasted value is read off its header, so weighing does not unpack it. */
 export const EVENT_BYTES =
@@ -24,6 +55,7 @@ export function decodeEvent(row: readonly (string | null)[], from: number): Fram
     type: text(1),
     payload: orNull(2) ?? ERASED,
     actor: text(3),
+    subject: orNull(11),
     source: orNull(4),
     producerId: orNull(5),
     producerSeq: producerSeq === null ? null : Number(producerSeq),

@@ -10,6 +10,8 @@ export const SQL_OBJECTS = [
   'content_digest',
   'event_fields',
   'event_link',
+  'chain_link',
+  'chained_hash',
   'chain_step',
   'chain',
   'comparable',

@@ -151,10 +151,7 @@ function toEvent(
   dropNullRefs(object.value)
   const event = checkEvent(object.value, where)
   refuseUnstorable(event, NAMES, 'invalid_event', where)
-  if (principal.actor !== null && event.actor !== undefined && event.actor !== principal.actor)
-    throw new AppError('actor_mismatch', `${where}actor must be the token's sub, or left out`, {
-      field: 'actor',
-    })
+  const { actor, subject } = actorOf(event.actor, principal, where)
   const hasProducer = event.producer_id !== undefined
   if (hasProducer !== (event.producer_seq !== undefined)) {
     const field = hasProducer ? 'producer_seq' : 'producer_id'
@@ -171,7 +168,8 @@ function toEvent(
   return {
     type: event.type,
     payload: keptText(object, 'payload', 'invalid_event', where, 'kept') ?? '{}',
-    actor: principal.actor ?? event.actor ?? 'anonymous',
+    actor,
+    subject,
     source: event.source ?? null,
     producerId: event.producer_id ?? null,
     producerSeq: event.producer_seq ?? null,
@@ -180,6 +178,22 @@ function toEvent(
     refs: refs ?? '{}',
     expectedSeq: event.expected_seq ?? null,
   }
+}
+
+/** Who the event is by, and, where a token appends it in the name of another, the token's subject. */
+function actorOf(
+  named: string | undefined,
+  { actor, scopes }: Principal,
+  where: string,
+): Pick<EventToAppend, 'actor' | 'subject'> {
+  if (actor === null) return { actor: named ?? 'anonymous', subject: null }
+  if (named === undefined || named === actor) return { actor, subject: null }
+  if (scopes.has('session:act_as')) return { actor: named, subject: actor }
+  throw new AppError(
+    'actor_mismatch',
+    `${where}actor must be the token's sub, or left out, unless the token has the scope session:act_as`,
+    { field: 'actor' },
+  )
 }
 
 /** Inside refs too, null means not given. What is stored is the text as it came. */

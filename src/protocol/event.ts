@@ -9,6 +9,8 @@ export interface StoredEvent {
   readonly type: string
   readonly payload: string
   readonly actor: string
+  /** Subject of the token that appended it in the name of `actor`; null when the actor did. */
+  readonly subject: string | null
   readonly source: string | null
   readonly producerId: string | null
   readonly producerSeq: number | null
@@ -83,6 +85,7 @@ const dataOf = (chunk: Buffer): Buffer =>
 /** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
 export function renderEvent(event: StoredEvent): Frame {
   let text = `{"seq":${event.seq},"type":${JSON.stringify(event.type)},"payload":${event.payload},"actor":${JSON.stringify(event.actor)}`
+  if (event.subject !== null) text += `,"subject":${JSON.stringify(event.subject)}`
   if (event.source !== null) text += `,"source":${JSON.stringify(event.source)}`
   if (event.producerId !== null)
     text += `,"producer_id":${JSON.stringify(event.producerId)},"producer_seq":${event.producerSeq}`
@@ -97,6 +100,7 @@ interface EventOnTheWire {
   readonly seq: Seq
   readonly type: string
   readonly actor: string
+  readonly subject?: string
   readonly source?: string
   readonly producer_id?: string
   readonly producer_seq?: number
@@ -112,6 +116,7 @@ export function redactFrame(frame: Frame): Frame {
     type: event.type,
     payload: '{}',
     actor: event.actor,
+    subject: event.subject ?? null,
     source: event.source ?? null,
     producerId: event.producer_id ?? null,
     producerSeq: event.producer_seq ?? null,

@@ -25,6 +25,13 @@ export async function ensureSegments(db: Db): Promise<void> {
 
 // --- The job (src/db/job.ts). All of it on the one connection that holds the job's lock: who loses the lock can write no more.
 
+/** The format of docs/archive-format.md that this build writes: Postgres refuses objects of jobs that state another, or none. */
+const ARCHIVE_FORMAT = '2'
+
+export async function stateArchiveFormat(session: DbSession): Promise<void> {
+  await session.query(`select set_config('starcite.archive_format', $1, false)`, [ARCHIVE_FORMAT])
+}
+
 export interface TieringStatus {
   /** Events of due segments that are not yet moved, as Postgres estimates them. */
   readonly pendingEvents: number

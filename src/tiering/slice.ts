@@ -21,6 +21,8 @@ export interface ArchivedEvent {
   readonly salt: string | null
   readonly contentDigest: string
   readonly hash: string
+  /** Which form of the hash chain `hash` has (sql/chained_hash.sql). */
+  readonly chainVersion: number
 }
 
 /** First of the members that an archived line has after those of its frame. */
@@ -30,13 +32,13 @@ const LINE_FEED = 0x0a
 
 /** One line of an object, with its line feed: the frame, with the session's id and the hashes after it. */
 export function archiveLine(sessionId: string, event: ArchivedEvent): string {
-  const { frame, contentDigest, hash } = event
+  const { frame, contentDigest, hash, chainVersion } = event
   const salt = event.salt === null ? 'null' : `"${event.salt}"`
   const offsets = lineFeedsOf(frame.text)
   const text = offsets.length === 0 ? frame.text : withBytes(frame.text, offsets, ' ')
   return (
     `${text.slice(0, -1)}${AFTER_FRAME}${JSON.stringify(sessionId)},"salt":${salt}` +
-    `,"content_digest":"${contentDigest}","hash":"${hash}"` +
+    `,"content_digest":"${contentDigest}","hash":"${hash}"${chainVersion === 1 ? '' : `,"chain_version":${chainVersion}`}` +
     `${offsets.length === 0 ? '' : `${LINE_FEEDS}${offsets}]`}}\n`
   )
 }
@@ -65,9 +67,11 @@ export function redactLine(line: string, seq: number): string {
     session_id: string
     content_digest: string
     hash: string
+    chain_version?: number
   }
-  const { session_id, content_digest, hash } = after
-  return archiveLine(session_id, { frame, salt: null, contentDigest: content_digest, hash }).slice(0, -1)
+  const { session_id, content_digest, hash, chain_version: chainVersion = 1 } = after
+  const event = { frame, salt: null, contentDigest: content_digest, hash, chainVersion }
+  return archiveLine(session_id, event).slice(0, -1)
 }
 
 /**

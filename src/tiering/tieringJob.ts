@@ -8,7 +8,7 @@ import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
-import { dueSegments, type TieringStatus, tieringStatus } from './queries.ts'
+import { dueSegments, stateArchiveFormat, type TieringStatus, tieringStatus } from './queries.ts'
 import { applyRetention } from './retention/retention.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
@@ -117,6 +117,7 @@ export class TieringJob {
       onDone: ({ kind, seconds }) => metrics.erased(kind, seconds),
       ...(probe && { probe }),
     })
+    await stateArchiveFormat(session)
     let failure: { readonly cause: unknown } | undefined
     const erase = async () => {
       failure = await eraser.run().then(

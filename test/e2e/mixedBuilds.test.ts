@@ -74,7 +74,9 @@ describe('two builds of one release number', () => {
     expect(rows[0].events).to.be.at.least(stored.old + stored.current)
     const { rows: installed } = await db.query(
       `select o.number::int, o.hash, p.prosrc from starcite.installed_objects o
-         join pg_catalog.pg_proc p on p.oid = to_regproc('starcite.append_events') where o.name = 'append_events'`,
+         join lateral (select p.prosrc from pg_catalog.pg_proc p
+                        where p.pronamespace = 'starcite'::regnamespace and p.proname = 'append_events'
+                        order by p.pronargs desc limit 1) p on true where o.name = 'append_events'`,
     )
     const ours = objects.find(({ name }) => name === 'append_events')
     expect(installed).to.have.lengthOf(1)

@@ -153,12 +153,12 @@ describe('audit export', function () {
 
     const [first = ''] = text.split('\r\n"A')
     expect(first).to.match(
-      /^default,"A,""b""\r\nc",1,20\d\d-.*Z,state,user:u,p1,1,key 0,web,\{\},"\{""a"": \[1, {2}2\]\}","\{ ""r"":""\\u00e9"" \}",false,[0-9a-f]{64},[0-9a-f]{64},cold,[0-9a-f]{32}\r\ndefault,/,
+      /^default,"A,""b""\r\nc",1,20\d\d-.*Z,state,user:u,p1,1,key 0,web,\{\},"\{""a"": \[1, {2}2\]\}","\{ ""r"":""\\u00e9"" \}",false,[0-9a-f]{64},[0-9a-f]{64},cold,[0-9a-f]{32},2,\r\ndefault,/,
     )
     expect(text).to.include(',"{\n  ""text"": ""over lines"",\r\n  ""n"": 12345678901234567890.00\n}",')
     const redacted = (await exported(CSV, { tenant: 'default', session: 'a' })).split('\r\n')
     expect(redacted[2]).to.match(
-      /^default,a,3,.*,content,agent:ä,,,,,,,,true,[0-9a-f]{64},[0-9a-f]{64},cold,$/,
+      /^default,a,3,.*,content,agent:ä,,,,,,,,true,[0-9a-f]{64},[0-9a-f]{64},cold,,2,$/,
     )
   })
 

@@ -31,8 +31,9 @@ const TENANTS = [
 
 /** For a copy of an event under another seq. */
 const COPY =
-  'insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)'
-const ENVELOPE = 'inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash'
+  'insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash, chain_version)'
+const ENVELOPE =
+  'inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash, chain_version'
 
 describe('audit verify', function () {
   this.timeout(120_000)
@@ -357,17 +358,24 @@ describe('audit verify', function () {
     return lines
       .map((line) => {
         const { seq, actor, inserted_at: insertedAt } = JSON.parse(line)
-        const none = { source: null, producerId: null, producerSeq: null, idempotencyKey: null }
-        const event = { ...none, seq, actor, insertedAt, type: 'forged' }
+        const none = {
+          subject: null,
+          source: null,
+          producerId: null,
+          producerSeq: null,
+          idempotencyKey: null,
+        }
+        const event = { ...none, chainVersion: 2 as const, seq, actor, insertedAt, type: 'forged' }
         const content = { payload: '{"forged":true}', metadata: '{}', refs: '{}' }
         const salt = Buffer.alloc(16)
         const digest = contentDigest(salt, content.payload, content.metadata, content.refs)
-        hash = chainStep(hash, eventLink({ ...event, contentDigest: digest }))
+        hash = chainStep(2, hash, eventLink({ ...event, contentDigest: digest }))
         return archiveLine('ses:"1"', {
           frame: renderEvent({ ...event, ...content }),
           salt: salt.toString('hex'),
           contentDigest: digest.toString('hex'),
           hash: hash.toString('hex'),
+          chainVersion: 2,
         })
       })
       .join('')
@@ -389,6 +397,7 @@ describe('audit verify', function () {
     server.objects.delete(key)
     server.objects.set(name, shorter)
     const prefix = `${server.settings.prefix}/`
+    await lab.db.query(`select set_config('starcite.archive_format', '2', false)`)
     await lab.db.query(
       `with o as (update starcite.objects set key = $2, bytes = $3, sha256 = decode($4, 'hex') where key = $1 returning object_id)
        update starcite.slices s set bytes = $3, sha256 = decode($4, 'hex') from o where s.object_id = o.object_id`,

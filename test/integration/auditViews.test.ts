@@ -44,7 +44,7 @@ describe('the audit views', () => {
     for (const [i, payload] of odd.entries())
       await rows(
         `insert into starcite.events select e.sid, 3 + $1, e.inserted_at, null, 'odd', e.actor, null, null, null, $2, '{}', '{}',
-                e.salt, e.content_digest, e.hash from starcite.events e where e.seq = 1`,
+                e.salt, e.content_digest, e.hash, null, 2 from starcite.events e where e.seq = 1`,
         [i, payload],
       )
 
@@ -54,6 +54,8 @@ describe('the audit views', () => {
     expect(rest).to.deep.equal({
       tenant: 'default',
       session: 's',
+      chain_version: 2,
+      subject: null,
       seq: '1',
       type: 'note',
       actor: 'user:u',

@@ -114,12 +114,12 @@ describe('verifying checkpoints', () => {
     lab.db.query(
       `with event as (
          select e.sid, e.seq, starcite.content_digest(e.salt, e.payload, e.metadata, e.refs) as digest, e.inserted_at, e.type,
-                e.actor, e.source, e.producer_id, e.producer_seq, e.idempotency_key, s.tenant_id, s.id
+                e.actor, e.source, e.producer_id, e.producer_seq, e.idempotency_key, e.subject, e.chain_version, s.tenant_id, s.id
            from starcite.events e join starcite.sessions s using (sid) where s.id = $1
        ), chained as (
-         select e.sid, e.seq, e.digest, starcite.chain(starcite.genesis_hash(e.tenant_id, e.id),
-                  starcite.event_link(e.seq, e.inserted_at, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
-                                      e.idempotency_key, e.digest)) over (order by e.seq) as hash
+         select e.sid, e.seq, e.digest, starcite.chain(starcite.genesis_hash(e.tenant_id, e.id), e.chain_version,
+                  starcite.chain_link(e.chain_version, e.seq, e.inserted_at, e.type, e.actor, e.source, e.producer_id,
+                                      e.producer_seq, e.idempotency_key, e.subject, e.digest)) over (order by e.seq) as hash
            from event e
        ), stored as (
          update starcite.events e set content_digest = c.digest, hash = c.hash from chained c

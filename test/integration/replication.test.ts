@@ -48,7 +48,7 @@ describe('a subscriber by logical replication', function () {
 
   /** Events as both sides show them. */
   const EVENTS = `select e.sid, e.seq, e.inserted_at, e.producer_seq, e.type, e.actor, e.source, e.producer_id, e.idempotency_key,
-                         e.payload, e.metadata, e.refs, e.salt, e.content_digest, e.hash
+                         e.payload, e.metadata, e.refs, e.salt, e.content_digest, e.hash, e.subject, e.chain_version
                     from starcite.events e order by e.sid, e.seq`
   const mirrored = async (sql = EVENTS) => (await mirror.query(sql)).rows
   const stored = async (sql = EVENTS) => (await lab.db.query(sql)).rows

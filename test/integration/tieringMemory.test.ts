@@ -16,10 +16,11 @@ const FILL = `
   with event as (
     select n, case when n % 2 = 0 then 1 else n / 2 % ($2 - 1) + 2 end as sid from generate_series(0, $1::int - 1) n
   )
-  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)
+  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash,
+                               chain_version)
   select e.sid, row_number() over (partition by e.sid order by e.n), clock_timestamp(), 'content', 'agent:drafter',
          json_build_object('text', repeat(md5(e.n::text) || ' and some words ', 4)), '{}', '{}',
-         decode(md5(e.n::text), 'hex'), sha256(int8send(e.n)), sha256(int8send(-e.n))
+         decode(md5(e.n::text), 'hex'), sha256(int8send(e.n)), sha256(int8send(-e.n)), 2
     from event e`
 
 describe('moving a large segment', function () {

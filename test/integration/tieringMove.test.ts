@@ -198,9 +198,9 @@ const VERIFY = `
       from unnest($3::text[], $4::json[], $5::json[], $6::json[], $7::text[], $8::text[])
              as u (e, payload, metadata, refs, salt, hash)
   ), event as (
-    select l.*, starcite.chain(starcite.genesis_hash($1, $2),
-             starcite.event_link((l.e ->> 'seq')::bigint, (l.e ->> 'inserted_at')::timestamptz, l.e ->> 'type', l.e ->> 'actor',
-               l.e ->> 'source', l.e ->> 'producer_id', (l.e ->> 'producer_seq')::bigint, l.e ->> 'idempotency_key',
+    select l.*, starcite.chain(starcite.genesis_hash($1, $2), (l.e ->> 'chain_version')::int,
+             starcite.chain_link((l.e ->> 'chain_version')::int, (l.e ->> 'seq')::bigint, (l.e ->> 'inserted_at')::timestamptz, l.e ->> 'type', l.e ->> 'actor',
+               l.e ->> 'source', l.e ->> 'producer_id', (l.e ->> 'producer_seq')::bigint, l.e ->> 'idempotency_key', l.e ->> 'subject',
                starcite.content_digest(l.salt, l.payload, l.metadata, l.refs)))
              over (order by (l.e ->> 'seq')::bigint) as again
       from line l

@@ -29,10 +29,10 @@ describe('an auditor who guesses at rows of other tenants', function () {
     // Many rows, so that the planner uses every index that it may.
     await db.query(`
       insert into starcite.events (sid, seq, inserted_at, type, actor, source, producer_id, producer_seq, idempotency_key,
-                                   payload, metadata, refs, salt, content_digest, hash)
+                                   payload, metadata, refs, salt, content_digest, hash, chain_version)
       select s.sid, n, g.from_at + n * interval '1 second', 'type_' || s.tenant_id, 'actor_' || s.tenant_id,
              'source_' || s.tenant_id, 'producer_' || s.tenant_id, n, 'key_' || s.tenant_id || '_' || n,
-             '{}', '{}', '{}', '\\x00', sha256(('c' || s.sid || n)::bytea), sha256(('h' || s.sid || n)::bytea)
+             '{}', '{}', '{}', '\\x00', sha256(('c' || s.sid || n)::bytea), sha256(('h' || s.sid || n)::bytea), 2
         from starcite.sessions s,
              (select min(g.from_at) as from_at from starcite.segments g where g.state = 'hot') g,
              generate_series(1, 2000) n`)

@@ -56,10 +56,11 @@ describe('what auditors ask of a million events', function () {
       )
     // All sessions grow alike. 20,011 actors; types that are common, less common, and rare.
     await db.query(
-      `insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)
+      `insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash,
+                                    chain_version)
        select 1 + n % $1, 1 + n / $1, timestamptz '2026-11-23 00:00Z' + n * interval '86.4 milliseconds',
               case when n % 20011 = 0 then 'admin.override' when n % 7 = 0 then 'tool' else 'content' end,
-              'user:' || n * 7919 % 20011, p.payload, '{}', '{}', substr(p.digest, 1, 16), p.digest, p.digest
+              'user:' || n * 7919 % 20011, p.payload, '{}', '{}', substr(p.digest, 1, 16), p.digest, p.digest, 2
          from generate_series(0::bigint, $2::bigint - 1) n,
               (select json_build_object('text', repeat('some words ', 12)) as payload, sha256('x') as digest) p`,
       [SESSIONS, EVENTS],

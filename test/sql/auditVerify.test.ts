@@ -103,9 +103,9 @@ describe('audit.verify', () => {
     [
       'a payload, its digest and its hash were changed',
       `update e set payload = '{}', content_digest = starcite.content_digest(salt, '{}', metadata, refs),
-                    hash = sha256((select p.hash from e p where p.seq = 4)
-                           || starcite.event_link(seq, inserted_at, type, actor, source, producer_id, producer_seq,
-                                idempotency_key, starcite.content_digest(salt, '{}', metadata, refs))) where seq = 5`,
+                    hash = starcite.chained_hash(2, (select p.hash from e p where p.seq = 4),
+                             starcite.chain_link(2, seq, inserted_at, type, actor, source, producer_id, producer_seq,
+                               idempotency_key, subject, starcite.content_digest(salt, '{}', metadata, refs))) where seq = 5`,
       'broken 6',
     ],
     ['a type was changed', `update e set type = 'other' where seq = 5`, 'broken 5'],
@@ -116,6 +116,21 @@ describe('audit.verify', () => {
     [
       'a time was changed',
       `update e set inserted_at = inserted_at + interval '1 us' where seq = 5`,
+      'broken 5',
+    ],
+    ['a subject was added', `update e set subject = 'service:x' where seq = 5`, 'broken 5'],
+    ['an event was said to be of form 1', 'update e set chain_version = 1 where seq = 5', 'broken 5'],
+    [
+      'an event was chained anew in form 1, and the rest after it',
+      `update e set chain_version = 1, hash = starcite.chained_hash(1, (select p.hash from e p where p.seq = 11),
+                      starcite.chain_link(1, seq, inserted_at, type, actor, source, producer_id, producer_seq,
+                                          idempotency_key, subject, content_digest)) where seq = 12;
+       update h set chain_hash = (select p.hash from e p where p.seq = 12)`,
+      'broken 12',
+    ],
+    [
+      'an event was said to be of a form that is unknown',
+      'update e set chain_version = 3 where seq = 5',
       'broken 5',
     ],
     ['a hash was changed', 'update e set hash = sha256(hash) where seq = 5', 'broken 5'],
@@ -144,21 +159,22 @@ describe('audit.verify', () => {
       'an event was inserted, and the rest numbered anew',
       `update e set seq = seq + 1000 where seq > 5; update e set seq = seq - 999 where seq > 1000;
        insert into starcite.events select sid, 6, inserted_at, null, type, actor, source, null, idempotency_key, payload,
-         metadata, refs, salt, content_digest, hash from e where seq = 5;
+         metadata, refs, salt, content_digest, hash, subject, chain_version from e where seq = 5;
        update h set last_seq = 13`,
       'broken 6',
     ],
     [
       'an event was added at the end',
       `insert into starcite.events select sid, 13, inserted_at, null, type, actor, source, null, idempotency_key, payload,
-         metadata, refs, salt, content_digest, hash from e where seq = 12`,
+         metadata, refs, salt, content_digest, hash, subject, chain_version from e where seq = 12`,
       'broken 13',
     ],
     [
       'an event was added at the end, with the hash that it must have',
       `insert into starcite.events
        select sid, 13, inserted_at, null, type, actor, source, null, idempotency_key, payload, metadata, refs, salt, content_digest,
-              sha256(hash || starcite.event_link(13, inserted_at, type, actor, source, null, null, idempotency_key, content_digest))
+              starcite.chained_hash(2, hash, starcite.chain_link(2, 13, inserted_at, type, actor, source, null, null,
+                                                                 idempotency_key, subject, content_digest)), subject, 2
          from e where seq = 12`,
       'head 13',
     ],
@@ -166,7 +182,7 @@ describe('audit.verify', () => {
       'an event is there twice',
       `select starcite.ensure_segment(now() - interval '10 days');
        insert into starcite.events select sid, seq, now() - interval '10 days', null, type, actor, source, null,
-         idempotency_key, payload, metadata, refs, salt, content_digest, hash from e where seq = 5`,
+         idempotency_key, payload, metadata, refs, salt, content_digest, hash, subject, chain_version from e where seq = 5`,
       'duplicate 5',
     ],
     ['the head has another hash', 'update h set chain_hash = sha256(chain_hash)', 'head 12'],

@@ -58,9 +58,9 @@ describe('plans over large tables', () => {
       await db.query(`select starcite.ensure_segment(now() - $1 * interval '6 hours')`, [i])
     await db.query(
       `insert into starcite.events (sid, seq, inserted_at, producer_id, producer_seq, type, actor, payload, metadata, refs,
-                                    content_digest, hash)
+                                    content_digest, hash, chain_version)
        select n % 10 + 1, n / 10 + 1, now() - (3 - n / $1) * interval '6 hours', 'p', n / 10 + 1, 'type ' || n % 7, 'a',
-              '{"text":"some words"}', '{}', '{}', sha256('x'), sha256('x')
+              '{"text":"some words"}', '{}', '{}', sha256('x'), sha256('x'), 2
          from generate_series(0, $1::int * $2::int - 1) n`,
       [EVENTS_PER_SEGMENT, SEGMENTS],
     )

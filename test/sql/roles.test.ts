@@ -203,9 +203,9 @@ describe('the roles', () => {
       [segmentName],
     )
     await admin.query(
-      `with o as (
+      `with f as (select set_config('starcite.archive_format', '2', true)), o as (
          insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
-         select t, t, $1, 1, sha256('x'), 1 from unnest(array['acme', 'zeta']) t returning object_id, tenant_id
+         select t, t, $1, 1, sha256('x'), 1 from unnest(array['acme', 'zeta']) t, f returning object_id, tenant_id
        )
        insert into starcite.slices (sid, first_seq, last_seq, object_id, byte_offset, bytes, sha256)
        select s.sid, 1, 1, o.object_id, 0, 1, sha256('x') from o join starcite.sessions s using (tenant_id)
@@ -252,9 +252,9 @@ describe('the roles', () => {
     const { rows } = await db.query(`select v.ok, v.events::int from audit.verify('acme', 'same') v`)
     expect(rows).to.deep.equal([{ ok: true, events: 1 }])
     const { rows: chain } = await db.query(
-      `select starcite.chain(starcite.genesis_hash(s.tenant, s.session),
-                starcite.event_link(e.seq, e.time, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
-                  e.idempotency_key, starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)) order by e.seq)
+      `select starcite.chain(starcite.genesis_hash(s.tenant, s.session), e.chain_version,
+                starcite.chain_link(e.chain_version, e.seq, e.time, e.type, e.actor, e.source, e.producer_id, e.producer_seq,
+                  e.idempotency_key, e.subject, starcite.content_digest(e.salt, e.payload, e.metadata, e.refs)) order by e.seq)
                 = s.chain_hash as holds
          from audit.sessions s join audit.events e on e.tenant = s.tenant and e.session = s.session
         where s.session = 'same' group by s.tenant, s.session, s.chain_hash`,

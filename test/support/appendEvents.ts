@@ -9,6 +9,7 @@ export interface EventItem {
   readonly payload?: string
   readonly actor?: string
   readonly source?: string
+  readonly subject?: string
   readonly producer?: readonly [id: string, seq: number]
   readonly key?: string
   readonly metadata?: string
@@ -25,7 +26,7 @@ export interface Outcome {
 }
 
 const CALL = `select a.outcome, a.seq, a.last_seq, a.expected, a.ordinal
-                from starcite.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) a`
+                from starcite.append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) a`
 
 const number = (value: string | null) => (value === null ? null : Number(value))
 
@@ -49,6 +50,7 @@ export async function appendEvents(db: pg.ClientBase, items: readonly EventItem[
       column((it) => it.refs),
       column((it) => it.expectedSeq),
       column((it) => it.batch),
+      column((it) => it.subject),
     ],
   })
   return rows.map((row) => ({

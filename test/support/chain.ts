@@ -11,9 +11,10 @@ export async function faultsOfLog(db: pg.Client, sessionId: string): Promise<str
               row_number() over w as n, count(*) over () as events,
               lag(e.inserted_at) over w as previous_at,
               starcite.content_digest(e.salt, e.payload, e.metadata, e.refs) as digest_again,
-              starcite.chain(starcite.genesis_hash(s.tenant_id, s.id),
-                             starcite.event_link(e.seq, e.inserted_at, e.type, e.actor, e.source, e.producer_id,
-                                                 e.producer_seq, e.idempotency_key, e.content_digest))
+              starcite.chain(starcite.genesis_hash(s.tenant_id, s.id), e.chain_version,
+                             starcite.chain_link(e.chain_version, e.seq, e.inserted_at, e.type, e.actor, e.source,
+                                                 e.producer_id, e.producer_seq, e.idempotency_key, e.subject,
+                                                 e.content_digest))
                 over w as hash_again
          from starcite.sessions s
          join starcite.session_heads h on h.sid = s.sid

@@ -9,6 +9,7 @@ interface Link {
   readonly content: readonly (string | null)[]
   readonly contentDigest: string
   readonly hash: string
+  readonly chainVersion: number
   /** Every field but the content, in the order of the chain. */
   readonly fields: readonly (string | number | null | undefined)[]
 }
@@ -34,9 +35,17 @@ export async function faultsOfChain(db: pg.Client, store: ObjectStore, sid: stri
   )
   const faults: string[] = []
   let hash = sha256(`starcite/1${framed(tenant)}${framed(id)}`)
+  let version = 1
   for (const [i, link] of links.entries()) {
     if (link.seq !== i + 1) faults.push(`${link.seq} stands at ${i + 1}`)
-    hash = sha256(hash, Buffer.from(link.contentDigest, 'hex'), link.fields.map(framed).join(''))
+    const digest = Buffer.from(link.contentDigest, 'hex')
+    const fields = link.fields.map(framed).join('')
+    if (link.chainVersion < version) faults.push(`${link.seq} is of an older form than the one before`)
+    version = link.chainVersion
+    hash =
+      version === 1
+        ? sha256(hash, digest, fields)
+        : sha256(framed('starcite hash chain event, version 2'), '32:', hash, '32:', digest, fields)
     if (hash.toString('hex') !== link.hash) faults.push(`the hash of ${link.seq}`)
     if (link.salt === null) {
       if (link.content.some((it) => it !== null)) faults.push(`${link.seq} has content without a salt`)
@@ -63,6 +72,7 @@ async function hotLinks(db: pg.Client, sid: string): Promise<Link[]> {
     content: [row.payload, row.metadata, row.refs],
     contentDigest: row.digest,
     hash: row.hash,
+    chainVersion: row.chain_version,
     fields: [
       row.seq,
       row.at,
@@ -72,6 +82,7 @@ async function hotLinks(db: pg.Client, sid: string): Promise<Link[]> {
       row.producer_id,
       row.producer_seq,
       row.idempotency_key,
+      ...(row.chain_version === 1 ? [] : [row.subject]),
     ],
   }))
 }
@@ -97,6 +108,7 @@ async function coldLinks(db: pg.Client, store: ObjectStore, sid: string): Promis
           event.salt === null ? [event.redacted ? null : 'content'] : contentTexts(line, event.line_feeds),
         contentDigest: event.content_digest as string,
         hash: event.hash as string,
+        chainVersion: event.chain_version ?? 1,
         fields: [
           event.seq,
           event.inserted_at,
@@ -106,6 +118,7 @@ async function coldLinks(db: pg.Client, store: ObjectStore, sid: string): Promis
           event.producer_id,
           event.producer_seq,
           event.idempotency_key,
+          ...(event.chain_version === undefined ? [] : [event.subject]),
         ],
       }
     }),

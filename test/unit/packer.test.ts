@@ -30,7 +30,7 @@ async function pack(items: readonly Item[], bounds?: PackerBounds): Promise<Pack
   const objects: PackedObject[] = []
   const packer = new Packer(async (object) => void objects.push(object), bounds)
   for (const { owner, frame } of items)
-    await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11' })
+    await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
   await packer.finish()
   return objects
 }
@@ -143,7 +143,7 @@ describe('the packer', () => {
 
     const outcome = await (async () => {
       for (const { owner, frame } of items)
-        await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11' })
+        await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
     })().catch((error: Error) => error)
 
     expect(outcome).to.equal(refused)

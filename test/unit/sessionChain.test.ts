@@ -10,6 +10,7 @@ const SALT = Buffer.alloc(16, 7)
 /** The line of a session's first event, with a chain that is right. */
 function firstLine(): string {
   const event = {
+    chainVersion: 2 as const,
     seq: 1,
     insertedAt: '2026-11-24T14:25:25.410000Z',
     type: 'said',
@@ -18,6 +19,7 @@ function firstLine(): string {
     producerId: null,
     producerSeq: null,
     idempotencyKey: null,
+    subject: null,
   }
   const content = { payload: ' {"text":"\\ud83d"}\n', metadata: '{}', refs: '{"to":"bob"}' }
   const digest = contentDigest(SALT, content.payload, content.metadata, content.refs)
@@ -25,9 +27,10 @@ function firstLine(): string {
     frame: renderEvent({ ...event, ...content }),
     salt: SALT.toString('hex'),
     contentDigest: digest.toString('hex'),
-    hash: chainStep(genesisHash('acme', 'ses'), eventLink({ ...event, contentDigest: digest })).toString(
+    hash: chainStep(2, genesisHash('acme', 'ses'), eventLink({ ...event, contentDigest: digest })).toString(
       'hex',
     ),
+    chainVersion: 2,
   })
 }
 

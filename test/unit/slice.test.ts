@@ -4,7 +4,12 @@ import fc from 'fast-check'
 import { type Frame, renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
 import { archiveLine, checkSlice, frameOfLine, packSlice, unpackSlice } from '../../src/tiering/slice.ts'
 
-const HASHES = { salt: 'ab'.repeat(16), contentDigest: 'cd'.repeat(32), hash: 'ef'.repeat(32) }
+const HASHES = {
+  salt: 'ab'.repeat(16),
+  contentDigest: 'cd'.repeat(32),
+  hash: 'ef'.repeat(32),
+  chainVersion: 2,
+}
 
 /** Names and texts that look like what a line has behind its frame. */
 const treacherous = fc.constantFrom(
@@ -55,6 +60,7 @@ const event: fc.Arbitrary<StoredEvent> = fc.record({
   type: wellFormed,
   payload: jsonText,
   actor: wellFormed,
+  subject: optional,
   source: optional,
   producerId: optional,
   producerSeq: fc.nat(),
@@ -103,6 +109,7 @@ describe('a slice', () => {
           salt: isErased ? null : HASHES.salt,
           content_digest: HASHES.contentDigest,
           hash: HASHES.hash,
+          chain_version: 2,
         })
         expect(lineFeeds !== undefined).to.equal(frame.text.includes('\n'))
       }),
@@ -116,6 +123,7 @@ describe('a slice', () => {
       type: 'ü',
       payload: '{\n}',
       actor: 'a',
+      subject: null,
       source: null,
       producerId: null,
       producerSeq: null,
@@ -129,7 +137,7 @@ describe('a slice', () => {
 
     expect(line).to.equal(
       '{"seq":1,"type":"ü","payload":{ },"actor":"a","metadata":{},"refs":{},"inserted_at":"2026-11-23T14:25:25.410000Z"' +
-        `,"session_id":"s","salt":"${HASHES.salt}","content_digest":"${HASHES.contentDigest}","hash":"${HASHES.hash}","line_feeds":[32]}\n`,
+        `,"session_id":"s","salt":"${HASHES.salt}","content_digest":"${HASHES.contentDigest}","hash":"${HASHES.hash}","chain_version":2,"line_feeds":[32]}\n`,
     )
     expect(Buffer.from(frame.text)[32]).to.equal(0x0a)
     expect(frameOfLine(line.trimEnd(), 1).text).to.equal(frame.text)

@@ -33,6 +33,8 @@ create table starcite.events (
   salt bytea,
   content_digest bytea,
   hash bytea,
+  subject text,
+  chain_version smallint,
   primary key (sid, seq)
 );
 create index on starcite.events (actor, inserted_at);

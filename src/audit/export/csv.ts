@@ -16,7 +16,18 @@ const COLUMNS = [
     'idempotency_key',
     'source',
   ],
-  ...['payload', 'metadata', 'refs', 'redacted', 'content_digest', 'hash', 'tier', 'salt'],
+  ...[
+    'payload',
+    'metadata',
+    'refs',
+    'redacted',
+    'content_digest',
+    'hash',
+    'tier',
+    'salt',
+    'chain_version',
+    'subject',
+  ],
 ]
 const HEAD = `${COLUMNS.join(',')}\r\n`
 const BLOCK_BYTES = 1024 * 1024
@@ -50,6 +61,8 @@ export const CSV: Format = {
       line.raw(line.hash),
       tier,
       digits(line.salt),
+      String(line.chainVersion),
+      line.text(line.subject),
     ]
     return Buffer.from(`${fields.map(field).join(',')}\r\n`)
   },

@@ -74,5 +74,7 @@ function loadedEvent({ head, line }: Selected): LoadedEvent {
     salt: digits(line.salt),
     contentDigest: line.raw(line.contentDigest),
     hash: line.raw(line.hash),
+    chainVersion: line.chainVersion,
+    subject: line.text(line.subject),
   }
 }

@@ -17,6 +17,8 @@ export interface LoadedEvent {
   readonly salt: string | null
   readonly contentDigest: string
   readonly hash: string
+  readonly chainVersion: number
+  readonly subject: string | null
 }
 
 // Content whose erasure was asked for since it was read is left out: this statement sees every erasure that was committed
@@ -27,15 +29,16 @@ const INSERT = {
   text: `
     insert into starcite.loaded_events as l
            (sid, seq, inserted_at, type, actor, source, producer_id, producer_seq, idempotency_key,
-            payload, metadata, refs, salt, content_digest, hash, loaded_at, expires_at)
+            payload, metadata, refs, salt, content_digest, hash, loaded_at, expires_at, chain_version, subject)
     select w.sid, w.seq, w.inserted_at, w.type, w.actor, w.source, w.producer_id, w.producer_seq, w.idempotency_key,
            case when not c.is_erased then w.payload end, case when not c.is_erased then w.metadata end,
            case when not c.is_erased then w.refs end, case when not c.is_erased then decode(w.salt, 'hex') end,
-           decode(w.content_digest, 'hex'), decode(w.hash, 'hex'), now(), $16::timestamptz
+           decode(w.content_digest, 'hex'), decode(w.hash, 'hex'), now(), $16::timestamptz, w.chain_version, w.subject
       from unnest($1::bigint[], $2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[],
-                  $8::bigint[], $9::text[], $10::json[], $11::json[], $12::json[], $13::text[], $14::text[], $15::text[])
+                  $8::bigint[], $9::text[], $10::json[], $11::json[], $12::json[], $13::text[], $14::text[], $15::text[],
+                  $17::smallint[], $18::text[])
              as w (sid, seq, inserted_at, type, actor, source, producer_id, producer_seq, idempotency_key,
-                   payload, metadata, refs, salt, content_digest, hash)
+                   payload, metadata, refs, salt, content_digest, hash, chain_version, subject)
       join starcite.sessions s on s.sid = w.sid
      cross join lateral (
              select exists (select from starcite.erasures e
@@ -69,6 +72,8 @@ export async function insertLoaded(db: Db, events: readonly LoadedEvent[], expir
     column((it) => it.contentDigest),
     column((it) => it.hash),
     expiresAt,
+    column((it) => it.chainVersion),
+    column((it) => it.subject),
   ])
 }
 

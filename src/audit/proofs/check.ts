@@ -1,15 +1,13 @@
 import type { KeyObject } from 'node:crypto'
-import { chainStep, contentDigest, eventLink, genesisHash } from '../chain.ts'
+import { BEFORE_HASH, chainStep, contentDigest, eventLink, genesisHash, HASH_BYTES } from '../chain.ts'
 import { type Checkpoint, parseBody } from '../checkpoints/checkpoint.ts'
 import { leafBytes } from '../checkpoints/leaf.ts'
 import { rootOfPath } from '../checkpoints/merkle.ts'
 import { isSignedBy } from '../checkpoints/signer.ts'
-import { fieldsOf, frameWith, PROOF_FORMAT, type Proof } from './proof.ts'
-
-/** The proof proves nothing; the message says at which step. */
-export class ProofError extends Error {
-  override readonly name = 'ProofError'
-}
+import { expect, ProofError } from './errors.ts'
+import { type LinkParts, linkParts } from './link.ts'
+import { fieldsOf, frameWith, type Proof } from './proof.ts'
+import { readProof } from './readProof.ts'
 
 /** What a good proof says. */
 export interface Proven {
@@ -20,6 +18,8 @@ export interface Proven {
   readonly insertedAt: string
   readonly type: string
   readonly actor: string
+  /** Subject of the token that appended it in the actor's name; null when the actor did. */
+  readonly subject: string | null
   /** The event as every reader was shown it; null when the proof has only its digest. */
   readonly frame: string | null
   readonly contentDigest: string
@@ -27,15 +27,9 @@ export interface Proven {
   readonly checkpoint: Checkpoint
 }
 
-const DIGEST_BYTES = 32
-
-function expect(condition: unknown, otherwise: string): asserts condition {
-  if (!condition) throw new ProofError(otherwise)
-}
-
 /** Throws a ProofError unless everything in the proof follows from a signature by one of the keys. */
 export function checkProof(text: string, keys: ReadonlyMap<string, KeyObject>): Proven {
-  const proof = read(text)
+  const proof = readProof(text)
   const proven = checkHashes(proof)
   const { keyId } = proven.checkpoint
   const key = keys.get(keyId)
@@ -45,24 +39,10 @@ export function checkProof(text: string, keys: ReadonlyMap<string, KeyObject>): 
   return proven
 }
 
-/** The same without the signature. */
+/** The same without the signature, of a proof that was read or made here. */
 export function checkHashes(proof: Proof): Proven {
   const { tenant_id, session_id, seq, leaf } = proof
-  const links = proof.links.map((link) => Buffer.from(link, 'base64'))
-  const [first] = links
-  expect(first && first.length > DIGEST_BYTES, 'the link of the event is missing')
-  const digest = first.subarray(0, DIGEST_BYTES)
-  const envelope = unframed(first.subarray(DIGEST_BYTES))
-  expect(envelope[0] === String(seq), `the first link is not that of event ${seq}`)
-  expect(links.length === leaf.seq - seq + 1, 'the links do not lead from the event to the head')
-
-  let hash: Buffer = Buffer.from(proof.previous_hash, 'hex')
-  expect(hash.length === DIGEST_BYTES, 'previous_hash is not a hash')
-  if (seq === 1)
-    expect(hash.equals(genesisHash(tenant_id, session_id)), 'the chain does not begin with its session')
-  for (const link of links) hash = chainStep(hash, link)
-  expect(hash.toString('hex') === leaf.hash, 'the chain does not lead to the head')
-
+  const { contentDigest: digest, fields } = checkChain(proof)
   const checkpoint = parseBody(proof.checkpoint)
   expect(checkpoint, 'the checkpoint is not one')
   const bytes = leafBytes({
@@ -74,80 +54,65 @@ export function checkHashes(proof: Proof): Proven {
   const path = proof.path.map((it) => Buffer.from(it, 'hex'))
   const root = rootOfPath(bytes, leaf.index, checkpoint.leaves, path)
   expect(root?.toString('hex') === checkpoint.root, 'the path does not lead to the root of the checkpoint')
-
-  checkContent(proof, first)
-  const [, insertedAt, type, actor] = envelope as [string, string, string, string]
+  checkContent(proof)
+  const [, insertedAt, type, actor, , , , , subject] = fields
   return {
     tenantId: tenant_id,
     sessionId: session_id,
     seq,
-    insertedAt,
-    type,
-    actor,
+    insertedAt: insertedAt as string,
+    type: type as string,
+    actor: actor as string,
+    subject: subject ?? null,
     frame: proof.event?.frame ?? null,
     contentDigest: digest.toString('hex'),
     checkpoint,
   }
 }
 
-/** The frame says what the link says, and its content is what the link has the digest of. */
-function checkContent({ event }: Proof, link: Buffer): void {
-  if (event === null) return
+/** The links lead from the event before to the head. Answers what the first one says. */
+function checkChain({ tenant_id, session_id, seq, previous_hash, links, leaf }: Proof): LinkParts {
+  expect(links.length === leaf.seq - seq + 1, 'the links do not lead from the event to the head')
+  let hash: Buffer = Buffer.from(previous_hash, 'hex')
+  expect(hash.length === HASH_BYTES, 'previous_hash is not a hash')
+  // With that text for a hash, what was hashed in form 2 could be read in form 1.
+  expect(!hash.equals(BEFORE_HASH.subarray(0, HASH_BYTES)), 'previous_hash is not a hash')
+  if (seq === 1)
+    expect(hash.equals(genesisHash(tenant_id, session_id)), 'the chain does not begin with its session')
+  let first: LinkParts | undefined
+  let before = 1
+  for (const [i, { version, link }] of links.entries()) {
+    expect(version >= before, 'an event of form 2 of the chain is followed by one of form 1')
+    before = version
+    const bytes = Buffer.from(link, 'base64')
+    const parts = linkParts(version, bytes)
+    expect(parts.fields[0] === String(seq + i), `the link of event ${seq + i} is of another event`)
+    hash = chainStep(version, hash, bytes)
+    first ??= parts
+  }
+  expect(first && hash.toString('hex') === leaf.hash, 'the chain does not lead to the head')
+  return first
+}
+
+/** The frame says what the first link says, and its content is what the link has the digest of. */
+function checkContent({ event, links }: Proof): void {
+  const [first] = links
+  if (event === null || first === undefined) return
   const { frame, salt, payload, metadata, refs } = event
   let isFrame: boolean
   let linkOfFrame: Buffer
   try {
+    const digest = contentDigest(Buffer.from(salt, 'hex'), payload, metadata, refs)
+    const fields = fieldsOf(frame, first.version, digest)
+    expect(first.version === 2 || fields.subject === null, 'form 1 of the chain does not cover a subject')
     isFrame = frameWith(frame, event) === frame
-    linkOfFrame = eventLink(fieldsOf(frame, contentDigest(Buffer.from(salt, 'hex'), payload, metadata, refs)))
+    linkOfFrame = eventLink(fields)
   } catch (cause) {
-    throw new ProofError('the event is not one', { cause })
+    throw cause instanceof ProofError ? cause : new ProofError('the event is not one', { cause })
   }
   expect(isFrame, 'payload, metadata and refs are not those of the event that is shown')
-  expect(linkOfFrame.equals(link), 'the event that is shown is not the one that the link has the digest of')
-}
-
-function read(text: string): Proof {
-  let proof: Partial<Record<keyof Proof, unknown>>
-  try {
-    proof = JSON.parse(text)
-  } catch (cause) {
-    throw new ProofError('the file is not JSON', { cause })
-  }
-  expect(proof?.format === PROOF_FORMAT, `the file is not a proof of the format ${PROOF_FORMAT}`)
-  const { leaf, event } = proof as Partial<Proof>
-  const areTexts = (list: unknown) => Array.isArray(list) && list.every((it) => typeof it === 'string')
-  const isWhole =
-    ['tenant_id', 'session_id', 'previous_hash', 'checkpoint', 'signature'].every(
-      (name) => typeof proof[name as keyof Proof] === 'string',
-    ) &&
-    Number.isSafeInteger(proof.seq) &&
-    areTexts(proof.links) &&
-    areTexts(proof.path) &&
-    Number.isSafeInteger(leaf?.seq) &&
-    Number.isSafeInteger(leaf?.index) &&
-    typeof leaf?.hash === 'string' &&
-    (event === null ||
-      (typeof event === 'object' &&
-        areTexts([event.frame, event.salt, event.payload, event.metadata, event.refs])))
-  expect(isWhole, 'a member of the proof is missing, or of another kind than it should be')
-  return proof as Proof
-}
-
-/** The values that `framed` made self-delimiting. Throws a ProofError when it is anything else. */
-function unframed(bytes: Buffer): (string | null)[] {
-  const values: (string | null)[] = []
-  for (let at = 0; at < bytes.length; ) {
-    if (bytes[at] === 0x2d) {
-      values.push(null)
-      at += 1
-      continue
-    }
-    const colon = bytes.indexOf(':', at)
-    const length = colon === -1 ? Number.NaN : Number(bytes.toString('latin1', at, colon))
-    const end = colon + 1 + length
-    expect(Number.isSafeInteger(length) && end <= bytes.length, 'a link is not one')
-    values.push(bytes.toString('utf8', colon + 1, end))
-    at = end
-  }
-  return values
+  expect(
+    linkOfFrame.toString('base64') === first.link,
+    'the event that is shown is not the one that the link has the digest of',
+  )
 }

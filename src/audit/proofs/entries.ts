@@ -1,4 +1,5 @@
 import { linesOf } from '../archivedLine.ts'
+import type { ChainVersion } from '../chain.ts'
 import { EventHasher } from '../eventHasher.ts'
 import type { SessionHead } from '../read/scope.ts'
 import { unreadable } from '../read/selection.ts'
@@ -15,8 +16,9 @@ export interface Entry {
   readonly salt: string | null
   /** As it was sent, with the white space around it. */
   readonly content: Content
-  /** eventLink. */
+  /** eventLink, in this form of the chain. */
   readonly link: Buffer
+  readonly chainVersion: ChainVersion
   readonly hash: string
 }
 
@@ -46,6 +48,7 @@ export async function* readEntries(
             refs: line.raw(line.refs),
           },
           link: hasher.link(line),
+          chainVersion: line.chainVersion,
           hash: line.raw(line.hash),
         }
       }

@@ -1,11 +1,17 @@
 import { renderEvent } from '../../protocol/event.ts'
-import type { EventFields } from '../chain.ts'
+import type { ChainVersion, EventFields } from '../chain.ts'
 
 /** What a person wrote: JSON texts as they were sent. */
 export interface Content {
   readonly payload: string
   readonly metadata: string
   readonly refs: string
+}
+
+/** What an event adds to the chain: eventLink, in base64, and its form. */
+export interface ProofLink {
+  readonly version: ChainVersion
+  readonly link: string
 }
 
 /**
@@ -22,7 +28,7 @@ export interface Proof {
   /** The hash of the event before. */
   readonly previous_hash: string
   /** Of the event and of those after it, to the head that the checkpoint covers. */
-  readonly links: readonly string[]
+  readonly links: readonly ProofLink[]
   readonly leaf: { readonly seq: number; readonly hash: string; readonly index: number }
   readonly path: readonly string[]
   /** The body of the checkpoint: the text that is signed. */
@@ -30,13 +36,16 @@ export interface Proof {
   readonly signature: string
 }
 
-export const PROOF_FORMAT = 'starcite-proof/1'
+export const PROOF_FORMAT = 'starcite-proof/2'
+/** Proofs of before: their links are texts, all of form 1. They are checked as ever, and made no more. */
+export const OLD_PROOF_FORMAT = 'starcite-proof/1'
 
 /** The members of a frame beside its content. */
 interface Envelope {
   readonly seq: number
   readonly type: string
   readonly actor: string
+  readonly subject?: string
   readonly source?: string
   readonly producer_id?: string
   readonly producer_seq?: number
@@ -45,13 +54,15 @@ interface Envelope {
 }
 
 /** What the chain covers of a frame. Throws when it is no JSON. */
-export function fieldsOf(frame: string, contentDigest: Buffer): EventFields {
+export function fieldsOf(frame: string, chainVersion: ChainVersion, contentDigest: Buffer): EventFields {
   const event = JSON.parse(frame) as Envelope
   return {
+    chainVersion,
     seq: event.seq,
     insertedAt: event.inserted_at,
     type: event.type,
     actor: event.actor,
+    subject: event.subject ?? null,
     source: event.source ?? null,
     producerId: event.producer_id ?? null,
     producerSeq: event.producer_seq ?? null,
@@ -62,6 +73,6 @@ export function fieldsOf(frame: string, contentDigest: Buffer): EventFields {
 
 /** The frame with this content and the envelope of another: it is the same frame if, and only if, the content is its own. */
 export function frameWith(frame: string, { payload, metadata, refs }: Content): string {
-  const fields = fieldsOf(frame, Buffer.alloc(0))
+  const fields = fieldsOf(frame, 1, Buffer.alloc(0))
   return renderEvent({ ...fields, payload, metadata, refs }).text
 }

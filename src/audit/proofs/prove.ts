@@ -8,9 +8,10 @@ import { inclusionPath, leafHash } from '../checkpoints/merkle.ts'
 import { readSessions } from '../read/queries.ts'
 import type { SessionHead } from '../read/scope.ts'
 import type { ReaderOptions } from '../read/sessionLog.ts'
-import { checkHashes, ProofError } from './check.ts'
+import { checkHashes } from './check.ts'
 import { type Entry, readEntries } from './entries.ts'
-import { PROOF_FORMAT, type Proof } from './proof.ts'
+import { ProofError } from './errors.ts'
+import { PROOF_FORMAT, type Proof, type ProofLink } from './proof.ts'
 import { checkpointsAfter, coveredUntil, isErased } from './queries.ts'
 
 export interface ProofRequest {
@@ -80,10 +81,10 @@ async function proofBy(
       `the log ends with event ${head.lastSeq}, and checkpoint ${checkpoint.number} covers it up to ${leaf.seq}`,
     )
   let previousHash = genesisHash(tenantId, sessionId).toString('hex')
-  const links: string[] = []
+  const links: ProofLink[] = []
   for await (const it of readEntries(options, head, Math.max(1, seq - 1), leaf.seq))
     if (it.seq < seq) previousHash = it.hash
-    else links.push(it.link.toString('base64'))
+    else links.push({ version: it.chainVersion, link: it.link.toString('base64') })
   const isShown = hasContent && event.salt !== null && !(await isErased(options.db, head.sid, seq))
   const proof: Proof = {
     format: PROOF_FORMAT,

@@ -1,4 +1,11 @@
-import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../../db/eventRows.ts'
+import {
+  CHAIN_COLUMN_COUNT,
+  CHAIN_COLUMNS,
+  decodeChain,
+  decodeEvent,
+  EVENT_BYTES,
+  EVENT_COLUMNS,
+} from '../../db/eventRows.ts'
 import type { Db } from '../../db/pool.ts'
 import { archiveLine } from '../../tiering/slice.ts'
 import type { ColdSlice, Scope, SessionHead } from './scope.ts'
@@ -185,7 +192,7 @@ export interface HotEvent {
 
 const HOT = {
   name: 'audit_hot',
-  text: `select e.o, encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex'), ${EVENT_COLUMNS}
+  text: `select e.o, ${CHAIN_COLUMNS}, ${EVENT_COLUMNS}
            from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq
                                                             groups between unbounded preceding and 1 preceding) as bytes_before
                    from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
@@ -208,14 +215,8 @@ export async function readHot(db: Db, runs: readonly HotRun[], bytes: number): P
   ])
   return rows.map((row) => {
     const run = runs[Number(row[0]) - 1] as HotRun
-    const hashes = row[1] as string
-    const frame = decodeEvent(row, 2)
-    const line = archiveLine(run.head.session, {
-      frame,
-      contentDigest: hashes.slice(0, 64),
-      hash: hashes.slice(64, 128),
-      salt: hashes.slice(128) || null,
-    })
+    const frame = decodeEvent(row, 1 + CHAIN_COLUMN_COUNT)
+    const line = archiveLine(run.head.session, { ...decodeChain(row, 1), frame })
     return { run, seq: frame.seq, line }
   })
 }

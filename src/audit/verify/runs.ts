@@ -1,6 +1,8 @@
 import { ArchivedLine } from '../archivedLine.ts'
+import type { ChainVersion } from '../chain.ts'
 import { type EventHasher, isHexOf } from '../eventHasher.ts'
 import type { Problem } from '../finding.ts'
+import { chainProblem } from './chainCheck.ts'
 import { contentProblem } from './contentCheck.ts'
 import type { KeptHeads } from './keptHeads.ts'
 
@@ -13,7 +15,9 @@ export interface Run {
   /** eventLink of the first event. */
   readonly firstLink: Buffer
   readonly firstHash: Buffer
+  readonly firstVersion: ChainVersion
   lastHash: Buffer
+  lastVersion: ChainVersion
 }
 
 export interface RunsOptions {
@@ -90,8 +94,10 @@ export class Runs {
     const { hasher } = this.#options
     const content = contentProblem(hasher, line)
     if (content !== undefined) return { seq, reason: 'changed', detail: content }
-    const run = this.#run
-    if (run && run.lastSeq + 1 === seq) {
+    const run = this.#run?.lastSeq === seq - 1 ? this.#run : undefined
+    const form = chainProblem(run?.lastVersion ?? 1, line)
+    if (form !== undefined) return { seq, reason: 'broken', detail: form }
+    if (run) {
       const hash = hasher.hashAfter(run.lastHash, line)
       if (!isHexOf(hash, line.bytes, line.hash.start))
         return {
@@ -111,10 +117,14 @@ export class Runs {
     if (this.#run && this.#run.lastSeq + 1 === seq) {
       this.#run.lastSeq = seq
       this.#run.lastHash = hash
+      this.#run.lastVersion = line.chainVersion
       return
     }
     const firstLink = this.#options.hasher.link(line)
-    this.#run = { firstSeq: seq, lastSeq: seq, firstLink, firstHash: hash, lastHash: hash }
+    this.#run = {
+      ...{ firstSeq: seq, firstLink, firstHash: hash, firstVersion: line.chainVersion },
+      ...{ lastSeq: seq, lastHash: hash, lastVersion: line.chainVersion },
+    }
     const runs = this.bySession.get(session)
     if (runs) runs.push(this.#run)
     else this.bySession.set(session, [this.#run])

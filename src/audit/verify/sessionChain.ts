@@ -1,7 +1,8 @@
 import { ArchivedLine, LineError } from '../archivedLine.ts'
-import { genesisHash } from '../chain.ts'
+import { type ChainVersion, genesisHash } from '../chain.ts'
 import { type EventHasher, isHexOf } from '../eventHasher.ts'
 import type { Problem } from '../finding.ts'
+import { chainProblem } from './chainCheck.ts'
 import { contentProblem } from './contentCheck.ts'
 
 const LINE_FEED = 0x0a
@@ -23,6 +24,7 @@ export class SessionChain {
   next = 1
   /** Of the last event that was verified. */
   hash: Buffer
+  #version: ChainVersion = 1
 
   constructor(hasher: EventHasher, tenant: string, session: string, onVerified?: OnVerified) {
     this.#hasher = hasher
@@ -65,6 +67,8 @@ export class SessionChain {
       return { seq, reason: 'broken', detail: `it is of session ${line.text(line.sessionId)}` }
     const content = contentProblem(this.#hasher, line)
     if (content !== undefined) return { seq, reason: 'changed', detail: content }
+    const form = chainProblem(this.#version, line)
+    if (form !== undefined) return { seq, reason: 'broken', detail: form }
     const hash = this.#hasher.hashAfter(this.hash, line)
     if (!isHexOf(hash, text, line.hash.start))
       return {
@@ -73,6 +77,7 @@ export class SessionChain {
         detail: 'its hash does not follow from the event before and its fields',
       }
     this.hash = hash
+    this.#version = line.chainVersion
     this.next = seq + 1
     if (line.isRedacted) this.#noteRedacted(seq)
     return this.#onVerified?.(seq, hash)

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { mapAhead } from '../../lib/mapAhead.ts'
-import { chainStep, genesisHash } from '../chain.ts'
+import { type ChainVersion, chainStep, genesisHash } from '../chain.ts'
 import { EventHasher } from '../eventHasher.ts'
 import type { Finding, Problem } from '../finding.ts'
 import { SALVAGE_BYTES, wholeLines } from '../gunzip.ts'
@@ -37,6 +37,7 @@ const FILES_AHEAD = 2
 interface End {
   next: number
   hash: Buffer
+  version: ChainVersion
 }
 
 /**
@@ -166,7 +167,13 @@ class TenantCopy {
           reason: 'missing',
           detail: `${run.firstSeq} comes after ${end.next - 1}`,
         })
-      else if (!chainStep(end.hash, run.firstLink).equals(run.firstHash))
+      else if (run.firstVersion < end.version)
+        this.#note(session, {
+          seq: run.firstSeq,
+          reason: 'broken',
+          detail: `it is chained by form ${run.firstVersion}, and the event before by form ${end.version}`,
+        })
+      else if (!chainStep(run.firstVersion, end.hash, run.firstLink).equals(run.firstHash))
         this.#note(session, {
           seq: run.firstSeq,
           reason: 'broken',
@@ -176,6 +183,7 @@ class TenantCopy {
       if (run.lastSeq < end.next) continue
       end.next = run.lastSeq + 1
       end.hash = run.lastHash
+      end.version = run.lastVersion
     }
   }
 
@@ -195,7 +203,7 @@ class TenantCopy {
   #endOf(session: string): End {
     let end = this.#ends.get(session)
     if (end === undefined) {
-      end = { next: 1, hash: genesisHash(this.#tenant, session) }
+      end = { next: 1, hash: genesisHash(this.#tenant, session), version: 1 }
       this.#ends.set(session, end)
     }
     return end

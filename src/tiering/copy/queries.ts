@@ -1,5 +1,12 @@
 import pg from 'pg'
-import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../../db/eventRows.ts'
+import {
+  CHAIN_COLUMN_COUNT,
+  CHAIN_COLUMNS,
+  decodeChain,
+  decodeEvent,
+  EVENT_BYTES,
+  EVENT_COLUMNS,
+} from '../../db/eventRows.ts'
 import type { DbSession } from '../../db/session.ts'
 import { table } from '../queries.ts'
 import type { ArchivedEvent } from '../slice.ts'
@@ -89,7 +96,7 @@ export async function readRuns(
   bytes: number,
 ): Promise<RunEvent[]> {
   const rows = await session.query(
-    `select e.o, encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex'), ${EVENT_COLUMNS}
+    `select e.o, ${CHAIN_COLUMNS}, ${EVENT_COLUMNS}
        from (select w.o, e.*, sum(${EVENT_BYTES}) over (order by w.o, e.seq rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
                from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality as w (sid, first_seq, last_seq, o)
               cross join lateral (select * from ${table(segment)} e
@@ -98,18 +105,10 @@ export async function readRuns(
       order by e.o, e.seq`,
     [runs.map((run) => run.sid), runs.map((run) => run.firstSeq), runs.map((run) => run.lastSeq), bytes],
   )
-  return rows.map((row) => {
-    const hashes = row[1] as string
-    return {
-      run: runs[Number(row[0]) - 1] as Run,
-      event: {
-        contentDigest: hashes.slice(0, 64),
-        hash: hashes.slice(64, 128),
-        salt: hashes.slice(128) || null,
-        frame: decodeEvent(row, 2),
-      },
-    }
-  })
+  return rows.map((row) => ({
+    run: runs[Number(row[0]) - 1] as Run,
+    event: { ...decodeChain(row, 1), frame: decodeEvent(row, 1 + CHAIN_COLUMN_COUNT) },
+  }))
 }
 
 /** Notes an object that lies in the store, read back and compared. Readers do not see it before the segment is moved. */

@@ -21,10 +21,11 @@ const FILL = `
        n as (select n from generate_series(0, $3::int - 1) n),
        head as (update starcite.session_heads h set last_seq = $3 / cardinality($1::text[])
                   from s where h.sid = s.sid)
-  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)
+  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash,
+                               chain_version)
   select s.sid, n / cardinality($1::text[]) + 1, $4::timestamptz + n * interval '1 microsecond', 'content.delta',
          case n % 2 when 0 then 'agent:drafter' else 'agent:reviewer' end, p.p, '{}', '{}',
-         uuid_send(gen_random_uuid()), sha256(int8send(n)), sha256(int8send(-n))
+         uuid_send(gen_random_uuid()), sha256(int8send(n)), sha256(int8send(-n)), 2
     from n
     join s on s.o = n % cardinality($1::text[])
     join p on p.o = n % cardinality($2::json[])

@@ -14,14 +14,17 @@ const NOTHING = `'\\x${'00'.repeat(32)}'::bytea`
 /** What append_events hashes, and what is put in its place; each must be found once. */
 const HASHING: readonly [RegExp, string][] = [
   [/starcite\.content_digest\(v_salt, [^()]*\)/g, NOTHING],
-  [/sha256\(v_head\.chain_hash \|\| starcite\.event_link\([^()]*\)\)/g, NOTHING],
+  [/sha256\(c_before_hash \|\| v_head\.chain_hash [^;]*\)(?=;)/g, NOTHING],
   [
     /starcite\.content_digest\(v_salts\[o\], p_payloads\[o\], coalesce\([^()]*\),\s+coalesce\([^()]*\)\)/g,
     NOTHING,
   ],
-  [/starcite\.event_fields\([^()]*\)/g, `''::text`],
+  [/starcite\.event_fields\([^()]*\) \|\| starcite\.framed\(p_subjects\[o\]\)/g, `''::text`],
   [/starcite\.framed\(v_wire_at\)/g, `''::text`],
-  [/sha256\(v_hash \|\| v_content_digests\[v_o\][^;]*\)(?=;)/g, NOTHING],
+  [
+    /sha256\(c_before_hash \|\| v_hash \|\| c_before_digest \|\| v_content_digests\[v_o\][^;]*\)(?=;)/g,
+    NOTHING,
+  ],
 ]
 
 /** The same single appends with the chain, and with hashing switched off in the procedure: here, and nowhere else. */
@@ -87,7 +90,11 @@ function databaseOf(lab: Lab, build: Build): Promise<{ url: string; sessions: re
 }
 
 async function switchHashingOff(url: string): Promise<void> {
-  const [row] = await query(url, `select pg_get_functiondef('starcite.append_events'::regproc) as definition`)
+  const [row] = await query(
+    url,
+    `select pg_get_functiondef(p.oid) as definition from pg_proc p
+      where p.pronamespace = 'starcite'::regnamespace and p.proname = 'append_events' order by p.pronargs desc limit 1`,
+  )
   await query(url, withoutHashing(String(row!.definition)))
 }
 
@@ -115,8 +122,9 @@ const FILL = `
                from generate_series(1, $4::bigint) n
                join p on p.o = n % cardinality($2::json[])
               cross join lateral (select uuid_send(gen_random_uuid()) as salt where n > 0 offset 0) s)
-  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash)
-  select s.sid, e.n, e.at, 'content.delta', e.actor, e.payload, '{}', '{}', e.salt, e.digest,
+  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest,
+                               chain_version, hash)
+  select s.sid, e.n, e.at, 'content.delta', e.actor, e.payload, '{}', '{}', e.salt, e.digest, 1,
          starcite.chain(starcite.genesis_hash(s.tenant_id, s.id),
                         starcite.event_link(e.n, e.at, 'content.delta', e.actor, null, null, null, null, e.digest))
            over (order by e.n)

@@ -13,8 +13,9 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
       '\nExit code 1 when it proves nothing. docs/proofs.md has the same as a script of its own.',
     )
     .action(async (file: string, { publicKey }: { publicKey: string[] }) => {
-      const [{ checkProof, ProofError }, { readPublicKeys }] = await Promise.all([
+      const [{ checkProof }, { ProofError }, { readPublicKeys }] = await Promise.all([
         import('../../../audit/proofs/check.ts'),
+        import('../../../audit/proofs/errors.ts'),
         import('../../audit/publicKeys.ts'),
       ])
       const keys = await readPublicKeys(publicKey)
@@ -24,13 +25,14 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
       try {
         const proven = checkProof(text, keys)
         const { tenantId, sessionId, seq, frame, type, actor, insertedAt, contentDigest, checkpoint } = proven
+        const by = proven.subject === null ? actor : `${actor} (appended by ${proven.subject})`
         out(`Good: event ${seq} of session ${harmless(sessionId)} of tenant ${harmless(tenantId)},\n`)
         out(
           `signed in checkpoint ${checkpoint.number} of ${checkpoint.time} by the key ${checkpoint.keyId}.\n\n`,
         )
         if (frame === null)
           out(
-            `${harmless(type)} by ${harmless(actor)} at ${harmless(insertedAt)}; its content has the digest ${contentDigest}\n`,
+            `${harmless(type)} by ${harmless(by)} at ${harmless(insertedAt)}; its content has the digest ${contentDigest}\n`,
           )
         else out(`${harmless(frame)}\n`)
       } catch (error) {
