@@ -1,4 +1,5 @@
 import type { Db } from '../db/pool.ts'
+import { scanMembers } from '../lib/jsonScanner.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -31,13 +32,19 @@ export interface HistoryPage {
 
 /** A page looks at this many events at most, matching or not, and then says how far it came. */
 const MAX_SCAN_EVENTS = 20_000
+/** The same in characters of events that are read to be looked at: in Postgres a filter looks at columns alone. */
+const MAX_SCAN_CHARACTERS = 32 * 1024 * 1024
 /** Characters of frames; a page ends once it has as many. */
 const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 
-/** What a stretch of the log gave: its matching events, and the last seq that was looked at, without a hole before it. */
+/**
+ * What a stretch of the log gave: its matching events, the last seq that was looked at, without a hole before it, and
+ * how many characters were read.
+ */
 interface Found {
   readonly frames: readonly Frame[]
   readonly reached: Seq
+  readonly characters: number
 }
 
 /** The first event of a stretch that should have been there, and was not. */
@@ -67,20 +74,19 @@ export class History {
     const subscription = request.waitMs > 0 ? this.#hub.register(request.sid) : undefined
     const deadline = new AbortController()
     const stopWaiting = () => deadline.abort()
-    const timer = setTimeout(stopWaiting, request.waitMs)
+    // Without a wait only its caller ends a request early.
+    const timer = request.waitMs > 0 ? setTimeout(stopWaiting, request.waitMs) : undefined
     if (request.signal.aborted) stopWaiting()
     request.signal.addEventListener('abort', stopWaiting, { once: true })
     try {
       let cursor = request.cursor ?? 0
       for (let lastSeq = request.lastSeq; ; lastSeq = await this.#lastSeq(request.sid)) {
-        while (cursor < lastSeq) {
-          const { frames, reached } = await this.#scan(
-            request,
-            cursor + 1,
-            Math.min(cursor + MAX_SCAN_EVENTS, lastSeq),
-          )
+        if (cursor < lastSeq) {
+          const until = Math.min(cursor + MAX_SCAN_EVENTS, lastSeq)
+          const { frames, reached } = await this.#scan(request, cursor + 1, until, deadline.signal)
           cursor = reached
-          if (frames.length > 0 || request.waitMs === 0) return { frames, nextCursor: cursor, lastSeq }
+          // A request looks at so many events and no more, be it one that waits: it may come again from where it was.
+          if (frames.length > 0 || cursor < lastSeq) return { frames, nextCursor: cursor, lastSeq }
         }
         if (subscription === undefined || deadline.signal.aborted)
           return { frames: [], nextCursor: cursor, lastSeq }
@@ -98,26 +104,37 @@ export class History {
     const { cursor, lastSeq } = request
     const newest = Math.min((cursor ?? Number.MAX_SAFE_INTEGER) - 1, lastSeq)
     if (newest < 1) return { frames: [], nextCursor: null, lastSeq }
-    const { frames, reached } = await this.#scan(request, Math.max(1, newest - MAX_SCAN_EVENTS + 1), newest)
+    const { frames, reached } = await this.#scan(
+      request,
+      Math.max(1, newest - MAX_SCAN_EVENTS + 1),
+      newest,
+      request.signal,
+    )
     return { frames, nextCursor: reached > 1 ? reached : null, lastSeq }
   }
 
-  /** Looks through first..last in the request's order, tier by tier, until that or a bound of the page ends it. */
-  async #scan(request: HistoryRequest, first: Seq, last: Seq): Promise<Found> {
+  /**
+   * Looks through first..last in the request's order, tier by tier, until that, a bound of the page or, of a search, the
+   * signal ends it.
+   */
+  async #scan(request: HistoryRequest, first: Seq, last: Seq, signal: AbortSignal): Promise<Found> {
     const isAsc = request.order === 'asc'
+    const isSearch = request.type !== null || request.actor !== null
     const frames: Frame[] = []
-    let characters = 0
+    let [characters, looked] = [0, 0]
     let [from, to] = [first, last]
     while (from <= to && frames.length < request.limit && characters < MAX_PAGE_CHARACTERS) {
+      if (isSearch && looked > 0 && (looked >= MAX_SCAN_CHARACTERS || signal.aborted)) break
       const found = await this.#read(request, from, to, request.limit - frames.length)
       for (const frame of found.frames) {
         frames.push(frame)
         characters += frame.text.length
       }
+      looked += found.characters
       if (isAsc) from = found.reached + 1
       else to = found.reached - 1
     }
-    return { frames, reached: isAsc ? from - 1 : to + 1 }
+    return { frames, reached: isAsc ? from - 1 : to + 1, characters }
   }
 
   /** One step of a scan, in one tier; it reaches at least one event further, and skips none. */
@@ -156,7 +173,7 @@ export class History {
     const there = isFiltered
       ? await countHot(this.#db, sid, first, last)
       : inPlace(frames, first, last, order)
-    if (there === last - first + 1) return { frames, reached }
+    if (there === last - first + 1) return { frames, reached, characters: mostBytes }
     return { missing: await findFirstMissing(this.#db, sid, first, last, order) }
   }
 
@@ -168,12 +185,14 @@ export class History {
     const wanted = slice.filter(({ seq }) => seq >= from && seq <= to)
     if (!isAsc) wanted.reverse()
     const frames: Frame[] = []
+    let characters = 0
     for (const frame of wanted) {
+      characters += frame.text.length
       if (!matches(frame, request)) continue
       frames.push(frame)
-      if (frames.length === limit) return { frames, reached: frame.seq }
+      if (frames.length === limit) return { frames, reached: frame.seq, characters }
     }
-    return { frames, reached: wanted.at(-1)?.seq ?? start }
+    return { frames, reached: wanted.at(-1)?.seq ?? start, characters }
   }
 
   async #lastSeq(sid: string): Promise<Seq> {
@@ -183,10 +202,16 @@ export class History {
   }
 }
 
-function matches(frame: Frame, { type, actor }: HistoryRequest): boolean {
+const FILTERED = ['type', 'actor']
+
+function matches({ text }: Frame, { type, actor }: HistoryRequest): boolean {
   if (type === null && actor === null) return true
-  const event = JSON.parse(frame.text) as { type: string; actor: string }
-  return (type === null || event.type === type) && (actor === null || event.actor === actor)
+  const members = scanMembers(text, FILTERED)
+  const is = (name: string, wanted: string | null) => {
+    const span = members?.get(name)
+    return wanted === null || (span !== undefined && JSON.parse(text.slice(span.start, span.end)) === wanted)
+  }
+  return is('type', type) && is('actor', actor)
 }
 
 /** How many of the frames are where they should be, up to the first that is not. */
