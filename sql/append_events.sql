@@ -20,6 +20,9 @@
 -- An event without metadata or refs (null) has '{}'. p_subjects has, of events that a token appends in the name of another
 -- actor, the token's subject.
 --
+-- `set local starcite.notify = off` keeps notifications from being sent: where the server's queue of them is full, no
+-- transaction that sends one can commit. Tails then go on by polling.
+--
 -- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
 -- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
 -- us committed, and a session that was created after the look-up counts as not found, since its head is not locked.
@@ -109,6 +112,7 @@ declare
   v_expected_seq bigint;
   v_event int;
   v_hint text := '';
+  v_notifies constant boolean := current_setting('starcite.notify', true) is distinct from 'off';
 begin
   -- A single event without a producer is the commonest call by far, and the one whose latency shows: the same
   -- decisions in plain statements, because setting up the plans for sets costs more than running them.
@@ -146,7 +150,8 @@ begin
               v_metadata, v_refs, v_salt, v_digest, v_hash, p_subjects[1], c_chain_version);
       update starcite.session_heads h set last_seq = v_head.last_seq + 1, chain_hash = v_hash, last_event_at = v_at
        where h.sid = v_head.sid;
-      perform pg_notify('starcite_heads', '[[' || v_head.sid || ',' || v_head.last_seq + 1 || ']]');
+      perform pg_notify('starcite_heads', '[[' || v_head.sid || ',' || v_head.last_seq + 1 || ']]')
+        where v_notifies;
     end if;
     return next;
     return;
@@ -372,12 +377,12 @@ begin
       v_hint := v_hint || ',[' || r.sid || ',' || r.last_seq || ']';
       -- Postgres refuses a payload of 8,000 bytes or more, and a pair has at most 42.
       if length(v_hint) > 7900 then
-        perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']');
+        perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']') where v_notifies;
         v_hint := '';
       end if;
     end loop;
     if v_hint <> '' then
-      perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']');
+      perform pg_notify('starcite_heads', '[' || substr(v_hint, 2) || ']') where v_notifies;
     end if;
   end if;
 

@@ -1,5 +1,5 @@
--- Tells a retry from another event under the same producer_seq. jsonb takes out what does not matter (white space,
--- order of keys, how a character is escaped) and keeps what does (1 and 1.0 differ). Not salted, and not part of
+-- Tells a retry from another event under the same producer_seq. starcite.canonical takes out what does not matter (white
+-- space, order of keys, how a character is escaped) and keeps what does (1 and 1.0 differ). Not salted, and not part of
 -- the chain.
 create or replace function starcite.content_key(
   p_type text, p_actor text, p_source text, p_idempotency_key text, p_payload json, p_metadata json, p_refs json)
@@ -7,5 +7,5 @@ returns bytea
 language sql stable parallel safe
 return sha256(convert_to(
   starcite.framed(p_type) || starcite.framed(p_actor) || starcite.framed(p_source)
-  || starcite.framed(p_idempotency_key) || coalesce(starcite.comparable(p_payload)::text, '-')
-  || coalesce(starcite.comparable(p_metadata)::text, '-') || coalesce(starcite.comparable(p_refs)::text, '-'), 'UTF8'));
+  || starcite.framed(p_idempotency_key) || coalesce(starcite.canonical(p_payload), '-')
+  || coalesce(starcite.canonical(p_metadata), '-') || coalesce(starcite.canonical(p_refs), '-'), 'UTF8'));

@@ -10,6 +10,7 @@ begin
   -- Postgres refuses a payload of 8,000 bytes or more, and a triple has at most 54.
   perform pg_notify('starcite_heads', json_agg(json_build_array(h.sid, h.last_seq, h.epoch))::text)
      from (select h.*, row_number() over (order by h.sid) as n from starcite.session_heads h where h.sid = any (p_sids)) h
+    where current_setting('starcite.notify', true) is distinct from 'off'
     group by h.n / 140;
 end
 $$;

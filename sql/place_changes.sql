@@ -110,6 +110,7 @@ begin
   -- Postgres refuses a payload of 8,000 bytes or more, and a key has 20 with its comma.
   perform pg_notify('starcite_lifecycle', json_agg(k.key)::text)
      from unnest(feeds) with ordinality as k (key, o)
+    where current_setting('starcite.notify', true) is distinct from 'off'
     group by k.o / 380;
   return next;
 end

@@ -69,6 +69,17 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     pools(({ total, idle }) => total - idle),
   )
   metrics.gauges(
+    'starcite_db_pool_given_up',
+    'Database connections with a query that its caller has given up and Postgres has not ended yet',
+    'pool',
+    pools(({ givenUp }) => givenUp),
+  )
+  metrics.gauge(
+    'starcite_notify_queue_usage',
+    "Used share of the Postgres server's notification queue, as last seen",
+    () => database.notifyQueue.usage,
+  )
+  metrics.gauges(
     'starcite_db_pool_waiting',
     'Callers waiting for a database connection',
     'pool',

@@ -84,7 +84,7 @@ export async function startService(
         db: reads,
         log,
         pollIntervalMs: config.tail.pollIntervalMs,
-        isListening: () => listener.downForMs === 0,
+        isListening: () => listener.downForMs === 0 && !database.notifyQueue.isFull,
         onPlaced: (feeds) => lifecycle.grown(feeds),
       }),
     )
@@ -205,6 +205,7 @@ export async function startService(
       pingDatabase: () => reads.ping(),
       databaseFault: () => database.fault,
       listenerDownForMs: () => listener.downForMs,
+      isNotifyQueueFull: () => database.notifyQueue.isFull,
     })
 
     let stopping: Promise<void> | undefined
@@ -256,6 +257,10 @@ function listen(
   metrics: Metrics,
   log: Log,
 ): Listener {
+  /** Notifications may have been missed. */
+  const checkAll = () => {
+    for (const it of [hub, lifecycle, sequencer, cold]) it.checkAll()
+  }
   const listener = new Listener({
     get url() {
       return database.directUrl
@@ -272,14 +277,12 @@ function listen(
     onFeeds: (feeds) => lifecycle.grown(feeds),
     onConnected: () => {
       metrics.listenerUp(true)
-      hub.checkAll()
-      lifecycle.checkAll()
-      sequencer.checkAll()
-      cold.checkAll()
+      checkAll()
     },
     onDisconnected: () => metrics.listenerUp(false),
   })
   database.onPrimaryMoved(() => listener.renew())
+  database.notifyQueue.onRoom(checkAll)
   return listener
 }
 

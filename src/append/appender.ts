@@ -1,4 +1,5 @@
-import { classify, type Db } from '../db/pool.ts'
+import { classify } from '../db/failure.ts'
+import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import { Batcher, type Outcome, type Weight } from '../lib/batcher.ts'
 import type { Log } from '../ops/log.ts'

@@ -23,6 +23,7 @@ export interface OutcomeRow {
 /** What goes without saying is null: that an event was appended, and that the session is then at its seq. */
 const APPEND_EVENTS = {
   name: 'append_events',
+  notifies: true as const,
   text: `select nullif(a.outcome, 'appended'), a.sid, a.seq, nullif(a.last_seq, a.seq), a.expected, a.inserted_at
            from starcite.append_events($1::text[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[],
                   $7::text[], $8::bigint[], $9::text[], $10::json[], $11::json[], $12::bigint[], $13::int[], $14::text[]) a

@@ -4,8 +4,10 @@ import type { Config } from '../config.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import { SupervisedPostgres } from './embedded/supervisor.ts'
+import { classify } from './failure.ts'
 import { migrate, NotMigratedError } from './migrate.ts'
-import { classify, Db, type PoolSize } from './pool.ts'
+import { NotifyQueue } from './notifyQueue.ts'
+import { Db, type PoolSize } from './pool.ts'
 import { ForeignSchemaError } from './roles.ts'
 
 /** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
@@ -34,6 +36,7 @@ export class Database {
   readonly reads: Db
   /** Writes objects of cold storage that are kept in a table; the same role. */
   readonly moves: Db
+  readonly notifyQueue: NotifyQueue
   readonly #urls: DatabaseUrls
   readonly #embedded: SupervisedPostgres | undefined
   readonly #config: Config['database']
@@ -48,6 +51,7 @@ export class Database {
     embedded: SupervisedPostgres | undefined,
     log: Log,
   ) {
+    this.notifyQueue = new NotifyQueue(() => notificationQueueUsage(this.reads), log)
     const pool = (size: number, applicationName: string, url = () => urls.url, onPrimaryMoved = () => {}) =>
       new Db({
         ...config,
@@ -58,6 +62,7 @@ export class Database {
         applicationName,
         log,
         onPrimaryMoved,
+        notifyQueue: this.notifyQueue,
       })
     this.appends = pool(appendConnections, 'starcite append', undefined, () => this.#leaveOldPrimary())
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
@@ -141,6 +146,7 @@ export class Database {
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.draining()
+    await this.notifyQueue.stop()
     await Promise.all([...new Set([this.appends, this.reads, this.moves])].map((it) => it.stop()))
     await this.#embedded?.stop()
   }
@@ -157,6 +163,14 @@ export async function openDatabase(
     return new Database(config, { url, directUrl, migrateUrl, tieringUrl }, appendConnections, undefined, log)
   const embedded = await SupervisedPostgres.start(path.resolve(config.embeddedDir), log)
   return new Database(config, embedded, appendConnections, embedded, log)
+}
+
+const NOTIFICATION_QUEUE = { name: 'notification_queue', text: 'select pg_notification_queue_usage()' }
+
+/** The used share. Postgres first drops what every listener has read, which else only a full page of new ones makes it do. */
+async function notificationQueueUsage(db: Db): Promise<number> {
+  const [row] = await db.query(NOTIFICATION_QUEUE, [])
+  return Number(row?.[0])
 }
 
 /** In words for an operator, when the error is one that waiting does not mend. */

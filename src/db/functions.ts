@@ -15,6 +15,7 @@ export const SQL_OBJECTS = [
   'chain_step',
   'chain',
   'comparable',
+  'canonical',
   'content_key',
   'ensure_segment',
   'create_session',

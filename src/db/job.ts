@@ -55,10 +55,15 @@ export async function runAlone<T>(
   }
 }
 
+/** The job's transactions could not commit else; nodes that are not told find out by polling. */
+const NOTIFY_WHERE_THERE_IS_ROOM = `
+  select set_config('starcite.notify', case when pg_notification_queue_usage() > 0.9 then 'off' else 'on' end, false)`
+
 /** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
 async function prepare(session: DbSession, { statementTimeout }: Job): Promise<void> {
   await session.query(`set statement_timeout = '${statementTimeout}'`)
   await session.query('set idle_session_timeout = 0')
+  await session.query(NOTIFY_WHERE_THERE_IS_ROOM)
   await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
 }
 

@@ -1,12 +1,22 @@
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
+import { type Cancellable, cancel } from './cancel.ts'
+import {
+  isReadOnly,
+  isStalePlan,
+  keepsConnection,
+  PROGRAM_LIMIT_EXCEEDED,
+  QueryTimeoutError,
+  wasNotBegun,
+} from './failure.ts'
+import type { NotifyQueue } from './notifyQueue.ts'
 
 export interface PoolOptions {
   /** Read for each connection. */
   readonly url: string
   readonly size: number
   readonly applicationName: string
-  /** Bound on waiting for a connection, and on each query. */
+  /** Bound on waiting for a connection, and on each query: one that takes longer is cancelled. */
   readonly timeoutMs: number
   /** A connection older than this is not used again: also how long one may stay with a server that was demoted. */
   readonly lifetimeMs?: number
@@ -14,6 +24,8 @@ export interface PoolOptions {
   readonly log: Log
   /** A statement went through after one was refused by a server that only reads: the primary is another one now. */
   readonly onPrimaryMoved?: () => void
+  /** Told when a commit is refused because it is full; asked whether to send notifications at all. */
+  readonly notifyQueue?: NotifyQueue
 }
 
 /** Connections, and callers that wait for one. */
@@ -22,13 +34,24 @@ export interface PoolSize {
   readonly total: number
   readonly idle: number
   readonly waiting: number
+  /** Of those in use, connections whose query was given up by its caller, and is not over yet. */
+  readonly givenUp: number
 }
 
 export interface Query {
   /** Names the prepared statement: one name, one text. Absent for texts that vary. */
   readonly name?: string
   readonly text: string
+  /** Whether it notifies, as a rule. */
+  readonly notifies?: true
 }
+
+type Rows = readonly (readonly (string | null)[])[]
+
+/** A statement may be cut off by a server that ended idle connections, and its plan by a migration: once each. */
+const MAX_RUNS = 3
+/** The variable that procedures look at before they notify (sql/append_events.sql). */
+const WITHOUT_NOTIFICATIONS = `select set_config('starcite.notify', 'off', true)`
 
 /**
  * Connections to Postgres. Rows come as arrays of text (`int8` and `json` included): the caller's decoder is the one
@@ -36,31 +59,30 @@ export interface Query {
  */
 export class Db {
   readonly #pool: pg.Pool
-  readonly #prepared: boolean
-  readonly #max: number
-  readonly #onPrimaryMoved: (() => void) | undefined
+  readonly #options: PoolOptions
+  readonly #stopping = new AbortController()
   /** Connections by the generation that they were opened in; those of an earlier one are not used again. */
   readonly #generations = new WeakMap<pg.PoolClient, number>()
   #generation = 0
   #metReadOnly = false
+  #givenUp = 0
 
   constructor(options: PoolOptions) {
-    this.#prepared = options.preparedStatements
-    this.#max = options.size
-    this.#onPrimaryMoved = options.onPrimaryMoved
+    this.#options = options
     this.#pool = new pg.Pool({
       Client: clientOf(options),
       max: options.size,
       application_name: options.applicationName,
       connectionTimeoutMillis: options.timeoutMs,
-      query_timeout: options.timeoutMs,
       idleTimeoutMillis: 60_000,
       ...(options.lifetimeMs && { maxLifetimeSeconds: options.lifetimeMs / 1000 }),
       keepAlive: true,
       types: { getTypeParser: () => asText as never },
     })
     // Without a listener an idle connection that breaks would end the process. The pool has dropped it already.
-    this.#pool.on('error', (error) => options.log.warn({ err: error }, 'an idle database connection broke'))
+    this.#pool.on('error', (error) =>
+      options.log[wasNotBegun(error) ? 'debug' : 'warn']({ err: error }, 'an idle database connection broke'),
+    )
     // The same for one that breaks under a query: the query rejects, and that is told to whoever asked.
     this.#pool.on('connect', (client) => {
       client.on('error', () => {})
@@ -70,30 +92,113 @@ export class Db {
 
   /**
    * One statement. Unlike pool.query, an SQL error does not cost the connection; a broken or timed-out connection is
-   * thrown away.
+   * thrown away. Rejects with a QueryTimeoutError when it takes longer than the time-out, and has it cancelled; until it
+   * is over, it counts as a connection in use, so that work that nobody waits for is bounded by the pool.
    */
-  async query(query: Query, values: readonly unknown[]): Promise<readonly (readonly (string | null)[])[]> {
+  async query(query: Query, values: readonly unknown[]): Promise<Rows> {
+    const { notifyQueue } = this.#options
+    for (let runs = 1; ; runs += 1) {
+      try {
+        return await this.#run(query, values, query.notifies === true && notifyQueue?.isFull === true)
+      } catch (error) {
+        if (isQueueFull(error) && notifyQueue) return await this.#runQuietly(query, values, notifyQueue)
+        if (!wasNotBegun(error) || runs === MAX_RUNS) throw error
+        if (isStalePlan(error)) this.renew()
+      }
+    }
+  }
+
+  /** The same statement where notifications may have been what was refused: it was undone. */
+  async #runQuietly(query: Query, values: readonly unknown[], notifyQueue: NotifyQueue): Promise<Rows> {
+    const rows = await this.#run(query, values, true)
+    notifyQueue.metFull()
+    return rows
+  }
+
+  async #run(query: Query, values: readonly unknown[], isQuiet: boolean): Promise<Rows> {
     const client = await this.#connect()
+    const work = isQuiet
+      ? this.#inTransaction(client, () => this.#send(client, query, values))
+      : this.#send(client, query, values)
     let broken: Error | undefined
+    let isGivenUp = false
     try {
-      const result = await client.query<(string | null)[]>({
-        ...(this.#prepared && query.name ? { name: query.name } : {}),
-        text: query.text,
-        values: [...values],
-        rowMode: 'array',
-      })
+      const rows = await this.#inTime(work)
       if (this.#metReadOnly) {
         this.#metReadOnly = false
-        this.#onPrimaryMoved?.()
+        this.#options.onPrimaryMoved?.()
       }
-      return result.rows
+      return rows
     } catch (error) {
       if (isReadOnly(error)) this.#metReadOnly = true
+      isGivenUp = error instanceof QueryTimeoutError
       if (!keepsConnection(error)) broken = error as Error
       throw error
     } finally {
-      client.release(broken)
+      if (isGivenUp) void this.#giveUp(client, work)
+      else client.release(broken)
     }
+  }
+
+  async #send(client: pg.PoolClient, query: Query, values: readonly unknown[]): Promise<Rows> {
+    const result = await client.query<(string | null)[]>({
+      ...(this.#options.preparedStatements && query.name ? { name: query.name } : {}),
+      text: query.text,
+      values: [...values],
+      rowMode: 'array',
+    })
+    return result.rows
+  }
+
+  async #inTransaction(client: pg.PoolClient, run: () => Promise<Rows>): Promise<Rows> {
+    await client.query('begin isolation level read committed')
+    try {
+      await client.query(WITHOUT_NOTIFICATIONS)
+      const rows = await run()
+      await client.query('commit')
+      return rows
+    } catch (error) {
+      await client.query('rollback').catch(() => {})
+      throw error
+    }
+  }
+
+  async #inTime(work: Promise<Rows>): Promise<Rows> {
+    const { timeoutMs } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new QueryTimeoutError(`Postgres did not answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      )
+    })
+    try {
+      return await Promise.race([work, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /**
+   * Has the query cancelled. Its place in the pool is free when Postgres says that it is over, cannot be reached, or has
+   * not ended it within the time-out.
+   */
+  async #giveUp(client: pg.PoolClient, work: Promise<Rows>): Promise<void> {
+    this.#givenUp += 1
+    const patience = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(this.#options.timeoutMs)])
+    let outcome: unknown = new QueryTimeoutError('a query was given up')
+    const settled = work.then(
+      () => {
+        outcome = undefined
+      },
+      (error: unknown) => {
+        outcome = error
+      },
+    )
+    if (await cancel(client as unknown as Cancellable, patience))
+      await Promise.race([settled, aborted(patience)])
+    this.#givenUp -= 1
+    client.release(outcome === undefined || keepsConnection(outcome) ? undefined : (outcome as Error))
   }
 
   /** From now on uses connections that are opened from now on. */
@@ -116,15 +221,17 @@ export class Db {
 
   get size(): PoolSize {
     return {
-      max: this.#max,
+      max: this.#options.size,
+      givenUp: this.#givenUp,
       total: this.#pool.totalCount,
       idle: this.#pool.idleCount,
       waiting: this.#pool.waitingCount,
     }
   }
 
-  /** Waits for the queries under way. */
+  /** Waits for the queries under way; those that were given up are left to their cancelling. */
   async stop(): Promise<void> {
+    this.#stopping.abort()
     await this.#pool.end()
   }
 }
@@ -138,84 +245,14 @@ function clientOf(options: PoolOptions) {
   }
 }
 
-/** After a failover the old connection may lead to a server that only reads: look for the primary again. */
-const READ_ONLY = '25006'
-
-const isReadOnly = (error: unknown): boolean => error instanceof pg.DatabaseError && error.code === READ_ONLY
-
-function keepsConnection(error: unknown): boolean {
-  return error instanceof pg.DatabaseError && !isFatal(error) && !isReadOnly(error)
-}
-
-/** Whether the error ended the session. By code, for Postgres translates the word FATAL. */
-function isFatal({ severity, code = '' }: pg.DatabaseError): boolean {
-  return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08') || SHUTDOWN.test(code)
-}
-const SHUTDOWN = /^57P0[1-5]$/
-
 const asText = (value: string) => value
 
-/** What can be concluded from a failed statement. */
-export type Failure =
-  /** Nothing was sent, or Postgres undid it: trying again is safe. */
-  | 'retry'
-  /** Somebody holds a row's lock for longer than we wait; nothing was stored. */
-  | 'locked'
-  /** The connection broke with the statement under way: it may have been committed. */
-  | 'unknown'
-  /** Postgres cannot do this now, whatever the statement (full, read-only, shutting down), and undid it. */
-  | 'unavailable'
-  /** Postgres refused this very statement, and undid it. */
-  | 'refused'
+const isQueueFull = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === PROGRAM_LIMIT_EXCEEDED
 
-const RETRYABLE = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-])
-/** The append took its time before its segment was closed; the next try takes a later one. */
-const SEGMENT_IS_CLOSED = 'segment_is_closed'
-const LOCK_NOT_AVAILABLE = '55P03' // lock_timeout
-// Connection errors that come before anything is sent; pg says these in words only.
-const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
-const NOT_CONNECTED = new Set([
-  'ECONNREFUSED',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'EMFILE', // no file descriptor left for the connection
-  'ENFILE',
-])
-
-export function classify(error: unknown): Failure {
-  if (error instanceof pg.DatabaseError) {
-    const code = error.code ?? ''
-    if (RETRYABLE.has(code)) return 'retry'
-    if (code === LOCK_NOT_AVAILABLE) return 'locked'
-    if (error.constraint === SEGMENT_IS_CLOSED) return 'retry'
-    // cannot_connect_now, too_many_connections, and authentication: the connection was refused, nothing was sent.
-    if (code === '57P03' || code === '53300' || code.startsWith('28') || code === '3D000')
-      return 'unavailable'
-    // FATAL ends the session at any moment, the commit's included.
-    if (isFatal(error)) return 'unknown'
-    // insufficient resources, read-only server, statement cancelled, system errors
-    if (code.startsWith('53') || code === READ_ONLY || code.startsWith('57') || code.startsWith('58'))
-      return 'unavailable'
-    return 'refused'
-  }
-  const { code, message } = error as NodeJS.ErrnoException
-  if (NOT_CONNECTED.has(code ?? '') || NOT_SENT.test(message ?? '')) return 'unavailable'
-  return 'unknown'
-}
-
-/** Whether the error came from Postgres being away or unable, rather than from us. */
-export function isUnavailable(error: unknown): boolean {
-  const isFromDatabase =
-    error instanceof pg.DatabaseError ||
-    (error instanceof Error &&
-      /^(Connection terminated|Query read timeout|timeout exceeded|Client has encountered)/.test(
-        error.message,
-      )) ||
-    (error instanceof Error && 'syscall' in error && 'errno' in error)
-  return isFromDatabase && classify(error) !== 'refused'
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }

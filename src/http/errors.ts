@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
-import { isUnavailable } from '../db/pool.ts'
+import { isUnavailable } from '../db/failure.ts'
 import { ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'

@@ -4,6 +4,7 @@ import type { Entry } from './entry.ts'
 
 const PLACE_CHANGES = {
   name: 'place_changes',
+  notifies: true as const,
   text: `select array_to_json(p.feeds), array_to_json(p.waiting::text[]), p.is_more
            from starcite.place_changes($1::bigint[]) p`,
 }

@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { type Db, isUnavailable } from '../db/pool.ts'
+import { isUnavailable } from '../db/failure.ts'
+import type { Db } from '../db/pool.ts'
 import { Attempts, PATIENCE, type Patience } from './attempts.ts'
 import {
   type ObjectStore,

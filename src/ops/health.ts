@@ -4,12 +4,16 @@ export interface NotReady {
   readonly message?: string
 }
 
+export const DEGRADED = ['listener_down', 'notify_queue_full'] as const
+export type Degraded = (typeof DEGRADED)[number]
+
 export interface HealthProbes {
   /** Rejects when Postgres does not answer in time. */
   readonly pingDatabase: () => Promise<unknown>
   /** In words, where more is known of a database that does not answer. */
   readonly databaseFault?: () => string | undefined
   readonly listenerDownForMs: () => number
+  readonly isNotifyQueueFull?: () => boolean
 }
 
 /** Whether a load balancer should send requests here. */
@@ -48,6 +52,16 @@ export class Health {
       return { reason: 'database_unavailable', ...(message !== undefined && { message }) }
     }
     return this.#probes.listenerDownForMs() > this.#listenerGraceMs ? { reason: 'listener_down' } : undefined
+  }
+
+  /** Why a node that is ready has tails that lag, by up to the poll interval: notifications do not arrive. */
+  get degradedBy(): readonly Degraded[] {
+    const probes = this.#probes
+    if (probes === undefined) return []
+    return [
+      ...(probes.listenerDownForMs() > 0 ? (['listener_down'] as const) : []),
+      ...(probes.isNotifyQueueFull?.() ? (['notify_queue_full'] as const) : []),
+    ]
   }
 
   /** One look at Postgres for all who ask meanwhile: whoever asks often does not cost it more. */

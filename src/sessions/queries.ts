@@ -82,7 +82,7 @@ export async function createSession(db: Db, session: NewSession, by: Caller): Pr
   return row?.[0] != null
 }
 
-// As text, jsonb still tells 1.0 from 1; as jsonb, they are equal and the new spelling would be lost.
+// As canonical texts, 1.0 and 1 still differ; as jsonb, they are equal and the new spelling would be lost.
 const PATCH = {
   name: 'patch_session',
   text: `with ${caller('$8', '$9')}, target as (
@@ -97,7 +97,7 @@ const PATCH = {
                   updated_at = greatest(clock_timestamp(), s.updated_at)
              from target t
             where s.sid = t.sid and t.erased_at is null and t.version = coalesce($6::bigint, t.version)
-              and (t.title is distinct from t.old_title or t.metadata::jsonb::text <> t.old_metadata::jsonb::text)
+              and (t.title is distinct from t.old_title or starcite.canonical(t.metadata) <> starcite.canonical(t.old_metadata))
               and (octet_length(t.metadata::text) <= $7 or $5::json::text = '{}')
          )
          select t.version = coalesce($6::bigint, t.version), t.version,

@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { classify, type Db } from '../db/pool.ts'
+import { classify } from '../db/failure.ts'
+import type { Db } from '../db/pool.ts'
 import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
-import type pg from 'pg'
-import { classify, Db, type Failure, isUnavailable } from '../../src/db/pool.ts'
+import pg from 'pg'
+import { classify, type Failure, isUnavailable } from '../../src/db/failure.ts'
+import { Db } from '../../src/db/pool.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -70,19 +71,119 @@ describe('the pool', () => {
   })
 
   for (const [code, failure] of [
-    ['22023', 'refused'],
+    ['22023', 'refused'], // the statement's, or its values' fault
     ['23514', 'refused'],
+    ['42883', 'refused'],
+    ['54001', 'refused'], // nested too deep
+    ['54000', 'refused'], // an index entry that is too large; of the notification queue see test/e2e/notifyQueue
+    ['0A000', 'refused'],
     ['P0001', 'refused'],
-    ['40001', 'retry'],
+    ['XX000', 'refused'],
+    ['40001', 'retry'], // undone, for others were at it
     ['40P01', 'retry'],
+    ['72000', 'retry'],
     ['55P03', 'locked'],
-    ['57014', 'unavailable'],
-    ['53100', 'unavailable'],
-    ['25006', 'unavailable'],
+    ['40003', 'unknown'],
+    ['08006', 'unknown'],
+    ['57014', 'unavailable'], // cancelled
+    ['53100', 'unavailable'], // full
+    ['53200', 'unavailable'],
+    ['53300', 'unavailable'],
+    ['53400', 'unavailable'],
+    ['55000', 'unavailable'],
+    ['55006', 'unavailable'],
+    ['58000', 'unavailable'],
+    ['58030', 'unavailable'],
+    ['25006', 'unavailable'], // only reads
+    ['25P02', 'unavailable'], // mixed up by a pooler
+    ['26000', 'unavailable'],
+    ['42P05', 'unavailable'],
   ] as const)
     it(`takes SQLSTATE ${code} for ${failure}`, async () => {
       expect(await failureOf(raise(code))).to.deep.equal({ failure, isUnavailable: failure !== 'refused' })
     })
+
+  for (const [code, failure] of [
+    ['57P01', 'unknown'], // shut down, with the statement under way
+    ['57P02', 'unknown'],
+    ['25P04', 'unknown'],
+    ['08P01', 'unknown'],
+    ['57P03', 'unavailable'], // not let in
+    ['53300', 'unavailable'],
+    ['28P01', 'unavailable'],
+    ['3D000', 'unavailable'],
+    ['57P05', 'retry'], // ended before it read the statement
+    ['25P03', 'retry'],
+  ] as const)
+    it(`takes a connection that is ended with SQLSTATE ${code} for ${failure}`, () => {
+      const error = new pg.DatabaseError('x', 1, 'error')
+      Object.assign(error, { code, severity: 'FATAL' })
+
+      expect({ failure: classify(error), isUnavailable: isUnavailable(error) }).to.deep.equal({
+        failure,
+        isUnavailable: true,
+      })
+    })
+
+  it('cancels what takes longer than its time-out, and counts it as in use until it is over', async () => {
+    const narrow = open(proxy.url, 1)
+    const name = `pg_sleep(5), 'cancelled'`
+    const runs = async () => {
+      const { rows } = await client.query(
+        `select from pg_catalog.pg_stat_activity a where a.state = 'active' and a.query = $1`,
+        [`select ${name}`],
+      )
+      return rows.length > 0
+    }
+    const { value, ms } = await timed(failureOf(narrow.query({ text: `select ${name}` }, [])))
+    expect(value).to.deep.equal({ failure: 'unknown', isUnavailable: true })
+    expect(ms).to.be.below(TIMEOUT_MS + 400)
+    expect(narrow.size).to.include({ total: 1, idle: 0, givenUp: 1 })
+
+    await narrow.ping() // on the one connection that there is
+    expect(await runs()).to.equal(false)
+    expect(narrow.size).to.include({ total: 1, idle: 1, givenUp: 0 })
+    await narrow.stop()
+  })
+
+  it('gives up what it cannot even have cancelled, and has its place back', async () => {
+    const narrow = open(proxy.url, 1)
+    await narrow.ping()
+    for (const fault of ['silence', 'refuse'] as const) {
+      const query = failureOf(narrow.query({ text: 'select pg_sleep(1.5)' }, []))
+      await until('it is under way', () => narrow.size.idle === 0 && narrow.size.total === 1)
+      if (fault === 'silence') proxy.silence()
+      await query
+      if (fault === 'refuse') proxy.refuse()
+      await until('nothing is given up any more', () => narrow.size.givenUp === 0)
+      proxy.flow()
+      await until('its place is free', () =>
+        narrow.ping().then(
+          () => true,
+          () => false,
+        ),
+      )
+    }
+    await narrow.stop()
+  })
+
+  it('goes on unnoticed where idle connections are ended by idle_session_timeout', async () => {
+    const before = await pid()
+    await db.query({ text: `set idle_session_timeout = '1ms'` }, [])
+    for (let i = 0; i < 20; i += 1)
+      await db.query({ text: `select set_config('idle_session_timeout', '1ms', false)` }, [])
+
+    expect(await pid()).not.to.equal(before)
+  })
+
+  it('prepares a statement anew whose tables have changed', async () => {
+    await client.query('create table public.changing (a int); insert into public.changing values (1)')
+    const query = { name: 'changing', text: 'select * from public.changing' }
+    await db.query(query, [])
+    await client.query('alter table public.changing alter a type text; alter table public.changing add b int')
+
+    expect(await db.query(query, [])).to.deep.equal([['1', null]])
+  })
 
   it('leaves a server that only reads, to look for the primary again', async () => {
     const before = await pid()

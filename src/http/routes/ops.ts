@@ -24,7 +24,9 @@ export function opsRoutes(router: Router, { health, metrics, version }: Operatio
 
   router.get('/health/ready', async (ctx) => {
     const why = await health.notReadyBecause()
-    if (why === undefined) answerJson(ctx, 200, '{"status":"ok"}')
+    const degraded = health.degradedBy
+    if (why === undefined)
+      answerJson(ctx, 200, JSON.stringify({ status: 'ok', ...(degraded.length > 0 && { degraded }) }))
     else answerJson(ctx, 503, JSON.stringify({ status: 'unavailable', ...why }))
   })
 

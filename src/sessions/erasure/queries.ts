@@ -21,6 +21,7 @@ export interface Requested<Outcome extends string> {
 
 const ERASE_SESSION = {
   name: 'erase_session',
+  notifies: true as const,
   text: 'select e.outcome, e.id from starcite.erase_session($1, $2, $3, $4, $5, $6) e',
 }
 
@@ -36,6 +37,7 @@ export async function eraseSession(
 
 const REDACT_EVENT = {
   name: 'redact_event',
+  notifies: true as const,
   text: 'select e.outcome, e.id from starcite.redact_event($1, $2, $3, $4, $5, $6, $7) e',
 }
 

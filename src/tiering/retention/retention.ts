@@ -1,4 +1,4 @@
-import { classify } from '../../db/pool.ts'
+import { classify } from '../../db/failure.ts'
 import type { DbSession } from '../../db/session.ts'
 import type { Log } from '../../ops/log.ts'
 import * as queries from './queries.ts'

@@ -1,10 +1,22 @@
 import { Type } from 'typebox'
-import { NOT_READY } from '../../../ops/health.ts'
+import { DEGRADED, NOT_READY } from '../../../ops/health.ts'
 import type { Operation } from '../operation.ts'
 import { closed, Text } from '../values.ts'
 
 const JSON_TYPE = 'application/json'
 const Well = closed({ status: Type.Literal('ok') }, { title: 'Well' })
+const Ready = closed(
+  {
+    status: Type.Literal('ok'),
+    degraded: Type.Optional(
+      Type.Array(Type.Enum([...DEGRADED]), {
+        description:
+          'Why tails lag, by up to STARCITE_POLL_INTERVAL: notifications do not arrive. Absent when they do.',
+      }),
+    ),
+  },
+  { title: 'Ready' },
+)
 
 const NotReady = closed(
   {
@@ -47,7 +59,7 @@ export const OPS_OPERATIONS: readonly Operation[] = [
     id: 'isReady',
     summary: 'Whether to send requests here',
     answers: {
-      200: { description: 'Do.', content: { [JSON_TYPE]: Well } },
+      200: { description: 'Do.', content: { [JSON_TYPE]: Ready } },
       503: { description: 'Do not.', content: { [JSON_TYPE]: NotReady } },
     },
   },

@@ -1,0 +1,128 @@
+import pg from 'pg'
+
+/** What can be concluded from a failed statement. */
+export type Failure =
+  /** Nothing was sent, or Postgres undid it: trying again is safe. */
+  | 'retry'
+  /** Somebody holds a row's lock for longer than we wait; nothing was stored. */
+  | 'locked'
+  /** The connection broke with the statement under way: it may have been committed. */
+  | 'unknown'
+  /** Postgres cannot do this now, whatever the statement (full, read-only, shutting down), and undid it. */
+  | 'unavailable'
+  /** Postgres refused this very statement, and undid it. */
+  | 'refused'
+
+/** After a failover the old connection may lead to a server that only reads: look for the primary again. */
+const READ_ONLY = '25006'
+/** Postgres ended an idle connection, before it read our statement. */
+const IDLE_SESSION_TIMEOUT = '57P05'
+/** A statement prepared before its tables changed; a new connection prepares it anew. */
+const FEATURE_NOT_SUPPORTED = '0A000'
+/** Every limit of a program: also the queue of notifications, which is found full when a transaction commits. */
+export const PROGRAM_LIMIT_EXCEEDED = '54000'
+
+/**
+ * By SQLSTATE, or its class: the first that fits. What is a state of the server, which passes, is never `refused`: only
+ * what a statement or its values are to blame for is, and what is in neither this list nor FATAL.
+ */
+const FAILURES: readonly (readonly [sqlstate: string, failure: Failure])[] = [
+  ['08', 'unknown'], // connection exceptions
+  [READ_ONLY, 'unavailable'],
+  ['25P03', 'retry'], // idle_in_transaction_session_timeout: nothing was committed
+  ['25P04', 'unknown'], // transaction_timeout, FATAL
+  ['25', 'unavailable'], // the connection is in somebody else's transaction: a pooler mixed it up
+  ['26000', 'unavailable'], // prepared statements that a pooler does not know
+  ['42P05', 'unavailable'], // the same: prepared on this connection by another client
+  ['28', 'unavailable'], // the connection was refused, nothing was sent
+  ['3D000', 'unavailable'],
+  ['40002', 'refused'], // transaction_integrity_constraint_violation
+  ['40003', 'unknown'], // statement_completion_unknown
+  ['40', 'retry'], // serialization_failure, deadlock_detected
+  ['53', 'unavailable'], // disk full, out of memory, too many connections
+  ['55P03', 'locked'], // lock_timeout
+  ['55', 'unavailable'], // object in use, not in the state it should be in
+  ['57P03', 'unavailable'], // cannot_connect_now
+  ['57P04', 'unavailable'], // database_dropped
+  [IDLE_SESSION_TIMEOUT, 'retry'],
+  ['57P', 'unknown'], // shut down, crashed: FATAL, at any moment
+  ['57', 'unavailable'], // cancelled
+  ['58', 'unavailable'], // errors of the system
+  ['72000', 'retry'], // snapshot_too_old
+]
+/** The append took its time before its segment was closed; the next try takes a later one. */
+const SEGMENT_IS_CLOSED = 'segment_is_closed'
+
+// Connection errors that come before anything is sent; pg says these in words only.
+const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
+const NOT_CONNECTED = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EMFILE', // no file descriptor left for the connection
+  'ENFILE',
+])
+
+/** Postgres did not answer a statement in time; whether it is done is not known. */
+export class QueryTimeoutError extends Error {
+  override readonly name = 'QueryTimeoutError'
+}
+
+export function classify(error: unknown): Failure {
+  if (error instanceof pg.DatabaseError) {
+    const { code = '', constraint } = error
+    if (constraint === SEGMENT_IS_CLOSED || isStalePlan(error)) return 'retry'
+    if (isOfNotifications(error)) return 'unavailable'
+    const known = FAILURES.find(([sqlstate]) => code.startsWith(sqlstate))?.[1]
+    // FATAL ends the session at any moment, the commit's included.
+    return known ?? (isFatal(error) ? 'unknown' : 'refused')
+  }
+  const { code, message } = error as NodeJS.ErrnoException
+  if (NOT_CONNECTED.has(code ?? '') || NOT_SENT.test(message ?? '')) return 'unavailable'
+  return 'unknown'
+}
+
+/** Whether the error came from Postgres being away or unable, rather than from us. */
+export function isUnavailable(error: unknown): boolean {
+  const isFromDatabase =
+    error instanceof pg.DatabaseError ||
+    error instanceof QueryTimeoutError ||
+    (error instanceof Error &&
+      /^(Connection terminated|Query read timeout|timeout exceeded|Client has encountered)/.test(
+        error.message,
+      )) ||
+    (error instanceof Error && 'syscall' in error && 'errno' in error)
+  return isFromDatabase && classify(error) !== 'refused'
+}
+
+export const isReadOnly = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === READ_ONLY
+
+/** Whether a connection is as good after the error as it was before. */
+export function keepsConnection(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && !isFatal(error) && !LEAVES.test(error.code ?? '')
+}
+/** A server that only reads, a transaction of somebody else, prepared statements that are not ours. */
+const LEAVES = /^(25|26000|42P05)/
+
+/** Whether Postgres has not looked at the statement, which can do what it is to do on another connection. */
+export function wasNotBegun(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && (error.code === IDLE_SESSION_TIMEOUT || isStalePlan(error))
+}
+
+/** "cached plan must not change result type", by the place that says it: words are translated. */
+export const isStalePlan = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError &&
+  error.code === FEATURE_NOT_SUPPORTED &&
+  error.routine === 'RevalidateCachedQuery'
+
+const isOfNotifications = ({ code, routine }: pg.DatabaseError): boolean =>
+  code === PROGRAM_LIMIT_EXCEEDED && /Notify|asyncQueue/.test(routine ?? '')
+
+/** Whether the error ended the session. By code, for Postgres translates the word FATAL. */
+function isFatal({ severity, code = '' }: pg.DatabaseError): boolean {
+  return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08') || SHUTDOWN.test(code)
+}
+const SHUTDOWN = /^57P0[1-5]$|^25P0[34]$/

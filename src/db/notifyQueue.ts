@@ -1,0 +1,82 @@
+import { pause } from '../lib/backoff.ts'
+import type { Log } from '../ops/log.ts'
+
+/** While it is full. */
+const FULL_CHECK_MS = 1000
+/** Notifications are sent again below this share: at the very edge they would be refused again at once. */
+const ROOM = 0.5
+
+/**
+ * Postgres's queue of notifications, one for all databases of the server. A session anywhere that listens and stays in a
+ * transaction keeps it from being emptied; when it is full, no transaction that notifies can commit. From then on what this
+ * node writes goes without notifications, which are hints (docs/invariants.md), until there is room.
+ *
+ * room → (a commit was refused for it) full → (asked every second; asking also lets Postgres drop what all have read) room.
+ */
+export class NotifyQueue {
+  readonly #read: () => Promise<number>
+  readonly #log: Log
+  readonly #stopping = new AbortController()
+  readonly #whenRoom = new Set<() => void>()
+  #usage = 0
+  #watching: Promise<void> | undefined
+
+  /** `read` asks for the used share of the queue. */
+  constructor(read: () => Promise<number>, log: Log) {
+    this.#read = read
+    this.#log = log
+  }
+
+  get isFull(): boolean {
+    return this.#watching !== undefined
+  }
+
+  /** The used share, as last seen: 0 to 1. */
+  get usage(): number {
+    return this.#usage
+  }
+
+  /** Calls `act` whenever notifications are sent again: what was written meanwhile was announced to no other node. */
+  onRoom(act: () => void): void {
+    this.#whenRoom.add(act)
+  }
+
+  /** A commit was refused because the queue is full. */
+  metFull(): void {
+    if (this.#watching !== undefined || this.#stopping.signal.aborted) return
+    this.#usage = 1
+    this.#log.error(
+      'the notification queue of the Postgres server is full: appends go on without notifications. A session that listens, ' +
+        'in any database of the server, has been in a transaction for too long; end it (pg_stat_activity, oldest xact_start)',
+    )
+    this.#watching = this.#watch().finally(() => {
+      this.#watching = undefined
+      if (this.#stopping.signal.aborted) return
+      this.#log.info({ usage: this.#usage }, 'the notification queue has room again')
+      for (const act of this.#whenRoom) act()
+    })
+  }
+
+  /** Looks how full it is. */
+  async check(): Promise<void> {
+    this.#usage = await this.#read()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    await this.#watching
+  }
+
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopping
+    for (;;) {
+      await pause(FULL_CHECK_MS, signal)
+      if (signal.aborted) return
+      const isAsked = await this.check().then(
+        () => true,
+        () => false,
+      )
+      if (isAsked && this.#usage < ROOM) return
+    }
+  }
+}
