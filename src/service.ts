@@ -15,6 +15,7 @@ import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
+import { FairTurns } from './lib/fairTurns.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { LifecycleFeed } from './lifecycle/feed.ts'
 import { Sequencer } from './lifecycle/sequencer.ts'
@@ -36,6 +37,9 @@ import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
 import { SegmentKeeper } from './tiering/segmentKeeper.ts'
 import { TieringJob } from './tiering/tieringJob.ts'
+
+/** Joins that have Postgres look a session up: less than it has connections for reading, so that others find one free. */
+const JOINS_AT_A_TIME = 4
 
 export interface Service {
   /** Where the API is, from this machine. */
@@ -170,6 +174,7 @@ export async function startService(
       lifecycle,
       sockets,
       bodyMemory,
+      joins: new FairTurns(JOINS_AT_A_TIME),
       tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
       requestQuota:
         config.limits.requestsPerSecond > 0 ? new RequestQuota(config.limits.requestsPerSecond) : undefined,

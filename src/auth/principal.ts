@@ -24,6 +24,10 @@ export interface Principal {
   readonly withdrawn?: AbortSignal
 }
 
+/** Tells principals apart, whatever tokens they come with; undefined without authentication. */
+export const nameOfPrincipal = ({ tenantId, actor }: Principal): string | undefined =>
+  actor === null ? undefined : JSON.stringify([tenantId, actor])
+
 /** Without authentication there is one tenant, and actors are what requests say they are. */
 export const ANYONE: Principal = Object.freeze({
   tenantId: 'default',

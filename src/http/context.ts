@@ -3,6 +3,7 @@ import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
 import type { Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
+import type { FairTurns } from '../lib/fairTurns.ts'
 import type { LifecycleFeed } from '../lifecycle/feed.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -33,6 +34,8 @@ export interface Services {
   readonly sockets: Sockets
   readonly bodyMemory: BodyMemory
   readonly tailQuota: TailQuota
+  /** For sessions that are looked up because somebody joins: so many at a time, fair among principals. */
+  readonly joins: FairTurns
   /** Undefined: tenants may ask as often as they like. */
   readonly requestQuota: RequestQuota | undefined
 }

@@ -49,6 +49,7 @@ export const ERRORS = {
   too_many_sockets: { status: 503, retry: true },
   storage_unavailable: { status: 503, retry: true },
   archive_read_unavailable: { status: 503, retry: true },
+  overloaded: { status: 503, retry: true },
   draining: { status: 503, retry: true },
 } as const satisfies Record<string, { status: number; retry: boolean }>
 

@@ -1,4 +1,4 @@
-import type { Principal } from '../auth/principal.ts'
+import { nameOfPrincipal, type Principal } from '../auth/principal.ts'
 import { AppError } from '../protocol/errors.ts'
 
 /** Where nothing tells when another tail ends. */
@@ -20,15 +20,19 @@ export class TailQuota {
   }
 
   /** Throws too_many_tails. Call what it returns, once, when the tail is over. */
-  take({ tenantId, actor }: Principal): () => void {
-    if (actor === null) return NOT_COUNTED
-    const key = JSON.stringify([tenantId, actor])
+  take(principal: Principal): () => void {
+    const key = nameOfPrincipal(principal)
+    if (key === undefined) return NOT_COUNTED
     const open = this.#open.get(key) ?? 0
     if (open >= this.#max)
-      throw new AppError('too_many_tails', `${actor} has ${open} tails open here, as many as it may`, {
-        retry_after_ms: RETRY_AFTER_MS,
-        max_tails: this.#max,
-      })
+      throw new AppError(
+        'too_many_tails',
+        `${principal.actor} has ${open} tails open here, as many as it may`,
+        {
+          retry_after_ms: RETRY_AFTER_MS,
+          max_tails: this.#max,
+        },
+      )
     this.#open.set(key, open + 1)
     return () => {
       const left = (this.#open.get(key) ?? 1) - 1

@@ -317,6 +317,40 @@ describe('the multiplexed socket', () => {
         expect(lists).to.deep.equal([...lengths])
       })
 
+    it('by the thousand do not hold up the join of another socket', async () => {
+      const crowd = await Promise.all(Array.from({ length: 3 }, () => open()))
+      const another = await open()
+      const id = await session(0)
+      const sent = crowd.flatMap((client) =>
+        Array.from({ length: 900 }, (_, i) =>
+          client.send([`${i}`, `${i}`, `tail:none_${i}`, 'phx_join', {}]),
+        ),
+      )
+      const answered = () => crowd.reduce((sum, client) => sum + client.texts.length, 0)
+      await until('the first of them is answered', () => answered() > 0)
+
+      expect(await another.join(`tail:${id}`)).to.deep.equal(OK)
+
+      expect(answered()).to.be.below(sent.length / 2)
+      await until('all are answered', () => answered() === sent.length)
+    })
+
+    it('count among the requests of the tenant', async () => {
+      const limited = await startNode(database, { STARCITE_TENANT_REQUESTS_PER_SECOND: '5' })
+      try {
+        const client = await open(undefined, limited.url)
+        const answers = await Promise.all(
+          Array.from({ length: 20 }, (_, i) => client.join(`tail:none_${i}`, {}, String(i))),
+        )
+
+        const reasons = answers.map((it) => (it as { response: { reason: string } }).response.reason)
+        expect(new Set(reasons)).to.deep.equal(new Set(['session_not_found', 'rate_limited']))
+        expect(reasons.filter((it) => it === 'session_not_found').length).to.be.at.most(10) // they may fall into two seconds
+      } finally {
+        await limited.stop()
+      }
+    })
+
     it('many sessions at once, each event to its own topic', async () => {
       const ids = await Promise.all(Array.from({ length: 20 }, () => session(2)))
       const client = await open()

@@ -7,6 +7,7 @@ import { createApp } from '../../src/http/app.ts'
 import { BodyMemory } from '../../src/http/body.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { Sockets } from '../../src/http/transports/sockets.ts'
+import { FairTurns } from '../../src/lib/fairTurns.ts'
 import { LifecycleFeed } from '../../src/lifecycle/feed.ts'
 import { Hub } from '../../src/live/hub.ts'
 import { Health } from '../../src/ops/health.ts'
@@ -89,6 +90,7 @@ export async function startGuardedNode(
       lifecycle,
       sockets,
       bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),
+      joins: new FairTurns(2),
       tailQuota: new TailQuota(maxTails),
       requestQuota: undefined,
     },

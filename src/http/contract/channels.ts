@@ -34,6 +34,8 @@ const OF_EVERY_JOIN = [
   'too_many_tails',
   'storage_unavailable',
   'internal_error',
+  'rate_limited',
+  'overloaded',
   'draining',
 ] as const satisfies readonly ErrorCode[]
 /** A bound of the socket itself, which no other transport has. */

@@ -113,6 +113,7 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
     details: wait,
   },
   too_many_sockets: { means: 'The node serves as many sockets as it takes.', details: wait },
+  overloaded: { means: 'The node has too much of this to do, or in memory; try again.', details: wait },
   storage_unavailable: {
     means: 'Postgres cannot be reached, or cannot write.',
     details: {

@@ -1,5 +1,5 @@
 import { requireSession } from '../../auth/access.ts'
-import type { Principal } from '../../auth/principal.ts'
+import { nameOfPrincipal, type Principal } from '../../auth/principal.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { AppError } from '../../protocol/errors.ts'
@@ -59,7 +59,9 @@ export class TailsStream {
     requireSession(principal, sessionId)
     if (badSessionId(sessionId) !== undefined)
       throw new AppError('session_not_found', 'no session has such an id')
-    const session = await services.sessions.get(principal.tenantId, sessionId)
+    const end = await services.joins.take(nameOfPrincipal(principal) ?? stream, stream.signal)
+    if (end === undefined) return undefined
+    const session = await services.sessions.get(principal.tenantId, sessionId).finally(end)
     refuseAhead(cursor, session.lastSeq)
     return () => this.#follow({ sessionId, cursor }, session)
   }

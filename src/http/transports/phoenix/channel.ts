@@ -66,6 +66,10 @@ export class Channel implements Member {
     return this.#host.tokenEnded
   }
 
+  get connection(): object {
+    return this.#host
+  }
+
   get signal(): AbortSignal {
     return this.#left.signal
   }

@@ -7,6 +7,8 @@ export interface Member {
   readonly principal: Principal
   /** Whether that token is no longer good. */
   readonly tokenEnded: boolean
+  /** Its connection, which is told apart by identity. */
+  readonly connection: object
   /** Aborted when the client is no longer in the topic. */
   readonly signal: AbortSignal
   /** Sends an event of the topic; `payload` is JSON text. */
