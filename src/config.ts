@@ -157,6 +157,7 @@ export function loadConfig(env: Env) {
         min: 50,
         max: 86_400_000,
       }),
+      retentionGraceMs: read.duration('STARCITE_RETENTION_GRACE', { default: '24h', min: '0s', max: '90d' }),
       readCacheBytes: read.size('STARCITE_ARCHIVE_READ_CACHE_MAX_SIZE', {
         default: '512MB',
         min: '1MB',

@@ -106,6 +106,16 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     () => tiering.erasures.oldestSeconds,
   )
   metrics.gauge(
+    'starcite_retention_requests',
+    'Sessions, and segments of tenants, that will be erased by age once their grace is over',
+    () => tiering.retention.requests,
+  )
+  metrics.gauge(
+    'starcite_retention_clock_trusted',
+    "1, or 0 while nothing is erased by age because the database's clock runs ahead",
+    () => (tiering.retention.clockTrusted ? 1 : 0),
+  )
+  metrics.gauge(
     'starcite_archive_read_cache_bytes',
     'Memory of events read from objects',
     () => cold.cachedBytes,

@@ -130,6 +130,7 @@ export async function startService(
         connectTimeoutMs: config.database.timeoutMs,
         store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
         intervalMs: config.tiering.flushIntervalMs,
+        retentionGraceMs: config.tiering.retentionGraceMs,
         log,
         metrics,
       }),

@@ -26,6 +26,7 @@ export async function moveSegments(): Promise<number> {
       connectTimeoutMs: config.database.timeoutMs,
       store,
       intervalMs: config.tiering.flushIntervalMs,
+      retentionGraceMs: config.tiering.retentionGraceMs,
       log,
       metrics: new Metrics(),
       onProgress: ({ segment, events, bytes }) =>

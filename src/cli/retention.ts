@@ -1,4 +1,12 @@
-import { listDue, listRules, type Rule, removeRule, setRule } from '../sessions/retention/queries.ts'
+import {
+  listDue,
+  listRequests,
+  listRules,
+  type Rule,
+  removeRule,
+  setRule,
+  trustClock,
+} from '../sessions/retention/queries.ts'
 import { asOwner } from './owner.ts'
 import { amount, harmless, out, showTable } from './terminal.ts'
 
@@ -60,6 +68,32 @@ export async function showDue(json: boolean): Promise<void> {
         amount(it.held),
       ]),
     ])
+}
+
+/** What was requested, and whether anything will come of it. */
+export async function showRequests(json: boolean): Promise<void> {
+  const { requests, clockAhead } = await asOwner(listRequests)
+  if (json) return void out(requests.map((it) => `${JSON.stringify(it)}\n`).join(''))
+  if (clockAhead !== null)
+    out(
+      `Nothing is erased by age: the database's clock was found to run ${clockAhead} ahead (docs/erasure.md).\n`,
+    )
+  if (requests.length === 0) return void out('Nothing was requested.\n')
+  showTable([
+    ['TENANT', 'SESSION', 'CONTENT OF SEGMENT', 'REQUESTED', 'WATCHED FOR'],
+    ...requests.map((it) => [
+      harmless(it.tenant),
+      harmless(it.session ?? ''),
+      it.segment ?? '',
+      seconds(it.requested_at),
+      `${(it.watched_seconds / 3600).toFixed(1)} h`,
+    ]),
+  ])
+}
+
+export async function trustClockNow(): Promise<void> {
+  await asOwner(trustClock)
+  out("The database's clock is trusted. Nodes still refuse one that is ahead of their own.\n")
 }
 
 const whose = (tenant: string | null) =>

@@ -37,6 +37,8 @@ export const SQL_OBJECTS = [
   'set_retention',
   'sessions_due',
   'segments_due',
+  'observe_clock',
+  'trust_clock',
   'configure',
   'as_jsonb',
   'past_tenants',

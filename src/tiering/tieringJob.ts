@@ -9,7 +9,8 @@ import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
 import { dueSegments, stateArchiveFormat, type TieringStatus, tieringStatus } from './queries.ts'
-import { applyRetention } from './retention/retention.ts'
+import { type RetentionStatus, retentionStatus } from './retention/queries.ts'
+import { Retention } from './retention/retention.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
 
@@ -20,6 +21,10 @@ export interface TieringOptions {
   readonly store: ObjectStore
   /** How often to look for segments that are due. */
   readonly intervalMs: number
+  /** Between the request of an erasure by age and the erasure. */
+  readonly retentionGraceMs: number
+  /** Milliseconds on a clock that never jumps. */
+  readonly monotonic?: () => number
   readonly log: Log
   readonly metrics: Metrics
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
@@ -45,14 +50,19 @@ const RETRY_MAX_MS = 60_000
 export class TieringJob {
   readonly #options: TieringOptions
   readonly #stopping = new AbortController()
+  readonly #retention: Retention
   #running: Promise<void> | undefined
   #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0 }
   #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
+  #retentionStatus: RetentionStatus = { requests: 0, clockTrusted: true }
   #wake: (() => void) | undefined
   #isWanted = false
 
   constructor(options: TieringOptions) {
     this.#options = options
+    const { log, retentionGraceMs: graceMs, monotonic } = options
+    const { signal } = this.#stopping
+    this.#retention = new Retention({ graceMs, log, signal, ...(monotonic && { monotonic }) })
   }
 
   /** As it was when this node last looked, whoever runs the job. */
@@ -63,6 +73,11 @@ export class TieringJob {
   /** The same for erasures. */
   get erasures(): ErasureStatus {
     return this.#erasures
+  }
+
+  /** The same for erasing by age. */
+  get retention(): RetentionStatus {
+    return this.#retentionStatus
   }
 
   /** There is something to erase: the next pass begins at once, instead of at its time. */
@@ -104,6 +119,7 @@ export class TieringJob {
   async #look(session: DbSession): Promise<void> {
     this.#status = await tieringStatus(session)
     this.#erasures = await erasureStatus(session)
+    this.#retentionStatus = await retentionStatus(session)
   }
 
   async #eraseAndMove(session: DbSession): Promise<MoveProgress[]> {
@@ -126,7 +142,7 @@ export class TieringJob {
       )
     }
     await deleteExpired(session)
-    const asked = await applyRetention(session, log, signal).then(
+    const asked = await this.#retention.pass(session).then(
       () => undefined,
       (cause: unknown) => ({ cause }),
     )

@@ -419,6 +419,20 @@ describe('starcite, the command', function () {
     expect(nobody.code).to.equal(2)
     expect(nobody.err).to.include('--default')
 
+    await db.query(
+      `insert into starcite.retention_requests (tenant_id, sid, requested_seconds)
+       select s.tenant_id, s.sid, 0 from starcite.sessions s where s.id = 'idle'`,
+    )
+    await db.query(`update starcite.retention_clock set observed_seconds = 7200, ahead = '3 days'`)
+    const [requests, distrusted] = await Promise.all([
+      run('retention', 'requests', '--json'),
+      run('retention', 'requests'),
+    ])
+    expect(JSON.parse(requests.out)).to.include({ tenant: 'acme', session: 'idle', watched_seconds: 7200 })
+    expect(distrusted.out).to.match(/clock was found to run 3 days ahead[\s\S]*\nacme +idle +.* 2\.0 h\n$/)
+    expect((await run('retention', 'trust-clock')).code).to.equal(0)
+    expect((await run('retention', 'requests')).out).not.to.include('ahead')
+
     const [holds, rules, due, refused, granted] = await Promise.all([
       run('hold'),
       run('retention', '--json'),

@@ -156,4 +156,165 @@ describe('retention', () => {
 
     expect(found).to.deep.equal([['s10'], ['s10', 's24990'], ['s10', 's24990']])
   })
+
+  const requested = async () =>
+    (
+      await lab.db.query(
+        `select coalesce(s.id, r.segment) as what from starcite.retention_requests r
+           left join starcite.sessions s on s.sid = r.sid order by r.retention_request_id`,
+      )
+    ).rows.map(({ what }) => what)
+  /** A job with a grace of a day, and a monotonic clock that goes on as this says. */
+  const watchful = (start = 0) => {
+    const clock = { hours: start }
+    const job = lab.job({ retentionGraceMs: 86_400_000, monotonic: () => clock.hours * 3_600_000 })
+    return {
+      /** Time passes for the job and for the database, or for the database alone. */
+      pass: async (hours: number, jumpHours = 0) => {
+        clock.hours += hours
+        await lab.db.query(
+          `update starcite.retention_clock c set trusted_at = c.trusted_at - $1 * interval '1 hour'`,
+          [hours + jumpHours],
+        )
+        await job.pass()
+      },
+      status: () => job.retention,
+    }
+  }
+
+  it('requests erasures first, and carries them out after a day that it has watched pass', async () => {
+    for (const id of ['gone', 'held', 'used', 'free']) await lab.session(id)
+    for (const id of ['gone', 'held', 'used']) await age(id, 100)
+    await rule(null, null, '30 days')
+    const job = watchful()
+
+    await job.pass(0)
+    expect(await requested()).to.deep.equal(['gone', 'held', 'used'])
+    await job.pass(23)
+    expect(await erased()).to.deep.equal([])
+    expect(job.status()).to.deep.equal({ requests: 3, clockTrusted: true })
+
+    await lab.db.query(`select starcite.hold_session('default', 'held', 'a case')`)
+    await lab.append([{ session: 'used' }])
+    await job.pass(2)
+
+    expect(await erased()).to.deep.equal(['gone'])
+    expect(await requested()).to.deep.equal([])
+  })
+
+  it('withdraws what was requested when the rules go', async () => {
+    await lab.session('old')
+    await age('old', 100)
+    await rule(null, null, '30 days')
+    const job = watchful()
+    await job.pass(0)
+    expect(await requested()).to.deep.equal(['old'])
+
+    await lab.db.query('select starcite.set_retention(null, null, null, true)')
+    await job.pass(25)
+
+    expect(await requested()).to.deep.equal([])
+    expect(await erased()).to.deep.equal([])
+  })
+
+  it('erases nothing while the clock of the database is far ahead, and goes on when it is back', async () => {
+    await lab.session('young')
+    await lab.session('old')
+    await age('old', 100)
+    await rule(null, null, '30 days')
+    const job = watchful()
+    await job.pass(0)
+    await job.pass(12)
+
+    await age('young', 1200) // which it is, by such a clock
+    await job.pass(0, 1200 * 24)
+    await job.pass(24)
+    expect(await requested(), 'nothing more is requested').to.deep.equal(['old'])
+    expect(await erased()).to.deep.equal([])
+    const restarted = watchful(1000)
+    await restarted.pass(0)
+    await restarted.pass(48)
+    expect(await erased(), 'a restart makes no clock right').to.deep.equal([])
+    expect(restarted.status().clockTrusted).to.equal(false)
+
+    await age('young', 1)
+    await restarted.pass(0, -1200 * 24)
+    await restarted.pass(10)
+    expect(await erased()).to.deep.equal([])
+    await restarted.pass(10)
+    expect(await erased()).to.deep.equal(['old'])
+    expect(await requested()).to.deep.equal([])
+    expect(restarted.status().clockTrusted).to.equal(true)
+  })
+
+  it('counts time that no job has watched for an hour at most, so a clock that jumps between two jobs erases nothing', async () => {
+    await lab.session('young')
+    await rule(null, null, '30 days')
+    await watchful().pass(0)
+    await age('young', 1200)
+
+    await watchful().pass(0, 1200 * 24)
+    expect(await requested()).to.deep.equal(['young'])
+    await watchful().pass(0, 1)
+    expect(await erased()).to.deep.equal([])
+    await age('young', 1)
+    const job = watchful()
+    for (let hours = 0; hours < 30; hours += 1) await job.pass(1)
+
+    expect(await erased()).to.deep.equal([])
+    expect(await requested()).to.deep.equal([])
+  })
+
+  it('trusts a clock that an operator vouches for, unless it is ahead of the clock of the node', async () => {
+    await rule(null, null, '30 days')
+    const job = watchful()
+    await job.pass(0)
+    await job.pass(0, 8)
+    await job.pass(0)
+    expect(job.status().clockTrusted).to.equal(false)
+
+    await lab.db.query('select starcite.trust_clock()')
+    await job.pass(0)
+    await job.pass(0)
+    expect(job.status().clockTrusted).to.equal(true)
+
+    const { rows } = await lab.db.query(
+      `select c.trusted, c.ahead > interval '1 hour' as ahead from starcite.observe_clock(0, now() - interval '2 hours') c`,
+    )
+    expect(rows).to.deep.equal([{ trusted: false, ahead: true }])
+  })
+
+  it('leaves no digest by which a guess of what it erased could be confirmed', async () => {
+    for (const id of ['one', 'two']) await lab.session(id)
+    await lab.append([
+      { session: 'one', producer: ['p', 1], payload: '{"pin":"1234"}' },
+      { session: 'two', producer: ['p', 1], payload: '{"pin":"5678"}' },
+    ])
+    await lab.db.query(`select starcite.hold_session('default', 'two', 'a case')`)
+    await lab.move()
+    await lab.append([{ session: 'one', producer: ['q', 1], payload: '{"pin":"0000"}' }])
+    await lab.db.query(
+      `update starcite.segments g set from_at = g.from_at - interval '90 days', to_at = g.to_at - interval '90 days'
+        where g.state = 'dropped'`,
+    )
+    await rule(null, '30 days', null)
+    await lab.move()
+
+    const digests = async () =>
+      (
+        await lab.db.query(
+          `select s.id || ' ' || p.producer_id as producer, p.digest <> '' as kept
+             from starcite.producers p join starcite.sessions s on s.sid = p.sid order by 1`,
+        )
+      ).rows
+    expect(await digests()).to.deep.equal([
+      { producer: 'one p', kept: false },
+      { producer: 'one q', kept: true },
+      { producer: 'two p', kept: true },
+    ])
+    const retry = await lab
+      .append([{ session: 'one', producer: ['p', 1], payload: '{"pin":"1234"}' }])
+      .catch((error: Error) => error.message)
+    expect(retry).to.equal('an event was not appended: producer_replay_conflict')
+  })
 })

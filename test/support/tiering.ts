@@ -104,6 +104,7 @@ export class TieringLab {
       connectTimeoutMs: 5000,
       store: this.store,
       intervalMs: 10,
+      retentionGraceMs: 0,
       log: SILENT,
       metrics: this.metrics,
       ...options,

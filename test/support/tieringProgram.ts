@@ -18,6 +18,7 @@ const job = new TieringJob({
   connectTimeoutMs: 5000,
   store: new PostgresStore(db),
   intervalMs: 1000,
+  retentionGraceMs: 0,
   log: createLog('silent'),
   metrics: new Metrics(),
   probe: killAtProbe(Number(nth)),

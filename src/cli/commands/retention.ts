@@ -71,12 +71,29 @@ export function retentionCommand(): Command {
       const { showDue } = await import('../retention.ts')
       await showDue(json === true)
     })
+  const requests = new Command('requests')
+    .description(
+      'List what was requested by the rules and will be erased once STARCITE_RETENTION_GRACE is over.',
+    )
+    .option('--json', 'one JSON object a line')
+    .action(async ({ json }: { json?: true }) => {
+      const { showRequests } = await import('../retention.ts')
+      await showRequests(json === true)
+    })
+  const trustClock = new Command('trust-clock')
+    .description("Trust the database's clock as it is now, after a node found that it runs ahead.")
+    .action(async () => {
+      const { trustClockNow } = await import('../retention.ts')
+      await trustClockNow()
+    })
   return new Command('retention')
-    .description('What is erased by age: list, set, remove, due (docs/erasure.md).')
+    .description('What is erased by age: list, set, remove, due, requests, trust-clock (docs/erasure.md).')
     .addCommand(list, { isDefault: true })
     .addCommand(set)
     .addCommand(remove)
     .addCommand(due)
+    .addCommand(requests)
+    .addCommand(trustClock)
     .addHelpText(
       'after',
       `

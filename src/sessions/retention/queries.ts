@@ -79,3 +79,45 @@ export async function listDue(db: Db): Promise<{ sessions: DueSession[]; segment
     })),
   }
 }
+
+export interface RetentionRequest {
+  readonly tenant: string
+  /** One of the two is null. */
+  readonly session: string | null
+  readonly segment: string | null
+  readonly requested_at: string
+  /** Time that jobs have watched pass since: it is carried out once this is longer than the grace. */
+  readonly watched_seconds: number
+}
+
+/** What will be erased by age once its grace is over, the oldest request first. */
+export async function listRequests(
+  db: Db,
+): Promise<{ requests: RetentionRequest[]; clockAhead: string | null }> {
+  const requests = await db.query(
+    {
+      text: `select r.tenant_id, s.id, r.segment, starcite.wire_time(r.requested_at), c.observed_seconds - r.requested_seconds
+               from starcite.retention_requests r
+              cross join starcite.retention_clock c
+               left join starcite.sessions s on s.sid = r.sid
+              order by r.retention_request_id`,
+    },
+    [],
+  )
+  const [clock] = await db.query({ text: 'select c.ahead::text from starcite.retention_clock c' }, [])
+  return {
+    requests: requests.map(([tenant, session, segment, requestedAt, watched]) => ({
+      tenant: tenant as string,
+      session: session ?? null,
+      segment: segment ?? null,
+      requested_at: requestedAt as string,
+      watched_seconds: Number(watched),
+    })),
+    clockAhead: clock?.[0] ?? null,
+  }
+}
+
+/** For an operator who has made sure that the database's clock is right (sql/trust_clock.sql). */
+export async function trustClock(db: Db): Promise<void> {
+  await db.query({ text: 'select starcite.trust_clock()' }, [])
+}

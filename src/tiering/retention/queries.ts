@@ -2,6 +2,8 @@ import type { DbSession } from '../../db/session.ts'
 
 /** How many sessions one pass looks at; the next goes on behind them. */
 const SESSIONS_PER_PASS = 20_000
+/** What one pass erases at most, so that a rule or a clock that is wrong takes long to do much. */
+const ERASED_PER_PASS = 1000
 const SEGMENTS_PER_PASS = 200
 
 export async function hasRules(session: DbSession): Promise<boolean> {
@@ -9,30 +11,47 @@ export async function hasRules(session: DbSession): Promise<boolean> {
   return row?.[0] === 't'
 }
 
-export interface DueSession {
-  readonly sid: string
-  readonly tenantId: string
-  readonly sessionId: string
+/** What starcite.observe_clock answers. */
+export interface Clock {
+  readonly trusted: boolean
+  /** Whether that is otherwise than it was before. */
+  readonly newly: boolean
+  /** How far the database's clock runs ahead, as Postgres writes an interval; null when it is trusted. */
+  readonly ahead: string | null
+  readonly observedSeconds: number
 }
 
-/** The next sessions that are due, of those that are looked at now. */
-export async function nextDueSessions(session: DbSession): Promise<DueSession[]> {
-  const rows = await session.query(
-    `select d.sid, d.tenant_id, d.session_id
+/** `elapsedSeconds`: since the clock was last found right by this process; undefined: it never was. */
+export async function observeClock(
+  session: DbSession,
+  elapsedSeconds: number | undefined,
+  now: Date,
+): Promise<Clock> {
+  const [row] = await session.query(
+    'select c.trusted, c.newly, c.ahead::text, c.observed_seconds from starcite.observe_clock($1, $2) c',
+    [elapsedSeconds ?? null, now.toISOString()],
+  )
+  const [trusted, newly, ahead, observed] = row ?? []
+  return {
+    trusted: trusted === 't',
+    newly: newly === 't',
+    ahead: ahead ?? null,
+    observedSeconds: Number(observed),
+  }
+}
+
+/** Requests the erasure of what is due, of the sessions that are looked at now and of all segments. */
+export async function request(session: DbSession, observedSeconds: number): Promise<number> {
+  const sessions = await session.query(
+    `insert into starcite.retention_requests (tenant_id, sid, requested_seconds)
+     select d.tenant_id, d.sid, $2
        from starcite.settings c
       cross join lateral starcite.sessions_due(c.value::bigint, $1) d
-      where c.name = 'retention_cursor'`,
-    [SESSIONS_PER_PASS],
+      where c.name = 'retention_cursor'
+         on conflict do nothing
+     returning sid`,
+    [SESSIONS_PER_PASS, observedSeconds],
   )
-  return rows.map(([sid, tenantId, sessionId]) => ({
-    sid: sid as string,
-    tenantId: tenantId as string,
-    sessionId: sessionId as string,
-  }))
-}
-
-/** Those were looked at; behind the last session it begins anew. */
-export async function advance(session: DbSession): Promise<void> {
   await session.query(
     `update starcite.settings c
         set value = coalesce((select max(s.sid) from (select s.sid from starcite.sessions s where s.sid > c.value::bigint
@@ -41,12 +60,48 @@ export async function advance(session: DbSession): Promise<void> {
       where c.name = 'retention_cursor'`,
     [SESSIONS_PER_PASS],
   )
+  const segments = await session.query(
+    `insert into starcite.retention_requests (tenant_id, segment, requested_seconds)
+     select d.tenant_id, d.segment, $1 from starcite.segments_due() d
+         on conflict do nothing
+     returning segment`,
+    [observedSeconds],
+  )
+  return sessions.length + segments.length
 }
 
-/** False when it is no longer due: something happened to it, or it is held. */
+/** Without rules nothing may stay requested. */
+export async function withdrawAll(session: DbSession): Promise<void> {
+  await session.query('delete from starcite.retention_requests')
+}
+
+export interface RipeSession {
+  readonly sid: string
+  readonly tenantId: string
+  readonly sessionId: string
+}
+
+/** Sessions whose grace is over, the longest requested first. They need not be due any more. */
+export async function ripeSessions(session: DbSession, requestedBefore: number): Promise<RipeSession[]> {
+  const rows = await session.query(
+    `select r.sid, s.tenant_id, s.id
+       from starcite.retention_requests r
+       join starcite.sessions s on s.sid = r.sid
+      where r.requested_seconds <= $1
+      order by r.retention_request_id limit $2`,
+    [requestedBefore, ERASED_PER_PASS],
+  )
+  return rows.map(([sid, tenantId, sessionId]) => ({
+    sid: sid as string,
+    tenantId: tenantId as string,
+    sessionId: sessionId as string,
+  }))
+}
+
+/** Takes the request away, and erases the session if it is still due. False: something happened to it, or it is held. */
 export async function eraseIdle(
   session: DbSession,
-  { sid, tenantId, sessionId }: DueSession,
+  { sid, tenantId, sessionId }: RipeSession,
 ): Promise<boolean> {
   return session.transaction(async () => {
     await session.query(`set local lock_timeout = '1s'`)
@@ -59,20 +114,47 @@ export async function eraseIdle(
         where d.sid = $1`,
       [sid, tenantId, sessionId],
     )
+    await forgetSession(session, sid)
     return row?.[0] === 'erased'
   })
 }
 
-/** Asks for the erasure of what is due by the age of its segment. Answers how many erasures that are. */
-export async function eraseAged(session: DbSession): Promise<number> {
-  const rows = await session.query(
-    `insert into starcite.erasures (kind, tenant_id, segment, subject, reason)
-     select 'segment', d.tenant_id, d.segment, 'retention', format('the segment ended at %s', starcite.wire_time(d.ended_at))
-       from starcite.segments_due() d
-      limit $1
-         on conflict do nothing
-     returning erasure_id`,
-    [SEGMENTS_PER_PASS],
+export async function forgetSession(session: DbSession, sid: string): Promise<void> {
+  await session.query('delete from starcite.retention_requests r where r.sid = $1', [sid])
+}
+
+/** Asks for the erasure of segments whose grace is over and which are still due. Answers how many erasures that are. */
+export async function eraseAged(session: DbSession, requestedBefore: number): Promise<number> {
+  const [row] = await session.query(
+    `with ripe as materialized (
+       select r.retention_request_id, r.tenant_id, r.segment from starcite.retention_requests r
+        where r.segment is not null and r.requested_seconds <= $1
+        order by r.retention_request_id limit $2
+     ), asked as (
+       insert into starcite.erasures (kind, tenant_id, segment, subject, reason)
+       select 'segment', d.tenant_id, d.segment, 'retention', format('the segment ended at %s', starcite.wire_time(d.ended_at))
+         from ripe r
+         join starcite.segments_due() d on d.tenant_id = r.tenant_id and d.segment = r.segment
+           on conflict do nothing
+       returning erasure_id
+     ), forgotten as (
+       delete from starcite.retention_requests r using ripe p where r.retention_request_id = p.retention_request_id
+     )
+     select count(*) from asked`,
+    [requestedBefore, SEGMENTS_PER_PASS],
   )
-  return rows.length
+  return Number(row?.[0] ?? 0)
+}
+
+export interface RetentionStatus {
+  /** What will be erased once its grace is over. */
+  readonly requests: number
+  readonly clockTrusted: boolean
+}
+
+export async function retentionStatus(session: DbSession): Promise<RetentionStatus> {
+  const [row] = await session.query(
+    `select (select count(*) from starcite.retention_requests), c.ahead is null from starcite.retention_clock c`,
+  )
+  return { requests: Number(row?.[0] ?? 0), clockTrusted: row?.[1] !== 'f' }
 }

@@ -57,6 +57,7 @@ class Pass {
       connectTimeoutMs: 5000,
       store,
       intervalMs: 1000,
+      retentionGraceMs: 0,
       log,
       metrics: new Metrics(),
       onProgress: ({ read }) => {

@@ -102,6 +102,7 @@ export async function replaceObject(
     'insert into starcite.superseded_objects (key) values ($1) on conflict (key) do nothing',
     [key],
   )
+  await forgetDigests(session, objectId, erasureIds)
   await session.query('select starcite.content_removed($1::bigint[])', [sids])
   // Which has locked the heads, so whoever holds a session comes before this, or finds the content gone.
   const [held] = await session.query(
@@ -111,6 +112,28 @@ export async function replaceObject(
     [sids, erasureIds],
   )
   if (held) throw new Error(`session ${held[0]} was put under a legal hold just now`)
+}
+
+/**
+ * Of what erasures by age take out of the object: digests without a salt would confirm guesses of what was written. None
+ * is empty, so a retry finds another event. (Other erasures forget them when they are asked for.)
+ */
+async function forgetDigests(
+  session: DbSession,
+  objectId: string,
+  erasureIds: readonly string[],
+): Promise<void> {
+  await session.query(
+    `update starcite.producers p set digest = ''
+       from starcite.slices s
+       join starcite.objects o on o.object_id = s.object_id
+      where s.object_id = $1 and p.sid = s.sid and p.seq between s.first_seq and s.last_seq and p.digest <> ''
+        and exists (select from starcite.erasures e
+                     where e.erasure_id = any ($2::bigint[]) and e.kind = 'segment' and e.segment = o.segment
+                       and e.tenant_id = o.tenant_id)
+        and not exists (select from starcite.legal_holds l where l.sid = s.sid)`,
+    [objectId, erasureIds],
+  )
 }
 
 /** These erasures need not look at the object again; some had events in it. */
