@@ -68,6 +68,9 @@ export class Attention {
   }
 }
 
+/** What is asked for in `Retry-After` is waited for up to here: a proxy may say hours, and timers hold no more than 24 days. */
+const MAX_RETRY_AFTER_MS = 300_000
+
 /** Full jitter: anywhere between 0 and a bound that doubles with each attempt in a row. */
 export class Backoff {
   readonly #baseMs: number
@@ -87,6 +90,6 @@ export class Backoff {
   next(retryAfterMs = 0): number {
     const bound = Math.min(this.#maxMs, this.#baseMs * 2 ** this.#attempts)
     this.#attempts += 1
-    return retryAfterMs + Math.random() * bound
+    return Math.min(retryAfterMs, MAX_RETRY_AFTER_MS) + Math.random() * bound
   }
 }

@@ -1,9 +1,10 @@
 // What the package's `starcite/client` promises: these names, and the types that are reached from them.
 import { StarciteError, type StarciteErrorCode } from './errors.ts'
 import type { TokenSource } from './http/tokens.ts'
-import type { LifecycleItem, LifecycleOptions } from './lifecycle.ts'
+import type { LifecycleItem, LifecycleOptions, LifecycleState } from './lifecycle.ts'
 import { indexedDbStore } from './outbox/indexedDbStore.ts'
 import type { Outbox, OutboxOptions } from './outbox/outbox.ts'
+import type { PendingEvent } from './outbox/pending.ts'
 import { localStorageStore, memoryStore, type OutboxStore } from './outbox/store.ts'
 import type { HistoryOptions, ListOptions } from './paging.ts'
 import type { AppendOptions, SessionHandle } from './session.ts'
@@ -16,10 +17,12 @@ export type {
   HistoryOptions,
   LifecycleItem,
   LifecycleOptions,
+  LifecycleState,
   ListOptions,
   Outbox,
   OutboxOptions,
   OutboxStore,
+  PendingEvent,
   SessionHandle,
   StarciteErrorCode,
   StarciteOptions,
@@ -31,6 +34,7 @@ export { indexedDbStore, localStorageStore, memoryStore, Starcite, StarciteError
 export type Appended = types.Appended
 export type BatchAppended = types.BatchAppended
 export type LifecycleEvent = types.LifecycleEvent
+export type LifecycleKind = types.LifecycleKind
 export type NewEvent<Events = types.AnyEvents> = types.NewEvent<Events>
 export type NewSession = types.NewSession
 export type Session = types.Session

@@ -2,13 +2,16 @@ import type { ErrorCode } from '../protocol/errors.ts'
 
 /** What can go wrong on this side of the wire. */
 export type ClientErrorCode =
-  /** No answer came, or not a whole one: what was asked may have been done. */
+  /**
+   * No answer came, or not a whole one, or something in between gave one in the server's place (`status` says which): what
+   * was asked may have been done.
+   */
   | 'network_error'
   /** The token function failed. */
   | 'token_unavailable'
   /** What came is not what this protocol answers: another kind of server, or something in between. */
   | 'invalid_answer'
-  /** Again and again a tail was sent events with a hole between. Nothing was skipped. */
+  /** Again and again a read was sent events with a hole between. Nothing was skipped. */
   | 'events_missing'
   /** The outbox has as many events waiting as it takes. */
   | 'outbox_full'
@@ -33,8 +36,8 @@ interface Facts extends ErrorOptions {
   readonly retryAfterMs?: number | undefined
 }
 
-/** Statuses that say "later", of ours or of whatever stands in between. The same request may be sent again. */
-const RETRYABLE = new Set([408, 425, 429, 500, 502, 503, 504])
+/** Statuses that say "later". The same request may be sent again. */
+const saysLater = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status)
 
 /** Every failure of this client. Branch on `code`; `message` is for people. */
 export class StarciteError extends Error {
@@ -54,7 +57,7 @@ export class StarciteError extends Error {
     this.code = code
     this.status = facts.status ?? 0
     this.details = facts.details ?? {}
-    this.retryable = facts.retryable ?? RETRYABLE.has(this.status)
+    this.retryable = facts.retryable ?? saysLater(this.status)
     this.retryAfterMs = facts.retryAfterMs
   }
 }
@@ -64,18 +67,76 @@ export function networkError(cause: unknown, what: string): StarciteError {
   return new StarciteError('network_error', `${what}: ${reason}`, { cause, retryable: true })
 }
 
-/** The error that an answer is, whoever gave it: a proxy's page has a status, and no code. */
-export function errorOfAnswer(status: number, text: string, retryAfter: string | null): StarciteError {
-  const body = parseObject(text)
-  const { error, message, ...details } = body ?? {}
-  const seconds = retryAfter === null ? Number.NaN : Number(retryAfter)
-  const exactMs = Number(details.retry_after_ms ?? Number.NaN)
-  const retryAfterMs = Number.isFinite(exactMs) ? exactMs : seconds * 1000
+/** Whatever their status says. */
+const FINAL = new Set(['history_damaged'])
+/** What the server's codes look like. Other programs put "Bad Gateway", or a number, where it has one of these. */
+const CODE = /^[a-z][a-z0-9_]*$/
+/** A smaller body is refused for its size only by the server: no proxy has a bound that small. */
+const LEAST_TOO_LARGE_BYTES = 1024
+
+export interface RefusedRequest {
+  /** `POST /v1/sessions` */
+  readonly what: string
+  /** Of the request's body. */
+  readonly bytes: number
+}
+
+/**
+ * The error that an answer is. Only one in the form of the server, `{"error": code}`, is its word; any other status comes
+ * from something in between, and says nothing about what was asked, but for a body that is too large for it to pass on.
+ */
+export function errorOfAnswer(
+  request: RefusedRequest,
+  status: number,
+  text: string,
+  retryAfter: string | null,
+): StarciteError {
+  const refusal = status < 400 ? undefined : refusalOf(status, text, retryAfter)
+  if (status === 413 && (refusal !== undefined || request.bytes >= LEAST_TOO_LARGE_BYTES)) {
+    const by = refusal ? 'the server' : 'something between this client and the server'
+    const message = `${request.what} with ${request.bytes} bytes is too large for ${by}`
+    return new StarciteError(
+      refusal?.code ?? 'body_too_large',
+      refusal ? `${message}: ${refusal.message}` : message,
+      {
+        status,
+        details: {
+          ...refusal?.details,
+          bytes: request.bytes,
+          refused_by: refusal ? 'server' : 'intermediary',
+        },
+      },
+    )
+  }
+  if (refusal !== undefined) return refusal
+  const answer = status === 0 ? 'with a redirect' : `${status}`
   return new StarciteError(
-    typeof error === 'string' ? error : `http_${status}`,
-    typeof message === 'string' ? message : `the server answered ${status}`,
-    { status, details, retryAfterMs: Number.isFinite(retryAfterMs) ? retryAfterMs : undefined },
+    'network_error',
+    `${request.what} was answered ${answer} by something between this client and the server`,
+    { status, retryable: true, retryAfterMs: waitOf(parseObject(text)?.retry_after_ms, retryAfter) },
   )
+}
+
+/** What the server says in its form; undefined when the text has another. */
+export function refusalOf(
+  status: number,
+  text: string,
+  retryAfter: string | null = null,
+): StarciteError | undefined {
+  const { error, message, ...details } = parseObject(text) ?? {}
+  if (typeof error !== 'string' || !CODE.test(error)) return undefined
+  return new StarciteError(error, typeof message === 'string' ? message : `the server answered ${status}`, {
+    status,
+    details,
+    retryable: !FINAL.has(error) && saysLater(status),
+    retryAfterMs: waitOf(details.retry_after_ms, retryAfter),
+  })
+}
+
+function waitOf(exactMs: unknown, retryAfter: string | null): number | undefined {
+  const ms =
+    typeof exactMs === 'number' ? exactMs : retryAfter === null ? Number.NaN : Number(retryAfter) * 1000
+  return ms >= 0 ? ms : undefined
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {

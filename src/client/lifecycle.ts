@@ -10,7 +10,18 @@ export interface LifecycleOptions {
   readonly cursor?: string
   /** Ends the feed, quietly. */
   readonly signal?: AbortSignal
+  /** Told whenever the feed is connected, and whenever it waits to come back. */
+  readonly onConnection?: (state: LifecycleState) => void
 }
+
+export type LifecycleState =
+  | { readonly at: 'open'; readonly cursor: string | undefined }
+  | {
+      readonly at: 'waiting'
+      readonly cursor: string | undefined
+      readonly error: StarciteError
+      readonly ms: number
+    }
 
 export interface LifecycleItem {
   readonly event: LifecycleEvent
@@ -39,6 +50,7 @@ export async function* lifecycle(
       try {
         const call = { path: '/v1/lifecycle', query: { cursor } }
         link = await EventStreamLink.open(http, call, { signal: attention.signal, whenDone: ENDED })
+        if (link !== undefined) options.onConnection?.({ at: 'open', cursor })
         for (let data = await next(link, attention); data !== undefined; data = await next(link, attention)) {
           const item = readItem(data, link?.id ?? '')
           cursor = item.cursor
@@ -54,7 +66,10 @@ export async function* lifecycle(
       } finally {
         link?.close()
       }
-      await attention.wait(backoff.next(trouble.retryAfterMs))
+      if (attention.signal.aborted) return
+      const ms = backoff.next(trouble.retryAfterMs)
+      options.onConnection?.({ at: 'waiting', cursor, error: trouble, ms })
+      await attention.wait(ms)
     }
   } finally {
     attention.stop()
@@ -80,10 +95,13 @@ async function next(link: EventStreamLink | undefined, attention: Attention): Pr
 function readItem(data: string, id: string): LifecycleItem {
   try {
     const value = JSON.parse(data) as { event?: LifecycleEvent; cursor?: string; kind?: string }
-    const event = value.kind === undefined ? value.event : (value as LifecycleEvent)
-    if (event !== undefined) return { event, cursor: value.cursor ?? id }
+    const event = value.kind === undefined ? value.event : (value as unknown as LifecycleEvent)
+    const cursor = value.cursor ?? id
+    const names = [event?.kind, event?.session_id, event?.tenant_id, cursor]
+    if (event !== undefined && names.every((it) => typeof it === 'string')) return { event, cursor }
   } catch {
     // told below
   }
-  throw new StarciteError('invalid_answer', 'the lifecycle feed sent what is no event of it')
+  const message = 'the lifecycle feed sent what is no event of it'
+  throw new StarciteError('invalid_answer', message, { retryable: true })
 }

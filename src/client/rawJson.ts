@@ -38,16 +38,23 @@ function endOfString(text: string, at: number): number {
   }
 }
 
-/** An event, with its text beside it. */
+const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** An event, with its text beside it. Throws `invalid_answer` when it is none. */
 export function readEvent<Events>(raw: string): SessionEvent<Events> {
-  let event: { seq?: unknown } | null
+  let event: Record<string, unknown>
   try {
     event = JSON.parse(raw)
   } catch (cause) {
-    throw new StarciteError('invalid_answer', 'an event is not valid JSON', { cause })
+    throw new StarciteError('invalid_answer', 'an event is not valid JSON', { cause, retryable: true })
   }
-  if (!Number.isSafeInteger(event?.seq)) throw new StarciteError('invalid_answer', 'an event has no seq')
-  return Object.defineProperty(event, 'raw', { value: raw }) as SessionEvent<Events>
+  const isEvent =
+    isObject(event) &&
+    Number.isSafeInteger(event.seq) &&
+    ['type', 'actor', 'inserted_at'].every((name) => typeof event[name] === 'string') &&
+    ['payload', 'metadata', 'refs'].every((name) => isObject(event[name]))
+  if (!isEvent) throw new StarciteError('invalid_answer', 'what came is no event', { retryable: true })
+  return Object.defineProperty(event, 'raw', { value: raw }) as unknown as SessionEvent<Events>
 }
 
 /** The events of a frame: one by itself, or an array. */

@@ -1,5 +1,6 @@
 import { eventText, isNumbered } from './eventText.ts'
-import type { Http } from './http/http.ts'
+import { appendedAnswer, batchAnswer, sessionAnswer } from './http/answers.ts'
+import type { Call, Http } from './http/http.ts'
 import { Outbox, type OutboxOptions } from './outbox/outbox.ts'
 import { type HistoryOptions, history } from './paging.ts'
 import { Tail, type TailOptions } from './tail/tail.ts'
@@ -35,19 +36,23 @@ export class SessionHandle<Events = AnyEvents> {
   }
 
   get(options: { signal?: AbortSignal } = {}): Promise<Session> {
-    return this.#http.json({ path: this.#path, signal: options.signal, retry: true })
+    const call = { path: this.#path, signal: options.signal, retry: true }
+    return this.#http.answer(call, sessionAnswer(this.id))
   }
 
   patch(patch: SessionPatch): Promise<Session> {
-    return this.#http.json({ method: 'PATCH', path: this.#path, body: JSON.stringify(patch) })
+    const call = { method: 'PATCH', path: this.#path, body: JSON.stringify(patch) }
+    return this.#http.answer(call, sessionAnswer(this.id))
   }
 
   archive(): Promise<Session> {
-    return this.#http.json({ method: 'POST', path: `${this.#path}/archive`, retry: true })
+    const call = { method: 'POST', path: `${this.#path}/archive`, retry: true }
+    return this.#http.answer(call, sessionAnswer(this.id, true))
   }
 
   unarchive(): Promise<Session> {
-    return this.#http.json({ method: 'POST', path: `${this.#path}/unarchive`, retry: true })
+    const call = { method: 'POST', path: `${this.#path}/unarchive`, retry: true }
+    return this.#http.answer(call, sessionAnswer(this.id, false))
   }
 
   /**
@@ -56,9 +61,8 @@ export class SessionHandle<Events = AnyEvents> {
    */
   append(event: NewEvent<Events> | string, options: AppendOptions = {}): Promise<Appended> {
     const text = eventText(event, { numbered: true })
-    const body = withExpectedSeq(text, options.expectedSeq)
-    const retry = isNumbered(text)
-    return this.#post('append', { body, retry, signal: options.signal })
+    const call = this.#append('append', text, options, isNumbered(text))
+    return this.#http.answer(call, appendedAnswer(options.expectedSeq))
   }
 
   /** Up to 1,000 events, all or none. A refusal's `details.index` says which event it is about. */
@@ -67,8 +71,10 @@ export class SessionHandle<Events = AnyEvents> {
     options: AppendOptions = {},
   ): Promise<BatchAppended> {
     const texts = events.map((event) => eventText(event, { numbered: true }))
-    const body = withExpectedSeq(`{"events":[${texts.join(',')}]}`, options.expectedSeq)
-    return this.#post('events', { body, retry: texts.every(isNumbered), signal: options.signal })
+    const body = `{"events":[${texts.join(',')}]}`
+    const call = this.#append('events', body, options, texts.every(isNumbered))
+    const sent = { count: events.length, expectedSeq: options.expectedSeq }
+    return this.#http.answer(call, batchAnswer(sent))
   }
 
   /** Appends that survive lost answers, restarts of nodes, and, with a store, reloads. Close it when done. */
@@ -86,11 +92,9 @@ export class SessionHandle<Events = AnyEvents> {
     return new Tail<Events>(this.#http, this.#path, options, this.#WebSocket).events()
   }
 
-  #post<T>(
-    verb: string,
-    call: { body: string; retry: boolean; signal: AbortSignal | undefined },
-  ): Promise<T> {
-    return this.#http.json({ method: 'POST', path: `${this.#path}/${verb}`, ...call })
+  #append(verb: string, text: string, { expectedSeq, signal }: AppendOptions, retry: boolean): Call {
+    const body = withExpectedSeq(text, expectedSeq)
+    return { method: 'POST', path: `${this.#path}/${verb}`, body, retry, signal }
   }
 }
 

@@ -1,4 +1,5 @@
 import { StarciteError } from './errors.ts'
+import { sessionAnswer } from './http/answers.ts'
 import { type Fetch, Http } from './http/http.ts'
 import { type TokenSource, Tokens } from './http/tokens.ts'
 import { type LifecycleItem, type LifecycleOptions, lifecycle } from './lifecycle.ts'
@@ -40,7 +41,8 @@ export class Starcite<Events = AnyEvents> {
   }
 
   createSession(session: NewSession = {}): Promise<Session> {
-    return this.#http.json({ method: 'POST', path: '/v1/sessions', body: JSON.stringify(session) })
+    const call = { method: 'POST', path: '/v1/sessions', body: JSON.stringify(session) }
+    return this.#http.answer(call, sessionAnswer(session.id))
   }
 
   getSession(id: string): Promise<Session> {

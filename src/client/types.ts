@@ -22,9 +22,12 @@ export interface EventFields {
   readonly raw: string
 }
 
-/** A stored event: `type` tells what `payload` is. */
+/** A stored event: `type` tells what `payload` is, unless its content was erased, which `redacted` tells. */
 export type SessionEvent<Events = AnyEvents> = {
-  readonly [T in keyof Events & string]: EventFields & { readonly type: T; readonly payload: Events[T] }
+  readonly [T in keyof Events & string]: EventFields & { readonly type: T } & (
+      | { readonly redacted?: undefined; readonly payload: Events[T] }
+      | { readonly redacted: true; readonly payload: { readonly [member: string]: undefined } }
+    )
 }[keyof Events & string]
 
 export interface NewEventFields {
@@ -93,10 +96,26 @@ export interface SessionPatch {
   readonly expected_version?: number
 }
 
-/** What happened to a session of the tenant. More members come with some kinds: docs/protocol.md. */
-export interface LifecycleEvent {
-  readonly kind: string
+interface LifecycleFields<Kind extends string> {
+  readonly kind: `session.${Kind}`
   readonly session_id: string
   readonly tenant_id: string
-  readonly [member: string]: unknown
 }
+interface DescribedFields {
+  /** Absent when it has none. */
+  readonly title?: string
+  readonly metadata: Readonly<Record<string, unknown>>
+  readonly version: number
+}
+
+/** What happened to a session of the tenant; `kind` tells what there is beside. A later server may send other kinds. */
+export type LifecycleEvent =
+  | LifecycleFields<'activated'>
+  | (LifecycleFields<'created'> & DescribedFields & { readonly created_at: string })
+  | (LifecycleFields<'updated'> & DescribedFields & { readonly updated_at: string })
+  | (LifecycleFields<'archived'> & { readonly archived: true })
+  | (LifecycleFields<'unarchived'> & { readonly archived: false })
+  | (LifecycleFields<'appended'> & { readonly last_seq: number })
+  | LifecycleFields<'erased'>
+
+export type LifecycleKind = LifecycleEvent['kind']

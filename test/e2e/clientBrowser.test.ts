@@ -57,7 +57,7 @@ describe('a browser page that uses the client', function () {
     const [texts, said]: [string[], string[]] = [[], []]
     for await (const event of writer.session(id).history({ pageSize: 1000 })) {
       texts.push(event.raw)
-      if (event.actor.startsWith('user:')) said.push(event.payload.text)
+      if (event.actor.startsWith('user:') && !event.redacted) said.push(event.payload.text)
     }
     return { texts, said }
   }

@@ -38,7 +38,7 @@ describe("the client's outbox", () => {
 
   async function stored(id: string): Promise<number[]> {
     const numbers: number[] = []
-    for await (const event of direct.session(id).history()) numbers.push(event.payload.n)
+    for await (const { payload } of direct.session(id).history()) numbers.push(payload.n ?? 0)
     return numbers
   }
 
@@ -240,7 +240,8 @@ describe("the client's outbox", () => {
     await third.close()
 
     const producers = new Map<number, string | undefined>()
-    for await (const event of client.session(id).history()) producers.set(event.payload.n, event.producer_id)
+    for await (const event of client.session(id).history())
+      producers.set(event.payload.n ?? 0, event.producer_id)
     expect([...producers.keys()].sort()).to.deep.equal([1, 2, 3, 4, 5])
     expect(producers.get(1)).not.to.equal(producers.get(2))
     expect([producers.get(3), producers.get(4)]).to.deep.equal([producers.get(1), producers.get(2)])

@@ -8,9 +8,11 @@ const frame = (seq: number) =>
   `{"seq":${seq},"type":"content","payload":{"n":${seq}},"actor":"a","metadata":{},"refs":{},"inserted_at":"t"}`
 const frames = (...seqs: number[]) => `[${seqs.map(frame).join(',')}]`
 
+import { hurry } from '../support/hurry.ts'
+
 type Step =
   | string // a frame
-  | { close: number }
+  | { close: number; reason?: string }
   | { refuse: true } // the handshake
 
 /** A WebSocket whose server follows a script: one list of steps for each connection, the last again and again. */
@@ -28,7 +30,7 @@ function scripted(...connections: Step[][]) {
       if (!steps.some((it) => typeof it === 'object' && 'refuse' in it)) this.#tell('open', {})
       for (const step of steps) {
         if (typeof step === 'string') this.#tell('message', { data: step })
-        else this.#tell('close', { code: 'close' in step ? step.close : 1006, reason: '' })
+        else this.#tell('close', 'close' in step ? { reason: '', ...step, code: step.close } : { code: 1006 })
       }
     }
 
@@ -63,6 +65,12 @@ function nextToken(): () => Promise<string> {
 const session = (last_seq: number) => ({ id: 's', last_seq })
 
 describe("the client's tail", () => {
+  let unhurry: () => void
+  before(() => {
+    unhurry = hurry()
+  })
+  after(() => unhurry())
+
   /** The seqs of the first events, and what the client did for them. */
   async function take(
     count: number,
@@ -102,12 +110,59 @@ describe("the client's tail", () => {
   })
 
   it('ends when follow: false has reached the end', async () => {
-    const { WebSocket, urls } = scripted([frames(1, 2), { close: 1006 }], [frame(3), { close: 1000 }])
+    const { WebSocket, urls } = scripted(
+      [frames(1, 2), { close: 1006 }],
+      [frame(3), { close: 1000, reason: 'finished' }],
+    )
 
     const { seqs } = await take(10, { WebSocket }, { follow: false })
 
     expect(seqs).to.deep.equal([1, 2, 3])
     expect(urls[0]?.searchParams.get('follow')).to.equal('false')
+  })
+
+  it('does not take the end of something in between for the end of the session', async () => {
+    const { WebSocket, urls } = scripted(
+      [frame(1), { close: 1000, reason: '' }],
+      [frame(2), { close: 1000, reason: 'idle' }],
+    )
+    const fetch = answering(() => [200, session(2)])
+    let streams = 0
+    const sse = async (url: string) => {
+      if (!url.includes('/tail')) return new Response(JSON.stringify(session(1)))
+      streams += 1
+      if (streams !== 2) return new Response(null, { status: 204 })
+      return new Response(`id: 1\ndata: ${frame(1)}\n\n`, {
+        headers: { 'content-type': 'text/event-stream' },
+      })
+    }
+
+    const bySocket = await take(10, { WebSocket, fetch }, { follow: false })
+    const byStream = await take(10, { fetch: sse }, { follow: false, transport: 'sse' })
+    streams = 0
+    const endless = await take(1, { fetch: sse }, { transport: 'sse' })
+
+    expect(bySocket.seqs).to.deep.equal([1, 2])
+    expect(urls.length).to.equal(2)
+    expect(byStream.seqs).to.deep.equal([1])
+    expect(endless.seqs).to.deep.equal([1])
+  })
+
+  it('comes back when what it is sent is no event', async () => {
+    const junk = [
+      '<html>',
+      '{"seq":1}',
+      '7',
+      '[{"seq":1',
+      frame(1).replace('"payload":{"n":1}', '"payload":7'),
+    ]
+    const { WebSocket, urls } = scripted(...junk.map((it) => [it]), [frame(1)])
+
+    const { seqs, states } = await take(1, { WebSocket })
+
+    expect(seqs).to.deep.equal([1])
+    expect(urls.length).to.equal(junk.length + 1)
+    expect(states.filter(({ at }) => at === 'waiting').length).to.equal(junk.length)
   })
 
   it('drops what it has seen, and asks again rather than skip', async () => {

@@ -13,6 +13,9 @@ const STREAM = [
   'id: 5\ndata: never told',
 ].join('')
 
+/** What ends a line for Unicode, and for many a library, but not in an event stream. */
+const ONLY_IN_UNICODE = '\u2028\u2029\u0085\u000b\u000c'
+
 describe('the reader of event streams', () => {
   it('reads the same events however the text is cut', () => {
     fc.assert(
@@ -30,5 +33,13 @@ describe('the reader of event streams', () => {
         expect(parser.lastId).to.equal('4')
       }),
     )
+  })
+
+  it('ends lines at \\n and \\r alone, whatever Unicode takes for an end of line', () => {
+    const data = JSON.stringify({ text: `a${ONLY_IN_UNICODE}b` })
+
+    const events = new EventStreamParser().push(`id: 1\ndata: ${data}\n\n`)
+
+    expect(events).to.deep.equal([{ id: '1', data }])
   })
 })

@@ -1,5 +1,7 @@
 import { Attention, Backoff } from '../attention.ts'
 import { errorOfAnswer, networkError, StarciteError } from '../errors.ts'
+import { utf8Bytes } from '../utf8.ts'
+import type { ReadAnswer } from './answers.ts'
 import type { Tokens } from './tokens.ts'
 
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>
@@ -14,8 +16,10 @@ export interface Call {
   readonly contentType?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
-  /** Whether the call may be sent again when it is not known what became of it. */
+  /** Sending the call again does no harm: it reads, or what it does is done once. */
   readonly retry?: boolean
+  /** How often it is tried at most. Default: 4 times when it may be sent again, else once. */
+  readonly attempts?: number
 }
 
 /** An answer has this long; a link that fell silent looks like a slow server. */
@@ -23,8 +27,19 @@ const TIMEOUT_MS = 15_000
 const MAX_ATTEMPTS = 4
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000
+const MAX_REDIRECTS = 5
+const READ_REDIRECTS = [301, 302, 303, 307, 308]
+/** These keep the method and the body; fetch makes a GET of a POST for the others. */
+const WRITE_REDIRECTS = [307, 308]
 
-/** Requests of one client: where to, with which token, and how failures are told. Rejects with StarciteError. */
+const methodOf = (call: Call): string => call.method ?? 'GET'
+const nameOf = (call: Call): string => `${methodOf(call)} ${call.path}`
+const isRead = (call: Call): boolean => methodOf(call) === 'GET'
+
+/**
+ * Requests of one client: where to, with which token, and how failures are told. Rejects with StarciteError; resolves
+ * only with an answer that was read and found to be the contract's.
+ */
 export class Http {
   readonly #base: string
   readonly #fetch: Fetch
@@ -43,28 +58,17 @@ export class Http {
     return `${this.#base}${path}${pairs.length > 0 ? `?${pairs.join('&')}` : ''}`
   }
 
-  async json<T>(call: Call): Promise<T> {
-    const text = await this.text(call)
-    try {
-      return JSON.parse(text) as T
-    } catch (cause) {
-      // The page of some network's sign-in, as a rule: it passes.
-      const facts = { cause, retryable: true }
-      throw new StarciteError('invalid_answer', `${call.path} was not answered in JSON`, facts)
-    }
-  }
-
-  /** The text of the answer. The caller's abort rejects with the reason it gave. */
-  async text(call: Call): Promise<string> {
-    if (!call.retry) return this.#textOnce(call)
+  /** What `read` makes of the answer. The caller's abort rejects with the reason it gave. */
+  async answer<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
+    const attempts = call.attempts ?? (call.retry ? MAX_ATTEMPTS : 1)
     const attention = new Attention(call.signal ?? new AbortController().signal)
     const backoff = new Backoff(RETRY_BASE_MS, RETRY_MAX_MS)
     try {
       for (let attempt = 1; ; attempt += 1) {
         try {
-          return await this.#textOnce(call)
+          return await this.#answerOnce(call, read)
         } catch (error) {
-          if (attempt === MAX_ATTEMPTS || !(error instanceof StarciteError) || !error.retryable) throw error
+          if (attempt >= attempts || !(error instanceof StarciteError) || !error.retryable) throw error
           await attention.wait(backoff.next(error.retryAfterMs))
         }
       }
@@ -73,48 +77,102 @@ export class Http {
     }
   }
 
-  async #textOnce(call: Call): Promise<string> {
+  async #answerOnce<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
     return within(TIMEOUT_MS, call.signal, async (signal) => {
-      const response = await this.open(call, signal)
-      return response.text()
+      const { status, text } = await this.open(call, signal).then(async (response) => ({
+        status: response.status,
+        text: await response.text(),
+      }))
+      if (status !== 200 && status !== 201) throw invalidAnswer(call, status, 'it has no content')
+      try {
+        return read(text)
+      } catch (cause) {
+        if (cause instanceof StarciteError && cause.code === 'events_missing') throw cause
+        throw invalidAnswer(call, status, cause)
+      }
     }).catch((error) => rethrow(error, call))
   }
 
   /**
-   * An answer whose body is still to come. A refused token is renewed once, if it can be. Rejects with StarciteError for
-   * anything but a success.
+   * An answer whose body is still to come. A token that the server refuses is renewed once, if it can be. Rejects with
+   * StarciteError for anything but a success.
    */
   async open(call: Call, signal: AbortSignal): Promise<Response> {
-    const token = await this.tokens.current()
-    let response = await this.#send(call, signal, token)
-    if (response.status === 401) {
+    let token = await this.tokens.current()
+    for (let isRenewed = false; ; isRenewed = true) {
+      const response = await this.#send(call, signal, token)
+      if (response.ok) return response
+      const { status, headers } = response
+      const request = { what: nameOf(call), bytes: utf8Bytes(call.body ?? '') }
+      const error = errorOfAnswer(request, status, await response.text(), headers.get('retry-after'))
+      if (status !== 401 || error.code === 'network_error' || isRenewed) throw error
       const renewed = await this.tokens.renew(token)
-      if (renewed !== undefined) {
-        await response.body?.cancel()
-        response = await this.#send(call, signal, renewed)
-      }
+      if (renewed === undefined) throw error
+      token = renewed
     }
-    if (response.ok) return response
-    throw errorOfAnswer(response.status, await response.text(), response.headers.get('retry-after'))
   }
 
-  #send(call: Call, signal: AbortSignal, token: string | undefined): Promise<Response> {
-    return this.#fetch(this.url(call.path, call.query), {
-      method: call.method ?? 'GET',
-      signal,
-      headers: {
-        ...call.headers,
-        ...(call.body !== undefined && { 'content-type': call.contentType ?? 'application/json' }),
-        ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      },
-      ...(call.body !== undefined && { body: call.body }),
-    })
+  /**
+   * Follows redirects that keep the request what it is. A token goes to no other origin, and where a browser hides the
+   * redirect it is not followed.
+   */
+  async #send(call: Call, signal: AbortSignal, token: string | undefined): Promise<Response> {
+    const followed = isRead(call) ? READ_REDIRECTS : WRITE_REDIRECTS
+    let url = this.url(call.path, call.query)
+    for (let hops = 0; ; hops += 1) {
+      const response = await this.#fetch(url, {
+        method: methodOf(call),
+        redirect: 'manual',
+        signal,
+        headers: {
+          ...call.headers,
+          ...(call.body !== undefined && { 'content-type': call.contentType ?? 'application/json' }),
+          ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        },
+        ...(call.body !== undefined && { body: call.body }),
+      })
+      // A fetch that follows all the same does not say by which method.
+      if (response.redirected && !isRead(call)) throw new Error('the request was redirected')
+      const location = response.headers.get('location')
+      if (hops >= MAX_REDIRECTS || location === null || !followed.includes(response.status)) return response
+      const next = redirection(location, url, token !== undefined)
+      if (next === undefined) return response
+      await response.body?.cancel()
+      url = next
+    }
   }
 }
 
-function rethrow(error: unknown, { signal, method = 'GET', path }: Call): never {
+/** Where a redirect leads; undefined when it is not to be followed. */
+function redirection(location: string, from: string, hasToken: boolean): string | undefined {
+  try {
+    const to = new URL(location, from)
+    if (hasToken && to.origin !== new URL(from).origin) return undefined
+    return /^https?:$/.test(to.protocol) ? to.href : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** For what may not be sent again, a failure that leaves open whether it was done says so. */
+function rethrow(error: unknown, call: Call): never {
+  const { signal, retry } = call
   if (signal?.aborted) throw signal.reason
-  throw error instanceof StarciteError ? error : networkError(error, `${method} ${path}`)
+  const known = error instanceof StarciteError ? error : networkError(error, nameOf(call))
+  if (retry || isRead(call) || !['network_error', 'invalid_answer'].includes(known.code)) throw known
+  throw new StarciteError(known.code, `${known.message}; it is not known whether it was done`, {
+    cause: known,
+    status: known.status,
+    details: { ...known.details, outcome_unknown: true },
+    retryable: known.code === 'network_error',
+    retryAfterMs: known.retryAfterMs,
+  })
+}
+
+function invalidAnswer(call: Call, status: number, cause: unknown): StarciteError {
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const message = `${nameOf(call)} was answered ${status}, but not as this protocol has it: ${reason}`
+  return new StarciteError('invalid_answer', message, { cause, status, retryable: true })
 }
 
 /** Runs with a signal that is aborted past the time, and with the caller's. */

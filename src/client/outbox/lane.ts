@@ -9,20 +9,38 @@ export interface Entry {
   number: number | undefined
   /** Whoever waits for it; nobody when it comes from a store. */
   readonly settle: { resolve(appended: Appended): void; reject(error: unknown): void } | undefined
+  isSending: boolean
+  /** The store has it, in its place. */
+  isSaved: boolean
+  /** It was sent, and no answer of the server's says what became of it. */
+  mayBeStored: boolean
 }
+
+export const newEntry = (event: string, settle?: Entry['settle'], number?: number): Entry => ({
+  event,
+  number,
+  settle,
+  isSending: false,
+  isSaved: settle === undefined,
+  mayBeStored: number !== undefined,
+})
 
 interface Saved {
   readonly producer_id: string
   readonly next: number
   readonly pending: readonly (readonly [event: string, number: number | null])[]
+  /** The numbers may have a gap, which the server will name. */
+  readonly gap?: boolean
 }
 
 /** A producer and what it has still to send, kept in a store under one key. */
 export class Lane {
-  readonly producerId: string
   readonly entries: Entry[]
   /** Whether no event of this producer can be stored, as far as is known here. */
   isNew: boolean
+  /** An event was taken out whose number may be used up or not. */
+  hasGap: boolean
+  #producerId: string
   #nextNumber: number
   readonly #store: OutboxStore
   readonly #key: string
@@ -31,35 +49,43 @@ export class Lane {
   #nextSave: Promise<void> | undefined
 
   private constructor(saved: Saved, isNew: boolean, store: OutboxStore, key: string, letGo: () => void) {
-    this.producerId = saved.producer_id
-    this.entries = saved.pending.map(([event, number]) => ({
-      event,
-      number: number ?? undefined,
-      settle: undefined,
-    }))
+    this.#producerId = saved.producer_id
+    this.entries = saved.pending.map(([event, number]) => newEntry(event, undefined, number ?? undefined))
     this.isNew = isNew
+    this.hasGap = saved.gap === true
     this.#nextNumber = saved.next
     this.#store = store
     this.#key = key
     this.#letGo = letGo
   }
 
-  /** What the key holds, or else a new producer. Rejects with `store_failed`. */
+  /**
+   * What the key holds, or else a new producer; its text when that is nothing that an outbox has saved. Rejects with
+   * `store_failed`.
+   */
   static async open(
     store: OutboxStore,
     key: string,
     producerId: () => string,
     letGo: () => void,
-  ): Promise<Lane> {
+  ): Promise<Lane | string> {
     try {
       const text = await store.load(key)
-      const saved = text === undefined ? undefined : (JSON.parse(text) as Saved)
-      const fresh: Saved = { producer_id: producerId(), next: 1, pending: [] }
-      return new Lane(saved ?? fresh, saved === undefined, store, key, letGo)
+      if (text !== undefined) {
+        const saved = readSaved(text)
+        if (saved !== undefined) return new Lane(saved, false, store, key, letGo)
+        letGo()
+        return text
+      }
+      return new Lane({ producer_id: producerId(), next: 1, pending: [] }, true, store, key, letGo)
     } catch (cause) {
       letGo()
       throw new StarciteError('store_failed', "the outbox's store could not be read", { cause })
     }
+  }
+
+  get producerId(): string {
+    return this.#producerId
   }
 
   /** Numbers the first `count` events that have no number yet. */
@@ -73,12 +99,34 @@ export class Lane {
     return batch
   }
 
-  /** Takes out an event that the server refused. A refusal uses up no number, so the later ones move up. */
-  takeOut(entry: Entry): void {
+  /**
+   * Takes out an event that is not to be stored. A refusal uses up no number, so the later ones move up; an event that may
+   * have been stored before leaves a gap, until the server says which number it waits for.
+   */
+  takeOut(entry: Entry, { isRefused }: { isRefused: boolean }): void {
     const at = this.entries.indexOf(entry)
     this.entries.splice(at, 1)
-    this.#nextNumber -= 1
-    for (const later of this.entries.slice(at)) if (later.number !== undefined) later.number -= 1
+    if (entry.number === undefined) return
+    if (!isRefused && entry.mayBeStored) this.hasGap = true
+    else this.#renumber(at, entry.number)
+  }
+
+  /** The server waits for this number at the place of that event: what was before it is not there any more. */
+  closeGap(entry: Entry, number: number): void {
+    this.#renumber(this.entries.indexOf(entry), number)
+    this.hasGap = false
+  }
+
+  /** What is left is another producer's from here on. */
+  startAnew(producerId: string): void {
+    this.#producerId = producerId
+    this.isNew = true
+    this.hasGap = false
+    this.#nextNumber = 1
+    for (const entry of this.entries) {
+      entry.number = undefined
+      entry.mayBeStored = false
+    }
   }
 
   /**
@@ -88,9 +136,11 @@ export class Lane {
   save(): Promise<void> {
     this.#nextSave ??= this.#saving
       .catch(() => {})
-      .then(() => {
+      .then(async () => {
         this.#nextSave = undefined
-        return this.#store.save(this.#key, this.#text())
+        const entries = [...this.entries]
+        await this.#store.save(this.#key, this.#text())
+        for (const entry of entries) entry.isSaved = true
       })
       .catch((cause) => {
         throw new StarciteError('store_failed', "the outbox's store could not be written", { cause })
@@ -105,12 +155,36 @@ export class Lane {
     this.#letGo()
   }
 
+  #renumber(at: number, number: number): void {
+    this.#nextNumber = number
+    for (const entry of this.entries.slice(at)) {
+      if (entry.number === undefined) continue
+      entry.number = this.#nextNumber
+      this.#nextNumber += 1
+    }
+  }
+
   #text(): string {
     const saved: Saved = {
-      producer_id: this.producerId,
+      producer_id: this.#producerId,
       next: this.#nextNumber,
       pending: this.entries.map(({ event, number }) => [event, number ?? null]),
+      ...(this.hasGap && { gap: true }),
     }
     return JSON.stringify(saved)
+  }
+}
+
+function readSaved(text: string): Saved | undefined {
+  try {
+    const saved = JSON.parse(text) as Saved
+    const isNumber = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 1
+    const isPending = (it: unknown) =>
+      Array.isArray(it) && typeof it[0] === 'string' && (it[1] === null || isNumber(it[1]))
+    const { producer_id, next, pending } = saved
+    const isSaved = typeof producer_id === 'string' && producer_id !== '' && isNumber(next)
+    return isSaved && Array.isArray(pending) && pending.every(isPending) ? saved : undefined
+  } catch {
+    return undefined
   }
 }

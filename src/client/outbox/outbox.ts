@@ -3,7 +3,9 @@ import { StarciteError } from '../errors.ts'
 import { eventText } from '../eventText.ts'
 import type { Http } from '../http/http.ts'
 import type { AnyEvents, Appended, NewEvent } from '../types.ts'
-import { type Entry, Lane } from './lane.ts'
+import { type Entry, Lane, newEntry } from './lane.ts'
+import { newId } from './newId.ts'
+import { PendingEvent } from './pending.ts'
 import { Sender, type SenderOptions } from './sender.ts'
 import { memoryStore, type OutboxStore } from './store.ts'
 
@@ -14,9 +16,14 @@ export interface OutboxOptions extends Partial<SenderOptions> {
   readonly maxPending?: number
   /** Events in one request, 1 to 1,000. Default 100. */
   readonly maxBatch?: number
+  /**
+   * The store holds something under the outbox's key that no outbox has saved. It is left there, and the outbox goes on
+   * under another key; told at each start for as long as it is there.
+   */
+  readonly onDamaged?: (damaged: { readonly key: string; readonly text: string }) => void
 }
 
-/** Outboxes of one session in one store at a time, say in tabs. */
+/** Outboxes of one session in one store at a time, say in tabs; and keys that may hold what is no outbox's. */
 const MAX_LANES = 32
 
 /**
@@ -32,6 +39,12 @@ export class Outbox<Events = AnyEvents> {
   readonly #sender: Sender
   readonly #running: Promise<void>
   readonly #lanes: Lane[] = []
+  readonly #store: OutboxStore
+  readonly #listeners = new Set<() => void>()
+  readonly #keys = new WeakMap<Entry, string>()
+  #nextKey = 1
+  #events: readonly PendingEvent<Events>[] | undefined
+  #isTelling = false
   #waiting: Entry[] = []
   #state: 'open' | 'closing' | 'ended' = 'open'
   #wake: (() => void) | undefined
@@ -40,13 +53,38 @@ export class Outbox<Events = AnyEvents> {
   constructor(http: Http, path: string, options: OutboxOptions) {
     this.#options = options
     this.#key = `starcite.outbox ${http.url(path)}`
-    this.#sender = new Sender(http, path, this.#attention, { ...options, maxBatch: options.maxBatch ?? 100 })
+    this.#store = options.store ?? memoryStore()
+    this.#sender = new Sender(
+      http,
+      path,
+      this.#attention,
+      { ...options, maxBatch: options.maxBatch ?? 100 },
+      () => this.#changed(),
+    )
     this.#running = this.#run()
   }
 
-  /** Events that are not acknowledged yet, those of earlier lives that were found in the store included. */
+  /** How many events are not acknowledged yet, those of earlier lives that were found in the store included. */
   get pending(): number {
     return this.#lanes.reduce((sum, lane) => sum + lane.entries.length, this.#own ? 0 : this.#waiting.length)
+  }
+
+  /**
+   * The events that are not acknowledged yet, in the order in which they are sent: what a page shows beside its transcript.
+   * The array is the same until something changes.
+   */
+  get events(): readonly PendingEvent<Events>[] {
+    this.#events ??= [
+      ...this.#lanes.flatMap((lane) => lane.entries.map((entry) => this.#show(entry, lane.producerId))),
+      ...(this.#own ? [] : this.#waiting.map((entry) => this.#show(entry, undefined))),
+    ]
+    return this.#events
+  }
+
+  /** Calls `listener` whenever `events` has changed, once for changes that come together, until the call that comes back. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
   }
 
   /**
@@ -62,7 +100,8 @@ export class Outbox<Events = AnyEvents> {
       return Promise.reject(error)
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ event: text, number: undefined, settle: { resolve, reject } })
+      this.#waiting.push(newEntry(text, { resolve, reject }))
+      this.#changed()
       this.#own?.save().catch(() => {}) // told by the save before it is sent
       this.#wake?.()
     })
@@ -81,6 +120,25 @@ export class Outbox<Events = AnyEvents> {
     this.#abort.abort(new StarciteError('outbox_closed', 'the outbox was stopped'))
     this.#wake?.()
     await this.#running
+  }
+
+  /**
+   * Gives up on what is not acknowledged: ends the outbox, takes its events out of the store, those of earlier lives too,
+   * and resolves with them. For a session that was erased, say, or a producer id that cannot be used any more.
+   */
+  async discard(): Promise<readonly PendingEvent<Events>[]> {
+    await this.stop()
+    this.#lanes.splice(0)
+    const lanes = await this.#open()
+    const events = lanes.flatMap((lane) => lane.entries.map((it) => this.#show(it, lane.producerId)))
+    try {
+      for (const lane of lanes) if (lane.entries.splice(0).length > 0) await lane.save()
+    } finally {
+      await Promise.all(lanes.map((lane) => lane.close()))
+    }
+    this.#waiting = []
+    this.#changed()
+    return events
   }
 
   get #own(): Lane | undefined {
@@ -102,6 +160,8 @@ export class Outbox<Events = AnyEvents> {
       own?.entries.push(...this.#waiting)
       this.#waiting = own?.entries ?? []
       this.#lanes.push(...lanes)
+      this.#changed()
+      for (const lane of lanes) await this.#refuseSpoilt(lane)
       for (const lane of lanes) while (lane.entries.length > 0) await this.#step(lane)
       while (this.#state === 'open' || this.#waiting.length > 0) {
         if (own && this.#waiting.length > 0) await this.#step(own)
@@ -114,6 +174,36 @@ export class Outbox<Events = AnyEvents> {
     this.#attention.stop()
     for (const { settle } of this.#waiting) settle?.reject(this.#error)
     await Promise.all(this.#lanes.map((lane) => lane.close()))
+  }
+
+  /** What the store gave back is looked at as what `send` takes is: one bad event would spoil each batch that it is in. */
+  async #refuseSpoilt(lane: Lane): Promise<void> {
+    for (const entry of lane.entries.filter((it) => it.settle === undefined))
+      try {
+        eventText(entry.event, { numbered: false })
+      } catch (error) {
+        await this.#sender.refuse(lane, entry, error as StarciteError)
+      }
+  }
+
+  #show(entry: Entry, producerId: string | undefined): PendingEvent<Events> {
+    let key = this.#keys.get(entry)
+    if (key === undefined) {
+      key = String(this.#nextKey)
+      this.#nextKey += 1
+      this.#keys.set(entry, key)
+    }
+    return new PendingEvent(key, entry, producerId)
+  }
+
+  #changed(): void {
+    this.#events = undefined
+    if (this.#isTelling || this.#listeners.size === 0) return
+    this.#isTelling = true
+    queueMicrotask(() => {
+      this.#isTelling = false
+      for (const listener of [...this.#listeners]) listener()
+    })
   }
 
   async #step(lane: Lane): Promise<void> {
@@ -132,33 +222,36 @@ export class Outbox<Events = AnyEvents> {
 
   /** The lanes that earlier lives have left something in, and, last, the one that this outbox goes on with. */
   async #open(): Promise<Lane[]> {
-    const { producerId, store = memoryStore() } = this.#options
-    if (producerId !== undefined || store.claim === undefined) {
-      const key = producerId === undefined ? this.#key : `${this.#key} ${producerId}`
-      const letGo = store.claim === undefined ? () => {} : await store.claim(key)
-      if (letGo === undefined)
-        throw new StarciteError('outbox_in_use', `another outbox has the producer ${producerId}`)
-      return [await Lane.open(store, key, () => producerId ?? newId(), letGo)]
-    }
+    const { producerId } = this.#options
+    const claim = this.#store.claim?.bind(this.#store)
+    const isAlone = producerId !== undefined || claim === undefined
+    const key = producerId === undefined ? this.#key : `${this.#key} ${producerId}`
+    const lanes: Lane[] = []
     let own: Lane | undefined
-    const left: Lane[] = []
-    for (let i = 0; i < MAX_LANES; i += 1) {
-      const letGo = await store.claim(`${this.#key} ${i}`)
-      if (letGo === undefined) continue // of an outbox that is alive
-      const lane = await Lane.open(store, `${this.#key} ${i}`, newId, letGo)
-      if (own === undefined) own = lane
-      else if (lane.entries.length > 0) left.push(lane)
-      else await lane.close()
-      if (lane.isNew) break
+    try {
+      for (let i = 0; i < MAX_LANES; i += 1) {
+        // One that is alone keeps to its key, and leaves it only when that holds what is no outbox's.
+        const laneKey = isAlone && i === 0 ? key : `${key} ${i}`
+        const letGo = claim === undefined ? () => {} : await claim(laneKey)
+        if (letGo === undefined && isAlone)
+          throw new StarciteError('outbox_in_use', `another outbox has the producer ${producerId}`)
+        if (letGo === undefined) continue // of an outbox that is alive
+        const lane = await Lane.open(this.#store, laneKey, () => producerId ?? newId(), letGo)
+        if (typeof lane === 'string') {
+          this.#options.onDamaged?.({ key: laneKey, text: lane })
+          continue
+        }
+        if (own === undefined) own = lane
+        else if (lane.entries.length > 0) lanes.push(lane)
+        else await lane.close()
+        if (lane.isNew || isAlone) break
+      }
+      if (own === undefined)
+        throw new StarciteError('outbox_in_use', `${MAX_LANES} outboxes of this session are open`)
+      return [...lanes, own]
+    } catch (error) {
+      await Promise.all([...lanes, ...(own ? [own] : [])].map((lane) => lane.close()))
+      throw error
     }
-    if (own === undefined)
-      throw new StarciteError('outbox_in_use', `${MAX_LANES} outboxes of this session are open`)
-    return [...left, own]
   }
-}
-
-/** 122 random bits; crypto.randomUUID alone would need a secure context. */
-function newId(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16))
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

@@ -1,14 +1,17 @@
 import { type Attention, Backoff } from '../attention.ts'
 import { StarciteError } from '../errors.ts'
+import { batchAnswer } from '../http/answers.ts'
 import type { Http } from '../http/http.ts'
 import type { Appended, BatchAppended } from '../types.ts'
 import type { Entry, Lane } from './lane.ts'
+import { newId } from './newId.ts'
+import { findStored } from './stored.ts'
 
 export interface SenderOptions {
   /** Default: a random one for each lane of the store. One of your own needs a store that is never lost. */
   readonly producerId?: string | undefined
   readonly maxBatch: number
-  /** A batch that nobody waits for any more was stored. */
+  /** An event was stored, whether its `send` is still waited for or not. */
   readonly onSent?: ((appended: Appended, event: string) => void) | undefined
   /** An event was refused for what it is, and is not sent again. */
   readonly onRefused?: ((error: StarciteError, event: string) => void) | undefined
@@ -20,34 +23,24 @@ const MAX_BATCH_CHARS = 1_048_576
 const BACKOFF_BASE_MS = 200
 const BACKOFF_MAX_MS = 15_000
 
-/** Refusals that are not about one event: nothing else of this producer would fare better now. */
-const FATAL = new Set([
-  'unauthorized',
-  'token_expired',
-  'forbidden_scope',
-  'forbidden_session',
-  'session_not_found',
-  'session_erased',
-  'producer_seq_conflict',
-  'producer_replay_conflict',
-  'not_found',
-  'method_not_allowed',
-])
-
 /** Sends what lanes hold, one batch at a time, each until it is settled. */
 export class Sender {
   readonly #http: Http
   readonly #path: string
   readonly #attention: Attention
   readonly #options: SenderOptions
+  readonly #onChange: () => void
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   #limit: number
+  /** Goes down to what passes, for good: whatever has such a bound refuses each larger batch after having read it. */
+  #maxChars = MAX_BATCH_CHARS
 
-  constructor(http: Http, path: string, attention: Attention, options: SenderOptions) {
+  constructor(http: Http, path: string, attention: Attention, options: SenderOptions, onChange: () => void) {
     this.#http = http
     this.#path = path
     this.#attention = attention
     this.#options = options
+    this.#onChange = onChange
     this.#limit = options.maxBatch
   }
 
@@ -56,27 +49,48 @@ export class Sender {
    * producer cannot go on.
    */
   async step(lane: Lane): Promise<void> {
-    const batch = lane.number(this.#count(lane.entries))
-    await lane.save()
+    const batch = await this.#savedBatch(lane)
+    this.#mark(batch, true)
     try {
-      const answer = await this.#deliver(lane, bodyOf(lane.producerId, batch))
+      const answer = await this.#deliver(lane, batch)
       if (this.#options.producerId !== undefined) refuseLostState(lane, answer)
-      this.#settle(lane, batch, answer)
+      const { last_seq, committed_cursor } = answer
+      this.#settle(
+        lane,
+        batch.map((entry, i) => {
+          const result = answer.results[i] as BatchAppended['results'][0]
+          return [entry, { ...result, last_seq, cursor: result.seq, committed_cursor }]
+        }),
+      )
       this.#limit = this.#options.maxBatch
     } catch (error) {
-      if (!(error instanceof StarciteError) || FATAL.has(error.code) || error.code.startsWith('http_'))
-        throw error
-      if (error.status === 0) throw error
-      const at = batch.length === 1 ? 0 : Number(error.details.index ?? Number.NaN)
-      const refused = batch[at]
-      if (refused === undefined) {
-        this.#limit = Math.ceil(batch.length / 2) // too much at once, or it does not say which: fewer then
-        return
-      }
-      lane.takeOut(refused)
+      if (!(error instanceof StarciteError) || this.#attention.signal.aborted) throw error
+      await this.#onRefusal(lane, batch, error)
+    } finally {
+      this.#mark(batch, false)
+    }
+  }
+
+  /** Takes an event out that is not to be stored, and says so. */
+  async refuse(lane: Lane, entry: Entry, error: StarciteError): Promise<void> {
+    lane.takeOut(entry, { isRefused: error.details.refused_by !== 'intermediary' })
+    await lane.save().catch(() => {}) // the next step's own save tells; until then it would be refused again
+    entry.settle?.reject(error)
+    tell(this.#options.onRefused, error, entry.event)
+    this.#onChange()
+  }
+
+  /** The next batch, numbered, and in the store. When nothing more fits into that, what it has already goes: that makes room. */
+  async #savedBatch(lane: Lane): Promise<readonly Entry[]> {
+    const batch = lane.number(this.#count(lane.entries))
+    try {
       await lane.save()
-      refused.settle?.reject(error)
-      this.#options.onRefused?.(error, refused.event)
+      return batch
+    } catch (error) {
+      const unsaved = batch.findIndex((it) => !it.isSaved)
+      const saved = unsaved === -1 ? batch : batch.slice(0, unsaved)
+      if (saved.length === 0) throw error
+      return saved
     }
   }
 
@@ -84,47 +98,107 @@ export class Sender {
     let count = 0
     for (let chars = 0; count < Math.min(this.#limit, entries.length); count += 1) {
       chars += entries[count]?.event.length ?? 0
-      if (count > 0 && chars > MAX_BATCH_CHARS) break
+      if (count > 0 && chars > this.#maxChars) break
     }
     return count
   }
 
   /** The same body again and again, until the server says yes or no. */
-  async #deliver(lane: Lane, body: string): Promise<BatchAppended> {
+  async #deliver(lane: Lane, batch: readonly Entry[]): Promise<BatchAppended> {
+    const body = bodyOf(lane.producerId, batch)
+    const { signal } = this.#attention
+    const call = { method: 'POST', path: `${this.#path}/events`, body, signal, retry: true, attempts: 1 }
+    const read = batchAnswer({ count: batch.length, isOneProducers: true })
+    return this.#untilAnswered(
+      () => this.#http.answer(call, read),
+      () => {
+        lane.isNew = false // it may be stored, and its answer lost: the next one may say so
+        for (const entry of batch) entry.mayBeStored = true
+      },
+    )
+  }
+
+  async #untilAnswered<T>(ask: () => Promise<T>, onFailure: () => void = () => {}): Promise<T> {
     for (;;) {
       try {
-        const { signal } = this.#attention
-        const answer = await this.#http.json<BatchAppended>({
-          method: 'POST',
-          path: `${this.#path}/events`,
-          body,
-          signal,
-        })
+        const answer = await ask()
         this.#backoff.reset()
         return answer
       } catch (error) {
         if (this.#attention.signal.aborted || !(error instanceof StarciteError) || !error.retryable)
           throw error
-        lane.isNew = false // it may be stored, and its answer lost: the next one may say so
+        onFailure()
         const ms = this.#backoff.next(error.retryAfterMs)
-        this.#options.onRetry?.(error, ms)
+        tell(this.#options.onRetry, error, ms)
         await this.#attention.wait(ms)
       }
     }
   }
 
-  #settle(lane: Lane, batch: readonly Entry[], answer: BatchAppended): void {
-    const { last_seq, committed_cursor } = answer
-    lane.entries.splice(0, batch.length)
-    lane.save().catch(() => {}) // the next step's own save tells; until then these would be sent twice, and dedupe
-    batch.forEach(({ event, settle }, i) => {
-      const result = answer.results[i]
-      if (result === undefined) return
-      const appended = { ...result, last_seq, cursor: result.seq, committed_cursor }
-      settle?.resolve(appended)
-      this.#options.onSent?.(appended, event)
-    })
+  /** The server, or for the size something before it, has said no. Rejects when that is not one event's fault. */
+  async #onRefusal(lane: Lane, batch: readonly Entry[], error: StarciteError): Promise<void> {
+    if (/^producer_(seq|replay)_conflict$/.test(error.code)) return this.#onConflict(lane, batch, error)
+    if (!isAboutEvents(error)) throw error
+    const at = batch.length === 1 ? 0 : error.details.index
+    const refused = typeof at === 'number' ? batch[at] : undefined
+    if (refused !== undefined) return this.refuse(lane, refused, error)
+    if (error.status === 413) this.#maxChars = batch.reduce((sum, { event }) => sum + event.length, 0) / 2
+    else this.#limit = Math.ceil(batch.length / 2) // it does not say which: fewer then
   }
+
+  /**
+   * The server knows this producer differently: it was restored to an earlier state, an event was taken out that may have
+   * been stored, or the store is older than what was sent. Random producers go on, with each event stored once: what the
+   * session has already counts as sent, and the rest goes on from the number that is waited for, or as a new producer's.
+   */
+  async #onConflict(lane: Lane, batch: readonly Entry[], error: StarciteError): Promise<void> {
+    const { index = 0, expected_producer_seq: expected } = error.details
+    const entry = batch[Number(index)]
+    const isOwn = this.#options.producerId !== undefined
+    if (entry?.number === undefined || (isOwn ? !lane.hasGap : lane.isNew)) throw error
+    if (typeof expected === 'number' && expected < entry.number) lane.closeGap(entry, expected)
+    else if (isOwn) throw error
+    else {
+      const { signal } = this.#attention
+      const stored = await this.#untilAnswered(() => findStored(this.#http, this.#path, lane, signal)).catch(
+        (cause) => {
+          throw cause instanceof StarciteError && !signal.aborted ? error : cause // it may not be allowed to read
+        },
+      )
+      this.#settle(lane, stored)
+      lane.startAnew(newId())
+    }
+    await lane.save()
+  }
+
+  #settle(lane: Lane, stored: readonly (readonly [Entry, Appended])[]): void {
+    const gone = new Set(stored.map(([entry]) => entry))
+    lane.entries.splice(0, lane.entries.length, ...lane.entries.filter((it) => !gone.has(it)))
+    lane.save().catch(() => {}) // the next step's own save tells; until then these would be sent twice, and dedupe
+    for (const [{ settle }, appended] of stored) settle?.resolve(appended)
+    for (const [{ event }, appended] of stored) tell(this.#options.onSent, appended, event)
+    this.#onChange()
+  }
+
+  #mark(batch: readonly Entry[], isSending: boolean): void {
+    for (const entry of batch) entry.isSending = isSending
+    this.#onChange()
+  }
+}
+
+/** What a callback throws is its own affair, and ends no outbox. */
+function tell<Args extends unknown[]>(callback: ((...args: Args) => void) | undefined, ...args: Args): void {
+  try {
+    callback?.(...args)
+  } catch (error) {
+    void Promise.reject(error)
+  }
+}
+
+/** Of a refusal: whether other events of this producer would fare better. */
+function isAboutEvents({ code, status, details }: StarciteError): boolean {
+  if (code === 'bad_request' || String(details.field).startsWith('producer_')) return false
+  return [400, 413, 422].includes(status) || ['actor_mismatch', 'expected_seq_conflict'].includes(code)
 }
 
 function bodyOf(producerId: string, batch: readonly Entry[]): string {

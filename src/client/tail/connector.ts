@@ -1,6 +1,6 @@
 import { StarciteError } from '../errors.ts'
+import { lastSeqAnswer } from '../http/answers.ts'
 import type { Http } from '../http/http.ts'
-import type { Session } from '../types.ts'
 import { EventStreamLink } from './eventStreamLink.ts'
 import type { End, Link } from './link.ts'
 import { type WebSocketConstructor, WebSocketLink } from './webSocketLink.ts'
@@ -73,12 +73,16 @@ export class Connector {
 
   /** A browser does not say why a handshake failed, so the session is asked for: that fails for the same reasons. */
   async #explain(cursor: number, signal: AbortSignal): Promise<void> {
-    const session = await this.#http.json<Session>({ path: this.#path, signal })
-    if (cursor > session.last_seq)
-      throw new StarciteError('cursor_ahead', `cursor is ${cursor}, the session is at ${session.last_seq}`, {
+    const last_seq = await this.lastSeq(signal)
+    if (cursor > last_seq)
+      throw new StarciteError('cursor_ahead', `cursor is ${cursor}, the session is at ${last_seq}`, {
         status: 409,
-        details: { last_seq: session.last_seq },
+        details: { last_seq },
       })
+  }
+
+  lastSeq(signal: AbortSignal): Promise<number> {
+    return this.#http.answer({ path: this.#path, signal }, lastSeqAnswer)
   }
 
   #openStream(cursor: number, signal: AbortSignal): Promise<Link | undefined> {

@@ -1,4 +1,4 @@
-import { errorOfAnswer, networkError, StarciteError } from '../errors.ts'
+import { networkError, refusalOf, StarciteError } from '../errors.ts'
 import type { Call, Http } from '../http/http.ts'
 import { EventStreamParser, type StreamEvent } from './eventStreamParser.ts'
 import type { End, Link } from './link.ts'
@@ -51,12 +51,16 @@ export class EventStreamLink implements Link {
       const response = await http.open({ ...call, headers }, abort.signal)
       if (response.status === 204) return undefined
       const type = response.headers.get('content-type') ?? ''
-      if (!type.startsWith('text/event-stream') || response.body === null) {
+      if (response.status !== 200 || !type.startsWith('text/event-stream') || response.body === null) {
         abort.abort()
-        throw new StarciteError('invalid_answer', `an event stream was expected, not ${type}`, {
-          status: response.status,
-          retryable: true,
-        })
+        throw new StarciteError(
+          'invalid_answer',
+          `an event stream was expected, not ${response.status} ${type}`,
+          {
+            status: response.status,
+            retryable: true,
+          },
+        )
       }
       return new EventStreamLink(response.body.getReader(), abort, whenDone)
     } catch (error) {
@@ -103,7 +107,6 @@ export class EventStreamLink implements Link {
 
 /** What a stream ends with when the server cannot go on: an event that has the name, and the form, of an error. */
 function errorOf({ name, data }: StreamEvent): StarciteError | undefined {
-  if (name === undefined) return undefined
-  const error = errorOfAnswer(0, data, null)
-  return error.code === name ? error : undefined
+  const error = name === undefined ? undefined : refusalOf(0, data)
+  return error?.code === name ? error : undefined
 }

@@ -2,8 +2,8 @@ import type { StarciteError } from '../errors.ts'
 
 /** How one connection of a tail ended. */
 export type End =
-  /** Nothing more will come: `follow: false` has reached its end. */
-  | { readonly at: 'finished' }
+  /** Nothing more will come: `follow: false` has reached its end, as the server says, or as it looks. */
+  | { readonly at: 'finished'; readonly isCertain: boolean }
   /** The token is over. */
   | { readonly at: 'expired' }
   /** Coming back would not help. */

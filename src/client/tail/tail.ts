@@ -1,5 +1,6 @@
 import { Attention, Backoff } from '../attention.ts'
 import { networkError, StarciteError } from '../errors.ts'
+import { countAnswer } from '../http/answers.ts'
 import { type Http, within } from '../http/http.ts'
 import { readFrame } from '../rawJson.ts'
 import type { SessionEvent } from '../types.ts'
@@ -47,6 +48,8 @@ export class Tail<Events> {
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   readonly #connector: Connector
   #cursor: number
+  /** With `follow: false`, once a connection has said that it is through: how far the session was then. */
+  #lastSeq: number | undefined
   #inARow = 0
 
   constructor(http: Http, path: string, options: TailOptions, WebSocket: WebSocketConstructor | undefined) {
@@ -63,8 +66,11 @@ export class Tail<Events> {
     try {
       while (!this.#isAborted) {
         const opened = await this.#open()
-        if (opened === 'finished') return
         if (opened === undefined) continue
+        if (opened === 'finished') {
+          if (await this.#isThrough()) return
+          continue
+        }
         const openedAt = Date.now()
         let end: End
         try {
@@ -72,7 +78,11 @@ export class Tail<Events> {
         } finally {
           opened.close()
         }
-        if (end.at === 'finished' || this.#isAborted) return
+        if (this.#isAborted) return
+        if (end.at === 'finished') {
+          if (end.isCertain || (await this.#isThrough())) return
+          continue
+        }
         await this.#recover(end, Date.now() - openedAt)
       }
     } finally {
@@ -88,7 +98,13 @@ export class Tail<Events> {
   async #open(): Promise<Link | 'finished' | undefined> {
     try {
       const link = await this.#connector.open(this.#cursor, this.#attention.signal)
-      if (link === undefined) return 'finished'
+      if (link === undefined) {
+        if (!this.#follow) return 'finished'
+        throw new StarciteError('invalid_answer', 'an endless stream was answered 204', {
+          status: 204,
+          retryable: true,
+        })
+      }
       this.#options.onConnection?.({ at: 'open', cursor: this.#cursor, transport: this.#connector.transport })
       return link
     } catch (error) {
@@ -100,13 +116,31 @@ export class Tail<Events> {
     }
   }
 
+  /** Something in between can end a connection as the server does, so the session is asked how far it goes. */
+  async #isThrough(): Promise<boolean> {
+    try {
+      this.#lastSeq ??= await this.#connector.lastSeq(this.#attention.signal)
+      if (this.#cursor >= this.#lastSeq) return true
+      await this.#wait(
+        networkError(`it ended after event ${this.#cursor} of ${this.#lastSeq}`, 'the tail was cut'),
+      )
+    } catch (error) {
+      if (this.#isAborted) return true
+      if (!(error instanceof StarciteError) || !error.retryable) throw error
+      await this.#wait(error)
+    }
+    return this.#isAborted
+  }
+
   /** Yields what comes over one connection; its last value is how that ended. */
   async *#read(link: Link): AsyncGenerator<SessionEvent<Events>, End, undefined> {
     for (;;) {
       const received = await this.#next(link)
       if (typeof received !== 'string') return received
-      for (const event of readFrame<Events>(received)) {
-        if (this.#isAborted) return { at: 'finished' }
+      const events = readOr<SessionEvent<Events>[]>(() => readFrame<Events>(received))
+      if (!Array.isArray(events)) return events
+      for (const event of events) {
+        if (this.#isAborted) return { at: 'finished', isCertain: true }
         if (event.seq <= this.#cursor) continue
         if (event.seq !== this.#cursor + 1) return this.#hole(event.seq)
         this.#cursor = event.seq
@@ -127,7 +161,7 @@ export class Tail<Events> {
       const first = await Promise.race([coming, wait.over])
       wait.cancel()
       if (typeof first !== 'boolean') return first
-      if (this.#isAborted) return { at: 'finished' }
+      if (this.#isAborted) return { at: 'finished', isCertain: true }
       if (!first && link.heardAt > silentSince) continue // a ping came meanwhile
       const missed = await this.#missed()
       if (missed !== undefined && link.heardAt <= silentSince) return missed
@@ -138,14 +172,13 @@ export class Tail<Events> {
   /** Asks for what lies past the cursor. Undefined when there is nothing: the link may well be good. */
   async #missed(): Promise<End | undefined> {
     try {
-      const page = await within(CHECK_TIMEOUT_MS, this.#attention.signal, (signal) =>
-        this.#http.json<{ events: unknown[] }>({
-          path: `${this.#path}/events`,
-          query: { cursor: this.#cursor, limit: 1 },
-          signal,
-        }),
+      const count = await within(CHECK_TIMEOUT_MS, this.#attention.signal, (signal) =>
+        this.#http.answer(
+          { path: `${this.#path}/events`, query: { cursor: this.#cursor, limit: 1 }, signal },
+          countAnswer,
+        ),
       )
-      if (page.events.length === 0) return undefined
+      if (count === 0) return undefined
       return { at: 'broken', reason: 'the connection fell silent' }
     } catch (error) {
       if (error instanceof StarciteError && !error.retryable) return { at: 'refused', error }
@@ -192,5 +225,14 @@ export class Tail<Events> {
     const ms = this.#backoff.next(error.retryAfterMs)
     this.#options.onConnection?.({ at: 'waiting', cursor: this.#cursor, error, ms })
     await this.#attention.wait(ms)
+  }
+}
+
+/** What came is no event: something in between has a hand in it, so the connection is given up. */
+function readOr<T>(read: () => T): T | End {
+  try {
+    return read()
+  } catch (error) {
+    return { at: 'broken', reason: (error as Error).message }
   }
 }

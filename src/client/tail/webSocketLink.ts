@@ -132,7 +132,8 @@ export class WebSocketLink implements Link {
   }
 
   #endOf(code: number, reason: string): End {
-    if (code === CLOSE.finished.code && !this.#follows) return { at: 'finished' }
+    if (code === CLOSE.finished.code && !this.#follows)
+      return { at: 'finished', isCertain: reason === CLOSE.finished.reason }
     if (code === CLOSE.expired.code) return { at: 'expired' }
     if (code === CLOSE.erased.code)
       return {

@@ -1,0 +1,194 @@
+import { StarciteError } from '../errors.ts'
+import { elementsOf, readEvent } from '../rawJson.ts'
+import type { Appended, BatchAppended, Session, SessionEvent } from '../types.ts'
+
+/**
+ * Reads the text of an answer. Throws when it is not what the contract promises for this very request, with the reason:
+ * an answer that comes from another kind of server, or belongs to another request, is no success.
+ */
+export type ReadAnswer<T> = (text: string) => T
+
+export interface SessionPage {
+  readonly sessions: readonly Session[]
+  readonly next_cursor: string | null
+}
+
+export interface EventPage<Events> {
+  readonly events: readonly SessionEvent<Events>[]
+  readonly next_cursor: number | null
+  readonly last_seq: number
+}
+
+type Members = Readonly<Record<string, unknown>>
+
+const isObject = (value: unknown): value is Members =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isSeq = (value: unknown): value is number => isCount(value) && value > 0
+
+function must(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new TypeError(what)
+}
+
+function objectOf(text: string): Members {
+  const value: unknown = JSON.parse(text)
+  must(isObject(value), 'it is no object')
+  return value
+}
+
+/** A session; that of the id that was asked for. */
+export function sessionAnswer(id: string | undefined, archived?: boolean): ReadAnswer<Session> {
+  return (text) => {
+    const session = sessionOf(objectOf(text))
+    must(id === undefined || session.id === id, `it is session ${session.id}`)
+    must(archived === undefined || session.archived === archived, `archived is ${session.archived}`)
+    return session
+  }
+}
+
+function sessionOf(value: unknown): Session {
+  must(isObject(value), 'a session is no object')
+  must(typeof value.id === 'string' && value.id !== '', 'a session has no id')
+  must(value.title === null || typeof value.title === 'string', 'a session has no title')
+  must(isObject(value.metadata), 'a session has no metadata')
+  must(isCount(value.last_seq), 'a session has no last_seq')
+  must(isSeq(value.version), 'a session has no version')
+  must(typeof value.archived === 'boolean', 'a session does not say whether it is archived')
+  for (const name of ['tenant_id', 'created_at', 'updated_at'])
+    must(typeof value[name] === 'string', `a session has no ${name}`)
+  return value as unknown as Session
+}
+
+/** How far a session is; no more is looked at. */
+export const lastSeqAnswer: ReadAnswer<number> = (text) => {
+  const { id, last_seq } = objectOf(text)
+  must(typeof id === 'string' && isCount(last_seq), 'it is no session')
+  return last_seq
+}
+
+/** How many events a page has; no more is looked at. */
+export const countAnswer: ReadAnswer<number> = (text) => {
+  const { events, last_seq } = objectOf(text)
+  must(Array.isArray(events) && isCount(last_seq), 'it is no page of events')
+  return events.length
+}
+
+/** Sessions after `cursor`. The page says where the next one begins, or that it is the last. */
+export function sessionPageAnswer(cursor: string | undefined): ReadAnswer<SessionPage> {
+  return (text) => {
+    const { sessions, next_cursor } = objectOf(text)
+    must(Array.isArray(sessions), 'it has no sessions')
+    must(next_cursor === null || typeof next_cursor === 'string', 'it has no next_cursor')
+    must(next_cursor === null || (next_cursor !== '' && next_cursor !== cursor), 'it goes on where it began')
+    return { sessions: sessions.map(sessionOf), next_cursor }
+  }
+}
+
+/** What an append of one event is answered. */
+export function appendedAnswer(expectedSeq: number | undefined): ReadAnswer<Appended> {
+  return (text) => {
+    const answer = objectOf(text)
+    const { seq, last_seq, deduped, cursor, committed_cursor } = answer
+    must(isSeq(seq) && typeof deduped === 'boolean', 'it has no seq, or no deduped')
+    must(isSeq(last_seq) && last_seq >= seq, `seq is ${seq} and last_seq ${last_seq}`)
+    must(cursor === seq && committed_cursor === last_seq, 'its cursors are not its seqs')
+    must(
+      deduped || expectedSeq === undefined || seq === expectedSeq + 1,
+      `${seq} does not follow expected_seq`,
+    )
+    return answer as unknown as Appended
+  }
+}
+
+export interface SentBatch {
+  readonly count: number
+  readonly expectedSeq?: number | undefined
+  /** All events are of one producer, in its order: then so are their seqs, those of retries too. */
+  readonly isOneProducers?: boolean
+}
+
+/** What a batch is answered: one result for each event. New events follow one another, as they are stored together. */
+export function batchAnswer({ count, expectedSeq, isOneProducers }: SentBatch): ReadAnswer<BatchAppended> {
+  return (text) => {
+    const answer = objectOf(text)
+    const { results, last_seq, cursor, committed_cursor } = answer
+    must(
+      Array.isArray(results) && results.length === count,
+      `it has not one result for each of ${count} events`,
+    )
+    let [newest, previous] = [expectedSeq, 0]
+    for (const result of results as unknown[]) {
+      must(isObject(result), 'a result is no object')
+      const { seq, deduped } = result
+      must(isSeq(seq) && typeof deduped === 'boolean', 'a result has no seq, or no deduped')
+      must(isSeq(last_seq) && last_seq >= seq, `a seq is ${seq} and last_seq ${last_seq}`)
+      must(!isOneProducers || seq > previous, `${seq} comes after ${previous}`)
+      must(deduped || newest === undefined || seq === newest + 1, `${seq} is stored after ${newest}`)
+      previous = seq
+      if (!deduped) newest = seq
+    }
+    must(cursor === previous && committed_cursor === last_seq, 'its cursors are not its seqs')
+    return answer as unknown as BatchAppended
+  }
+}
+
+export interface PageRequest {
+  readonly cursor: number | undefined
+  readonly order: 'asc' | 'desc'
+  /** Only some events were asked for, so there may be others between them. */
+  readonly isFiltered: boolean
+}
+
+/** The beginning of a page of events, up to its array. */
+const EVENTS = /^\s*\{\s*"events"\s*:\s*(?=\[)/
+
+/** A page of events: in order, and without a hole unless it is filtered. A hole is told as `events_missing`. */
+export function eventPageAnswer<Events>(request: PageRequest): ReadAnswer<EventPage<Events>> {
+  return (text) => {
+    const { next_cursor, last_seq } = objectOf(text)
+    const start = EVENTS.exec(text)?.[0].length
+    must(start !== undefined, 'it does not begin with events')
+    must(isCount(last_seq), 'it has no last_seq')
+    const events = elementsOf(text, start).map((raw) => readEvent<Events>(raw))
+    const seqs = events.map(({ seq }) => seq)
+    if (request.order === 'asc') {
+      must(isCount(next_cursor), 'it has no next_cursor')
+      refuseGaps([request.cursor ?? 0, ...seqs], next_cursor, Math.min(next_cursor, last_seq), request)
+      must(next_cursor > (request.cursor ?? 0) || next_cursor >= last_seq, 'it goes on where it began')
+    } else {
+      must(next_cursor === null || isSeq(next_cursor), 'it has no next_cursor')
+      const before = Math.min(request.cursor ?? Number.POSITIVE_INFINITY, last_seq + 1)
+      const end = next_cursor ?? 1
+      refuseGaps([-before, ...seqs.map((it) => -it)], -end, before > 1 ? -end : -before, request)
+      must(next_cursor === null || next_cursor < before, 'it goes on where it began')
+    }
+    return { events, next_cursor, last_seq }
+  }
+}
+
+/**
+ * Places, each of which must be past the one before; unfiltered the next one, up to `covered`, which the page says that it
+ * has reached. Descending ones are negative.
+ */
+function refuseGaps(
+  places: readonly number[],
+  end: number,
+  covered: number,
+  { isFiltered }: PageRequest,
+): void {
+  for (let i = 1; i < places.length; i += 1) {
+    const [before, at] = [places[i - 1] as number, places[i] as number]
+    must(at > before && at <= end, `event ${Math.abs(at)} comes after ${Math.abs(before)}`)
+    if (!isFiltered && at !== before + 1) throw hole(before, at)
+  }
+  const last = places.at(-1) as number
+  if (!isFiltered && last < covered) throw hole(last, covered)
+}
+
+function hole(before: number, at: number): StarciteError {
+  const [cursor, seq] = [Math.abs(before), Math.abs(at)]
+  return new StarciteError('events_missing', `events between ${cursor} and ${seq} are missing`, {
+    details: { cursor, seq },
+    retryable: true,
+  })
+}

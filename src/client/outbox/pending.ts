@@ -1,0 +1,31 @@
+import type { AnyEvents, NewEvent } from '../types.ts'
+import type { Entry } from './lane.ts'
+
+/**
+ * An event of an outbox that is not acknowledged yet. A tail shows it, once it is stored, with the same `producer_id` and
+ * `producer_seq`; which these are is known from the first try on.
+ */
+export class PendingEvent<Events = AnyEvents> {
+  /** Its own, from `send` until it is settled; what the outbox found in its store has one too. */
+  readonly key: string
+  /** `waiting` for its turn, or for the next try; `sending`: on its way. */
+  readonly state: 'waiting' | 'sending'
+  /** The JSON text that is sent, without the producer fields. */
+  readonly text: string
+  readonly producer_id: string | undefined
+  readonly producer_seq: number | undefined
+  #event: NewEvent<Events> | undefined
+
+  constructor(key: string, entry: Entry, producerId: string | undefined) {
+    this.key = key
+    this.state = entry.isSending ? 'sending' : 'waiting'
+    this.text = entry.event
+    this.producer_seq = entry.number
+    this.producer_id = entry.number === undefined ? undefined : producerId
+  }
+
+  get event(): NewEvent<Events> {
+    this.#event ??= JSON.parse(this.text) as NewEvent<Events>
+    return this.#event
+  }
+}

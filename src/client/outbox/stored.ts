@@ -1,0 +1,47 @@
+import type { Http } from '../http/http.ts'
+import { history } from '../paging.ts'
+import type { AnyEvents, Appended, SessionEvent } from '../types.ts'
+import type { Entry, Lane } from './lane.ts'
+
+const PAGE_SIZE = 1000
+
+/** Which of the lane's events the session has, as its history tells: under their numbers, and with their content. */
+export async function findStored(
+  http: Http,
+  path: string,
+  { producerId, entries }: Lane,
+  signal: AbortSignal,
+): Promise<(readonly [Entry, Appended])[]> {
+  const byNumber = new Map(
+    entries.flatMap((it) => (it.number === undefined ? [] : [[it.number, it] as const])),
+  )
+  const first = Math.min(...byNumber.keys())
+  const stored: (readonly [Entry, Appended])[] = []
+  for await (const event of history<AnyEvents>(http, path, { order: 'desc', pageSize: PAGE_SIZE, signal })) {
+    if (event.producer_id !== producerId || event.producer_seq === undefined) continue
+    const entry = byNumber.get(event.producer_seq)
+    if (entry !== undefined && isSame(event, entry))
+      stored.unshift([entry, { ...placeOf(event), deduped: true }])
+    if (event.producer_seq <= first) break
+  }
+  return stored
+}
+
+const placeOf = ({ seq }: SessionEvent) => ({ seq, last_seq: seq, cursor: seq, committed_cursor: seq })
+
+/** Of an event whose content was erased, its number is all there is to go by. */
+function isSame(stored: SessionEvent, { event }: Entry): boolean {
+  const sent = JSON.parse(event) as { type: unknown; payload: unknown }
+  return stored.redacted === true || isEqual([stored.type, stored.payload], [sent.type, sent.payload])
+}
+
+/** Of values that came out of JSON. */
+function isEqual(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
+  const [keys, others] = [Object.keys(a), Object.keys(b)]
+  return (
+    Array.isArray(a) === Array.isArray(b) &&
+    keys.length === others.length &&
+    keys.every((key) => isEqual((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]))
+  )
+}
