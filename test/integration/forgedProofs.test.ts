@@ -1,0 +1,129 @@
+import { execFile } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'chai'
+import { trustedKeys } from '../../src/audit/checkpoints/signer.ts'
+import { checkProof } from '../../src/audit/proofs/check.ts'
+import { prove } from '../../src/audit/proofs/prove.ts'
+import { newKey, takeCheckpoint } from '../support/checkpoints.ts'
+import {
+  type Forged,
+  forgeries,
+  formTwoReadAsFormOne,
+  keyWithin,
+  movedBytes,
+} from '../support/forgedProofs.ts'
+import { appendInFormOne } from '../support/formOne.ts'
+import { makeScratch } from '../support/scratch.ts'
+import { TieringLab } from '../support/tiering.ts'
+
+const { signer, publicPem } = newKey()
+const stranger = newKey().signer
+const keys = trustedKeys([publicPem])
+const signBy = (it: typeof signer) => async (body: string) =>
+  (await it.sign(Buffer.from(body))).toString('base64')
+const run = promisify(execFile)
+
+/** A process each: so many at a time. */
+const AT_ONCE = 4
+
+/** The script of the page, as whoever reads it would save it. */
+const script = /```js\n(\/\/ node check-proof\.mjs[\s\S]*?)```/.exec(
+  readFileSync(new URL('../../docs/proofs.md', import.meta.url), 'utf8'),
+)?.[1] as string
+
+describe('forged proofs', function () {
+  this.timeout(120_000)
+  let lab: TieringLab
+  let folder: string
+  const genuine: Forged[] = []
+  let forged: Forged[]
+
+  before(async () => {
+    folder = await makeScratch('forged')
+    writeFileSync(path.join(folder, 'check-proof.mjs'), script)
+    writeFileSync(path.join(folder, 'public.pem'), publicPem)
+    lab = await TieringLab.open()
+    for (const session of ['a', 'b', 'mixed', 'old', 'z']) await lab.session(session, 'acme')
+    for (const session of ['a', 'b', 'z'])
+      await lab.append(
+        Array.from({ length: 7 }, (_, i) => ({
+          ...{ tenant: 'acme', session, subject: 'service:s', source: 'web' },
+          payload: `{"n":${i}}`,
+          metadata: '{"m":1}',
+        })),
+      )
+    await appendInFormOne(lab.db, 'acme', 'mixed', [{}, {}])
+    await lab.append([1, 2].map(() => ({ tenant: 'acme', session: 'mixed' })))
+    await appendInFormOne(lab.db, 'acme', 'old', [{}, { key: keyWithin(2).key }, {}])
+    await takeCheckpoint(lab, { signer })
+
+    const made = (sessionId: string, seq: number) =>
+      prove(lab.pool, lab.store, { tenantId: 'acme', sessionId, seq, hasContent: true })
+    const [two, mixed, other] = [await made('b', 3), await made('mixed', 2), await made('a', 3)]
+    const ofOld = await made('old', 2)
+    const old = { ...ofOld, format: 'starcite-proof/1', links: ofOld.links.map((it) => it.link) }
+    for (const [title, it] of Object.entries({ two, mixed, old, other }))
+      genuine.push({ title, text: JSON.stringify(it) })
+    forged = [
+      ...(await forgeries({ two, mixed, old, other }, signBy(signer), signBy(stranger))),
+      movedBytes(old),
+      await formTwoReadAsFormOne(signBy(signer), signer.keyId),
+    ]
+  })
+  after(async () => {
+    await lab?.close()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  /** What the page's script says of each, in their order. */
+  async function byPage(all: readonly Forged[]): Promise<string[]> {
+    const said: string[] = new Array(all.length).fill('')
+    let next = 0
+    const work = async () => {
+      for (let i = next++; i < all.length; i = next++) {
+        const name = `${i}.json`
+        writeFileSync(path.join(folder, name), (all[i] as Forged).text)
+        said[i] = await run(process.execPath, ['check-proof.mjs', name, 'public.pem'], { cwd: folder }).then(
+          ({ stdout }) => stdout,
+          ({ code, stdout, stderr }) => (code === 1 && stderr === '' ? stdout : `${code}: ${stderr}`),
+        )
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, work))
+    return said
+  }
+
+  it('begin with genuine ones, of both formats, which every checker takes', async () => {
+    for (const { title, text } of genuine)
+      expect(checkProof(text, keys), title).to.include({ tenantId: 'acme' })
+    for (const said of await byPage(genuine)) expect(said).to.match(/^GOOD: /)
+  })
+
+  it('are all different from what is genuine, and from one another', () => {
+    const texts = [...genuine, ...forged].map(({ text }) => text)
+    expect(new Set(texts).size).to.equal(texts.length)
+    expect(forged).to.have.lengthOf.above(120)
+  })
+
+  it('are refused by the checker', () => {
+    const taken = forged.filter(({ text }) => {
+      try {
+        checkProof(text, keys)
+        return true
+      } catch (error) {
+        expect(error).to.have.property('name', 'ProofError')
+        return false
+      }
+    })
+    expect(taken.map((it) => it.title)).to.deep.equal([])
+  })
+
+  it("are refused by the page's script, in its own words", async () => {
+    const said = await byPage(forged)
+    const taken = forged.filter((_, i) => !said[i]?.startsWith('WRONG: '))
+    expect(taken.map((it) => `${it.title}: ${said[forged.indexOf(it)]}`)).to.deep.equal([])
+  })
+})
