@@ -1,6 +1,6 @@
 -- One step of starcite.chain: the hash so far (or, at the first step, where the chain starts) and the next link.
 -- plpgsql, because Postgres plans an aggregate's step written in SQL anew for every partition of a window, which
--- costs more than all the rest of an append.
+-- costs more than all the rest of an append. Qualified throughout: it runs with the search path of whoever verifies.
 create or replace function starcite.chain_step(p_state bytea, p_start bytea, p_chain_version int, p_link bytea)
 returns bytea
 language plpgsql immutable parallel safe
@@ -15,6 +15,6 @@ create or replace function starcite.chain_step(p_state bytea, p_start bytea, p_l
 language plpgsql immutable parallel safe
 as $$
 begin
-  return sha256(coalesce(p_state, p_start) || p_link);
+  return pg_catalog.sha256(coalesce(p_state, p_start) operator(pg_catalog.||) p_link);
 end
 $$;

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { NotPinnedError } from './searchPath.ts'
 
 /** What can be concluded from a failed statement. */
 export type Failure =
@@ -79,6 +80,7 @@ export function classify(error: unknown): Failure {
     // FATAL ends the session at any moment, the commit's included.
     return known ?? (isFatal(error) ? 'unknown' : 'refused')
   }
+  if (error instanceof NotPinnedError) return 'unavailable'
   const { code, message } = error as NodeJS.ErrnoException
   if (NOT_CONNECTED.has(code ?? '') || NOT_SENT.test(message ?? '')) return 'unavailable'
   return 'unknown'
@@ -89,6 +91,7 @@ export function isUnavailable(error: unknown): boolean {
   const isFromDatabase =
     error instanceof pg.DatabaseError ||
     error instanceof QueryTimeoutError ||
+    error instanceof NotPinnedError ||
     (error instanceof Error &&
       /^(Connection terminated|Query read timeout|timeout exceeded|Client has encountered)/.test(
         error.message,

@@ -8,6 +8,7 @@ import { compareInstalled, installFunctions } from './install.ts'
 import { type Installation, readInstallation } from './installation.ts'
 import { findHolder, inMigrationTurn } from './migrationTurn.ts'
 import { becomeOwner, ensureRoles, grantNewRoles } from './roles.ts'
+import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
@@ -54,8 +55,10 @@ export async function migrate(
   client.on('error', (error) => log.warn({ err: error }, 'the connection that migrates broke'))
   await client.connect()
   try {
-    await refuseOldServer(client)
-    await ensureRoles(client)
+    await inPinnedTransaction(client, async () => {
+      await refuseOldServer(client)
+      await ensureRoles(client)
+    })
     const done = await inMigrationTurn(
       client,
       log,
@@ -97,6 +100,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       error: (message) => log.error(message),
     },
   })
+  await pinTransaction(client) // the runner leaves its own
   const comparison = await compareInstalled(client, ours)
   const functions =
     comparison.is === 'older' ? await installFunctions(client, ours, comparison.objects, release) : []
@@ -166,8 +170,10 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
 async function refuseOlderSchema(client: pg.Client, installation: Installation, log: Log): Promise<void> {
   let told: string | undefined
   for (;;) {
-    const holder = await findHolder(client) // before we look: what it commits afterwards is seen
-    const missing = await missingFrom(client, installation)
+    const { holder, missing } = await inPinnedTransaction(client, async () => ({
+      holder: await findHolder(client), // before we look: what it commits afterwards is seen
+      missing: await missingFrom(client, installation),
+    }))
     if (missing.length === 0) return
     if (holder === undefined) throw notMigrated(missing)
     if (holder !== told) log.info({ holder }, `waiting for ${holder}, which migrates the schema`)

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
+import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
 
 /** How long one try waits in the queue of the lock, before it says what it waits for. */
 const TRY_TIMEOUT = '2s'
@@ -34,6 +35,7 @@ export async function inMigrationTurn<T>(
 ): Promise<T> {
   for (let tries = 0; ; tries += 1) {
     await client.query('begin isolation level read committed')
+    await pinTransaction(client)
     let hasTurn = false
     try {
       await client.query(`set local lock_timeout = '${TRY_TIMEOUT}'`)
@@ -48,7 +50,7 @@ export async function inMigrationTurn<T>(
       await client.query('rollback').catch(() => {})
       if (hasTurn || !isTaken(error)) throw error
       // One that took the lock between two tries is not there any more: nothing to be told.
-      const holder = await findHolder(client)
+      const holder = await inPinnedTransaction(client, () => findHolder(client))
       if (holder !== undefined)
         log[tries === 0 ? 'info' : 'warn']({ holder }, `waiting for ${holder}, which migrates the schema`)
       await pause(LOOK_MS)

@@ -10,6 +10,7 @@ import {
   wasNotBegun,
 } from './failure.ts'
 import type { NotifyQueue } from './notifyQueue.ts'
+import { PinnedClient } from './searchPath.ts'
 
 export interface PoolOptions {
   /** Read for each connection. */
@@ -71,6 +72,7 @@ export class Db {
     this.#options = options
     this.#pool = new pg.Pool({
       Client: clientOf(options),
+      onConnect: (client) => (client as PinnedClient).pin(options.timeoutMs),
       max: options.size,
       application_name: options.applicationName,
       connectionTimeoutMillis: options.timeoutMs,
@@ -238,7 +240,7 @@ export class Db {
 
 /** Connects to where the server is at that moment. */
 function clientOf(options: PoolOptions) {
-  return class extends pg.Client {
+  return class extends PinnedClient {
     constructor(config?: pg.ClientConfig) {
       super({ ...config, connectionString: options.url })
     }

@@ -1,6 +1,7 @@
 import { Socket } from 'node:net'
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
+import { pinSession } from './searchPath.ts'
 
 /** Short of a network's own limits on idle connections; the kernel gives a peer that is gone up some minutes later. */
 const KEEP_ALIVE_MS = 10_000
@@ -41,6 +42,7 @@ export class DbSession {
     client.on('error', (error) => log.warn({ err: error }, `the connection of ${applicationName} broke`))
     try {
       await client.connect()
+      await pinSession(client, connectTimeoutMs)
     } catch (cause) {
       socket.destroy()
       throw cause

@@ -21,6 +21,9 @@ export interface ListenerOptions {
 export const HEADS_CHANNEL = 'starcite_heads'
 export const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
 
+/** Nothing is ever sent on it. */
+const CHECK_CHANNEL = 'starcite_check'
+
 /** A link that fell silent is found within twice this: the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
@@ -34,8 +37,10 @@ const RETRY_MAX_MS = 5000
  *
  * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
  * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try
- * nothing. A half-open link is found by its periodic check, which `query_timeout` bounds. The socket is ours too: over
- * such a link pg would say goodbye and wait for ever for the other side to hang up.
+ * nothing. A half-open link is found by a periodic check, which `query_timeout` bounds. The check is ours because
+ * pg-listen's calls a function, which the search path of the login could lead to somebody else's; nothing that is sent here
+ * looks up a name. The socket is ours too: over such a link pg would say goodbye and wait for ever for the other side to
+ * hang up.
  */
 export class Listener {
   readonly #options: ListenerOptions
@@ -95,7 +100,8 @@ export class Listener {
         this.#renew = resolve
         signal.addEventListener('abort', () => resolve(), { signal: over.signal })
         this.#connect(subscriber).then(() => {
-          if (signal.aborted) return
+          if (signal.aborted || over.signal.aborted) return
+          this.#keepChecking(subscriber, over.signal).catch(reject)
           onListening()
           this.#downSince = undefined
           this.#options.onConnected()
@@ -126,7 +132,7 @@ export class Listener {
         keepAlive: true,
         stream: () => socket,
       },
-      { retryLimit: 1, paranoidChecking: checkIntervalMs, parse: (text: string) => text },
+      { retryLimit: 1, paranoidChecking: false, parse: (text: string) => text },
     )
     subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onHeads(payload))
     subscriber.notifications.on(LIFECYCLE_CHANNEL, (payload) => this.#onFeeds(payload))
@@ -137,6 +143,16 @@ export class Listener {
     await subscriber.connect()
     await subscriber.listenTo(HEADS_CHANNEL) // one after the other: a client takes one query at a time
     await subscriber.listenTo(LIFECYCLE_CHANNEL)
+  }
+
+  /** Rejects when the connection does not answer within the interval. */
+  async #keepChecking(subscriber: Subscriber<Record<string, string>>, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await pause(this.#options.checkIntervalMs ?? CHECK_INTERVAL_MS, signal)
+      if (signal.aborted) return
+      await subscriber.listenTo(CHECK_CHANNEL)
+      await subscriber.unlisten(CHECK_CHANNEL)
+    }
   }
 
   /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]`, some with an epoch, is reported and passed over. */

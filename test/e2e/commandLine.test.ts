@@ -270,6 +270,7 @@ describe('starcite, the command', function () {
       'clock',
       'pooler',
       'listen',
+      'search_path',
       'schema',
       'tiering',
       'store',

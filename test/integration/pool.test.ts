@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { expect } from 'chai'
 import pg from 'pg'
 import { classify, type Failure, isUnavailable } from '../../src/db/failure.ts'
@@ -234,6 +236,31 @@ describe('the pool', () => {
     expect(ms).to.be.below(TIMEOUT_MS + 400)
   })
 
+  it('knows that nothing was sent when a server falls silent, or hangs up, once it has let us in', async () => {
+    const welcome = Buffer.concat([
+      Buffer.from('520000000800000000', 'hex'), // AuthenticationOk
+      Buffer.from('4b0000000c0000000100000002', 'hex'), // BackendKeyData
+      Buffer.from('5a0000000549', 'hex'), // ReadyForQuery
+    ])
+    for (const hangsUp of [false, true]) {
+      const server = createServer((socket) => {
+        socket.once('data', () => {
+          socket.write(welcome)
+          socket.once('data', () => hangsUp && socket.destroy())
+        })
+        socket.on('error', () => {})
+      }).listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const pool = open(`postgres://u@127.0.0.1:${(server.address() as AddressInfo).port}/d?sslmode=disable`)
+
+      const { value, ms } = await timed(failureOf(pool.ping()))
+
+      expect(value).to.deep.equal({ failure: 'unavailable', isUnavailable: true })
+      expect(ms).to.be.below(TIMEOUT_MS + 400)
+      await pool.stop()
+      server.close()
+    }
+  })
   it('knows that nothing was sent when a caller found no free connection in time', async () => {
     const busy = [1, 2].map(() => db.query({ text: 'select pg_sleep(0.3)' }, []))
     const waiting = Array.from({ length: 4 }, () => timed(db.ping().then(() => 'served')))

@@ -44,13 +44,19 @@ describe('the schema', () => {
     expect(rows).to.deep.equal([])
   })
 
-  it('pins the search_path of every function that runs as its owner', async () => {
+  it('pins the search_path of every function whose body is looked up when it runs, but for those that look nothing up', async () => {
     const { rows } = await db.query(
-      `select p.proname, p.proconfig from pg_proc p where p.pronamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and p.prosecdef`,
+      `select p.proname, p.proconfig from pg_proc p
+        where p.pronamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and p.prokind = 'f' and p.prosqlbody is null`,
     )
-    expect(rows).not.to.deep.equal([])
-    for (const { proname, proconfig } of rows)
-      expect(proconfig, proname).to.include('search_path=pg_catalog, pg_temp')
+    const unpinned = rows.filter((it) => !it.proconfig?.includes('search_path=pg_catalog, pg_temp'))
+    // They are called for each event that an auditor reads; test/integration/searchPath.test.ts calls them.
+    expect([...new Set(unpinned.map((it) => it.proname))].sort()).to.deep.equal([
+      'as_jsonb', // qualifies all
+      'canonical', // is called by functions that pin, alone
+      'chain_step', // qualifies all
+      'past_tenants', // has no name in it
+    ])
   })
 
   it('explains every table, every view and each of their columns', async () => {

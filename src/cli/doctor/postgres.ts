@@ -2,7 +2,15 @@ import { readdir } from 'node:fs/promises'
 import type pg from 'pg'
 import { redactedUrl } from '../redact.ts'
 import { type Checks, type Finding, failed, ok, warning } from './check.ts'
-import { connect, describeSchema, describeServer, notifyTakes, type Server } from './queries.ts'
+import {
+  connect,
+  describeNamespaces,
+  describeSchema,
+  describeServer,
+  type Namespaces,
+  notifyTakes,
+  type Server,
+} from './queries.ts'
 
 const MINIMUM_VERSION = 140_000
 const MAX_SKEW_MS = 1000
@@ -35,6 +43,7 @@ export async function* checkPostgres(url: string, directUrl: string, connections
     const direct = await open(directUrl).catch((error: Error) => error)
     if (direct instanceof Error) yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
     else yield await listen(direct, client, isPooled && directUrl === url)
+    yield namespaces(await describeNamespaces(client))
     yield await schema(client)
   } finally {
     await Promise.all(clients.map((it) => it.end().catch(() => {})))
@@ -99,6 +108,23 @@ async function listen(listener: pg.Client, notifier: pg.Client, isPooled: boolea
       : 'Without notifications tails lag by STARCITE_POLL_INTERVAL. Both URLs must lead to the same primary.'
     return failed('listen', error, hint)
   }
+}
+
+/** Whether others can put objects in the way of names: of SQL sessions, for connections of our own look into the catalog. */
+export function namespaces({ path, isCatalogFirst, isPublicOpen }: Namespaces): Finding {
+  if (isPublicOpen)
+    return warning(
+      'search_path',
+      'every login may create objects in the schema public',
+      'Nodes never look there; SQL sessions do: revoke create on schema public from public (docs/security.md).',
+    )
+  if (!isCatalogFirst)
+    return warning(
+      'search_path',
+      `the search_path of this login, ${path}, puts other schemas before pg_catalog`,
+      'Nodes set their own; for SQL sessions, take pg_catalog out of it (docs/security.md).',
+    )
+  return ok('search_path', 'only owners create objects in the schema public')
 }
 
 async function schema(client: pg.Client): Promise<Finding> {

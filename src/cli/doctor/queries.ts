@@ -1,4 +1,5 @@
-import pg from 'pg'
+import type pg from 'pg'
+import { PinnedClient } from '../../db/searchPath.ts'
 
 const CONNECT_TIMEOUT_MS = 5000
 const NOTIFY_TIMEOUT_MS = 3000
@@ -31,7 +32,7 @@ export interface Schema {
 }
 
 export async function connect(url: string): Promise<pg.Client> {
-  const client = new pg.Client({
+  const client = new PinnedClient({
     connectionString: url,
     application_name: 'starcite doctor',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -39,6 +40,7 @@ export async function connect(url: string): Promise<pg.Client> {
   })
   client.on('error', () => {}) // the query under way rejects, and tells
   await client.connect()
+  await client.pin(CONNECT_TIMEOUT_MS)
   return client
 }
 
@@ -105,6 +107,26 @@ export async function describeSchema(client: pg.Client): Promise<Schema> {
   if (missing.includes('select on starcite.migrations')) return { migrations: [], mayCreate, missing }
   const { rows: done } = await client.query('select m.name from starcite.migrations m order by m.name')
   return { migrations: done.map((row) => row.name), mayCreate, missing }
+}
+
+export interface Namespaces {
+  /** What a new connection of this login has. */
+  readonly path: string
+  readonly isCatalogFirst: boolean
+  readonly isPublicOpen: boolean
+}
+
+export async function describeNamespaces(client: pg.Client): Promise<Namespaces> {
+  const { rows } = await client.query<Namespaces>(
+    `select s.reset_val as path, coalesce(array_position(p.names, 'pg_catalog'), 1) = 1 as "isCatalogFirst",
+            exists (select from pg_catalog.pg_namespace n
+                     cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+                     where n.nspname = 'public' and a.grantee = 0 and a.privilege_type = 'CREATE') as "isPublicOpen"
+       from pg_catalog.pg_settings s
+      cross join lateral (select regexp_split_to_array(replace(s.reset_val, '"', ''), '\\s*,\\s*') as names) p
+      where s.name = 'search_path'`,
+  )
+  return rows[0] ?? { path: '', isCatalogFirst: true, isPublicOpen: false }
 }
 
 /** Milliseconds from a NOTIFY on one connection to its arrival on the other. Rejects when it does not come in time. */

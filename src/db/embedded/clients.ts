@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
+import { pinSession } from '../searchPath.ts'
 import { LOOPBACK } from './ports.ts'
 
 /** On loopback an answer takes milliseconds; a machine under full load may need a thousand times that. */
@@ -46,6 +47,7 @@ async function withClient<T>(port: number, work: (client: pg.Client) => Promise<
   client.on('error', () => undefined) // the server may end under us; the query then fails by itself
   try {
     await client.connect()
+    await pinSession(client, CONNECT_MS)
     return await work(client)
   } finally {
     await client.end()

@@ -1,0 +1,93 @@
+import pg from 'pg'
+import { PinnedQuery, SEARCH_PATH } from './pinnedQuery.ts'
+
+/** Has no function and no operator, which would be looked up on the path that it replaces. */
+const PIN_SESSION = `set search_path = ${SEARCH_PATH}`
+
+/** Pins the path of a connection that is a session of Postgres: a direct one. */
+export async function pinSession(client: pg.ClientBase, timeoutMs: number): Promise<void> {
+  const query = { text: PIN_SESSION, query_timeout: timeoutMs }
+  await client.query(query)
+}
+
+/** Pins the path of the transaction that the client is in, and of nothing after it: also behind a pooler. */
+export async function pinTransaction(client: pg.ClientBase): Promise<void> {
+  await client.query(`set local search_path = ${SEARCH_PATH}`)
+}
+
+export async function inPinnedTransaction<T>(client: pg.ClientBase, run: () => Promise<T>): Promise<T> {
+  await client.query('begin isolation level read committed')
+  try {
+    await pinTransaction(client)
+    const result = await run()
+    await client.query('commit')
+    return result
+  } catch (error) {
+    await client.query('rollback').catch(() => {})
+    throw error
+  }
+}
+
+/** Nothing was sent of the statement that the connection was opened for. */
+export class NotPinnedError extends Error {
+  override readonly name = 'NotPinnedError'
+}
+
+/** What pg has, and does not type. */
+interface Internals {
+  readonly processID: number | null
+  readonly connection: { readonly stream: { destroy(): void } }
+}
+
+/** And has to be the first of its transaction. */
+const LOOKS_NOTHING_UP = /^(begin|commit|rollback)\b/
+
+/**
+ * A connection whose statements never look into a schema that others can write to, also behind a pooler.
+ *
+ * On a direct connection the path is set once. Behind a pooler (the server process is not that of the handshake) what is set
+ * would stay with a connection of the server that others are given next, and ours would be without it: there each statement
+ * is sent together with one that sets the path for its transaction, in the same round trip.
+ */
+export class PinnedClient extends pg.Client {
+  readonly #openedAt = performance.now()
+  #isPooled = false
+
+  /**
+   * Call it once connected, before the first statement. Rejects with a NotPinnedError, and cuts the connection, when it is
+   * not done within `timeoutMs` of the connection's beginning.
+   */
+  async pin(timeoutMs: number): Promise<void> {
+    const { processID, connection } = this as unknown as Internals
+    const query = {
+      text: `select pg_catalog.set_config('search_path', '${SEARCH_PATH}', false)
+              where pg_catalog.pg_backend_pid() operator(pg_catalog.=) ${Number(processID ?? 0)}`,
+      query_timeout: Math.max(1, timeoutMs - (performance.now() - this.#openedAt)),
+    }
+    try {
+      const { rowCount } = await super.query(query)
+      this.#isPooled = rowCount === 0
+    } catch (cause) {
+      connection.stream.destroy() // a goodbye might wait for ever
+      throw new NotPinnedError(
+        `the connection broke before its first statement: ${(cause as Error).message}`,
+        {
+          cause,
+        },
+      )
+    }
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: as pg declares it, in a dozen overloads
+  override query(...args: any[]): any {
+    const [config, values] = args
+    if (!this.#isPooled || LOOKS_NOTHING_UP.test(config.text ?? config))
+      return (super.query as (...args: unknown[]) => unknown)(...args)
+    return new Promise((resolve, reject) => {
+      const query = new PinnedQuery(config, values, (error, result) =>
+        error ? reject(error) : resolve(result),
+      )
+      super.query(query as unknown as pg.Submittable)
+    })
+  }
+}
