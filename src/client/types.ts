@@ -7,6 +7,8 @@ export interface EventFields {
   /** 1, 2, 3 … in the session. The cursor to come back with. */
   readonly seq: number
   readonly actor: string
+  /** Who appended it in the actor's name: the subject of the token. Absent when the actor did. */
+  readonly subject?: string
   readonly source?: string
   readonly producer_id?: string
   readonly producer_seq?: number
@@ -31,7 +33,10 @@ export type SessionEvent<Events = AnyEvents> = {
 }[keyof Events & string]
 
 export interface NewEventFields {
-  /** Defaults to the token's `sub`; without authentication to `anonymous`. */
+  /**
+   * Defaults to the token's `sub`, and may name another only with the scope `session:act_as`; without authentication it
+   * defaults to `anonymous`.
+   */
   readonly actor?: string
   readonly source?: string
   /** With `producer_seq`: sending the event again never stores it twice. An outbox numbers by itself. */

@@ -156,6 +156,58 @@ describe('tokens', () => {
       const { json } = await call('GET', at(node.url, id, '/events'), undefined, ann)
       expect(json.events.map((it: { actor: string }) => it.actor)).to.deep.equal(['user:ann', 'user:ann'])
     })
+
+    it('another, whom a token with session:act_as names, and then the subject of the token beside it, on every read', async () => {
+      const scope = 'session:create session:read session:append session:act_as'
+      const backend = await issuer.bearer({ sub: 'service:backend', scope })
+      const other = await issuer.bearer({ sub: 'service:other', scope })
+      const live = tail('cursor=0', backend)
+
+      const bySelf = [{}, { actor: 'service:backend' }]
+      for (const body of bySelf) expect((await append(body, backend)).status).to.equal(201)
+      const named = { actor: 'user:eve "é"', producer_id: 'p', producer_seq: 1, subject: 'service:forged' }
+      expect((await append(named, backend)).json).to.include({ seq: 3, deduped: false })
+      expect((await append(named, other)).json, 'who retries is not content').to.include({
+        seq: 3,
+        deduped: true,
+      })
+      const batch = { events: [{ ...EVENT, actor: 'agent:a' }, EVENT, { ...EVENT, actor: 'agent:b' }] }
+      expect((await call('POST', at(node.url, id, '/events'), batch, other)).status).to.equal(201)
+      const socket = await SocketClient.open(
+        node.url,
+        `vsn=2.0.0&token=${backend.authorization.slice('Bearer '.length)}`,
+      )
+      await socket.join(`tail:${id}`, { cursor: 6 })
+      socket.send(['1', '2', `tail:${id}`, 'append', { ...EVENT, actor: 'agent:c' }])
+      const pushed = await socket.reply('2')
+      socket.ws.close()
+      expect(pushed).to.deep.include({ status: 'ok' })
+
+      const expected = [
+        ['service:backend', undefined],
+        ['service:backend', undefined],
+        ['user:eve "é"', 'service:backend'],
+        ['agent:a', 'service:other'],
+        ['service:other', undefined],
+        ['agent:b', 'service:other'],
+        ['agent:c', 'service:backend'],
+      ]
+      type Shown = { readonly actor: string; readonly subject?: string }
+      const shown = (events: readonly Shown[]) => events.map((it) => [it.actor, it.subject])
+      const tailed = async (it: TailClient) => {
+        await it.until(({ events }) => events.length === expected.length)
+        return it.events.map((text) => JSON.parse(text))
+      }
+      expect(shown(await tailed(live))).to.deep.equal(expected)
+      const history = await call('GET', at(node.url, id, '/events'), undefined, backend)
+      expect(shown(history.json.events)).to.deep.equal(expected)
+      expect(shown(await tailed(tail('cursor=0', ann)))).to.deep.equal(expected)
+    })
+
+    it('never another by a scope that is given by default', () => {
+      const settings = { ...issuer.settings, STARCITE_AUTH_DEFAULT_SCOPES: 'session:append session:act_as' }
+      expect(() => startNode(database, settings)).to.throw(/STARCITE_AUTH_DEFAULT_SCOPES must be some of/)
+    })
   })
 
   describe('in the query', () => {

@@ -24,7 +24,10 @@ export function appendCommand(): Command {
     .option('--type <type>', 'of the event')
     .option('--text <text>', 'its payload is {"text": …}')
     .option('--payload <json>', 'its payload', jsonObject('--payload'))
-    .option('--actor <actor>', 'who appends; with a token it must be its subject')
+    .option(
+      '--actor <actor>',
+      'who appends; with a token its subject, or anyone if it has the scope session:act_as',
+    )
     .option('--source <source>', 'where it comes from')
     .option('--metadata <json>', 'beside the payload', jsonObject('--metadata'))
     .option('--expected-seq <seq>', 'only if the session is at this event', integer('--expected-seq', 0))

@@ -55,7 +55,10 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
     details: { required_scope: Type.Enum([...SCOPES]) },
   },
   forbidden_session: { means: 'The token is locked to another session.' },
-  actor_mismatch: { means: "`actor` is given and is not the token's `sub`.", details: { field, index } },
+  actor_mismatch: {
+    means: "`actor` is given, is not the token's `sub`, and the token lacks `session:act_as`.",
+    details: { field, index },
+  },
   request_timeout: { means: 'The request did not arrive in time.' },
   headers_too_large: { means: 'The request line and headers are too large.' },
   not_found: { means: 'There is nothing at this path.' },

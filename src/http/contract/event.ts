@@ -5,7 +5,10 @@ const MEMBERS = {
   seq: Seq('Its position in the session: 1, 2, 3 …'),
   type: Text('What happened, in the words of whoever appended it.'),
   payload: Kept('What there is to say about it.'),
-  actor: Text("Who did it: the token's `sub`; without authentication what was sent, or `anonymous`."),
+  actor: Text(
+    "Who did it: the token's `sub`, or whom it named with `session:act_as`; without authentication what was sent, or `anonymous`.",
+  ),
+  subject: Type.Optional(Text("The token's `sub`, where it appended the event in the name of `actor`.")),
   source: Type.Optional(Text('Where it came from.')),
   producer_id: Type.Optional(Text('Who numbers its retries.')),
   producer_seq: Type.Optional(Seq('Its number at that producer.')),
