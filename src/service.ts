@@ -29,6 +29,7 @@ import { Metrics } from './ops/metrics.ts'
 import { type Frame, renderEvent } from './protocol/event.ts'
 import { Erasures } from './sessions/erasure/erasures.ts'
 import { Sessions } from './sessions/sessions.ts'
+import { Cursors } from './tail/cursors.ts'
 import { History } from './tail/history.ts'
 import { EventLog } from './tail/log.ts'
 import { MissingEvents } from './tail/missingEvents.ts'
@@ -79,7 +80,17 @@ export async function startService(
     )
     const { reads, appends: appendDb } = database
 
-    const hub = stack.add('hub', new Hub({ db: reads, log, metrics, ...config.tail }))
+    const hub = stack.add(
+      'hub',
+      new Hub({
+        db: reads,
+        log,
+        metrics,
+        ...config.tail,
+        coldAt: (sid, seq) => cursors.coldAt(sid, seq),
+      }),
+    )
+    database.onServerChanged(() => hub.doubtAll())
     const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
     const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, metrics, ...config.tail }))
     const sequencer = stack.add(
@@ -117,7 +128,7 @@ export async function startService(
       drainSpreadMs: config.drainSpreadMs,
     })
     const store = stack.add('object store', await openObjectStore(config.archive, reads))
-    const cold = stack.add(
+    const cold: ColdReader = stack.add(
       'cold reader',
       new ColdReader({ db: reads, store, cacheBytes: config.tiering.readCacheBytes, log, metrics }),
     )
@@ -157,6 +168,7 @@ export async function startService(
       'listener',
       listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
     )
+    const cursors: Cursors = new Cursors(reads, cold)
     const missing = new MissingEvents(reads, log, metrics)
     const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
     const services = {
@@ -172,6 +184,7 @@ export async function startService(
       }),
       tails: new Tails(hub, new EventLog(reads, cold, metrics, missing), log, metrics),
       history: new History(reads, cold, hub, missing),
+      cursors,
       lifecycle,
       sockets,
       bodyMemory,
@@ -283,6 +296,7 @@ function listen(
     onFeeds: (feeds) => lifecycle.grown(feeds),
     onConnected: () => {
       metrics.listenerUp(true)
+      hub.doubtAll() // a pooler may have led the node to another server meanwhile
       checkAll()
     },
     onDisconnected: () => metrics.listenerUp(false),

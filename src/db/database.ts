@@ -43,6 +43,9 @@ export class Database {
   readonly #log: Log
   readonly #stopping = new AbortController()
   readonly #whenMoved = new Set<() => void>()
+  readonly #whenServerChanged = new Set<() => void>()
+  /** Which run of which server the newest connection leads to. */
+  #server: string | undefined
 
   constructor(
     config: Config['database'],
@@ -63,6 +66,7 @@ export class Database {
         log,
         onPrimaryMoved,
         notifyQueue: this.notifyQueue,
+        onServer: (run) => this.#meet(run),
       })
     this.appends = pool(appendConnections, 'starcite append', undefined, () => this.#leaveOldPrimary())
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
@@ -101,6 +105,20 @@ export class Database {
   /** For connections of others: the server that they lead to may be a primary no more. */
   onPrimaryMoved(act: () => void): void {
     this.#whenMoved.add(act)
+  }
+
+  /**
+   * A connection leads to another server than the one before, or to the same after a restart: what was read before may
+   * no longer be there. Called before anything is read there.
+   */
+  onServerChanged(act: () => void): void {
+    this.#whenServerChanged.add(act)
+  }
+
+  #meet(server: string): void {
+    const isAnother = this.#server !== undefined && this.#server !== server
+    this.#server = server
+    if (isAnother) for (const act of this.#whenServerChanged) act()
   }
 
   /** What is read, or listened to, there would stand still. */

@@ -27,6 +27,8 @@ export interface PoolOptions {
   readonly onPrimaryMoved?: () => void
   /** Told when a commit is refused because it is full; asked whether to send notifications at all. */
   readonly notifyQueue?: NotifyQueue
+  /** A connection was opened, and nothing was asked on it yet; the text names this run of the server. */
+  readonly onServer?: (run: string) => void
 }
 
 /** Connections, and callers that wait for one. */
@@ -67,6 +69,7 @@ export class Db {
   #generation = 0
   #metReadOnly = false
   #givenUp = 0
+  readonly #introduced = new WeakSet<pg.PoolClient>()
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -143,6 +146,8 @@ export class Db {
   }
 
   async #send(client: pg.PoolClient, query: Query, values: readonly unknown[]): Promise<Rows> {
+    const { onServer } = this.#options
+    if (onServer && !this.#introduced.has(client)) await this.#introduce(client, onServer)
     const result = await client.query<(string | null)[]>({
       ...(this.#options.preparedStatements && query.name ? { name: query.name } : {}),
       text: query.text,
@@ -216,6 +221,13 @@ export class Db {
     }
   }
 
+  /** Before anything is read there, which may not continue what was read before. */
+  async #introduce(client: pg.PoolClient, onServer: (run: string) => void): Promise<void> {
+    const { rows } = await client.query<[string]>({ text: SERVER_RUN, rowMode: 'array' })
+    this.#introduced.add(client)
+    onServer(rows[0]?.[0] ?? '')
+  }
+
   /** Rejects when Postgres does not answer within the time-out. */
   async ping(): Promise<void> {
     await this.query({ text: 'select 1' }, [])
@@ -237,6 +249,12 @@ export class Db {
     await this.#pool.end()
   }
 }
+
+/**
+ * Another server, and the same one after a restore, which it takes a restart for, started at another time. Everybody may
+ * ask, unlike for the timeline; and a file system that was rolled back keeps its timeline.
+ */
+const SERVER_RUN = 'select pg_catalog.pg_postmaster_start_time()::text'
 
 /** Connects to where the server is at that moment. */
 function clientOf(options: PoolOptions) {

@@ -12,6 +12,7 @@ import type { Erasures } from '../sessions/erasure/erasures.ts'
 import type { Caller } from '../sessions/queries.ts'
 import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import type { Cursors } from '../tail/cursors.ts'
 import type { History } from '../tail/history.ts'
 import type { TailQuota } from '../tail/quota.ts'
 import type { Tails } from '../tail/tail.ts'
@@ -30,6 +31,7 @@ export interface Services {
   readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
   readonly tails: Tails
   readonly history: History
+  readonly cursors: Cursors
   readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
   readonly bodyMemory: BodyMemory

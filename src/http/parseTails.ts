@@ -8,6 +8,8 @@ import { validator } from './validate.ts'
 export interface WantedTail {
   readonly sessionId: string
   readonly cursor: Seq
+  /** `inserted_at` of the event at the cursor; undefined when it was not given. */
+  readonly seenAt: string | undefined
 }
 
 const MEMBERS = Object.keys(TailStart.properties)
@@ -27,14 +29,18 @@ export function parseTails(text: string, maxTails: number): WantedTail[] {
     })
   const seen = new Set<string>()
   return spans.map((span, index) => {
-    const { session_id: sessionId, cursor = 0 } = checked(valueAt(text, span, MEMBERS), index)
+    const {
+      session_id: sessionId,
+      cursor = 0,
+      cursor_inserted_at: seenAt,
+    } = checked(valueAt(text, span, MEMBERS), index)
     if (seen.has(sessionId))
       throw new AppError('invalid_tails', `tails[${index}]: session_id is that of an earlier tail`, {
         field: 'session_id',
         index,
       })
     seen.add(sessionId)
-    return { sessionId, cursor }
+    return { sessionId, cursor, seenAt }
   })
 }
 

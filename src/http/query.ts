@@ -36,3 +36,20 @@ export function choice<T extends string>(
 
 export const cursor = (query: ParsedUrlQuery): number | undefined =>
   integer(query, 'cursor', 'invalid_cursor', { min: 0, max: Number.MAX_SAFE_INTEGER })
+
+/** A time as events show it. */
+const INSERTED_AT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/
+
+/** `inserted_at` of the event at a cursor, from wherever it was given. Throws invalid_cursor. */
+export function insertedAt(given: unknown): string | undefined {
+  if (given === undefined || given === null) return undefined
+  if (typeof given === 'string' && INSERTED_AT.test(given)) return given
+  throw new AppError(
+    'invalid_cursor',
+    'cursor_inserted_at must be the inserted_at of the event at the cursor, as it was shown',
+    { field: 'cursor_inserted_at' },
+  )
+}
+
+export const cursorInsertedAt = (query: ParsedUrlQuery): string | undefined =>
+  insertedAt(one(query, 'cursor_inserted_at', 'invalid_cursor'))

@@ -82,6 +82,12 @@ export const TailStart = Type.Object(
   {
     session_id: Type.String({ minLength: 1 }),
     cursor: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_INTEGER })),
+    cursor_inserted_at: Type.Optional(
+      Type.String({
+        pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{6}Z$',
+        description: 'Of the event at the cursor, as it was shown: checked.',
+      }),
+    ),
   },
   { title: 'TailStart' },
 )

@@ -4,7 +4,15 @@ import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
-import { type Head, type PageBounds, readHeads, readHotAfterMany } from './queries.ts'
+import {
+  type Head,
+  type Known,
+  type PageBounds,
+  readHeads,
+  readHotAfterMany,
+  readStandings,
+  type Standing,
+} from './queries.ts'
 import { Ring, RingBudget } from './ring.ts'
 import { type Live, Subscription } from './subscription.ts'
 
@@ -16,12 +24,17 @@ export interface HubOptions {
   readonly pollIntervalMs: number
   readonly log: Log
   readonly metrics: Metrics
+  /** `at` of an event that is no longer hot, as in Head; undefined when there is none. */
+  readonly coldAt?: (sid: string, seq: Seq) => Promise<number | undefined>
 }
+
+/** Of a session that was compared with the database: 'unknown' when it cannot say yet. */
+type Verdict = 'same' | 'gone' | 'unknown'
 
 /** Sessions per query, of reads that take many sessions at once. */
 const SESSIONS_PER_READ = 200
 const FILL_BOUNDS: PageBounds = { events: 256, bytes: 256 * 1024 }
-const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false }
+const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false, at: 0 }
 const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 1000
 
@@ -33,6 +46,10 @@ const RETRY_MAX_MS = 1000
  * A session is known here for as long as it has a tail: registered (no ring yet) → standing (ring at the head as read
  * after registering) → gone with its last tail. When content of it was removed, which its epoch tells, it is registered
  * anew: the ring begins behind every event that may have lost its content. When all was, it is erased, for good.
+ *
+ * A database can go back, by a restore or a failover to a standby that lagged. Whenever it may have, sessions are doubted:
+ * nothing of them is shown until the event that is the newest known here was compared with the database, by seq and
+ * time. Those that are as they were go on; the tails of the others end, and their rings with them.
  */
 export class Hub {
   readonly #options: HubOptions
@@ -44,6 +61,8 @@ export class Hub {
   #filling: Promise<void> | undefined
   #polling: Promise<void> | undefined
   #pollNow: (() => void) | undefined
+  /** Counts the times at which the database may have gone back: what was asked before is not to be believed. */
+  #doubts = 0
 
   constructor(options: HubOptions) {
     this.#options = options
@@ -68,9 +87,12 @@ export class Hub {
       live = {
         sid,
         ring: undefined,
+        known: undefined,
+        name: undefined,
+        isDoubted: false,
         head: 0,
         epoch: undefined,
-        erased: false,
+        over: undefined,
         removals: 0,
         tails: 0,
         wakes: new Set(),
@@ -96,7 +118,7 @@ export class Hub {
   appended(sid: string, lastSeq: Seq, frames: () => readonly Frame[]): void {
     const live = this.#sessions.get(sid)
     if (live === undefined) return
-    live.ring?.push(frames())
+    if (!live.isDoubted && live.ring) this.#push(live, live.ring, frames())
     this.hint(sid, lastSeq)
     this.#wake(live)
   }
@@ -104,6 +126,12 @@ export class Hub {
   /** Notifications may have been missed: look at every tailed session now. */
   checkAll(): void {
     this.#pollNow?.()
+  }
+
+  /** The database may have gone back. Nothing that is known here is shown before it was compared. */
+  doubtAll(): void {
+    this.#doubts += 1
+    for (const live of this.#sessions.values()) this.#doubt(live)
   }
 
   async stop(): Promise<void> {
@@ -118,7 +146,7 @@ export class Hub {
     if (live.tails > 0) return
     live.ring?.clear()
     this.#behind.delete(live)
-    this.#sessions.delete(live.sid)
+    if (this.#sessions.get(live.sid) === live) this.#sessions.delete(live.sid)
   }
 
   #wake(live: Live): void {
@@ -128,15 +156,33 @@ export class Hub {
   /** Forgets what is kept of the session when it is from an earlier epoch. */
   #refresh(live: Live, epoch: number | undefined): void {
     if (epoch === undefined || live.epoch === undefined || epoch <= live.epoch) return
+    this.#dropRing(live)
+    this.#catchUp(live)
+  }
+
+  #dropRing(live: Live): void {
     live.ring?.clear()
     live.ring = undefined
     live.epoch = undefined
     live.removals += 1
+  }
+
+  #push(live: Live, ring: Ring, frames: readonly Frame[]): void {
+    const before = ring.last
+    ring.push(frames)
+    const last = frames.at(-1)
+    if (last === undefined) return
+    if (ring.last !== before) live.known = { seq: last.seq, at: last.at }
+    else if (contradicts(ring, last)) this.#doubt(live)
+  }
+
+  #doubt(live: Live): void {
+    live.isDoubted = true
     this.#catchUp(live)
   }
 
   #catchUp(live: Live): void {
-    if (live.erased) return
+    if (live.over !== undefined) return
     this.#behind.add(live)
     this.#filling ??= this.#fill().finally(() => {
       this.#filling = undefined
@@ -150,9 +196,12 @@ export class Hub {
     for (let failures = 0; this.#behind.size > 0 && !signal.aborted; ) {
       const some = [...this.#behind].slice(0, SESSIONS_PER_READ)
       try {
-        await this.#position(some.filter((live) => live.ring === undefined))
+        const areAllKnown = await this.#position(
+          some.filter((live) => live.isDoubted || live.ring === undefined),
+        )
         await this.#readOn(some)
-        failures = 0
+        failures = areAllKnown ? 0 : failures + 1
+        if (!areAllKnown) await pause(jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       } catch (error) {
         this.#options.log.warn({ err: error, sessions: some.length }, 'reading on for tails failed')
         await pause(jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
@@ -161,35 +210,103 @@ export class Hub {
     }
   }
 
-  async #position(fresh: readonly Live[]): Promise<void> {
-    if (fresh.length === 0) return
-    const heads = await readHeads(
-      this.#options.db,
-      fresh.map((live) => live.sid),
-    )
-    for (const live of fresh) {
-      const { lastSeq, epoch, erased } = heads.get(live.sid) ?? NO_HEAD
-      live.head = Math.max(live.head, lastSeq)
-      live.epoch = epoch
-      if (erased) {
-        live.erased = true
-        this.#behind.delete(live)
-      } else this.#restart(live, lastSeq)
-      this.#wake(live)
+  /** Compares sessions with the database, and places the rings of those that have none. False: some have to wait. */
+  async #position(lives: readonly Live[]): Promise<boolean> {
+    if (lives.length === 0) return true
+    const doubts = this.#doubts
+    const standings = await this.#standings(lives)
+    if (doubts !== this.#doubts) return true // perhaps of another database: they are asked for again
+    const gone: Live[] = []
+    let areAllKnown = true
+    for (const live of lives) {
+      const standing = standings.get(live.sid)
+      const verdict = standing ? await this.#compare(live, standing) : 'unknown'
+      if (doubts !== this.#doubts) return true
+      if (verdict === 'gone') gone.push(live)
+      else if (verdict === 'unknown') areAllKnown = false
+      else this.#settle(live, standing?.head ?? NO_HEAD, standing?.name)
+    }
+    if (gone.length > 0) await this.#lookAgain(gone)
+    return areAllKnown
+  }
+
+  async #standings(lives: readonly Live[]): Promise<Map<string, Standing>> {
+    const wanted = lives.map((live) => ({ sid: live.sid, seq: live.known?.seq ?? 0 }))
+    const standings = await readStandings(this.#options.db, wanted)
+    return new Map(standings.map((it) => [it.sid, it]))
+  }
+
+  async #compare(live: Live, { head, atKnown, name, isReplica }: Standing): Promise<Verdict> {
+    const { known } = live
+    if (known === undefined) return 'same'
+    if (head === undefined || head.lastSeq < known.seq) return isReplica ? 'unknown' : 'gone'
+    if (name !== live.name) return 'gone'
+    if (head.erased) return 'same'
+    try {
+      const at = atKnown ?? (await this.#options.coldAt?.(live.sid, known.seq))
+      // In no tier: whoever reads there is told of the damage.
+      return at === undefined || at === known.at ? 'same' : 'gone'
+    } catch (error) {
+      this.#options.log.warn({ err: error, sid: live.sid }, 'cold storage cannot say whether a log went back')
+      return 'unknown'
     }
   }
 
-  #restart(live: Live, last: Seq): void {
+  /** What was asked may have been a server that is the primary no more: asked once more, on new connections. */
+  async #lookAgain(lives: readonly Live[]): Promise<void> {
+    this.#options.db.renew()
+    const doubts = this.#doubts
+    const standings = await this.#standings(lives)
+    for (const live of lives) {
+      const standing = standings.get(live.sid)
+      if (standing === undefined || (await this.#compare(live, standing)) !== 'gone') this.#doubt(live)
+      else if (doubts === this.#doubts) this.#giveUp(live, standing)
+    }
+  }
+
+  #giveUp(live: Live, { head, name }: Standing): void {
+    const known = live.known?.seq
+    this.#options.metrics.historyChanged()
+    this.#options.log.error(
+      { sid: live.sid, session: live.name, isNow: name, known, lastSeq: head?.lastSeq },
+      'the log of a session went back: its tails end',
+    )
+    live.over = 'history_changed'
+    this.#dropRing(live)
+    this.#behind.delete(live)
+    if (this.#sessions.get(live.sid) === live) this.#sessions.delete(live.sid)
+    this.#wake(live)
+  }
+
+  /** The session is what it was, or was not known before. */
+  #settle(live: Live, { lastSeq, epoch, erased, at }: Head, name: string | undefined): void {
+    live.isDoubted = false
+    live.name = name
+    live.head = Math.max(live.head, lastSeq)
+    // One that went back: what was erased since the backup is there again, and may be erased again.
+    if (live.epoch !== undefined && live.epoch !== epoch) this.#dropRing(live)
+    live.epoch = epoch
+    if (erased) {
+      live.over = 'session_erased'
+      this.#behind.delete(live)
+    } else if (live.ring === undefined) this.#restart(live, { seq: lastSeq, at })
+    this.#wake(live)
+  }
+
+  #restart(live: Live, last: Known): void {
     // This node's own commits may have moved the ring while we read.
-    if (live.ring && live.ring.last >= last) return
+    if (live.ring && live.ring.last >= last.seq) return
     live.ring?.clear()
     const { ringEvents, ringSessionBytes } = this.#options
-    live.ring = new Ring(last, { events: ringEvents, bytes: ringSessionBytes }, this.#budget)
+    live.ring = new Ring(last.seq, { events: ringEvents, bytes: ringSessionBytes }, this.#budget)
+    live.known = last
   }
 
   async #readOn(some: readonly Live[]): Promise<void> {
     const wanted = some.flatMap((live) =>
-      live.ring && live.ring.last < live.head ? [{ live, sid: live.sid, cursor: live.ring.last }] : [],
+      live.ring && !live.isDoubted && live.ring.last < live.head
+        ? [{ live, sid: live.sid, cursor: live.ring.last }]
+        : [],
     )
     if (wanted.length > 0) {
       const frames = await readHotAfterMany(this.#options.db, wanted, FILL_BOUNDS)
@@ -197,14 +314,15 @@ export class Hub {
       for (const { live, cursor } of wanted) {
         const own = frames.get(live.sid) ?? []
         this.#options.metrics.read('hot', own.length)
-        if (live.tails === 0) continue // gone meanwhile, and its memory given back
-        if (own[0]?.seq === cursor + 1) live.ring?.push(own)
+        if (live.tails === 0 || live.isDoubted || !live.ring) continue // gone meanwhile, and its memory given back
+        if (own[0]?.seq === cursor + 1) this.#push(live, live.ring, own)
         else astray.push({ live, head: live.head })
         this.#wake(live)
       }
       await this.#reposition(astray)
     }
-    for (const live of some) if (live.ring && live.ring.last >= live.head) this.#behind.delete(live)
+    for (const live of some)
+      if (live.ring && !live.isDoubted && live.ring.last >= live.head) this.#behind.delete(live)
   }
 
   /** What follows is no longer hot: tails that need it read it for themselves. Or the hint was not true: back to the head. */
@@ -215,10 +333,11 @@ export class Hub {
       astray.map(({ live }) => live.sid),
     )
     for (const { live, head } of astray) {
-      const real = heads.get(live.sid)?.lastSeq ?? 0
+      const { lastSeq: real, at } = heads.get(live.sid) ?? NO_HEAD
+      if (live.isDoubted) continue
       if (head > real) {
         if (live.head === head) live.head = real // else there was another hint, which is looked at next
-      } else this.#restart(live, real)
+      } else this.#restart(live, { seq: real, at })
       this.#wake(live)
     }
   }
@@ -231,17 +350,36 @@ export class Hub {
       this.#pollNow = () => early.abort()
       await pause(this.#options.pollIntervalMs, early.signal)
       if (signal.aborted) return
-      const sids = [...this.#sessions.keys()]
+      const lives = [...this.#sessions.values()]
       try {
-        for (let i = 0; i < sids.length; i += 1000)
-          for (const [sid, head] of await readHeads(this.#options.db, sids.slice(i, i + 1000)))
-            this.hint(sid, head.lastSeq, head.epoch)
+        for (let i = 0; i < lives.length; i += 1000) await this.#pollHeads(lives.slice(i, i + 1000))
       } catch (error) {
         this.#options.log.warn(
-          { err: error, sessions: sids.length },
+          { err: error, sessions: lives.length },
           'polling the heads of tailed sessions failed',
         )
       }
     }
   }
+
+  async #pollHeads(lives: readonly Live[]): Promise<void> {
+    const known = lives.map((live) => live.known) // as it was before they were asked for: heads only grow
+    const heads = await readHeads(
+      this.#options.db,
+      lives.map((live) => live.sid),
+    )
+    for (const [i, live] of lives.entries()) {
+      const head = heads.get(live.sid) ?? NO_HEAD
+      const before = known[i]
+      if (before && (head.lastSeq < before.seq || (head.lastSeq === before.seq && head.at !== before.at)))
+        this.#doubt(live)
+      else this.hint(live.sid, head.lastSeq, head.epoch)
+    }
+  }
+}
+
+/** Whether the ring has another event at that seq: a notification may overtake an answer, but not with another event. */
+function contradicts(ring: Ring, { seq, at }: Frame): boolean {
+  const held = ring.after(seq - 1, 1)?.[0]
+  return held !== undefined && held.at !== at
 }

@@ -2,9 +2,14 @@ import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 
+/** Microseconds since 1970, exactly; 0 for a session that has no event. */
+const MICROSECONDS = (time: string) =>
+  `case when isfinite(${time}) then (extract(epoch from ${time}) * 1000000)::bigint else 0 end`
+
 const HEADS = {
   name: 'heads',
-  text: 'select h.sid, h.last_seq, h.epoch, h.erased from starcite.session_heads h where h.sid = any ($1::bigint[])',
+  text: `select h.sid, h.last_seq, h.epoch, h.erased, ${MICROSECONDS('h.last_event_at')}
+           from starcite.session_heads h where h.sid = any ($1::bigint[])`,
 }
 
 export interface Head {
@@ -12,17 +17,69 @@ export interface Head {
   /** Counts removals of content. */
   readonly epoch: number
   readonly erased: boolean
+  /** `inserted_at` of the newest event, in microseconds: no other event had this seq at this time. */
+  readonly at: number
 }
 
 /** The end of each of the sessions. */
 export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<string, Head>> {
   const rows = await db.query(HEADS, [sids])
   return new Map(
-    rows.map(([sid, lastSeq, epoch, erased]) => [
+    rows.map(([sid, lastSeq, epoch, erased, at]) => [
       sid as string,
-      { lastSeq: Number(lastSeq), epoch: Number(epoch), erased: erased === 't' },
+      { lastSeq: Number(lastSeq), epoch: Number(epoch), erased: erased === 't', at: Number(at) },
     ]),
   )
+}
+
+/** How far a session's log was once seen to be. */
+export interface Known {
+  readonly seq: Seq
+  /** As in Head. */
+  readonly at: number
+}
+
+const STANDING = {
+  name: 'standing',
+  text: `select w.sid, h.last_seq, h.epoch, h.erased, ${MICROSECONDS('h.last_event_at')},
+                case when w.seq = 0 then 0
+                     when w.seq = h.last_seq then ${MICROSECONDS('h.last_event_at')}
+                     else (select ${MICROSECONDS('e.inserted_at')} from starcite.events e where e.sid = w.sid and e.seq = w.seq) end,
+                s.tenant_id, s.id, pg_is_in_recovery()
+           from unnest($1::bigint[], $2::bigint[]) as w (sid, seq)
+           left join starcite.session_heads h on h.sid = w.sid
+           left join starcite.sessions s on s.sid = w.sid`,
+}
+
+/** What the database has of a session, beside what was known of it. */
+export interface Standing {
+  readonly sid: string
+  /** Undefined: there is no such session. */
+  readonly head: Head | undefined
+  /** The time of the event at the known seq; undefined when it is not in Postgres. */
+  readonly atKnown: number | undefined
+  /** Tenant and id: a sid is given out again when the database was restored. */
+  readonly name: string
+  /** The server only replays what another one writes, and may be behind it. */
+  readonly isReplica: boolean
+}
+
+/** Whether what is known of sessions still is what the database has, in one query. */
+export async function readStandings(
+  db: Db,
+  known: readonly { readonly sid: string; readonly seq: Seq }[],
+): Promise<Standing[]> {
+  const rows = await db.query(STANDING, [known.map((it) => it.sid), known.map((it) => it.seq)])
+  return rows.map(([sid, lastSeq, epoch, erased, at, atKnown, tenantId, id, isReplica]) => ({
+    sid: sid as string,
+    head:
+      lastSeq == null
+        ? undefined
+        : { lastSeq: Number(lastSeq), epoch: Number(epoch), erased: erased === 't', at: Number(at) },
+    atKnown: atKnown == null ? undefined : Number(atKnown),
+    name: JSON.stringify([tenantId, id]),
+    isReplica: isReplica === 't',
+  }))
 }
 
 /** How much one read may bring: it stops at either, but never before its first event. */

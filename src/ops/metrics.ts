@@ -48,6 +48,10 @@ export class Metrics {
     'starcite_history_damaged_total',
     'Reads that were refused because an event that must exist is in no tier',
   )
+  readonly #historyChanged = this.#counter(
+    'starcite_history_changed_total',
+    'Sessions whose tails were ended because the database had gone back behind what they had shown',
+  )
   readonly #notifyLag = this.#histogram(
     'starcite_notify_lag_seconds',
     'From the commit time of an event of this node to its notification here, sampled',
@@ -207,6 +211,10 @@ export class Metrics {
 
   historyDamaged(): void {
     this.#historyDamaged.inc()
+  }
+
+  historyChanged(): void {
+    this.#historyChanged.inc()
   }
 
   notifyLag(seconds: number): void {

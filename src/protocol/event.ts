@@ -50,6 +50,11 @@ export class Frame {
     return this.#bytes
   }
 
+  /** When it was committed, in microseconds since 1970. `inserted_at` is the last member of every frame. */
+  get at(): number {
+    return microseconds(this.text.slice(-29, -2))
+  }
+
   /** With one more member, as events are on the multiplexed socket. */
   get textWithCursor(): string {
     return `${this.text.slice(0, -1)},"cursor":${this.seq}}`
@@ -77,6 +82,10 @@ export class Frame {
     return this.#memoryBytes
   }
 }
+
+/** Of a time as frames show it, exactly. */
+export const microseconds = (time: string): number =>
+  1000 * Date.parse(`${time.slice(0, 23)}Z`) + Number(time.slice(23, 26))
 
 /** The one line of data in a chunk. */
 const dataOf = (chunk: Buffer): Buffer =>

@@ -1,7 +1,7 @@
 import type { Subscription } from '../live/subscription.ts'
 
 /**
- * When a tail is to end: its caller's signal is aborted, or its session is erased. A signal of both is made when
+ * When a tail is to end: its caller's signal is aborted, or its session is over. A signal of both is made when
  * something has to wait with it, and given up again: of the many tails that only wait for events, none needs one.
  */
 export class TailEnd {
@@ -15,7 +15,7 @@ export class TailEnd {
   }
 
   get isReached(): boolean {
-    return this.#signal.aborted || this.#subscription.erased
+    return this.#signal.aborted || this.#subscription.over !== undefined
   }
 
   /** Good until `release`. */
@@ -34,7 +34,7 @@ export class TailEnd {
     const end = () => over.abort()
     if (this.#signal.aborted) end()
     this.#signal.addEventListener('abort', end, { once: true })
-    const forget = this.#subscription.onErased(end)
+    const forget = this.#subscription.onOver(end)
     const release = () => {
       forget()
       this.#signal.removeEventListener('abort', end)

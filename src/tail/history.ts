@@ -7,6 +7,7 @@ import type { Frame, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import type { MissingEvents } from './missingEvents.ts'
 import { countHot, findFirstMissing } from './queries.ts'
+import { overError } from './tail.ts'
 
 export interface HistoryRequest {
   readonly sid: string
@@ -92,6 +93,7 @@ export class History {
           return { frames: [], nextCursor: cursor, lastSeq }
         await subscription.ready(deadline.signal)
         await subscription.changed(cursor, deadline.signal)
+        if (subscription.over === 'history_changed') throw overError(subscription.over)
       }
     } finally {
       clearTimeout(timer)

@@ -64,3 +64,15 @@ export async function findFirstMissing(
   const place = Number(row?.[0])
   return order === 'asc' ? from + place - 1 : to - place + 1
 }
+
+const EVENT_AT = {
+  name: 'event_at',
+  text: `select (extract(epoch from e.inserted_at) * 1000000)::bigint from starcite.events e
+          where e.sid = $1 and e.seq = $2`,
+}
+
+/** The time of a hot event, in microseconds since 1970; undefined when it is not hot. */
+export async function readEventAt(db: Db, sid: string, seq: Seq): Promise<number | undefined> {
+  const [row] = await db.query(EVENT_AT, [sid, seq])
+  return row?.[0] == null ? undefined : Number(row[0])
+}

@@ -1,7 +1,7 @@
 import { jittered, pause } from '../lib/backoff.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Hub } from '../live/hub.ts'
-import type { Subscription } from '../live/subscription.ts'
+import type { Over, Subscription } from '../live/subscription.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -65,8 +65,8 @@ export class Tails {
   }
 
   /**
-   * Resolves when `until` was delivered or the signal aborted. Rejects with session_erased once the session is, whatever
-   * the tail is waiting for; on a fault, with nothing skipped.
+   * Resolves when `until` was delivered or the signal aborted. Rejects with session_erased or history_changed once the
+   * session is over, whatever the tail is waiting for; on a fault, with nothing skipped.
    */
   async run(options: TailOptions): Promise<void> {
     // Before the first read, so that nothing falls in between.
@@ -75,8 +75,8 @@ export class Tails {
     try {
       await this.#deliver(subscription, end, options)
     } catch (error) {
-      // Of an erased session, reading failed because there is nothing any more.
-      if (!subscription.erased) {
+      // Of a session that is over, reading failed because there is nothing any more.
+      if (subscription.over === undefined) {
         if (!isFinal(error)) this.#metrics.tailFault()
         throw error
       }
@@ -84,8 +84,7 @@ export class Tails {
       end.release()
       subscription.close()
     }
-    if (subscription.erased && !options.signal.aborted)
-      throw new AppError('session_erased', 'the session was erased')
+    if (subscription.over !== undefined && !options.signal.aborted) throw overError(subscription.over)
   }
 
   async #deliver(subscription: Subscription, end: TailEnd, options: TailOptions): Promise<void> {
@@ -111,8 +110,12 @@ export class Tails {
     // What was read ahead may show what is gone by now: the transport may have had no room for long.
     if (way.removals !== way.subscription.removals) way.ahead = undefined
     way.removals = way.subscription.removals
-    const page = upTo(await (way.ahead ?? this.#read(way, way.cursor)), way.until)
+    const read = await (way.ahead ?? this.#read(way, way.cursor))
     way.ahead = undefined
+    // Read before the server changed, perhaps: shown only when the log still is what it was.
+    if (way.subscription.isDoubted) await way.subscription.settled(end.signal())
+    // Nobody is shown what the hub does not know of, for that would not be compared.
+    const page = upTo(read, Math.min(way.until ?? Number.POSITIVE_INFINITY, way.subscription.knownSeq))
     const last = page.at(-1)
     if (end.isReached || last === undefined) return
     const isLive = way.subscription.after(last.seq, 1)?.length === 0
@@ -124,7 +127,7 @@ export class Tails {
     }
     way.cursor = last.seq
     sink.send(page)
-    if (isLive) this.#metrics.tailLag((Date.now() - committedAt(last)) / 1000)
+    if (isLive) this.#metrics.tailLag((Date.now() - last.at / 1000) / 1000)
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */
@@ -146,12 +149,13 @@ export class Tails {
 const isFinal = (error: unknown): boolean =>
   error instanceof AppError && ['history_damaged', 'history_changed', 'session_erased'].includes(error.code)
 
-function upTo(page: readonly Frame[], until: Seq | undefined): readonly Frame[] {
-  if (until === undefined || (page.at(-1)?.seq ?? 0) <= until) return page
-  return page.filter((frame) => frame.seq <= until)
-}
+/** What a reader is told when its session is over. */
+export const overError = (over: Over): AppError =>
+  over === 'session_erased'
+    ? new AppError(over, 'the session was erased')
+    : new AppError(over, 'the log went back behind what was read of it: read the session again')
 
-/** Milliseconds since the epoch. `inserted_at` is the last member of every frame. */
-function committedAt(frame: Frame): number {
-  return Date.parse(frame.text.slice(-29, -2))
+function upTo(page: readonly Frame[], until: Seq): readonly Frame[] {
+  if ((page.at(-1)?.seq ?? 0) <= until) return page
+  return page.filter((frame) => frame.seq <= until)
 }

@@ -16,6 +16,7 @@ import { Metrics } from '../../src/ops/metrics.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 import { Erasures } from '../../src/sessions/erasure/erasures.ts'
 import { Sessions } from '../../src/sessions/sessions.ts'
+import { Cursors } from '../../src/tail/cursors.ts'
 import { History } from '../../src/tail/history.ts'
 import { EventLog } from '../../src/tail/log.ts'
 import { MissingEvents } from '../../src/tail/missingEvents.ts'
@@ -87,6 +88,7 @@ export async function startGuardedNode(
       erasures: new Erasures(db, () => {}),
       tails: new Tails(hub, new EventLog(db, NOTHING_COLD, metrics, missing), log, metrics),
       history: new History(db, NOTHING_COLD, hub, missing),
+      cursors: new Cursors(db, NOTHING_COLD),
       lifecycle,
       sockets,
       bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),

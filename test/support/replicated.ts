@@ -21,7 +21,10 @@ export class ReplicatedPostgres {
     this.standby = standby
   }
 
-  static async start(): Promise<ReplicatedPostgres> {
+  /** The standby follows the primary by way of what `way` makes of it. */
+  static async start(
+    way: (primary: EmbeddedPostgres) => Promise<{ readonly url: string }> = async (primary) => primary,
+  ): Promise<ReplicatedPostgres> {
     const lab = await EmbeddedPostgresLab.open()
     const first = await lab.start({ settings: SETTINGS })
     await first.stop()
@@ -30,7 +33,8 @@ export class ReplicatedPostgres {
     await writeFile(path.join(copy, 'standby.signal'), '')
 
     const primary = await lab.start({ settings: SETTINGS })
-    const conninfo = `host=127.0.0.1 port=${primary.port} user=postgres application_name=standby`
+    const { port } = new URL((await way(primary)).url)
+    const conninfo = `host=127.0.0.1 port=${port} user=postgres application_name=standby`
     const standby = await lab.start({ dir: copy, settings: { ...SETTINGS, primary_conninfo: conninfo } })
     await setAndReload(primary, 'synchronous_standby_names', '*')
     await until('the standby takes every commit', async () => {

@@ -256,7 +256,10 @@ describe("the client's tail", () => {
 
     expect(seqs).to.deep.equal([1, 2, 3])
     expect(urls.length).to.equal(2)
-    expect(streams.map((it) => new URL(it).search)).to.deep.equal(['?cursor=0', '?cursor=2'])
+    expect(streams.map((it) => new URL(it).search)).to.deep.equal([
+      '?cursor=0',
+      '?cursor=2&cursor_inserted_at=t',
+    ])
     expect(states.flatMap((it) => (it.at === 'open' ? it.transport : []))).to.deep.equal(['sse', 'sse'])
   })
 
@@ -271,7 +274,7 @@ describe("the client's tail", () => {
     const { seqs } = await take(2, { WebSocket, fetch }, { silenceMs: 10 })
 
     expect(seqs).to.deep.equal([1, 2])
-    expect(asked).to.deep.equal(Array(3).fill('/v1/sessions/s/events?cursor=1&limit=1'))
+    expect(asked).to.deep.equal(Array(3).fill('/v1/sessions/s/events?cursor=1&cursor_inserted_at=t&limit=1'))
     expect(urls.length).to.equal(2)
   })
 

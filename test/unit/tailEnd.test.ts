@@ -10,7 +10,10 @@ function newTail() {
     ring: undefined,
     head: 0,
     epoch: undefined,
-    erased: false,
+    known: { seq: 100, at: 0 },
+    name: undefined,
+    isDoubted: false,
+    over: undefined,
     removals: 0,
     tails: 1,
     wakes: new Set(),
@@ -18,7 +21,7 @@ function newTail() {
   const caller = new AbortController()
   const end = new TailEnd(new Subscription(live, () => {}), caller.signal)
   const erase = () => {
-    live.erased = true
+    live.over = 'session_erased'
     for (const wake of [...live.wakes]) wake()
   }
   const held = () => live.wakes.size + getEventListeners(caller.signal, 'abort').length

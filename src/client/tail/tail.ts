@@ -4,13 +4,18 @@ import { countAnswer } from '../http/answers.ts'
 import { type Http, within } from '../http/http.ts'
 import { readFrame } from '../rawJson.ts'
 import type { SessionEvent } from '../types.ts'
-import { Connector, type TailTransport } from './connector.ts'
+import { Connector, type Cursor, queryOf, type TailTransport } from './connector.ts'
 import type { End, Link } from './link.ts'
 import type { WebSocketConstructor } from './webSocketLink.ts'
 
 export interface TailOptions {
   /** The seq of the last event seen; what comes after it is told. Default 0: everything. */
   readonly cursor?: number
+  /**
+   * `inserted_at` of the event at the cursor. With it the tail ends with `history_changed` when the log has another event
+   * there, because the database was restored since. While the tail goes on, it does this by itself.
+   */
+  readonly cursorInsertedAt?: string
   /** Events in one frame at most, 1 to 1000. Default 64. */
   readonly batchSize?: number
   /** False: ends with what is the last event now. Default true: live events follow, for ever. */
@@ -50,6 +55,7 @@ export class Tail<Events> {
   #cursor: number
   /** With `follow: false`, once a connection has said that it is through: how far the session was then. */
   #lastSeq: number | undefined
+  #insertedAt: string | undefined
   #inARow = 0
 
   constructor(http: Http, path: string, options: TailOptions, WebSocket: WebSocketConstructor | undefined) {
@@ -58,6 +64,7 @@ export class Tail<Events> {
     this.#options = options
     this.#follow = options.follow ?? true
     this.#cursor = options.cursor ?? 0
+    this.#insertedAt = options.cursorInsertedAt
     this.#attention = new Attention(options.signal ?? new AbortController().signal)
     this.#connector = new Connector(http, path, this.#follow, options, WebSocket)
   }
@@ -94,10 +101,14 @@ export class Tail<Events> {
     return this.#attention.signal.aborted
   }
 
+  get #at(): Cursor {
+    return { seq: this.#cursor, insertedAt: this.#insertedAt }
+  }
+
   /** Undefined when it has to be tried again, and the wait for that is over. */
   async #open(): Promise<Link | 'finished' | undefined> {
     try {
-      const link = await this.#connector.open(this.#cursor, this.#attention.signal)
+      const link = await this.#connector.open(this.#at, this.#attention.signal)
       if (link === undefined) {
         if (!this.#follow) return 'finished'
         throw new StarciteError('invalid_answer', 'an endless stream was answered 204', {
@@ -144,6 +155,7 @@ export class Tail<Events> {
         if (event.seq <= this.#cursor) continue
         if (event.seq !== this.#cursor + 1) return this.#hole(event.seq)
         this.#cursor = event.seq
+        this.#insertedAt = event.inserted_at
         this.#inARow = 0
         this.#backoff.reset()
         yield event
@@ -174,7 +186,7 @@ export class Tail<Events> {
     try {
       const count = await within(CHECK_TIMEOUT_MS, this.#attention.signal, (signal) =>
         this.#http.answer(
-          { path: `${this.#path}/events`, query: { cursor: this.#cursor, limit: 1 }, signal },
+          { path: `${this.#path}/events`, query: { ...queryOf(this.#at), limit: 1 }, signal },
           countAnswer,
         ),
       )

@@ -3,8 +3,8 @@ import { CHANNELS, type Channel } from './channels.ts'
 import { Components } from './components.ts'
 
 const DESCRIPTION = `The sockets of Starcite. What is before them, handshakes and their refusals, is in /openapi.json.
-\`send\` is what the node sends, \`receive\` what it is sent. Close codes are under \`x-close-codes\`: after all but 1000
-and 4004 come back with your cursor.`
+\`send\` is what the node sends, \`receive\` what it is sent. Close codes are under \`x-close-codes\`: after all but 1000,
+4004 and 4009 come back with your cursor.`
 
 /** The sockets of a release as an AsyncAPI 3 document. */
 export function asyncApi(release: string): object {

@@ -94,6 +94,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
     description: 'Every event after the cursor, in order, then live ones. What the client sends is ignored.',
     query: {
       cursor: 'The last seq seen; 0 when absent.',
+      cursor_inserted_at: '`inserted_at` of the event at the cursor, to be checked.',
       batch_size: `1 to ${MAX_BATCH_SIZE}; from 2 on, frames are arrays.`,
       follow: '`false`: end with what is the last event now.',
       access_token: 'The JWT, where clients cannot set headers.',
@@ -166,6 +167,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
           'phx_join',
           Type.Object({
             cursor: Type.Optional(Count('The last seq seen; 0 when absent.')),
+            cursor_inserted_at: Type.Optional(Text('Of the event at the cursor, to be checked.')),
             batch_size: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 })),
           }),
         ),
@@ -177,6 +179,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
             'session_not_found',
             'session_erased',
             'cursor_ahead',
+            'history_changed',
             TOO_MANY_TOPICS,
           ]),
         },

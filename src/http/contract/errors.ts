@@ -90,7 +90,7 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   history_changed: {
     means:
       'The log went back, as when the database is restored: what was read of it may be gone. Read the session again.',
-    details: { last_seq: Count('Where the end is now.') },
+    details: { last_seq: Type.Optional(Count('Where the end is now.')) },
   },
   legal_hold: { means: 'The session is under a legal hold.' },
   session_erased: { means: 'The session was erased.' },

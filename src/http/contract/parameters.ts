@@ -61,6 +61,12 @@ export const TAIL_CURSOR = inQuery(
   'The last seq seen; events after it are sent.',
 )
 
+export const CURSOR_INSERTED_AT = inQuery(
+  'cursor_inserted_at',
+  Type.String({ format: 'date-time', pattern: '^.{26}Z$' }),
+  '`inserted_at` of the event at `cursor`, as it was shown. When the log has another event there, `history_changed`.',
+)
+
 export const LAST_EVENT_ID: Parameter = {
   name: 'Last-Event-ID',
   in: 'header',

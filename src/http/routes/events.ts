@@ -5,7 +5,7 @@ import { AppError } from '../../protocol/errors.ts'
 import { MAX_WAIT_SECONDS, PAGE } from '../bounds.ts'
 import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { allow } from '../middleware.ts'
-import { choice, cursor, integer, one } from '../query.ts'
+import { choice, cursor, cursorInsertedAt, integer, one } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
 
 export function eventRoutes(router: Router, services: Services): void {
@@ -19,8 +19,10 @@ export function eventRoutes(router: Router, services: Services): void {
       waitMs:
         1000 * (integer(ctx.query, 'wait', 'invalid_list_query', { min: 0, max: MAX_WAIT_SECONDS }) ?? 0),
     }
+    const seenAt = cursorInsertedAt(ctx.query)
     const session = await findSession(services, ctx)
     if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
+    await services.cursors.check(session, request.cursor ?? 0, seenAt)
     // Whoever waits holds what a tail holds.
     const release = request.waitMs > 0 ? services.tailQuota.take((ctx.state as State).principal) : undefined
     const page = await whileWanted(ctx, services.sockets.draining, (signal) =>

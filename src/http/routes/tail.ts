@@ -8,7 +8,7 @@ import type { Session } from '../../sessions/session.ts'
 import { MAX_BATCH_SIZE } from '../bounds.ts'
 import { findSession, type Services, type State } from '../context.ts'
 import { allow, authenticate, limitRequests } from '../middleware.ts'
-import { choice, cursor, integer } from '../query.ts'
+import { choice, cursor, cursorInsertedAt, integer } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
 import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
@@ -39,7 +39,9 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     allow('session:read'),
   ]
   router.get('/v1/sessions/:id/tail', ...(enter as RouterMiddleware[]), async (ctx) => {
-    const start = (isStream(ctx) ? lastEventId(ctx) : undefined) ?? cursor(ctx.query) ?? 0
+    const given = cursor(ctx.query) ?? 0
+    const start = (isStream(ctx) ? lastEventId(ctx) : undefined) ?? given
+    const seenAt = cursorInsertedAt(ctx.query)
     const batchSize = integer(ctx.query, 'batch_size', 'invalid_tail_batch_size', {
       min: 1,
       max: MAX_BATCH_SIZE,
@@ -47,6 +49,7 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     const follow = choice(ctx.query, 'follow', 'invalid_list_query', ['true', 'false']) !== 'false'
     const session = await findSession(services, ctx)
     refuseAhead(start, session.lastSeq)
+    await services.cursors.check(session, given, seenAt)
     sockets.refuseIfFull()
     const wanted: Wanted = {
       session,

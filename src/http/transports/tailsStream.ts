@@ -53,8 +53,9 @@ export class TailsStream {
   }
 
   /** Looks the session up, and answers how to follow it. Throws what the tail is refused with. */
-  async #begin({ sessionId, cursor }: WantedTail): Promise<(() => Promise<void>) | undefined> {
+  async #begin(wanted: WantedTail): Promise<(() => Promise<void>) | undefined> {
     const { services, principal, stream } = this.#options
+    const { sessionId, cursor, seenAt } = wanted
     if (stream.signal.aborted) return undefined
     requireSession(principal, sessionId)
     if (badSessionId(sessionId) !== undefined)
@@ -63,7 +64,8 @@ export class TailsStream {
     if (end === undefined) return undefined
     const session = await services.sessions.get(principal.tenantId, sessionId).finally(end)
     refuseAhead(cursor, session.lastSeq)
-    return () => this.#follow({ sessionId, cursor }, session)
+    await services.cursors.check(session, cursor, seenAt)
+    return () => this.#follow(wanted, session)
   }
 
   async #follow(tail: WantedTail, { sid, epoch }: Session): Promise<void> {

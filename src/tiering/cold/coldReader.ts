@@ -127,7 +127,8 @@ export class ColdReader {
   }
 
   async #frames(sid: string, slice: Slice): Promise<readonly Frame[]> {
-    const name = `${slice.key}@${slice.offset}`
+    // After a restore the same place may be written anew: the digest says which bytes are meant.
+    const name = `${slice.key}@${slice.offset} ${slice.sha256}`
     const cached = this.#slices.get(name)
     this.#options.metrics.coldCache(cached !== undefined)
     if (cached !== undefined) return cached.frames

@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { Event } from '../event.ts'
 import type { Operation } from '../operation.ts'
-import { LIMIT, OF_ACTOR, OF_TYPE, ORDER, PAGE_CURSOR, WAIT } from '../parameters.ts'
+import { CURSOR_INSERTED_AT, LIMIT, OF_ACTOR, OF_TYPE, ORDER, PAGE_CURSOR, WAIT } from '../parameters.ts'
 import { Count, closed } from '../values.ts'
 
 const EventPage = closed(
@@ -26,7 +26,7 @@ export const EVENT_OPERATIONS: readonly Operation[] = [
     description:
       'With a filter the cursor also passes events that did not match: a page may be empty before the end.',
     scope: 'session:read',
-    parameters: [PAGE_CURSOR, LIMIT, ORDER, OF_TYPE, OF_ACTOR, WAIT],
+    parameters: [PAGE_CURSOR, CURSOR_INSERTED_AT, LIMIT, ORDER, OF_TYPE, OF_ACTOR, WAIT],
     answers: { 200: { description: 'A page of events.', content: { 'application/json': EventPage } } },
     errors: [
       'invalid_cursor',

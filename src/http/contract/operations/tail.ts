@@ -1,7 +1,7 @@
 import { Type } from 'typebox'
 import { TailStart } from '../../schemas.ts'
 import type { Operation } from '../operation.ts'
-import { BATCH_SIZE, FOLLOW, LAST_EVENT_ID, TAIL_CURSOR } from '../parameters.ts'
+import { BATCH_SIZE, CURSOR_INSERTED_AT, FOLLOW, LAST_EVENT_ID, TAIL_CURSOR } from '../parameters.ts'
 
 /** See routes/tail.ts. */
 export const TAIL_OPERATIONS: readonly Operation[] = [
@@ -16,7 +16,7 @@ export const TAIL_OPERATIONS: readonly Operation[] = [
       'server-sent events: `id` is the seq, `data` an Event.',
     scope: 'session:read',
     tokenParameter: 'access_token',
-    parameters: [TAIL_CURSOR, LAST_EVENT_ID, BATCH_SIZE, FOLLOW],
+    parameters: [TAIL_CURSOR, CURSOR_INSERTED_AT, LAST_EVENT_ID, BATCH_SIZE, FOLLOW],
     answers: {
       101: { description: 'The tail begins, as a WebSocket.', headers: ['Upgrade'] },
       200: {
@@ -31,6 +31,7 @@ export const TAIL_OPERATIONS: readonly Operation[] = [
       'invalid_tail_batch_size',
       'invalid_list_query',
       'cursor_ahead',
+      'history_changed',
       'too_many_tails',
       'too_many_sockets',
       'draining',

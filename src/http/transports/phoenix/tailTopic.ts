@@ -7,6 +7,7 @@ import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
 import { badSessionId, type Services } from '../../context.ts'
 import { parseEvent, refuseTooLarge } from '../../parseEvents.ts'
+import { insertedAt } from '../../query.ts'
 import { refuseAhead } from '../../refuseAhead.ts'
 import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
@@ -18,11 +19,13 @@ export function tailTopic(services: Services, sessionId: string): Join {
     if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
     const cursor = cursorMember(payload, 'cursor') ?? 0
     const batchSize = integerMember(payload, 'batch_size', 1, MAX_BATCH_SIZE, 'invalid_tail_batch_size') ?? 1
+    const seenAt = insertedAt(payload.cursor_inserted_at)
     mayRead(member.principal, sessionId)
     if (badSessionId(sessionId) !== undefined)
       throw new AppError('session_not_found', 'no session has such an id')
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
     refuseAhead(cursor, lastSeq)
+    await services.cursors.check({ sid, lastSeq }, cursor, seenAt)
     const release = services.tailQuota.take(member.principal)
     return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
   }

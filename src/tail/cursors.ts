@@ -1,0 +1,50 @@
+import type { Db } from '../db/pool.ts'
+import { AppError } from '../protocol/errors.ts'
+import { microseconds, type Seq } from '../protocol/event.ts'
+import type { ColdTier } from './coldTier.ts'
+import { readEventAt } from './queries.ts'
+
+/** The session that a cursor is of, as it was just looked up. */
+export interface CursorSession {
+  readonly sid: string
+  readonly lastSeq: Seq
+}
+
+/**
+ * Checks that a cursor is of this history: after a restore or a lossy failover its seq may be that of another event. No
+ * two events have the same seq and the same time, and every reader has seen the time of the event that it stands at.
+ */
+export class Cursors {
+  readonly #db: Db
+  readonly #cold: ColdTier
+
+  constructor(db: Db, cold: ColdTier) {
+    this.#db = db
+    this.#cold = cold
+  }
+
+  /**
+   * `insertedAt` is that of the event at the cursor, as the reader has it; undefined: it does not say. Throws
+   * history_changed when the log has another event there; rejects when cold storage cannot say.
+   */
+  async check({ sid, lastSeq }: CursorSession, cursor: Seq, insertedAt: string | undefined): Promise<void> {
+    if (insertedAt === undefined || cursor === 0) return
+    const at = cursor > lastSeq ? undefined : await this.at(sid, cursor)
+    if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // or in no tier: the read tells
+    throw new AppError(
+      'history_changed',
+      `event ${cursor} of this session is not the one of ${insertedAt}: the log went back since, read it again`,
+      { last_seq: lastSeq },
+    )
+  }
+
+  /** The time of an event in microseconds; undefined when it is in no tier. */
+  async at(sid: string, seq: Seq): Promise<number | undefined> {
+    return (await readEventAt(this.#db, sid, seq)) ?? (await this.coldAt(sid, seq))
+  }
+
+  /** The same of an event that is not hot. */
+  async coldAt(sid: string, seq: Seq): Promise<number | undefined> {
+    return (await this.#cold.sliceAt(sid, seq))?.find((frame) => frame.seq === seq)?.at
+  }
+}
