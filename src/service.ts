@@ -285,6 +285,7 @@ function listen(
       return database.directUrl
     },
     log,
+    notify: (channel, payload) => database.notify(channel, payload),
     onHead: (sid, lastSeq, epoch) => {
       notifyLag.notified(sid, lastSeq)
       hub.hint(sid, lastSeq, epoch)

@@ -9,6 +9,7 @@ import { migrate, NotMigratedError } from './migrate.ts'
 import { NotifyQueue } from './notifyQueue.ts'
 import { Db, type PoolSize } from './pool.ts'
 import { ForeignSchemaError } from './roles.ts'
+import { examineSharing } from './sharing.ts'
 
 /** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
 export class DatabaseStartError extends Error {
@@ -17,6 +18,7 @@ export class DatabaseStartError extends Error {
 
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000
+const STILL_MS = 5000
 
 /** The job writes two objects at a time. */
 const MOVE_CONNECTIONS = 2
@@ -98,6 +100,11 @@ export class Database {
     return this.#embedded?.fault
   }
 
+  /** Over a connection of the pool. */
+  notify(channel: string, payload: string): Promise<unknown> {
+    return this.reads.query(NOTIFY, [channel, payload])
+  }
+
   get pools(): { readonly append: PoolSize; readonly read: PoolSize } {
     return { append: this.appends.size, read: this.reads.size }
   }
@@ -138,8 +145,15 @@ export class Database {
     const deadline = Date.now() + this.#config.startupWaitMs
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await migrate(this.#urls.migrateUrl ?? this.directUrl, release, this.#log)
+        await this.#sayWhatFor(
+          'migrating the schema',
+          migrate(this.#urls.migrateUrl ?? this.directUrl, release, this.#log),
+        )
+        if (this.#embedded === undefined)
+          await this.#sayWhatFor('examining the database URLs', this.#examine())
+        return
       } catch (error) {
+        if (error instanceof DatabaseStartError) throw error
         const final = whyFinal(error)
         if (final !== undefined) throw new DatabaseStartError(final, { cause: error })
         if (!(error instanceof pg.DatabaseError) && classify(error) === 'unknown' && !isNetwork(error))
@@ -153,6 +167,46 @@ export class Database {
         this.#log.warn({ reason: (error as Error).message, attempt }, 'waiting for Postgres')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), this.#stopping.signal)
       }
+    }
+  }
+
+  /**
+   * Finds out what poolers are in the way. Rejects with a DatabaseStartError where a URL leads through one that LISTEN and
+   * the jobs cannot be done through; goes on without prepared statements where the pool's URL does not keep them.
+   */
+  async #examine(): Promise<void> {
+    const { url, directUrl, tieringUrl } = this.#urls
+    const pooled = await examineSharing(url, this.#log)
+    const direct = directUrl === url ? pooled : await examineSharing(directUrl, this.#log)
+    if (direct.sharesSessions)
+      throw new DatabaseStartError(
+        `${directUrl === url ? 'DATABASE_URL' : 'STARCITE_LISTEN_URL'} leads through a pooler in transaction mode, where LISTEN ` +
+          'delivers nothing: set STARCITE_LISTEN_URL to a direct connection to the same database, past the pooler',
+      )
+    if (tieringUrl !== undefined && (await examineSharing(tieringUrl, this.#log)).sharesSessions)
+      throw new DatabaseStartError(
+        'STARCITE_TIERING_URL leads through a pooler in transaction mode, where a job cannot keep its lock: set it to a direct ' +
+          'connection, past the pooler',
+      )
+    if (pooled.keepsStatements || !this.#config.preparedStatements) return
+    this.#log.warn(
+      'DATABASE_URL leads through a pooler that does not keep prepared statements: going on without them. Set ' +
+        'STARCITE_PREPARED_STATEMENTS=false, or the max_prepared_statements of PgBouncer 1.21 or newer',
+    )
+    for (const it of [this.appends, this.reads]) it.withoutPreparedStatements()
+  }
+
+  /** A start that stands still says at what. */
+  async #sayWhatFor<T>(what: string, work: Promise<T>): Promise<T> {
+    const from = Date.now()
+    const timer = setInterval(
+      () => this.#log.warn({ seconds: Math.round((Date.now() - from) / 1000) }, `still ${what}`),
+      STILL_MS,
+    )
+    try {
+      return await work
+    } finally {
+      clearInterval(timer)
     }
   }
 
@@ -182,6 +236,8 @@ export async function openDatabase(
   const embedded = await SupervisedPostgres.start(path.resolve(config.embeddedDir), log)
   return new Database(config, embedded, appendConnections, embedded, log)
 }
+
+const NOTIFY = { name: 'notify', text: 'select pg_notify($1, $2)' }
 
 const NOTIFICATION_QUEUE = { name: 'notification_queue', text: 'select pg_notification_queue_usage()' }
 

@@ -121,6 +121,10 @@ export const isStalePlan = (error: unknown): boolean =>
   error.code === FEATURE_NOT_SUPPORTED &&
   error.routine === 'RevalidateCachedQuery'
 
+/** Prepared statements that a pooler does not know: of another client, or on another connection. */
+export const lacksStatements = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && (error.code === '26000' || error.code === '42P05')
+
 const isOfNotifications = ({ code, routine }: pg.DatabaseError): boolean =>
   code === PROGRAM_LIMIT_EXCEEDED && /Notify|asyncQueue/.test(routine ?? '')
 

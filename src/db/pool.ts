@@ -5,6 +5,7 @@ import {
   isReadOnly,
   isStalePlan,
   keepsConnection,
+  lacksStatements,
   PROGRAM_LIMIT_EXCEEDED,
   QueryTimeoutError,
   wasNotBegun,
@@ -54,7 +55,7 @@ type Rows = readonly (readonly (string | null)[])[]
 /** A statement may be cut off by a server that ended idle connections, and its plan by a migration: once each. */
 const MAX_RUNS = 3
 /** The variable that procedures look at before they notify (sql/append_events.sql). */
-const WITHOUT_NOTIFICATIONS = `select set_config('starcite.notify', 'off', true)`
+const WITHOUT_NOTIFICATIONS = `select pg_catalog.set_config('starcite.notify', 'off', true)`
 
 /**
  * Connections to Postgres. Rows come as arrays of text (`int8` and `json` included): the caller's decoder is the one
@@ -68,11 +69,13 @@ export class Db {
   readonly #generations = new WeakMap<pg.PoolClient, number>()
   #generation = 0
   #metReadOnly = false
+  #prepares: boolean
   #givenUp = 0
   readonly #introduced = new WeakSet<pg.PoolClient>()
 
   constructor(options: PoolOptions) {
     this.#options = options
+    this.#prepares = options.preparedStatements
     this.#pool = new pg.Pool({
       Client: clientOf(options),
       onConnect: (client) => (client as PinnedClient).pin(options.timeoutMs),
@@ -137,6 +140,7 @@ export class Db {
     } catch (error) {
       if (isReadOnly(error)) this.#metReadOnly = true
       isGivenUp = error instanceof QueryTimeoutError
+      if (lacksStatements(error)) this.#options.log.error({ err: error }, LACKS_STATEMENTS)
       if (!keepsConnection(error)) broken = error as Error
       throw error
     } finally {
@@ -149,7 +153,7 @@ export class Db {
     const { onServer } = this.#options
     if (onServer && !this.#introduced.has(client)) await this.#introduce(client, onServer)
     const result = await client.query<(string | null)[]>({
-      ...(this.#options.preparedStatements && query.name ? { name: query.name } : {}),
+      ...(this.#prepares && query.name ? { name: query.name } : {}),
       text: query.text,
       values: [...values],
       rowMode: 'array',
@@ -213,6 +217,11 @@ export class Db {
     this.#generation += 1
   }
 
+  /** A pooler on the way does not keep them. */
+  withoutPreparedStatements(): void {
+    this.#prepares = false
+  }
+
   async #connect(): Promise<pg.PoolClient> {
     for (;;) {
       const client = await this.#pool.connect()
@@ -266,6 +275,10 @@ function clientOf(options: PoolOptions) {
 }
 
 const asText = (value: string) => value
+
+const LACKS_STATEMENTS =
+  'DATABASE_URL leads through a pooler that does not keep prepared statements: set STARCITE_PREPARED_STATEMENTS=false, or the ' +
+  'max_prepared_statements of PgBouncer 1.21 or newer'
 
 const isQueueFull = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && error.code === PROGRAM_LIMIT_EXCEEDED

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Socket } from 'node:net'
 import pgListen, { type Subscriber } from 'pg-listen'
 import { jittered, pause } from '../lib/backoff.ts'
@@ -7,6 +8,8 @@ import type { Seq } from '../protocol/event.ts'
 export interface ListenerOptions {
   /** A direct connection: LISTEN does not work through a transaction pooler. Read for each connection. */
   readonly url: string
+  /** Notifies over another connection, which must lead to the same database. */
+  readonly notify: (channel: string, payload: string) => Promise<unknown>
   readonly log: Log
   /** A session is at this seq; with an epoch: content of it was removed. */
   readonly onHead: (sid: string, lastSeq: Seq, epoch: number | undefined) => void
@@ -20,6 +23,8 @@ export interface ListenerOptions {
 
 export const HEADS_CHANNEL = 'starcite_heads'
 export const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
+/** Carries nothing but the question of a listener whether notifications arrive: every node hears all of them. */
+const PROBE_CHANNEL = 'starcite_probe'
 
 /** Nothing is ever sent on it. */
 const CHECK_CHANNEL = 'starcite_check'
@@ -27,13 +32,25 @@ const CHECK_CHANNEL = 'starcite_check'
 /** A link that fell silent is found within twice this: the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
+const NOT_HEARD =
+  'a notification that was sent over DATABASE_URL did not arrive: set STARCITE_LISTEN_URL to a direct connection to the same ' +
+  'database, past any pooler'
+/** The connection waits, that is its work. PgBouncer refuses to connect with this (08P01), and is asked without. */
+const STAY = '-c idle_session_timeout=0'
 /** A server that is there has taken our goodbye by then. */
 const CLOSE_TIMEOUT_MS = 300
 const RETRY_BASE_MS = 100
 const RETRY_MAX_MS = 5000
 
+/** What was sent over another connection did not arrive here. */
+export class NotHeardError extends Error {
+  override readonly name = 'NotHeardError'
+}
+
 /**
- * The one LISTEN connection of a process. connecting → listening → (broken) → connecting …, until stopped.
+ * The one LISTEN connection of a process. connecting → listening → (broken) → connecting …, until stopped. It is
+ * listening when a notification has come back that was sent over another connection: poolers take LISTEN, and deliver
+ * nothing.
  *
  * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
  * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try
@@ -47,6 +64,8 @@ export class Listener {
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
   #renew: (() => void) | undefined
+  #takesOptions = true
+  #heard: ((payload: string) => void) | undefined
   /** Milliseconds since the epoch; undefined while listening. */
   #downSince: number | undefined = Date.now()
 
@@ -83,7 +102,8 @@ export class Listener {
           attempt = 0
         })
       } catch (error) {
-        log.warn({ err: error, attempt }, 'the notification listener is down; tails go on by polling')
+        if (this.#takesOptions && isProtocolViolation(error)) this.#takesOptions = false
+        else log.warn({ err: error, attempt }, 'the notification listener is down; tails go on by polling')
       }
       await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
     }
@@ -99,7 +119,7 @@ export class Listener {
         subscriber.events.on('error', reject)
         this.#renew = resolve
         signal.addEventListener('abort', () => resolve(), { signal: over.signal })
-        this.#connect(subscriber).then(() => {
+        this.#connect(subscriber, over.signal).then(() => {
           if (signal.aborted || over.signal.aborted) return
           this.#keepChecking(subscriber, over.signal).catch(reject)
           onListening()
@@ -129,6 +149,7 @@ export class Listener {
         application_name: 'starcite listener',
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         query_timeout: checkIntervalMs,
+        ...(this.#takesOptions && { options: STAY }),
         keepAlive: true,
         stream: () => socket,
       },
@@ -136,13 +157,35 @@ export class Listener {
     )
     subscriber.notifications.on(HEADS_CHANNEL, (payload) => this.#onHeads(payload))
     subscriber.notifications.on(LIFECYCLE_CHANNEL, (payload) => this.#onFeeds(payload))
+    subscriber.notifications.on(PROBE_CHANNEL, (payload) => this.#heard?.(payload))
     return subscriber
   }
 
-  async #connect(subscriber: Subscriber<Record<string, string>>): Promise<void> {
+  async #connect(subscriber: Subscriber<Record<string, string>>, over: AbortSignal): Promise<void> {
     await subscriber.connect()
     await subscriber.listenTo(HEADS_CHANNEL) // one after the other: a client takes one query at a time
     await subscriber.listenTo(LIFECYCLE_CHANNEL)
+    await subscriber.listenTo(PROBE_CHANNEL)
+    await this.#probe(over)
+  }
+
+  async #probe(over: AbortSignal): Promise<void> {
+    const { notify, checkIntervalMs = CHECK_INTERVAL_MS } = this.#options
+    const token = randomUUID()
+    let timer: NodeJS.Timeout | undefined
+    const heard = new Promise<void>((resolve, reject) => {
+      over.addEventListener('abort', () => reject(new Error('the connection is over')), { once: true })
+      this.#heard = (payload) => payload === token && resolve()
+      timer = setTimeout(() => reject(new NotHeardError(NOT_HEARD)), checkIntervalMs)
+    })
+    heard.catch(() => {}) // should sending fail first
+    try {
+      await notify(PROBE_CHANNEL, token)
+      await heard
+    } finally {
+      clearTimeout(timer)
+      this.#heard = undefined
+    }
   }
 
   /** Rejects when the connection does not answer within the interval. */
@@ -179,3 +222,5 @@ export class Listener {
     }
   }
 }
+
+const isProtocolViolation = (error: unknown): boolean => (error as { code?: string }).code === '08P01'

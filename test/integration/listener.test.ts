@@ -1,7 +1,9 @@
 import { expect } from 'chai'
 import type pg from 'pg'
+import { Db } from '../../src/db/pool.ts'
 import { HEADS_CHANNEL, Listener } from '../../src/live/listener.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { LogLines } from '../support/logLines.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { freshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -11,25 +13,36 @@ import { timed, until } from '../support/until.ts'
 describe('the listener', () => {
   let database: FreshDatabase
   let db: pg.Client
+  let notifier: Db
 
   before(async () => {
     database = await freshDatabase()
     db = await connect(database)
+    notifier = new Db({
+      url: database.url,
+      size: 2,
+      applicationName: 'listener test',
+      timeoutMs: 5000,
+      preparedStatements: true,
+      log: createLog('silent'),
+    })
   })
   after(async () => {
+    await notifier.stop()
     await db.end()
     await database.drop()
   })
 
   /** One listener, behind a proxy of its own, on a name of its own among the server's backends. */
-  async function behindProxy(checkIntervalMs?: number) {
+  async function behindProxy(checkIntervalMs?: number, log = createLog('silent')) {
     const proxy = await TcpProxy.start(database)
     const seen: string[] = []
     let [ups, downs] = [0, 0]
     const name = `starcite listener ${Math.random()}`
     const listener = new Listener({
       url: `${proxy.url}?application_name=${encodeURIComponent(name)}`,
-      log: createLog('silent'),
+      log,
+      notify: (channel, payload) => notifier.query({ text: 'select pg_notify($1, $2)' }, [channel, payload]),
       ...(checkIntervalMs && { checkIntervalMs }),
       onHead: (sid, lastSeq) => seen.push(`${sid}:${lastSeq}`),
       onFeeds: (keys) => seen.push(...keys),
@@ -101,6 +114,38 @@ describe('the listener', () => {
     expect(part.counts()).to.deep.equal({ ups: 9, downs: 8 })
     await part.end()
     await until('no backend is left', async () => (await part.backends()).length === 0)
+  })
+
+  it('is not up before a notification of another connection has arrived, and says what to set', async () => {
+    const lines = new LogLines()
+    const part = await behindProxy(300, lines.log)
+    const { query } = notifier
+    notifier.query = async () => [] // it goes to another database, say
+    part.listener.start()
+    await until('it says so', () => lines.text.includes('NotHeardError'))
+    expect(lines.text).to.include('set STARCITE_LISTEN_URL')
+    expect(part.counts()).to.deep.equal({ ups: 0, downs: 0 })
+
+    notifier.query = query
+    await part.connected(1)
+    await part.end()
+  })
+
+  it('is not cut where idle sessions are', async () => {
+    await db.query(`alter database ${database.name} set idle_session_timeout = '100ms'`)
+    const part = await behindProxy()
+    part.listener.start()
+    await part.connected(1)
+    const idle = await connect(database)
+    const ended = new Promise<void>((resolve) => idle.once('end', resolve))
+
+    await ended // an idle session that came after it
+
+    await notify('[[1,1]]')
+    await until('it is told', () => part.seen.length === 1)
+    expect(part.counts()).to.deep.equal({ ups: 1, downs: 0 })
+    await part.end()
+    await db.query(`alter database ${database.name} reset idle_session_timeout`)
   })
 
   for (const direction of ['silent', 'silent towards the client'] as const)

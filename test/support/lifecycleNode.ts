@@ -33,6 +33,7 @@ export async function startLifecycleNode(
   const listener: Listener = new Listener({
     url: listenUrl,
     log,
+    notify: (channel, payload) => db.query({ text: 'select pg_notify($1, $2)' }, [channel, payload]),
     onHead: (sid) => sequencer.moved(sid),
     onFeeds: (feeds) => feed.grown(feeds),
     onConnected: () => {

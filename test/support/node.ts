@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/config.ts'
-import { createLog } from '../../src/ops/log.ts'
+import { createLog, type Log } from '../../src/ops/log.ts'
 import { type Service, startService } from '../../src/service.ts'
 
 export type Settings = Readonly<Record<string, string>>
@@ -12,9 +12,13 @@ export type Settings = Readonly<Record<string, string>>
 const TEST_SETTINGS: Settings = { PORT: '0', STARCITE_HOST: '127.0.0.1', STARCITE_DRAIN_SPREAD: '0s' }
 
 /** A node inside this process. Quick to start; for whatever does not kill it. */
-export function startNode(database: { url: string }, settings: Settings = {}): Promise<Service> {
+export function startNode(
+  database: { url: string },
+  settings: Settings = {},
+  log: Log = createLog(process.env.STARCITE_TEST_LOG_LEVEL ?? 'silent'),
+): Promise<Service> {
   const config = loadConfig({ ...TEST_SETTINGS, DATABASE_URL: database.url, ...settings })
-  return startService(config, '0.0.0-test', createLog(process.env.STARCITE_TEST_LOG_LEVEL ?? 'silent'))
+  return startService(config, '0.0.0-test', log)
 }
 
 export interface NodeProcess {

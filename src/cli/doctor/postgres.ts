@@ -1,5 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import type pg from 'pg'
+import { examineSharing, type Sharing } from '../../db/sharing.ts'
+import { createLog } from '../../ops/log.ts'
 import { redactedUrl } from '../redact.ts'
 import { type Checks, type Finding, failed, ok, warning } from './check.ts'
 import {
@@ -38,11 +40,12 @@ export async function* checkPostgres(url: string, directUrl: string, connections
     yield durability(server)
     yield clock(server)
     yield budget(server, connections)
+    const sharing = await examineSharing(url, createLog('silent'))
     const isPooled = server.pid !== server.handshakePid
-    yield pooler(isPooled, directUrl !== url)
+    yield pooler(isPooled, sharing, directUrl !== url)
     const direct = await open(directUrl).catch((error: Error) => error)
     if (direct instanceof Error) yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
-    else yield await listen(direct, client, isPooled && directUrl === url)
+    else yield await listen(direct, client, sharing.sharesSessions && directUrl === url)
     yield namespaces(await describeNamespaces(client))
     yield await schema(client)
   } finally {
@@ -88,15 +91,26 @@ function budget({ maxConnections }: Server, connections: number): Finding {
   )
 }
 
-function pooler(isPooled: boolean, hasDirectUrl: boolean): Finding {
-  if (!isPooled) return ok('pooler', 'none between here and Postgres')
-  if (hasDirectUrl)
-    return ok('pooler', 'DATABASE_URL leads through one; STARCITE_LISTEN_URL is there beside it')
-  return warning(
-    'pooler',
-    'DATABASE_URL leads through one',
-    'Set STARCITE_LISTEN_URL to a direct connection: LISTEN, migrations and locks need a session of their own.',
-  )
+function pooler(
+  isPooled: boolean,
+  { sharesSessions, keepsStatements }: Sharing,
+  hasDirectUrl: boolean,
+): Finding {
+  if (!isPooled && !sharesSessions) return ok('pooler', 'none between here and Postgres')
+  if (!sharesSessions) return ok('pooler', 'DATABASE_URL leads through one in session mode')
+  if (!hasDirectUrl)
+    return failed(
+      'pooler',
+      'DATABASE_URL leads through one in transaction mode',
+      'Set STARCITE_LISTEN_URL to a direct connection: LISTEN and the jobs need a session of their own.',
+    )
+  if (!keepsStatements)
+    return warning(
+      'pooler',
+      'DATABASE_URL leads through one that does not keep prepared statements',
+      'Set STARCITE_PREPARED_STATEMENTS=false, or the max_prepared_statements of PgBouncer 1.21 or newer.',
+    )
+  return ok('pooler', 'DATABASE_URL leads through one; STARCITE_LISTEN_URL is there beside it')
 }
 
 async function listen(listener: pg.Client, notifier: pg.Client, isPooled: boolean): Promise<Finding> {
