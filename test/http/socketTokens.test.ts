@@ -2,8 +2,10 @@ import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { ANYONE, type Principal, SCOPES } from '../../src/auth/principal.ts'
+import { Starcite } from '../../src/client/starcite.ts'
 import { unique } from '../support/answers.ts'
 import { Guests, startGuardedNode } from '../support/guardedNode.ts'
+import { PhoenixTails } from '../support/phoenixTails.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
 import { migratedDatabase } from '../support/template.ts'
@@ -72,9 +74,12 @@ describe('tokens on the multiplexed socket', () => {
     ['without a token', 'vsn=2.0.0'],
     ['with an unknown one', 'vsn=2.0.0&token=nobody'],
     ['with an empty one', 'vsn=2.0.0&token='],
+    ['with another end of tokens', 'vsn=2.0.0&token_end=never&token=TOKEN'],
   ])
     it(`a handshake ${what} is refused with 403 and an empty body`, async () => {
-      const ws = new WebSocket(`${node.url.replace('http', 'ws')}/v1/socket/websocket?${query}`)
+      const ws = new WebSocket(
+        `${node.url.replace('http', 'ws')}/v1/socket/websocket?${query?.replace('TOKEN', token())}`,
+      )
       const [, response] = await once(ws, 'unexpected-response')
       let body = ''
       for await (const chunk of response) body += chunk
@@ -158,6 +163,99 @@ describe('tokens on the multiplexed socket', () => {
     expect(await client.join(`tail:${ids[0]}`, { cursor: 1 }, 'l')).to.deep.equal(OK)
     expect(client.closed).to.equal(undefined)
   })
+
+  it('end the socket with 4001 where the handshake asks for that, and no topic; renewed in place they do not', async () => {
+    const id = await session()
+    const openFor = async (ms: number, query = 'vsn=2.0.0&token_end=close') => {
+      const client = await SocketClient.open(
+        node.url,
+        `${query}&token=${token({ expiresAtMs: Date.now() + ms })}`,
+      )
+      clients.push(client)
+      await client.join(`tail:${id}`)
+      return client
+    }
+    const [ending, renewed, other] = [
+      await openFor(SOON_MS),
+      await openFor(SOON_MS),
+      await openFor(SOON_MS, 'vsn=2.0.0&token_end=topics'),
+    ]
+    expect(await renewal(renewed, 'r', {})).to.deep.equal(OK)
+
+    await until('it is closed', () => ending.closed)
+    await other.event('phx_close')
+
+    expect(ending.closed).to.deep.equal({ code: 4001, reason: 'token_expired' })
+    expect(ending.frames.map(([, , , event]) => event)).to.deep.equal(['phx_reply'])
+    expect([renewed.closed, other.closed]).to.deep.equal([undefined, undefined])
+    expect(await answerTo(renewed, '2', `tail:${id}`, 'append', EVENT)).to.have.property('status', 'ok')
+  })
+
+  for (const vsn of ['2.0.0', '1.0.0'] as const)
+    it(`(vsn ${vsn}) end and are replaced: Phoenix’s client comes back by itself, and by default drops the topic`, async () => {
+      const id = await session()
+      const writer = await open()
+      await writer.join(`tail:${id}`)
+      const append = (ref: string) => answerTo(writer, ref, `tail:${id}`, 'append', EVENT)
+      const lives = [SOON_MS, SOON_MS, 60_000]
+      const fresh = () => token({ expiresAtMs: Date.now() + (lives.shift() ?? 60_000) })
+      const resuming = new PhoenixTails(
+        () => node.url,
+        vsn,
+        () => ({ token: fresh(), token_end: 'close' }),
+      )
+      const dropping = new PhoenixTails(
+        () => node.url,
+        vsn,
+        () => ({
+          token: token({ expiresAtMs: Date.now() + SOON_MS }),
+        }),
+      )
+      try {
+        await Promise.all([resuming.tail(id), dropping.tail(id)])
+        for (const n of [1, 2, 3]) {
+          await append(`a${n}`)
+          await until('it has come', () => resuming.events(id).length === n)
+          if (n < 3) await until('the token has ended', () => resuming.closes.length >= n)
+        }
+
+        expect(resuming.closes).to.deep.equal([4001, 4001])
+        expect(resuming.faults).to.deep.equal([])
+        expect(dropping.faults).to.deep.equal([`${id} was closed`])
+        expect([dropping.closes, dropping.events(id).length]).to.deep.equal([[], 1])
+      } finally {
+        resuming.close()
+        dropping.close()
+      }
+    })
+
+  for (const transport of ['websocket', 'sse'] as const)
+    it(`end and are replaced: a tail of the client by ${transport} goes on, and misses nothing`, async () => {
+      const id = await session()
+      const lives = [SOON_MS, SOON_MS]
+      const given: string[] = []
+      const starcite = new Starcite({
+        url: node.url,
+        WebSocket,
+        token: () => {
+          given.push(token({ expiresAtMs: Date.now() + (lives.shift() ?? 60_000) }))
+          return given.at(-1) ?? ''
+        },
+      })
+      const seqs: number[] = []
+      const writer = starcite.session(id).outbox()
+      for await (const { seq } of starcite.session(id).tail({
+        transport,
+        onConnection: ({ at }) => at === 'open' && writer.send(EVENT).catch(() => {}),
+      })) {
+        seqs.push(seq)
+        if (seq === 3) break
+      }
+      await writer.close()
+
+      expect(seqs).to.deep.equal([1, 2, 3])
+      expect(given.length).to.equal(3)
+    })
 
   it('are renewed in place: topics go on beyond the old end, to the new one', async () => {
     const id = await session()

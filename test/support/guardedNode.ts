@@ -33,7 +33,8 @@ export class Guests implements Authenticator {
 
   async authenticate(token: string | undefined): Promise<Principal> {
     const principal = this.#principals.get(token ?? '')
-    if (principal === undefined) throw new AppError('unauthorized', 'the token is not known')
+    const hasEnded = (principal?.expiresAtMs ?? Number.POSITIVE_INFINITY) <= Date.now()
+    if (principal === undefined || hasEnded) throw new AppError('unauthorized', 'the token is not known')
     return principal
   }
 }

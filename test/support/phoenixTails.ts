@@ -25,8 +25,12 @@ export class PhoenixTails {
   readonly #events = new Map<string, SeenEvent[]>()
   readonly #channels = new Map<string, Channel>()
 
-  /** `base` is asked at every connection, so it may change nodes. */
-  constructor(base: () => string, vsn: '1.0.0' | '2.0.0' = '2.0.0') {
+  /** `base` and `params` are asked at every connection, so it may change nodes and tokens. */
+  constructor(
+    base: () => string,
+    vsn: '1.0.0' | '2.0.0' = '2.0.0',
+    params: () => Readonly<Record<string, string>> = () => ({}),
+  ) {
     const Transport = class extends WebSocket {
       constructor(url: string) {
         super(url.replace('ws://node', base().replace(/^http/, 'ws')))
@@ -38,6 +42,7 @@ export class PhoenixTails {
       reconnectAfterMs: () => 50,
       rejoinAfterMs: () => 50,
       vsn,
+      params,
       ...(vsn === '1.0.0' ? VERSION_1 : {}),
     })
     this.socket.onClose((event) => void this.closes.push((event as { code: number }).code))

@@ -56,9 +56,13 @@ const ON_SOCKET_APPEND_ERRORS: readonly ErrorCode[] = [
 
 const socket = {
   address: '/v1/socket/websocket',
-  query: { vsn: 'Of the framing: `2.0.0` or `1.0.0`, the default.', token: 'The JWT.' },
+  query: {
+    vsn: 'Of the framing: `2.0.0` or `1.0.0`, the default.',
+    token: 'The JWT.',
+    token_end: '`close`: the socket is closed when its token ends; `topics`, the default: its topics are.',
+  },
   token: 'token',
-  closes: ['binary', 'malformed', 'internal', 'draining', 'slow', 'silent'],
+  closes: ['binary', 'malformed', 'internal', 'draining', 'slow', 'silent', 'expired', 'tokenInvalid'],
 } as const
 
 const tailTopic = Type.String({ pattern: '^tail:', description: '`tail:` and the id of the session.' })

@@ -21,10 +21,11 @@ export function socketRoutes(router: Router, upgrades: Middleware, services: Ser
   const topics = createTopics(services)
   router.get('/v1/socket/websocket', upgrades, async (ctx: UpgradeContext) => {
     refuseBadHandshake(ctx)
-    const { vsn = '1.0.0', access_token: foreign } = ctx.query
+    const { vsn = '1.0.0', token_end = 'topics', access_token: foreign } = ctx.query
     const serializer = typeof vsn === 'string' ? SERIALIZERS.get(vsn) : undefined
     const principal = foreign === undefined ? await authenticated(services, ctx) : undefined
-    if (serializer === undefined || principal === undefined) return refuse(ctx)
+    const isKnownEnd = token_end === 'topics' || token_end === 'close'
+    if (serializer === undefined || principal === undefined || !isKnownEnd) return refuse(ctx)
     if (requestQuota) await requestQuota.take(principal.tenantId)
     sockets.refuseIfFull()
 
@@ -38,6 +39,7 @@ export function socketRoutes(router: Router, upgrades: Middleware, services: Ser
       topics,
       authenticator,
       principal,
+      closesWithToken: token_end === 'close',
       silenceMs,
       stallMs: config.tail.stallMs,
       maxTopics,

@@ -19,6 +19,12 @@ export const SOCKET_OPERATIONS: readonly Operation[] = [
         description: 'The version of the framing.',
         schema: Type.Enum(['1.0.0', '2.0.0'], { default: '1.0.0' }),
       },
+      {
+        name: 'token_end',
+        in: 'query',
+        description: 'What is closed when the token ends unrenewed: the topics, or the socket.',
+        schema: Type.Enum(['topics', 'close'], { default: 'topics' }),
+      },
     ],
     answers: {
       101: { description: 'It is open.', headers: ['Upgrade'] },

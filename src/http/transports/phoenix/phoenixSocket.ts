@@ -16,6 +16,8 @@ export interface PhoenixSocketOptions {
   readonly topics: Topics
   readonly authenticator: Authenticator
   readonly principal: Principal
+  /** Whether the socket is closed when its token ends, and not only its topics. */
+  readonly closesWithToken: boolean
   /** A client that sends no frame for so long is taken for gone. */
   readonly silenceMs: number
   readonly stallMs: number
@@ -165,11 +167,16 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     return this.#options.authenticator.authenticate(token)
   }
 
-  /** The socket outlives its token: its client may bring a new one, and join again. */
+  /**
+   * The socket outlives its token, unless its client wants it otherwise: it may bring a new one, and join again. Phoenix's
+   * client drops a topic that was closed for good, but joins again by itself what a closed connection has cut.
+   */
   #watchToken(): () => void {
     this.#tokenEnded = false
-    return onTokenEnd(this.#principal, ({ reason }) => {
+    return onTokenEnd(this.#principal, (close) => {
       this.#tokenEnded = true
+      if (this.#options.closesWithToken) return this.#close(close)
+      const { reason } = close
       for (const channel of [...this.#channels.values()]) channel.expire(reason)
     })
   }
