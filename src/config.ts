@@ -103,8 +103,12 @@ export function loadConfig(env: Env) {
         min: '1KB',
         max: '64MB',
       }),
-      /** Bodies that are arriving, over all requests of the node. */
+      /** Bodies and frames that are arriving, over all connections of the node. */
       bodyMemoryBytes: read.size('STARCITE_BODY_MEMORY', { default: '256MB', min: '1MB', max: '64GB' }),
+      /** Answers that wait to be written, over all requests of the node. */
+      answerMemoryBytes: read.size('STARCITE_ANSWER_MEMORY', { default: '256MB', min: '1MB', max: '64GB' }),
+      /** What tails were sent and their readers have not taken. */
+      tailMemoryBytes: read.size('STARCITE_TAIL_MEMORY', { default: '256MB', min: '1MB', max: '64GB' }),
       /** Per tenant; 0 is without end. */
       requestsPerSecond: read.int('STARCITE_TENANT_REQUESTS_PER_SECOND', {
         default: 0,

@@ -2,9 +2,10 @@ import type { Appender } from './append/appender.ts'
 import type { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
 import type { Database } from './db/database.ts'
 import type { PoolSize } from './db/pool.ts'
-import type { BodyMemory } from './http/body.ts'
 import type { HttpServer } from './http/server.ts'
 import type { Sockets } from './http/transports/sockets.ts'
+import type { MemoryBudget } from './lib/memoryBudget.ts'
+import type { UnreadBudget } from './lib/unreadBudget.ts'
 import type { LifecycleFeed } from './lifecycle/feed.ts'
 import type { Hub } from './live/hub.ts'
 import type { Metrics } from './ops/metrics.ts'
@@ -17,7 +18,9 @@ export interface Parts {
   readonly hub: Hub
   readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
-  readonly bodyMemory: BodyMemory
+  readonly arriving: MemoryBudget
+  readonly answers: MemoryBudget
+  readonly unread: UnreadBudget
   readonly tiering: TieringJob
   readonly cold: ColdReader
   readonly http: HttpServer
@@ -25,7 +28,8 @@ export interface Parts {
 
 /** What the parts of a node say of themselves when somebody asks for the metrics. */
 export function gaugesOf(metrics: Metrics, parts: Parts): void {
-  const { database, appender, hub, lifecycle, sockets, bodyMemory, tiering, cold, http } = parts
+  const { database, appender, hub, lifecycle, sockets, arriving, answers, unread, tiering, cold, http } =
+    parts
   const pools = (read: (size: PoolSize) => number) => () => {
     const { append, read: other } = database.pools
     return { append: read(append), read: read(other) }
@@ -38,7 +42,13 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
   )
   metrics.gauges('starcite_sockets', 'Long-lived connections of this node', 'transport', () => sockets.counts)
   metrics.gauge('starcite_http_connections', 'Connections to the API', () => http.connections)
-  metrics.gauge('starcite_body_bytes', 'Bodies that are arriving', () => bodyMemory.usedBytes)
+  metrics.gauge('starcite_body_bytes', 'Bodies and frames that are arriving', () => arriving.usedBytes)
+  metrics.gauge('starcite_answer_bytes', 'Answers that wait to be written', () => answers.usedBytes)
+  metrics.gauge(
+    'starcite_unread_bytes',
+    'What tails were sent and their readers have not taken',
+    () => unread.usedBytes,
+  )
   metrics.gauge(
     'starcite_append_queue_events',
     'Events that wait or are under way',

@@ -10,13 +10,14 @@ import { type Database, openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
 import { checkpointGauges, gaugesOf, measureKeys } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
-import { BodyMemory } from './http/body.ts'
 import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
 import { FairTurns } from './lib/fairTurns.ts'
+import { MemoryBudget } from './lib/memoryBudget.ts'
 import { StopStack } from './lib/stopStack.ts'
+import { UnreadBudget } from './lib/unreadBudget.ts'
 import { LifecycleFeed } from './lifecycle/feed.ts'
 import { Sequencer } from './lifecycle/sequencer.ts'
 import { Hub } from './live/hub.ts'
@@ -170,7 +171,9 @@ export async function startService(
     )
     const cursors: Cursors = new Cursors(reads, cold)
     const missing = new MissingEvents(reads, log, metrics)
-    const bodyMemory = new BodyMemory(config.limits.bodyMemoryBytes)
+    const arriving = new MemoryBudget(config.limits.bodyMemoryBytes)
+    const answers = new MemoryBudget(config.limits.answerMemoryBytes)
+    const unread = new UnreadBudget(config.limits.tailMemoryBytes)
     const services = {
       config,
       log,
@@ -187,7 +190,9 @@ export async function startService(
       cursors,
       lifecycle,
       sockets,
-      bodyMemory,
+      arriving,
+      answers,
+      unread,
       joins: new FairTurns(JOINS_AT_A_TIME),
       tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
       requestQuota:
@@ -203,7 +208,19 @@ export async function startService(
         onDropped: () => metrics.connectionDropped(),
       }),
     )
-    gaugesOf(metrics, { database, appender, hub, lifecycle, sockets, bodyMemory, tiering, cold, http })
+    gaugesOf(metrics, {
+      database,
+      appender,
+      hub,
+      lifecycle,
+      sockets,
+      arriving,
+      answers,
+      unread,
+      tiering,
+      cold,
+      http,
+    })
     if (checkpoints) checkpointGauges(metrics, checkpoints)
     if (config.opsPort !== undefined)
       stack.add(

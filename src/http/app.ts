@@ -3,6 +3,7 @@ import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
 import koaEasyWs from 'koa-easy-ws'
 import type { Log } from '../ops/log.ts'
+import { boundAnswers } from './answers.ts'
 import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
@@ -69,6 +70,7 @@ export function createApp(services: Services, operations: Operations): Koa {
   )
   app.use(answerErrors(log, (code) => metrics.error(code)))
   app.use(gate(operations.health))
+  app.use(boundAnswers(services.answers))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

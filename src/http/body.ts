@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { IncomingMessage } from 'node:http'
+import { type Account, MemoryBudget } from '../lib/memoryBudget.ts'
 import { AppError } from '../protocol/errors.ts'
 
 export type BodyKind = 'json' | 'ndjson'
@@ -34,47 +35,36 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
   throw refuse(`Content-Type ${JSON.stringify(header)} is not understood here`)
 }
 
-/** Memory for bodies that are arriving, over all requests of a node. */
-export class BodyMemory {
-  readonly maxBytes: number
-  usedBytes = 0
-
-  constructor(maxBytes: number) {
-    this.maxBytes = maxBytes
-  }
-}
+/** Chunks that a peer sends byte by byte cost many times what is in them: past so many they are made one. */
+const MAX_CHUNKS = 1024
 
 /**
- * The whole body as text. Throws body_too_large, append_backpressure (past the node's memory for bodies; the only one
- * that is arriving is always let in), invalid_json (not UTF-8), ClientGoneError.
+ * The whole body as text. Throws body_too_large, append_backpressure (past the memory that `account` is one of),
+ * invalid_json (not UTF-8), ClientGoneError.
  */
 export function readBody(
   req: IncomingMessage,
   maxBytes: number,
-  memory: BodyMemory = new BodyMemory(Number.POSITIVE_INFINITY),
+  account: Account = new MemoryBudget(Number.POSITIVE_INFINITY).open(undefined),
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
-    let [bytes, heldBytes] = [0, 0]
+    let bytes = 0
     let settled = false
     let refusal: AppError | undefined
-    const hold = (count: number) => {
-      heldBytes += count
-      memory.usedBytes += count
-    }
     const refuse = (error: AppError) => {
       refusal = error
       chunks = []
-      hold(-heldBytes)
+      account.close()
     }
     const onData = (chunk: Buffer) => {
       if (settled) return
       bytes += chunk.length
       if (refusal === undefined) {
         chunks.push(chunk)
-        hold(chunk.length)
+        if (chunks.length === MAX_CHUNKS) chunks = [Buffer.concat(chunks)]
         if (bytes > maxBytes) refuse(tooLarge(maxBytes))
-        else if (memory.usedBytes > memory.maxBytes && memory.usedBytes > heldBytes) refuse(noMemory())
+        else if (!account.resize(bytes)) refuse(noMemory())
       } else if (bytes > MAX_DISCARDED_BYTES) settle(() => reject(refusal))
     }
     const onEnd = () =>
@@ -89,7 +79,7 @@ export function readBody(
     const settle = (act: () => void) => {
       if (settled) return
       settled = true
-      hold(-heldBytes)
+      account.close()
       act()
       chunks = []
     }

@@ -1,9 +1,11 @@
 import type { Context } from 'koa'
 import type { AppendRequest, AppendResult } from '../append/newEvent.ts'
 import type { Authenticator } from '../auth/authenticator.ts'
-import type { Principal } from '../auth/principal.ts'
+import { nameOfPrincipal, type Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
 import type { FairTurns } from '../lib/fairTurns.ts'
+import type { Account, MemoryBudget } from '../lib/memoryBudget.ts'
+import type { UnreadBudget } from '../lib/unreadBudget.ts'
 import type { LifecycleFeed } from '../lifecycle/feed.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -16,9 +18,10 @@ import type { Cursors } from '../tail/cursors.ts'
 import type { History } from '../tail/history.ts'
 import type { TailQuota } from '../tail/quota.ts'
 import type { Tails } from '../tail/tail.ts'
-import type { BodyMemory } from './body.ts'
+import { readBody } from './body.ts'
 import type { RequestQuota } from './requestQuota.ts'
-import type { Sockets } from './transports/sockets.ts'
+import type { ArrivingOptions } from './transports/arriving.ts'
+import type { Patience, Sockets } from './transports/sockets.ts'
 
 /** What routes call. */
 export interface Services {
@@ -34,7 +37,12 @@ export interface Services {
   readonly cursors: Cursors
   readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
-  readonly bodyMemory: BodyMemory
+  /** For what is half read: bodies, and frames of sockets. */
+  readonly arriving: MemoryBudget
+  /** For answers that wait to be written. */
+  readonly answers: MemoryBudget
+  /** For what tails have written and their readers have not taken. */
+  readonly unread: UnreadBudget
   readonly tailQuota: TailQuota
   /** For sessions that are looked up because somebody joins: so many at a time, fair among principals. */
   readonly joins: FairTurns
@@ -46,9 +54,33 @@ export interface Services {
 export interface State {
   requestId: string
   principal: Principal
+  /** Memory that is held for the answer, before there is one. */
+  answer?: Account
   /** It went away before it could be answered. */
   clientGone?: true
 }
+
+/** Who holds memory of the node: a principal, or without authentication an address. */
+export const holderOf = (ctx: Context): string | undefined => {
+  const { principal } = ctx.state as Partial<State>
+  return (principal && nameOfPrincipal(principal)) ?? ctx.req.socket.remoteAddress
+}
+
+export const patienceOf = ({ config, unread }: Services, ctx: Context): Patience => ({
+  stallMs: config.tail.stallMs,
+  unread,
+  holder: holderOf(ctx),
+})
+
+export const arrivingOf = ({ arriving, config }: Services, ctx: Context): ArrivingOptions => ({
+  memory: arriving,
+  holder: holderOf(ctx),
+  messageMs: config.http.requestMs,
+})
+
+/** The whole body; see readBody. */
+export const bodyOf = (ctx: Context, maxBytes: number, { arriving }: Services): Promise<string> =>
+  readBody(ctx.req, maxBytes, arriving.open(holderOf(ctx)))
 
 const MAX_ID_BYTES = 256
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for

@@ -89,10 +89,12 @@ export const CLOSE = {
   damaged: { code: 1011, reason: 'history_damaged' },
   draining: { code: 1012, reason: 'draining' },
   slow: { code: 1013, reason: 'slow_consumer' },
+  overloaded: { code: 1013, reason: 'overloaded' },
   expired: { code: 4001, reason: 'token_expired' },
   tokenInvalid: { code: 4001, reason: 'token_invalid' },
   erased: { code: 4004, reason: 'session_erased' },
   silent: { code: 4008, reason: 'heartbeat_timeout' },
+  unfinished: { code: 4008, reason: 'message_timeout' },
   changed: { code: 4009, reason: 'history_changed' },
 } as const
 

@@ -172,9 +172,22 @@ export interface SessionList {
 /** As the index has it: with the tenant around, so that a filter looks at nobody else's sessions. */
 const ofTenant = (tenant: string, metadata: string) => `jsonb_set('{}', array[${tenant}], ${metadata}::jsonb)`
 
-/** In order of id, bytewise. Filters use the index on metadata, or walk the ids when a filter selects little. */
-export async function listSessions(db: Db, list: SessionList): Promise<Session[]> {
-  const values: unknown[] = [list.tenantId, list.limit]
+/** What a session has of JSON and text, in bytes; of the rest there is little. */
+const SESSION_BYTES =
+  'octet_length(s.metadata::text) + coalesce(octet_length(s.creator_principal::text), 0) + coalesce(octet_length(s.title), 0) + 512'
+/** A page of sessions ends once it has as many, but never before its first. */
+const MAX_PAGE_BYTES = 8 * 1024 * 1024
+
+/**
+ * In order of id, bytewise, and whether there are more. Filters use the index on metadata, or walk the ids when a filter
+ * selects little.
+ */
+export async function listSessions(
+  db: Db,
+  list: SessionList,
+): Promise<{ readonly sessions: readonly Session[]; readonly hasMore: boolean }> {
+  // One more than asked for tells whether there are more.
+  const values: unknown[] = [list.tenantId, list.limit + 1, MAX_PAGE_BYTES]
   const bind = (value: unknown) => `$${values.push(value)}`
   const conditions = ['s.tenant_id = $1', 's.erased_at is null']
   if (list.only != null) conditions.push(`s.id = ${bind(list.only)}`)
@@ -184,6 +197,14 @@ export async function listSessions(db: Db, list: SessionList): Promise<Session[]
     conditions.push(
       `(${alternatives.map((it) => `${ofTenant('s.tenant_id', 's.metadata')} @> ${ofTenant('$1::text', bind(it))}`).join(' or ')})`,
     )
-  const text = `select ${COLUMNS} ${FROM} where ${conditions.join(' and ')} order by s.id limit $2`
-  return (await db.query({ text }, values)).map(decode)
+  const text = `select p.*
+                  from (select q.*, sum(q.bytes) over (order by q.id rows unbounded preceding) - q.bytes as bytes_before,
+                               lead(q.id) over (order by q.id) is not null as has_more
+                          from (select ${COLUMNS}, ${SESSION_BYTES} as bytes
+                                  ${FROM} where ${conditions.join(' and ')} order by s.id limit $2) q) p
+                 where p.bytes_before < $3
+                 order by p.id`
+  const rows = await db.query({ text }, values)
+  const page = rows.slice(0, list.limit)
+  return { sessions: page.map(decode), hasMore: page.at(-1)?.at(-1) === 't' }
 }

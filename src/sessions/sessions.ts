@@ -84,10 +84,8 @@ export class Sessions {
   }
 
   async list(list: queries.SessionList): Promise<SessionPage> {
-    // One more than asked for tells whether there are more.
-    const rows = await queries.listSessions(this.#db, { ...list, limit: list.limit + 1 })
-    const sessions = rows.slice(0, list.limit)
-    return { sessions, nextCursor: rows.length > list.limit ? (sessions.at(-1)?.id ?? null) : null }
+    const { sessions, hasMore } = await queries.listSessions(this.#db, list)
+    return { sessions, nextCursor: hasMore ? (sessions.at(-1)?.id ?? null) : null }
   }
 }
 

@@ -22,6 +22,8 @@ export interface HistoryRequest {
   readonly waitMs: number
   /** Ends the waiting early. */
   readonly signal: AbortSignal
+  /** Is told how much the page has by now, in characters; throws when there is no memory for it. */
+  readonly hold?: (characters: number) => void
 }
 
 export interface HistoryPage {
@@ -132,6 +134,7 @@ export class History {
         frames.push(frame)
         characters += frame.text.length
       }
+      if (characters > 0) request.hold?.(characters)
       looked += found.characters
       if (isAsc) from = found.reached + 1
       else to = found.reached - 1

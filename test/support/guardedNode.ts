@@ -4,10 +4,11 @@ import type { Principal } from '../../src/auth/principal.ts'
 import { loadConfig } from '../../src/config.ts'
 import { Db } from '../../src/db/pool.ts'
 import { createApp } from '../../src/http/app.ts'
-import { BodyMemory } from '../../src/http/body.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { Sockets } from '../../src/http/transports/sockets.ts'
 import { FairTurns } from '../../src/lib/fairTurns.ts'
+import { MemoryBudget } from '../../src/lib/memoryBudget.ts'
+import { UnreadBudget } from '../../src/lib/unreadBudget.ts'
 import { LifecycleFeed } from '../../src/lifecycle/feed.ts'
 import { Hub } from '../../src/live/hub.ts'
 import { Health } from '../../src/ops/health.ts'
@@ -92,7 +93,9 @@ export async function startGuardedNode(
       cursors: new Cursors(db, NOTHING_COLD),
       lifecycle,
       sockets,
-      bodyMemory: new BodyMemory(config.limits.bodyMemoryBytes),
+      arriving: new MemoryBudget(config.limits.bodyMemoryBytes),
+      answers: new MemoryBudget(config.limits.answerMemoryBytes),
+      unread: new UnreadBudget(config.limits.tailMemoryBytes),
       joins: new FairTurns(2),
       tailQuota: new TailQuota(maxTails),
       requestQuota: undefined,

@@ -62,7 +62,18 @@ const socket = {
     token_end: '`close`: the socket is closed when its token ends; `topics`, the default: its topics are.',
   },
   token: 'token',
-  closes: ['binary', 'malformed', 'internal', 'draining', 'slow', 'silent', 'expired', 'tokenInvalid'],
+  closes: [
+    'binary',
+    'malformed',
+    'internal',
+    'draining',
+    'slow',
+    'overloaded',
+    'silent',
+    'unfinished',
+    'expired',
+    'tokenInvalid',
+  ],
 } as const
 
 const tailTopic = Type.String({ pattern: '^tail:', description: '`tail:` and the id of the session.' })
@@ -110,6 +121,8 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
       'damaged',
       'draining',
       'slow',
+      'overloaded',
+      'unfinished',
       'expired',
       'tokenInvalid',
       'erased',

@@ -1,16 +1,17 @@
 import type Router from '@koa/router'
 import { renderAppended } from '../appended.ts'
-import { bodyKind, readBody } from '../body.ts'
-import { answerJson, type Services, type State, sessionId } from '../context.ts'
+import { bodyKind } from '../body.ts'
+import { answerJson, bodyOf, type Services, type State, sessionId } from '../context.ts'
 import { allow } from '../middleware.ts'
 import { parseBatch, parseEvent } from '../parseEvents.ts'
 
-export function appendRoutes(router: Router, { appends, bodyMemory, config }: Services): void {
+export function appendRoutes(router: Router, services: Services): void {
+  const { appends, config } = services
   const { limits } = config
   router.post('/v1/sessions/:id/append', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
+    const text = await bodyOf(ctx, limits.eventBytes, services)
     const result = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),
@@ -24,7 +25,7 @@ export function appendRoutes(router: Router, { appends, bodyMemory, config }: Se
   router.post('/v1/sessions/:id/events', allow('session:append'), async (ctx) => {
     const { principal } = ctx.state as State
     const kind = bodyKind(ctx.req, ['json', 'ndjson'])
-    const text = await readBody(ctx.req, limits.batchBytes, bodyMemory)
+    const text = await bodyOf(ctx, limits.batchBytes, services)
     const { results, lastSeq } = await appends.append({
       tenantId: principal.tenantId,
       sessionId: sessionId(ctx),

@@ -4,8 +4,8 @@ import { requireSession } from '../../auth/access.ts'
 import { AppError } from '../../protocol/errors.ts'
 import type { Erasure, ErasureRequest } from '../../sessions/erasure/queries.ts'
 import { renderReceipt } from '../../sessions/erasure/receipt.ts'
-import { bodyKind, readBody } from '../body.ts'
-import { answerJson, type Services, type State, sessionId } from '../context.ts'
+import { bodyKind } from '../body.ts'
+import { answerJson, bodyOf, type Services, type State, sessionId } from '../context.ts'
 import { parseObject, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
 import { ErasureBody } from '../schemas.ts'
@@ -35,11 +35,11 @@ export function erasureRoutes(router: Router, services: Services): void {
   })
 }
 
-async function request(ctx: Context, { config, bodyMemory }: Services): Promise<ErasureRequest> {
+async function request(ctx: Context, services: Services): Promise<ErasureRequest> {
   const { principal, requestId } = ctx.state as State
   const id = sessionId(ctx)
   bodyKind(ctx.req, ['json'])
-  const text = await readBody(ctx.req, config.limits.eventBytes, bodyMemory)
+  const text = await bodyOf(ctx, services.config.limits.eventBytes, services)
   const body = checkBody(parseObject(text.trim() === '' ? '{}' : text, MEMBERS, 'invalid_erasure').value)
   refuseUnstorable(body, ['reason'], 'invalid_erasure')
   return {

@@ -2,6 +2,7 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError } from '../../protocol/errors.ts'
+import { holdAnswer } from '../answers.ts'
 import { MAX_WAIT_SECONDS, PAGE } from '../bounds.ts'
 import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { allow } from '../middleware.ts'
@@ -25,8 +26,9 @@ export function eventRoutes(router: Router, services: Services): void {
     await services.cursors.check(session, request.cursor ?? 0, seenAt)
     // Whoever waits holds what a tail holds.
     const release = request.waitMs > 0 ? services.tailQuota.take((ctx.state as State).principal) : undefined
+    const hold = (bytes: number) => holdAnswer(ctx, services.answers, bytes)
     const page = await whileWanted(ctx, services.sockets.draining, (signal) =>
-      services.history.page({ ...request, sid: session.sid, lastSeq: session.lastSeq, signal }),
+      services.history.page({ ...request, sid: session.sid, lastSeq: session.lastSeq, signal, hold }),
     ).finally(release)
     answerJson(
       ctx,

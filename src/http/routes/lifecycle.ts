@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 import { requireService } from '../../auth/access.ts'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { type Cursor, parseCursor, renderCursor } from '../../lifecycle/cursor.ts'
-import type { Services, State } from '../context.ts'
+import { patienceOf, type Services, type State } from '../context.ts'
 import { authenticate, limitRequests } from '../middleware.ts'
 import { one } from '../query.ts'
 import { beginEventStream, EventStream } from '../transports/eventStream.ts'
@@ -31,7 +31,7 @@ export function lifecycleRoutes(router: Router, services: Services): void {
     if (ctx.method === 'HEAD') return release()
     const stream = new EventStream(ctx, {
       keepAliveMs: config.tail.sseKeepAliveMs,
-      stallMs: config.tail.stallMs,
+      patience: patienceOf(services, ctx),
       drainSpreadMs: config.drainSpreadMs,
     })
     const remove = sockets.add(stream, ctx.req.socket)

@@ -6,9 +6,17 @@ import { unstorable } from '../../lib/jsonScanner.ts'
 import { AppError } from '../../protocol/errors.ts'
 import type { SessionPatch as Patch, SessionList } from '../../sessions/queries.ts'
 import { renderSession } from '../../sessions/session.ts'
-import { bodyKind, readBody } from '../body.ts'
+import { bodyKind } from '../body.ts'
 import { MAX_METADATA_FILTERS, PAGE } from '../bounds.ts'
-import { answerJson, badSessionId, callerOf, type Services, type State, sessionId } from '../context.ts'
+import {
+  answerJson,
+  badSessionId,
+  bodyOf,
+  callerOf,
+  type Services,
+  type State,
+  sessionId,
+} from '../context.ts'
 import { innerValue, keptText, parseObject, refuseLong, refuseUnstorable } from '../json.ts'
 import { allow } from '../middleware.ts'
 import { choice, integer, one } from '../query.ts'
@@ -24,12 +32,13 @@ const checkPatch = validator(SessionPatch, 'invalid_session', {
   integers: ['expected_version'],
 })
 
-export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: Services): void {
+export function sessionRoutes(router: Router, services: Services): void {
+  const { sessions, config } = services
   const { limits } = config
   router.post('/v1/sessions', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
+    const text = await bodyOf(ctx, limits.eventBytes, services)
     const object = parseObject(text.trim() === '' ? '{}' : text, NEW_MEMBERS, 'invalid_session')
     if (object.members.has('creator_principal'))
       object.value.creator_principal = innerValue(object, 'creator_principal', CREATOR_MEMBERS)
@@ -76,7 +85,7 @@ export function sessionRoutes(router: Router, { sessions, bodyMemory, config }: 
   router.patch('/v1/sessions/:id', allow('session:create'), async (ctx) => {
     const { principal } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const text = await readBody(ctx.req, limits.eventBytes, bodyMemory)
+    const text = await bodyOf(ctx, limits.eventBytes, services)
     const patch = parsePatch(text)
     const session = await sessions.patch(principal.tenantId, sessionId(ctx), patch, callerOf(ctx))
     answerJson(ctx, 200, renderSession(session))

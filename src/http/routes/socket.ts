@@ -2,8 +2,9 @@ import type Router from '@koa/router'
 import type { Context, Middleware } from 'koa'
 import type { Principal } from '../../auth/principal.ts'
 import { AppError } from '../../protocol/errors.ts'
-import type { Services, State } from '../context.ts'
+import { arrivingOf, patienceOf, type Services, type State } from '../context.ts'
 import { toAppError } from '../errors.ts'
+import { boundArriving } from '../transports/arriving.ts'
 import { PhoenixSocket } from '../transports/phoenix/phoenixSocket.ts'
 import { SERIALIZERS } from '../transports/phoenix/serializer.ts'
 import { createTopics } from '../transports/phoenix/topics.ts'
@@ -41,12 +42,13 @@ export function socketRoutes(router: Router, upgrades: Middleware, services: Ser
       principal,
       closesWithToken: token_end === 'close',
       silenceMs,
-      stallMs: config.tail.stallMs,
+      patience: patienceOf(services, ctx),
       maxTopics,
       maxUnanswered,
       toAppError: (error) => toAppError(error, requestId, log),
     })
     sockets.add(phoenix, socket)
+    boundArriving(ws, socket, arrivingOf(services, ctx))
   })
 }
 

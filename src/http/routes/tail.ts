@@ -6,11 +6,13 @@ import { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
 import type { Session } from '../../sessions/session.ts'
 import { MAX_BATCH_SIZE } from '../bounds.ts'
-import { findSession, type Services, type State } from '../context.ts'
+import { arrivingOf, findSession, patienceOf, type Services, type State } from '../context.ts'
 import { allow, authenticate, limitRequests } from '../middleware.ts'
 import { choice, cursor, cursorInsertedAt, integer } from '../query.ts'
 import { refuseAhead } from '../refuseAhead.ts'
+import { boundArriving } from '../transports/arriving.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
+import type { Patience } from '../transports/sockets.ts'
 import { acceptUpgrade, refuseBadHandshake, type UpgradeContext } from '../transports/upgrade.ts'
 import { knownEnd, RawWebSocket, serveTail, WebSocketSink } from '../transports/webSocketTail.ts'
 
@@ -91,7 +93,7 @@ function streamTail(services: Services, ctx: Context, { session, start, until }:
   }
   const stream = new EventStream(ctx, {
     keepAliveMs: config.tail.sseKeepAliveMs,
-    stallMs: config.tail.stallMs,
+    patience: { ...patienceOf(services, ctx), pages: 2 },
     drainSpreadMs: config.drainSpreadMs,
     isFinite: until !== undefined,
   })
@@ -125,7 +127,7 @@ function streamTail(services: Services, ctx: Context, { session, start, until }:
 }
 
 async function socketTail(services: Services, ctx: UpgradeContext, wanted: Wanted): Promise<void> {
-  const { config, log, sockets, tailQuota, tails } = services
+  const { log, sockets, tailQuota, tails } = services
   const { session, start, until, batchSize } = wanted
   const { principal } = ctx.state as State
   const release = tailQuota.take(principal)
@@ -136,6 +138,8 @@ async function socketTail(services: Services, ctx: UpgradeContext, wanted: Wante
   })
   if (ws === undefined) return release()
   sockets.add(new RawWebSocket(ws), socket)
+  boundArriving(ws, socket, arrivingOf(services, ctx))
+  const patience: Patience = { ...patienceOf(services, ctx), pages: 2 }
   // Not awaited: the HTTP side of this request is over.
   void serveTail(
     ws,
@@ -146,7 +150,7 @@ async function socketTail(services: Services, ctx: UpgradeContext, wanted: Wante
         epoch: session.epoch,
         cursor: start,
         until,
-        sink: new WebSocketSink(ws, socket, { batchSize, stallMs: config.tail.stallMs, onStalled }),
+        sink: new WebSocketSink(ws, socket, { batchSize, patience, onStalled }),
         signal,
       }),
     (error) => log.error({ err: error, sid: session.sid }, 'a tail ended by a fault'),

@@ -1,8 +1,8 @@
 import type Router from '@koa/router'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
-import { bodyKind, readBody } from '../body.ts'
+import { bodyKind } from '../body.ts'
 import { MAX_TAIL_BYTES } from '../bounds.ts'
-import type { Services, State } from '../context.ts'
+import { bodyOf, patienceOf, type Services, type State } from '../context.ts'
 import { toAppError } from '../errors.ts'
 import { allow } from '../middleware.ts'
 import { parseTails } from '../parseTails.ts'
@@ -11,17 +11,17 @@ import { TailsStream } from '../transports/tailsStream.ts'
 
 /** Many tails on one event stream: what the multiplexed socket is, where WebSockets do not come through. */
 export function tailsRoutes(router: Router, services: Services): void {
-  const { bodyMemory, config, log, sockets } = services
+  const { config, log, sockets } = services
   const { maxTopics } = config.socket
   router.post('/v1/tails', allow('session:read'), async (ctx) => {
     const { principal, requestId } = ctx.state as State
     bodyKind(ctx.req, ['json'])
-    const wanted = parseTails(await readBody(ctx.req, maxTopics * MAX_TAIL_BYTES, bodyMemory), maxTopics)
+    const wanted = parseTails(await bodyOf(ctx, maxTopics * MAX_TAIL_BYTES, services), maxTopics)
     sockets.refuseIfFull()
     beginEventStream(ctx)
     const stream = new EventStream(ctx, {
       keepAliveMs: config.tail.sseKeepAliveMs,
-      stallMs: config.tail.stallMs,
+      patience: patienceOf(services, ctx),
       drainSpreadMs: config.drainSpreadMs,
     })
     const remove = sockets.add(stream, ctx.req.socket)

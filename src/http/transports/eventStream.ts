@@ -6,12 +6,12 @@ import type { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
 import { serverSentChunk, serverSentData } from '../../protocol/serverSentEvent.ts'
 import type { Sink } from '../../tail/tail.ts'
-import { CLOSE_TIMEOUT_MS, type LongLived, socketDrained } from './sockets.ts'
+import { CLOSE_TIMEOUT_MS, type LongLived, type Patience, socketDrained } from './sockets.ts'
 
 export interface EventStreamOptions {
   /** How often a comment says that the stream lives. */
   readonly keepAliveMs: number
-  readonly stallMs: number
+  readonly patience: Patience
   /** When the node drains, streams come back within this time, each after its own share of it. */
   readonly drainSpreadMs: number
   /** Whether its end says that the reader has everything: `follow=false`. */
@@ -96,7 +96,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   }
 
   async room(signal: () => AbortSignal): Promise<void> {
-    if (!(await socketDrained(this.#socket, this.#options.stallMs, signal))) this.#socket.destroy()
+    if (!(await socketDrained(this.#socket, this.#options.patience, signal))) this.#socket.destroy()
   }
 
   /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */

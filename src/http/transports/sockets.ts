@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { pause } from '../../lib/backoff.ts'
+import type { UnreadBudget } from '../../lib/unreadBudget.ts'
 import { AppError, type Close } from '../../protocol/errors.ts'
 
 export interface SocketsOptions {
@@ -103,21 +104,33 @@ export function closeSocket(ws: WebSocket, { code, reason }: Close): Promise<voi
   })
 }
 
+/** How a peer is waited for that does not take what it is sent. */
+export interface Patience {
+  readonly stallMs: number
+  readonly unread: UnreadBudget
+  /** On whose account it is. */
+  readonly holder: unknown
+  /** How many pages its tail has in memory: one, or the next one too. */
+  readonly pages?: 1 | 2
+}
+
 /**
  * Resolves when what was written has left this process, true; or, false, when the peer took nothing at all for
- * `stallMs` (Node's socket time-out, which a write that makes progress pushes back). Resolves at once when the signal
+ * `stallMs` (Node's socket time-out, which a write that makes progress pushes back), or there is no memory for what waits. Resolves at once when the signal
  * is aborted; that is asked for only when there is something to wait for.
  */
 export function socketDrained(
   socket: Socket,
-  stallMs: number,
+  { stallMs, unread, holder, pages = 1 }: Patience,
   askSignal: () => AbortSignal,
 ): Promise<boolean> {
   if (!socket.writableNeedDrain) return Promise.resolve(true)
   const signal = askSignal()
   if (signal.aborted) return Promise.resolve(true)
   return new Promise((resolve) => {
+    let taken = () => {}
     const settle = (drained: boolean) => {
+      taken()
       socket.setTimeout(0)
       socket.off('drain', done).off('close', done).off('timeout', stalled)
       signal.removeEventListener('abort', done)
@@ -128,5 +141,6 @@ export function socketDrained(
     socket.setTimeout(stallMs)
     socket.on('drain', done).on('close', done).on('timeout', stalled)
     signal.addEventListener('abort', done, { once: true })
+    taken = unread.add(holder, pages * socket.writableLength, stalled)
   })
 }

@@ -5,7 +5,7 @@ import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError, CLOSE, type Close, type ErrorCode } from '../../protocol/errors.ts'
 import type { Frame } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
-import { closeSocket, type LongLived, socketDrained } from './sockets.ts'
+import { closeSocket, type LongLived, type Patience, socketDrained } from './sockets.ts'
 
 /** Pings that may go unanswered; at this many the peer is taken for dead. */
 const MAX_MISSED_PINGS = 2
@@ -42,18 +42,18 @@ export class WebSocketSink implements Sink {
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #batchSize: number | undefined
-  readonly #stallMs: number
+  readonly #patience: Patience
   readonly #onStalled: () => void
 
   constructor(
     ws: WebSocket,
     socket: Socket,
-    options: { batchSize: number | undefined; stallMs: number; onStalled: () => void },
+    options: { batchSize: number | undefined; patience: Patience; onStalled: () => void },
   ) {
     this.#ws = ws
     this.#socket = socket
     this.#batchSize = options.batchSize
-    this.#stallMs = options.stallMs
+    this.#patience = options.patience
     this.#onStalled = options.onStalled
   }
 
@@ -71,7 +71,7 @@ export class WebSocketSink implements Sink {
   }
 
   async room(signal: () => AbortSignal): Promise<void> {
-    if (!(await socketDrained(this.#socket, this.#stallMs, signal))) this.#onStalled()
+    if (!(await socketDrained(this.#socket, this.#patience, signal))) this.#onStalled()
   }
 }
 

@@ -4,7 +4,7 @@ import type { Authenticator } from '../../../auth/authenticator.ts'
 import type { Principal } from '../../../auth/principal.ts'
 import { onTokenEnd } from '../../../auth/tokenEnd.ts'
 import { type AppError, CLOSE, type Close } from '../../../protocol/errors.ts'
-import { closeSocket, type LongLived } from '../sockets.ts'
+import { closeSocket, type LongLived, type Patience } from '../sockets.ts'
 import { Channel, type ChannelHost, EMPTY, refusal, reply } from './channel.ts'
 import { membersOf } from './members.ts'
 import { Outbox } from './outbox.ts'
@@ -20,7 +20,7 @@ export interface PhoenixSocketOptions {
   readonly closesWithToken: boolean
   /** A client that sends no frame for so long is taken for gone. */
   readonly silenceMs: number
-  readonly stallMs: number
+  readonly patience: Patience
   readonly maxTopics: number
   /** Messages that may await their answers; past it nothing more is read until one has it. */
   readonly maxUnanswered: number
@@ -54,7 +54,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     this.serializer = options.serializer
     this.toAppError = options.toAppError
     this.#outbox = new Outbox(ws, socket, {
-      stallMs: options.stallMs,
+      patience: options.patience,
       signal: this.#closed.signal,
       onPressure: () => this.#readOrPause(),
       onStalled: () => this.#close(CLOSE.slow),

@@ -1,0 +1,63 @@
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { MemoryBudget } from '../../lib/memoryBudget.ts'
+import { CLOSE, type Close } from '../../protocol/errors.ts'
+import { closeSocket } from './sockets.ts'
+
+export interface ArrivingOptions {
+  readonly memory: MemoryBudget
+  readonly holder: unknown
+  /** From its first byte, a message has this long to arrive. */
+  readonly messageMs: number
+}
+
+/** The head of a frame without payload, as clients mask theirs. */
+const FRAME_HEAD_BYTES = 6
+/** What the rest of a chunk costs, however few bytes are in it. */
+const CHUNK_BYTES = 256
+
+/**
+ * Counts what of a WebSocket's messages has arrived and is not yet complete, which `ws` keeps in memory: past the budget,
+ * or its time, the socket is closed, and nothing more is read from it.
+ */
+export function boundArriving(
+  ws: WebSocket,
+  socket: Socket,
+  { memory, holder, messageMs }: ArrivingOptions,
+): void {
+  const account = memory.open(holder)
+  let complete = socket.bytesRead
+  let chunks = 0
+  let late: NodeJS.Timeout | undefined
+  const settle = () => {
+    complete = socket.bytesRead
+    if (late === undefined) return
+    chunks = 0
+    clearTimeout(late)
+    late = undefined
+    account.resize(0)
+  }
+  // A control frame may stand between the fragments of a message, which go on to be held.
+  const control = (data: Buffer) => {
+    complete = Math.min(socket.bytesRead, complete + FRAME_HEAD_BYTES + data.length)
+  }
+  const arrived = () => {
+    const bytes = socket.bytesRead - complete
+    if (bytes === 0) return settle()
+    chunks += 1
+    late ??= setTimeout(() => end(CLOSE.unfinished), messageMs)
+    if (!account.resize(bytes + chunks * CHUNK_BYTES)) end(CLOSE.overloaded)
+  }
+  const leave = () => {
+    clearTimeout(late)
+    socket.off('data', arrived)
+    account.close()
+  }
+  const end = (why: Close) => {
+    leave()
+    void closeSocket(ws, why)
+    socket.pause()
+  }
+  ws.on('message', settle).on('ping', control).on('pong', control).once('close', leave)
+  socket.on('data', arrived) // behind that of `ws`, which has taken the chunk by then
+}
