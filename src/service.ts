@@ -91,7 +91,10 @@ export async function startService(
         coldAt: (sid, seq) => cursors.coldAt(sid, seq),
       }),
     )
-    database.onServerChanged(() => hub.doubtAll())
+    database.onServerChanged(() => {
+      hub.doubtAll()
+      lifecycle.doubtAll()
+    })
     const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
     const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, metrics, ...config.tail }))
     const sequencer = stack.add(
@@ -314,7 +317,9 @@ function listen(
     onFeeds: (feeds) => lifecycle.grown(feeds),
     onConnected: () => {
       metrics.listenerUp(true)
-      hub.doubtAll() // a pooler may have led the node to another server meanwhile
+      // A pooler may have led the node to another server meanwhile.
+      hub.doubtAll()
+      lifecycle.doubtAll()
       checkAll()
     },
     onDisconnected: () => metrics.listenerUp(false),

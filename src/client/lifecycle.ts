@@ -8,6 +8,8 @@ import type { LifecycleEvent } from './types.ts'
 export interface LifecycleOptions {
   /** Of the last one seen; without it, what happens from now on. */
   readonly cursor?: string
+  /** That came with it: the server checks that its feed still has the event there. */
+  readonly cursorAt?: string
   /** Ends the feed, quietly. */
   readonly signal?: AbortSignal
   /** Told whenever the feed is connected, and whenever it waits to come back. */
@@ -27,6 +29,8 @@ export interface LifecycleItem {
   readonly event: LifecycleEvent
   /** Come back with it, and nothing is missed. */
   readonly cursor: string
+  /** To be kept with it; undefined from servers that do not say it. */
+  readonly cursorAt?: string | undefined
 }
 
 const BACKOFF_BASE_MS = 250
@@ -42,18 +46,19 @@ export async function* lifecycle(
 ): AsyncGenerator<LifecycleItem, void, undefined> {
   const attention = new Attention(options.signal ?? new AbortController().signal)
   const backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
-  let cursor = options.cursor
+  let { cursor, cursorAt } = options
   try {
     while (!attention.signal.aborted) {
       let trouble = networkError('the stream ended', 'the lifecycle feed was cut')
       let link: EventStreamLink | undefined
       try {
-        const call = { path: '/v1/lifecycle', query: { cursor } }
+        const call = { path: '/v1/lifecycle', query: { cursor, cursor_at: cursorAt } }
         link = await EventStreamLink.open(http, call, { signal: attention.signal, whenDone: ENDED })
         if (link !== undefined) options.onConnection?.({ at: 'open', cursor })
         for (let data = await next(link, attention); data !== undefined; data = await next(link, attention)) {
           const item = readItem(data, link?.id ?? '')
           cursor = item.cursor
+          cursorAt = item.cursorAt
           backoff.reset()
           yield item
         }
@@ -94,11 +99,17 @@ async function next(link: EventStreamLink | undefined, attention: Attention): Pr
 /** The feed's `data` is `{"event", "cursor"}`, or the event, with the cursor as the `id` of the stream. */
 function readItem(data: string, id: string): LifecycleItem {
   try {
-    const value = JSON.parse(data) as { event?: LifecycleEvent; cursor?: string; kind?: string }
+    const value = JSON.parse(data) as {
+      event?: LifecycleEvent
+      cursor?: string
+      cursor_at?: string
+      kind?: string
+    }
     const event = value.kind === undefined ? value.event : (value as unknown as LifecycleEvent)
     const cursor = value.cursor ?? id
     const names = [event?.kind, event?.session_id, event?.tenant_id, cursor]
-    if (event !== undefined && names.every((it) => typeof it === 'string')) return { event, cursor }
+    if (event !== undefined && names.every((it) => typeof it === 'string'))
+      return { event, cursor, cursorAt: value.cursor_at }
   } catch {
     // told below
   }

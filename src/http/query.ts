@@ -1,5 +1,6 @@
 import type { ParsedUrlQuery } from 'node:querystring'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
+import { microseconds } from '../protocol/event.ts'
 
 /** One value of a query parameter; undefined when absent. Given twice it is refused: neither is clearly meant. */
 export function one(query: ParsedUrlQuery, name: string, code: ErrorCode): string | undefined {
@@ -41,13 +42,23 @@ export const cursor = (query: ParsedUrlQuery): number | undefined =>
 const INSERTED_AT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/
 
 /** `inserted_at` of the event at a cursor, from wherever it was given. Throws invalid_cursor. */
-export function insertedAt(given: unknown): string | undefined {
+export const insertedAt = (given: unknown): string | undefined => timeAt(given, 'cursor_inserted_at')
+
+/** The same of a cursor of the lifecycle feed, in microseconds since 1970. */
+export function cursorAt(given: unknown): number | undefined {
+  const time = timeAt(given, 'cursor_at')
+  return time === undefined ? undefined : microseconds(time)
+}
+
+function timeAt(given: unknown, field: string): string | undefined {
   if (given === undefined || given === null) return undefined
   if (typeof given === 'string' && INSERTED_AT.test(given)) return given
   throw new AppError(
     'invalid_cursor',
-    'cursor_inserted_at must be the inserted_at of the event at the cursor, as it was shown',
-    { field: 'cursor_inserted_at' },
+    `${field} must be the time that came with the cursor, as it was shown`,
+    {
+      field,
+    },
   )
 }
 

@@ -1,3 +1,4 @@
+import { microseconds } from '../protocol/event.ts'
 import { serverSentChunk, serverSentEvent } from '../protocol/serverSentEvent.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 
@@ -6,6 +7,8 @@ export type Entry = {
   readonly place: number
   readonly sessionId: string
   readonly tenantId: string
+  /** When it was recorded; of progress, when it got its place. As every time on the wire. */
+  readonly recordedAt: string
 } & (
   | {
       readonly kind: 'created' | 'updated'
@@ -24,13 +27,13 @@ export type Entry = {
 /** One event of a feed, rendered once for all who follow it. */
 export class LifecycleEvent {
   readonly cursor: Cursor
-  /** `{"event":{…},"cursor":"…"}` */
+  /** `{"event":{…},"cursor":"…","cursor_at":"…"}` */
   readonly text: string
   #serverSentChunk: Buffer | undefined
 
-  constructor(cursor: Cursor, event: string) {
-    this.cursor = cursor
-    this.text = `{"event":${event},"cursor":"${renderCursor(cursor)}"}`
+  constructor({ place, number }: Cursor, recordedAt: string, event: string) {
+    this.cursor = { place, number, at: microseconds(recordedAt) }
+    this.text = `{"event":${event},"cursor":"${renderCursor(this.cursor)}","cursor_at":"${recordedAt}"}`
   }
 
   /** Its id is the cursor. */
@@ -58,6 +61,7 @@ export function renderEntry(entry: Entry, after: Cursor): LifecycleEvent[] {
   const at = (members = '') => [
     new LifecycleEvent(
       { place, number: kind === 'appended' ? after.number : entry.number },
+      entry.recordedAt,
       event(kind, members),
     ),
   ]
@@ -65,7 +69,9 @@ export function renderEntry(entry: Entry, after: Cursor): LifecycleEvent[] {
     case 'created': {
       const activated = { place: place - 1, number: after.number }
       return [
-        ...(after.place < place - 1 ? [new LifecycleEvent(activated, event('activated'))] : []),
+        ...(after.place < place - 1
+          ? [new LifecycleEvent(activated, entry.recordedAt, event('activated'))]
+          : []),
         ...at(described(entry, 'created_at')),
       ]
     }

@@ -6,7 +6,13 @@ import { AppError } from '../protocol/errors.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 import { type LifecycleEvent, renderEntry } from './entry.ts'
 import { Follower, Followers, feedKey } from './followers.ts'
-import { type PageBounds, readEntries, readFeedHeads } from './queries.ts'
+import {
+  type FeedStanding,
+  type PageBounds,
+  readEntries,
+  readFeedHeads,
+  readFeedStanding,
+} from './queries.ts'
 
 /** Where the events of a feed go. */
 export interface LifecycleSink {
@@ -54,6 +60,8 @@ export class LifecycleFeed {
   readonly #stopping = new AbortController()
   #polling: Promise<void> | undefined
   #pollNow: (() => void) | undefined
+  /** Counts the times at which the database may have gone back. */
+  #doubts = 0
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -85,14 +93,23 @@ export class LifecycleFeed {
 
   /**
    * Where a reader starts: at the cursor that it has, or, without one, at the end. Throws invalid_cursor for one that is
-   * beyond the end: what comes next would never reach it.
+   * beyond the end: what comes next would never reach it; history_changed when the feed has something else there.
    */
   async startAt(tenantId: string, wanted: Cursor | undefined): Promise<Cursor> {
-    const heads = await readFeedHeads(this.#options.db, [tenantId])
-    const head = heads.get(tenantId) ?? { place: 0, number: 0 }
-    if (wanted && (wanted.place > head.place || wanted.number > head.number))
+    const standing = await readFeedStanding(this.#options.db, tenantId, wanted?.place ?? 0)
+    if (wanted === undefined) return standing.head
+    if (isBeyond(wanted, standing)) {
+      refuseReplica(standing)
       throw new AppError('invalid_cursor', 'cursor is beyond the end of this feed', { field: 'cursor' })
-    return wanted ?? head
+    }
+    if (!isOf(wanted, standing)) throw changed()
+    return wanted
+  }
+
+  /** The database may have gone back: followers are shown nothing before their cursors were compared with it. */
+  doubtAll(): void {
+    this.#doubts += 1
+    for (const key of this.#followers.keys) this.#followers.wake(key)
   }
 
   /** Rejects with history_damaged when a change is missing: it is never skipped. */
@@ -106,17 +123,27 @@ export class LifecycleFeed {
     return read
   }
 
-  /** Resolves when the signal is aborted; rejects with history_damaged, with nothing skipped. */
+  /**
+   * Resolves when the signal is aborted; rejects with history_damaged, with nothing skipped, and with history_changed when
+   * the feed went back behind what was shown of it.
+   */
   async follow({ tenantId, cursor: start, sink, signal }: FollowOptions): Promise<void> {
     const follower = new Follower(tenantId, start.place)
+    let doubts = this.#doubts
     const leave = this.#followers.add(follower) // before the first read, so that nothing falls in between
     try {
       for (let [cursor, isMore] = [start, false]; ; ) {
         if (!isMore) await follower.woken(signal)
         await sink.room(() => signal)
         if (signal.aborted) return
-        const page = await this.#patientlyAfter(tenantId, cursor, signal)
-        if (signal.aborted) return
+        const page = await this.#patiently(() => this.after(tenantId, cursor), signal)
+        if (signal.aborted || page === undefined) return
+        if (doubts !== this.#doubts) {
+          doubts = this.#doubts
+          await this.#patiently(() => this.#compare(tenantId, cursor), signal)
+          isMore = true // the page may be of what is gone: it is read again
+          continue
+        }
         sink.send(page.events)
         cursor = page.events.at(-1)?.cursor ?? cursor
         follower.place = cursor.place
@@ -152,14 +179,23 @@ export class LifecycleFeed {
     throw new AppError('history_damaged', `change ${missing} of the feed is missing; ${found} follows`)
   }
 
-  /** A database that is away makes a reader wait, not fail. */
-  async #patientlyAfter(tenantId: string, cursor: Cursor, signal: AbortSignal): Promise<FeedPage> {
+  async #compare(tenantId: string, cursor: Cursor): Promise<void> {
+    const standing = await readFeedStanding(this.#options.db, tenantId, cursor.place)
+    if (isBeyond(cursor, standing)) refuseReplica(standing)
+    else if (isOf(cursor, standing)) return
+    this.#options.metrics.historyChanged()
+    this.#options.log.error({ tenant: tenantId, cursor, head: standing.head }, 'a lifecycle feed went back')
+    throw changed()
+  }
+
+  /** A database that is away makes a reader wait, not fail. Undefined: the signal was aborted. */
+  async #patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await this.after(tenantId, cursor)
+        return await read()
       } catch (error) {
-        if (signal.aborted) return { events: [], isMore: false }
-        if (error instanceof AppError && error.code === 'history_damaged') throw error
+        if (signal.aborted) return undefined
+        if (error instanceof AppError && FINAL.has(error.code)) throw error
         this.#options.log.warn({ err: error, attempt }, 'a lifecycle feed could not be read on')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       }
@@ -185,3 +221,32 @@ export class LifecycleFeed {
     }
   }
 }
+
+/** What waiting does not mend. */
+const FINAL: ReadonlySet<string> = new Set(['history_damaged', 'history_changed'])
+
+const isBeyond = ({ place, number }: Cursor, { head }: FeedStanding): boolean =>
+  place > head.place || number > head.number
+
+/**
+ * Whether the feed still has what the cursor stands at. A change keeps its place and its time. Progress moves on, so of
+ * that it can only be said that nothing before it in the feed was recorded after it.
+ */
+function isOf({ at }: Cursor, { change, lastChange = 0, lastProgress = 0 }: FeedStanding): boolean {
+  if (at === undefined) return true
+  if (change !== undefined) return change === at
+  return lastChange <= at && lastProgress <= at
+}
+
+function refuseReplica({ isReplica }: FeedStanding): void {
+  if (isReplica)
+    throw new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
+      retry_after_ms: 1000,
+    })
+}
+
+const changed = () =>
+  new AppError(
+    'history_changed',
+    'the feed went back behind this cursor: list the sessions, and begin anew without it',
+  )

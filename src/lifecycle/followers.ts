@@ -58,6 +58,10 @@ export class Followers {
     return size
   }
 
+  get keys(): string[] {
+    return [...this.#byKey.keys()]
+  }
+
   get tenantIds(): string[] {
     return [...this.#byKey.values()].flatMap((those) => [...those].slice(0, 1).map((it) => it.tenantId))
   }

@@ -64,6 +64,45 @@ export async function readFeedHeads(db: Db, tenantIds: readonly string[]): Promi
   )
 }
 
+const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`
+
+const STANDING = {
+  name: 'lifecycle_standing',
+  text: `select l.place, l.number, ${MICROSECONDS('clock_timestamp()')}, pg_is_in_recovery(),
+                (select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                  where c.tenant_id = $1 and (c.place = $2 or (c.place = $2 + 1 and c.kind = 'created')) limit 1),
+                (select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                  where c.tenant_id = $1 and c.place <= $2 order by c.place desc limit 1),
+                (select ${MICROSECONDS('p.placed_at')} from starcite.session_progress p
+                  where p.tenant_id = $1 and p.place <= $2 order by p.place desc limit 1)
+           from (select) x left join starcite.lifecycle_heads l on l.tenant_id = $1`,
+}
+
+/** What a feed has where a cursor stands. Times are microseconds since 1970; undefined: there is none. */
+export interface FeedStanding {
+  /** The end of the feed, and the time of now. */
+  readonly head: Cursor & { readonly at: number }
+  /** The server only replays what another one writes, and may be behind it. */
+  readonly isReplica: boolean
+  /** The change at that place. */
+  readonly change: number | undefined
+  /** The last change, and the last progress, up to that place. */
+  readonly lastChange: number | undefined
+  readonly lastProgress: number | undefined
+}
+
+export async function readFeedStanding(db: Db, tenantId: string, place: number): Promise<FeedStanding> {
+  const [row] = await db.query(STANDING, [tenantId, place])
+  const number = (i: number) => (row?.[i] == null ? undefined : Number(row[i]))
+  return {
+    head: { place: number(0) ?? 0, number: number(1) ?? 0, at: Number(row?.[2]) },
+    isReplica: row?.[3] === 't',
+    change: number(4),
+    lastChange: number(5),
+    lastProgress: number(6),
+  }
+}
+
 /** How much one read may bring: it stops at either, but never before its first entry. */
 export interface PageBounds {
   readonly entries: number
@@ -73,16 +112,17 @@ export interface PageBounds {
 // The limits inside keep each half an index scan; bytes are those before the entry.
 const AFTER = {
   name: 'lifecycle_after',
-  text: `select e.place, e.kind, s.id, e.number, e.title, e.metadata::text, e.version, starcite.wire_time(e.at), e.last_seq
+  text: `select e.place, e.kind, s.id, e.number, e.title, e.metadata::text, e.version, starcite.wire_time(e.at), e.last_seq,
+                starcite.wire_time(e.recorded_at)
            from (select e.*, sum(coalesce(octet_length(e.metadata::text), 0))
                                over (order by e.place rows between unbounded preceding and 1 preceding) as bytes
                    from (select * from (select c.place, c.kind, c.sid, c.number, c.title, c.metadata, c.version, c.at,
-                                               null::bigint as last_seq
+                                               null::bigint as last_seq, c.at as recorded_at
                                           from starcite.session_changes c
                                          where c.tenant_id = $1 and c.place > $2 order by c.place limit $3) c
                          union all
                          select * from (select p.place, 'appended', p.sid, null::bigint, null, null::json, null::bigint,
-                                               null::timestamptz, p.last_seq
+                                               null::timestamptz, p.last_seq, p.placed_at
                                           from starcite.session_progress p
                                          where p.tenant_id = $1 and p.place > $2 order by p.place limit $3) p
                           order by place limit $3) e) e
@@ -99,7 +139,7 @@ export async function readEntries(
   bounds: PageBounds,
 ): Promise<Entry[]> {
   const rows = await db.query(AFTER, [tenantId, place, bounds.entries, bounds.bytes])
-  return rows.map(([at, kind, id, number, title, metadata, version, time, lastSeq]) => ({
+  return rows.map(([at, kind, id, number, title, metadata, version, time, lastSeq, recordedAt]) => ({
     place: Number(at),
     kind: kind as 'created', // or another: each kind has its own of what follows
     sessionId: id as string,
@@ -110,5 +150,6 @@ export async function readEntries(
     version: Number(version),
     at: time as string,
     lastSeq: Number(lastSeq),
+    recordedAt: recordedAt as string,
   }))
 }

@@ -118,6 +118,29 @@ async function expectLateComerTold(node: Service, id: string, insertedAt: string
   }
 }
 
+/** The feed has grown beyond a cursor that was of what is gone. */
+async function expectFeedChecked(
+  node: Service,
+  { cursor, cursor_at }: Record<string, string>,
+): Promise<void> {
+  for (let i = 0; i < 5; i += 1) await create(node, `later ${i}`)
+  const url = `${node.url}/v1/lifecycle?cursor=${cursor}`
+  const isThere = async () => (await call('HEAD', url)).status === 200
+  await until('the feed has grown as far', isThere)
+
+  expectError(await call('GET', `${url}&cursor_at=${cursor_at}`), 409, 'history_changed')
+  const socket = await SocketClient.open(node.url)
+  cleanups.push(() => socket.ws.terminate())
+  expect(await socket.join('lifecycle', { cursor, cursor_at })).to.deep.equal({
+    status: 'error',
+    response: { reason: 'history_changed' },
+  })
+  const next = new Starcite({ url: node.url })
+    .lifecycle({ cursor: `${cursor}`, cursorAt: `${cursor_at}` })
+    .next()
+  expect(await next.catch((error) => error)).to.include({ code: 'history_changed', retryable: false })
+}
+
 describe('a node whose database goes back', function () {
   this.timeout(120_000)
 
@@ -141,10 +164,14 @@ describe('a node whose database goes back', function () {
     await append(nodes[0], 'changed', 'lost 4', 'lost 5', 'lost 6')
     await create(nodes[0], 'lost')
     const readers = await Promise.all(nodes.map((node) => readersOf(node, 'changed')))
+    const feeds = nodes.map((node) => new EventStreamClient(`${node.url}/v1/lifecycle?cursor=0.0`))
+    const isOfLost = ({ data }: { data: string }) => data.includes('"session_id":"lost"')
+    for (const feed of feeds)
+      await feed.until('it tells of the last session', (it) => it.messages.some(isOfLost))
     const others = nodes.flatMap((node) => ['same', 'empty'].map((id) => new TailClient(node.url, id, '')))
     const lost = nodes.map((node) => new TailClient(node.url, 'lost', ''))
     cleanups.push(() => {
-      for (const tail of [...others, ...lost]) tail.close()
+      for (const tail of [...others, ...lost, ...feeds]) tail.close()
     })
     await until('they have what there is', () => others.filter((it) => it.events.length === 2).length === 2)
 
@@ -176,10 +203,17 @@ describe('a node whose database goes back', function () {
       await tail.until((it) => it.events.length === expected.length)
       expect([shown(tail), tail.closed]).to.deep.equal([expected, undefined])
     }
+    for (const feed of feeds) {
+      await feed.until('it ends', (it) => it.ended)
+      expect(feed.text).to.match(/event: history_changed\ndata: \{"error":"history_changed"[^\n]*\n\n$/)
+      expect(feed.text).not.to.include('another')
+      expect(feed.response?.complete).to.equal(false)
+    }
+    await expectFeedChecked(nodes[0], JSON.parse(feeds[0]?.messages.find(isOfLost)?.data ?? ''))
     const lastSeen = JSON.parse(readers[0]?.raw.events[5] ?? '').inserted_at
     for (const node of nodes) await expectLateComerTold(node, 'changed', lastSeen)
     const { text } = await call('GET', `${nodes[0].url}/metrics`)
-    expect(text).to.match(/^starcite_history_changed_total 2$/m)
+    expect(text).to.match(/^starcite_history_changed_total 3$/m)
   })
 
   it('by a failover to a standby that lagged: the same', async () => {

@@ -224,11 +224,19 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
         message: message(
           lifecycleTopic,
           'phx_join',
-          Type.Object({ cursor: Type.Optional(Text('Of the last event seen; from now on when absent.')) }),
+          Type.Object({
+            cursor: Type.Optional(Text('Of the last event seen; from now on when absent.')),
+            cursor_at: Type.Optional(Text('That came with it, to be checked.')),
+          }),
         ),
         replies: {
           joined: done(lifecycleTopic),
-          notJoined: refused(lifecycleTopic, [...OF_EVERY_JOIN, 'forbidden', TOO_MANY_TOPICS]),
+          notJoined: refused(lifecycleTopic, [
+            ...OF_EVERY_JOIN,
+            'history_changed',
+            'forbidden',
+            TOO_MANY_TOPICS,
+          ]),
         },
       },
       leave: joinable(lifecycleTopic).leave,

@@ -30,6 +30,10 @@ const LifecycleEvent = Type.Union(
 
 /** One event of the feed, on either transport. */
 export const LifecyclePush = closed(
-  { event: LifecycleEvent, cursor: Text('Where to go on after this.') },
+  {
+    event: LifecycleEvent,
+    cursor: Text('Where to go on after this.'),
+    cursor_at: Time('When that was recorded; given back with the cursor, it is checked.'),
+  },
   { title: 'LifecyclePush' },
 )

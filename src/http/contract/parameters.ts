@@ -81,6 +81,12 @@ export const FEED_CURSOR = inQuery(
   'The cursor of the last event seen; `0.0` is the beginning. Absent: from now on.',
 )
 
+export const FEED_CURSOR_AT = inQuery(
+  'cursor_at',
+  Type.String({ format: 'date-time', pattern: '^.{26}Z$' }),
+  'The `cursor_at` that came with the cursor. When the feed has something else there, `history_changed`.',
+)
+
 export const BATCH_SIZE = inQuery(
   'batch_size',
   Type.Integer({ minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 }),

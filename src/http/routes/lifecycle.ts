@@ -6,7 +6,7 @@ import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { type Cursor, parseCursor, renderCursor } from '../../lifecycle/cursor.ts'
 import { patienceOf, type Services, type State } from '../context.ts'
 import { authenticate, limitRequests } from '../middleware.ts'
-import { one } from '../query.ts'
+import { cursorAt, one } from '../query.ts'
 import { beginEventStream, EventStream } from '../transports/eventStream.ts'
 import { knownEnd } from '../transports/webSocketTail.ts'
 
@@ -57,8 +57,9 @@ export function lifecycleRoutes(router: Router, services: Services): void {
 
 /** Where an EventSource was when its connection ended, or what the query says. */
 function cursorOf(ctx: Context): Cursor | undefined {
+  const at = cursorAt(one(ctx.query, 'cursor_at', 'invalid_cursor'))
   const lastEventId = ctx.get('Last-Event-ID')
   if (lastEventId !== '') return parseCursor(lastEventId, 'Last-Event-ID')
   const given = one(ctx.query, 'cursor', 'invalid_cursor')
-  return given === undefined ? undefined : parseCursor(given)
+  return given === undefined ? undefined : parseCursor(given, 'cursor', at)
 }

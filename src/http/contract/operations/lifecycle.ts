@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import type { Operation } from '../operation.ts'
-import { FEED_CURSOR, LAST_EVENT_ID } from '../parameters.ts'
+import { FEED_CURSOR, FEED_CURSOR_AT, LAST_EVENT_ID } from '../parameters.ts'
 
 /** See routes/lifecycle.ts. */
 export const LIFECYCLE_OPERATIONS: readonly Operation[] = [
@@ -15,12 +15,13 @@ export const LIFECYCLE_OPERATIONS: readonly Operation[] = [
       'is not locked to a session.',
     scope: 'session:read',
     tokenParameter: 'access_token',
-    parameters: [FEED_CURSOR, LAST_EVENT_ID],
+    parameters: [FEED_CURSOR, FEED_CURSOR_AT, LAST_EVENT_ID],
     answers: {
       200: { description: 'The feed begins.', content: { 'text/event-stream': Type.String() } },
     },
     errors: [
       'invalid_cursor',
+      'history_changed',
       'forbidden',
       'forbidden_session',
       'too_many_tails',

@@ -4,6 +4,7 @@ import type { LifecycleEvent } from '../../../lifecycle/entry.ts'
 import type { LifecycleSink } from '../../../lifecycle/feed.ts'
 import { AppError } from '../../../protocol/errors.ts'
 import type { Services } from '../../context.ts'
+import { cursorAt } from '../../query.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
 /** `lifecycle`: what happens to the sessions of the tenant, from a cursor on, or from now. */
@@ -25,9 +26,10 @@ export function lifecycleTopic({ lifecycle, tailQuota }: Services): Join {
   }
 }
 
-function cursorOf({ cursor }: Readonly<Record<string, unknown>>): Cursor | undefined {
+function cursorOf({ cursor, cursor_at }: Readonly<Record<string, unknown>>): Cursor | undefined {
+  const at = cursorAt(cursor_at)
   if (cursor === undefined || cursor === null) return undefined
-  return parseCursor(typeof cursor === 'string' ? cursor : '')
+  return parseCursor(typeof cursor === 'string' ? cursor : '', 'cursor', at)
 }
 
 async function follow(member: Member, run: (sink: LifecycleSink) => Promise<void>): Promise<void> {

@@ -2,7 +2,7 @@ import { scanMembers } from '../../../lib/jsonScanner.ts'
 import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
 import { valuesOf } from '../../json.ts'
 
-const NAMES = ['cursor', 'cursor_inserted_at', 'batch_size', 'token']
+const NAMES = ['cursor', 'cursor_inserted_at', 'cursor_at', 'batch_size', 'token']
 
 /** What the payload of a join, or of a new token, has of the members that are known; nothing when it is no object. */
 export function membersOf(payloadText: string): Readonly<Record<string, unknown>> {
