@@ -9,21 +9,21 @@ create or replace function starcite.as_jsonb(p_value json) returns jsonb
 language plpgsql immutable strict parallel safe
 as $$
 declare
-  c_exponent constant pg_catalog.text := '\d[eE][+-]?\d{4}';
-  c_long constant pg_catalog.text := '[\d.]{250}[\d.]{250}[\d.]{250}[\d.]{250}[\d.]';
+  c_exponent constant pg_catalog.text := $r$\d[eE][+-]?\d{4}$r$;
+  c_long constant pg_catalog.text := $r$[\d.]{250}[\d.]{250}[\d.]{250}[\d.]{250}[\d.]$r$;
   v_text constant pg_catalog.text := p_value::pg_catalog.text;
   v_numbers pg_catalog.text;
 begin
   -- Without escaped backslashes every \u that is left begins an escape.
-  if pg_catalog.strpos(v_text, '\u') operator(pg_catalog.>) 0
-     and pg_catalog.replace(v_text, '\\', '-') operator(pg_catalog.~*)
-           ('\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})'
-            '|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}') then
+  if pg_catalog.strpos(v_text, $r$\u$r$) operator(pg_catalog.>) 0
+     and pg_catalog.replace(v_text, $r$\\$r$, '-') operator(pg_catalog.~*)
+           ($r$\\u0000|\\ud[89ab][0-9a-f]{2}(?!\\ud[c-f][0-9a-f]{2})$r$
+            operator(pg_catalog.||) $r$|(?<!\\ud[89ab][0-9a-f]{2})\\ud[c-f][0-9a-f]{2}$r$) then
     return null;
   end if;
   if v_text operator(pg_catalog.~) c_exponent
-     or (pg_catalog.length(v_text) operator(pg_catalog.>) 1000 and v_text operator(pg_catalog.~) '\d{200}') then
-    v_numbers := pg_catalog.regexp_replace(v_text, '"(?:[^"\\]|\\.)*"', '', 'g');
+     or (pg_catalog.length(v_text) operator(pg_catalog.>) 1000 and v_text operator(pg_catalog.~) $r$\d{200}$r$) then
+    v_numbers := pg_catalog.regexp_replace(v_text, $r$"(?:[^"\\]|\\.)*"$r$, '', 'g');
     if v_numbers operator(pg_catalog.~) c_exponent or v_numbers operator(pg_catalog.~) c_long then
       return null;
     end if;

@@ -11,10 +11,10 @@ as $$
 declare
   c_most constant int := 1000000;
   -- Numbers of smaller exponents have fewer zeros than c_few, whatever else they are made of.
-  c_exponent constant text := '\d[eE][+-]?0*(?:[3-9]\d|[1-9]\d\d)';
+  c_exponent constant text := $r$\d[eE][+-]?0*(?:[3-9]\d|[1-9]\d\d)$r$;
   c_few constant int := 32;
   c_mark constant text := E'\x01';  -- stands in no JSON text
-  c_token constant text := '("(?:[^"\\]|\\.)*")|-?\d[\d.]*(?:[eE][+-]?\d+)?';
+  c_token constant text := $r$("(?:[^"\\]|\\.)*")|-?\d[\d.]*(?:[eE][+-]?\d+)?$r$;
   v_text text := p_value::text;
   v_json constant jsonb := starcite.comparable(p_value);
   v_zeros bigint;
@@ -39,7 +39,7 @@ begin
   if v_zeros <= c_most then
     return v_json::text;
   end if;
-  v_text := replace(replace(regexp_replace(v_text, c_token, '\1' || c_mark, 'g'), '"' || c_mark, '"'), c_mark, '0');
+  v_text := replace(replace(regexp_replace(v_text, c_token, $r$\1$r$ || c_mark, 'g'), '"' || c_mark, '"'), c_mark, '0');
   return starcite.comparable(v_text::json)::text || v_numbers;
 end
 $$;

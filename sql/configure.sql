@@ -1,10 +1,23 @@
 -- What a node that starts says of its configuration: how wide new segments are, and how long they stay hot. Nodes cannot
--- write settings otherwise: closed_before, which stands beside these, is part of what keeps tiers apart.
+-- write settings otherwise: closed_before, which stands beside these, is part of what keeps tiers apart. Refuses what nothing
+-- could work with (22023): a width that is not above zero, not finite, or counted in months, which are not all as long; a
+-- retention below zero.
 create or replace function starcite.configure(p_segment_interval interval, p_hot_retention interval) returns void
-language sql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+begin
+  if p_segment_interval is null or not isfinite(p_segment_interval) or p_segment_interval < interval '1 second'
+     or extract(year from p_segment_interval) <> 0 or extract(month from p_segment_interval) <> 0 then
+    raise exception 'the width of segments must be a second or more, and without months; % is not', p_segment_interval
+      using errcode = 'invalid_parameter_value', hint = 'Look at STARCITE_SEGMENT_INTERVAL.';
+  end if;
+  if p_hot_retention is null or not isfinite(p_hot_retention) or p_hot_retention < interval '0' then
+    raise exception 'events stay hot for no time or longer; % is not', p_hot_retention
+      using errcode = 'invalid_parameter_value', hint = 'Look at STARCITE_HOT_RETENTION.';
+  end if;
   update starcite.settings s set value = v.value
     from (values ('segment_interval', p_segment_interval::text), ('hot_retention', p_hot_retention::text))
            as v (name, value)
-   where s.name = v.name and s.value <> v.value
+   where s.name = v.name and s.value <> v.value;
+end
 $$;

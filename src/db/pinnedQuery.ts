@@ -1,10 +1,26 @@
 import pg from 'pg'
 
-/**
- * Where our statements look up functions, operators, types and tables that they do not qualify: in the catalog. pg_temp is
- * named to be the last; unnamed, the temporary tables and types of a session come before the catalog.
- */
-export const SEARCH_PATH = 'pg_catalog, pg_temp'
+/** What our statements are written for, whatever the server, the database, the role or the URL says. */
+export const PINNED = {
+  /**
+   * Functions, operators, types and tables that they do not qualify are looked up in the catalog. pg_temp is named to be
+   * the last; unnamed, the temporary tables and types of a session come before the catalog.
+   */
+  search_path: 'pg_catalog, pg_temp',
+  /** A backslash in a string is a backslash. */
+  standard_conforming_strings: 'on',
+  /** The text NULL is null where an array is written as text. */
+  array_nulls: 'on',
+  /** bytea comes as \\x and hex digits. */
+  bytea_output: 'hex',
+  /** Times come as ISO 8601, and intervals as Postgres reads them. */
+  DateStyle: 'ISO',
+  IntervalStyle: 'postgres',
+  /** `= null` is null. */
+  transform_null_equals: 'off',
+  /** Names are quoted where they have to be. */
+  quote_all_identifiers: 'off',
+} as const
 
 /** Of pg's Connection, what sends the messages of the extended protocol. */
 interface Wire {
@@ -27,7 +43,9 @@ type Callback = (error: Error | null, result: unknown) => void
 const Query = pg.Query as unknown as new (config: unknown, values: unknown, callback: Callback) => QueryOfPg
 
 /** Up to the Sync that follows the statement proper, everything is one transaction: so is the path. */
-const PIN_TRANSACTION = `select pg_catalog.set_config('search_path', '${SEARCH_PATH}', true)`
+const PIN_TRANSACTION = `select ${Object.entries(PINNED)
+  .map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`)
+  .join(', ')}`
 
 /** A statement that is sent behind PIN_TRANSACTION; the answers to that come first, and are dropped here. */
 export class PinnedQuery extends Query {

@@ -1,18 +1,21 @@
 import pg from 'pg'
-import { PinnedQuery, SEARCH_PATH } from './pinnedQuery.ts'
+import { PINNED, PinnedQuery } from './pinnedQuery.ts'
 
 /** Has no function and no operator, which would be looked up on the path that it replaces. */
-const PIN_SESSION = `set search_path = ${SEARCH_PATH}`
+const pins = (word: 'set' | 'set local') =>
+  Object.entries(PINNED)
+    .map(([name, value]) => `${word} ${name} = ${value}`)
+    .join('; ')
 
-/** Pins the path of a connection that is a session of Postgres: a direct one. */
+/** Pins the settings of a connection that is a session of Postgres: a direct one. */
 export async function pinSession(client: pg.ClientBase, timeoutMs: number): Promise<void> {
-  const query = { text: PIN_SESSION, query_timeout: timeoutMs }
+  const query = { text: pins('set'), query_timeout: timeoutMs }
   await client.query(query)
 }
 
-/** Pins the path of the transaction that the client is in, and of nothing after it: also behind a pooler. */
+/** Pins those of the transaction that the client is in, and of nothing after it: also behind a pooler. */
 export async function pinTransaction(client: pg.ClientBase): Promise<void> {
-  await client.query(`set local search_path = ${SEARCH_PATH}`)
+  await client.query(pins('set local'))
 }
 
 export async function inPinnedTransaction<T>(client: pg.ClientBase, run: () => Promise<T>): Promise<T> {
@@ -60,7 +63,9 @@ export class PinnedClient extends pg.Client {
   async pin(timeoutMs: number): Promise<void> {
     const { processID, connection } = this as unknown as Internals
     const query = {
-      text: `select pg_catalog.set_config('search_path', '${SEARCH_PATH}', false)
+      text: `select ${Object.entries(PINNED)
+        .map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', false)`)
+        .join(', ')}
               where pg_catalog.pg_backend_pid() operator(pg_catalog.=) ${Number(processID ?? 0)}`,
       query_timeout: Math.max(1, timeoutMs - (performance.now() - this.#openedAt)),
     }

@@ -49,6 +49,19 @@ describe('the SQL sources', () => {
     }
   })
 
+  it('have no string in the body of a function whose backslashes depend on standard_conforming_strings', async () => {
+    for (const name of SQL_OBJECTS) {
+      const text = (await readFile(sqlFile(name), 'utf8')).replaceAll(/--.*/g, '')
+      for (const [, body = ''] of text.matchAll(/\$\$(.*?)\$\$/gs)) {
+        const strings = body.replaceAll(/\$(\w+)\$.*?\$\1\$/gs, '').matchAll(/(?<!E)'(?:[^']|'')*'/g)
+        expect(
+          [...strings].filter(([it]) => it.includes('\\')).map(([it]) => it),
+          name,
+        ).to.deep.equal([])
+      }
+    }
+  })
+
   it('install after what they call', async () => {
     for (const [place, name] of SQL_OBJECTS.entries()) {
       const text = await readFile(sqlFile(name), 'utf8')
