@@ -21,6 +21,7 @@ export const SQL_OBJECTS = [
   'create_session',
   'mark_erased',
   'record_session_change',
+  'forget_dropped_roles',
   'feed_key',
   'place_changes',
   'merge_members',

@@ -90,7 +90,12 @@ select starcite.grant_roles()
                 where r.rolname in ('starcite_app', 'starcite_auditor')
                   and not has_schema_privilege(r.oid, 'starcite', 'usage'))`
 
-/** Roles that were made after the schema have nothing yet. */
+/** Their OIDs stay where they were granted tenants (sql/forget_dropped_roles.sql). */
+const FORGET_DROPPED_ROLES = `
+delete from starcite.tenant_grants g where not exists (select from pg_catalog.pg_roles r where r.oid = g.grantee)`
+
+/** Roles that were made after the schema have nothing yet, and those that were dropped have nothing any more. */
 export async function grantNewRoles(client: ClientBase): Promise<void> {
   await client.query(GRANT_NEW_ROLES)
+  await client.query(FORGET_DROPPED_ROLES)
 }

@@ -327,6 +327,38 @@ describe('the roles', () => {
       expect(await code(db, impossible), impossible).to.equal(NOT_UPDATABLE)
   })
 
+  it('leave no grant of tenants behind when they are dropped: from the next grant on, and from the next migration', async () => {
+    const grants = async () =>
+      (await admin.query('select g.tenant_id from starcite.tenant_grants g order by 1')).rows.map(
+        (it) => it.tenant_id,
+      )
+    const kept = `kept_${randomUUID().slice(0, 8)}`
+    await admin.query(`create role ${kept}`)
+    try {
+      for (const forget of [
+        () => admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [kept, 'kept']),
+        () => migrate(database.url, '0.0.0-test', createLog('silent')),
+      ]) {
+        await admin.query(`create role ${kept}_dropped`)
+        await admin.query('insert into starcite.tenant_grants values ($1::regrole, $2)', [
+          `${kept}_dropped`,
+          'lost',
+        ])
+        await admin.query(`drop role ${kept}_dropped`)
+        expect(await grants()).to.include('lost')
+
+        await forget()
+
+        expect(await grants())
+          .to.include('kept')
+          .and.not.include('lost')
+      }
+    } finally {
+      await admin.query('delete from starcite.tenant_grants g where g.grantee = $1::regrole', [kept])
+      await admin.query(`drop role ${kept}`)
+    }
+  })
+
   it('guard the tables by row security for a role of your own that may read them', async () => {
     const { db, name: reader } = await login('')
     await admin.query(`grant usage on schema starcite to ${reader}`)

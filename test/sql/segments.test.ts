@@ -52,6 +52,29 @@ describe('segments', () => {
       [session, at],
     )
 
+  it('are not configured with an interval that nothing could work with', async () => {
+    const before = await db.query('select * from starcite.settings order by name')
+    for (const [width, retention] of [
+      ['6 hours', '-1 hour'],
+      ['6 hours', null],
+      ['0', '1 day'],
+      ['-6 hours', '1 day'],
+      ['1 millisecond', '1 day'],
+      ['1 month', '1 day'],
+      ['1 year', '1 day'],
+      ['1 month -30 days', '1 day'],
+      [null, '1 day'],
+    ])
+      expect(
+        await db.query('select starcite.configure($1, $2)', [width, retention]).catch((error) => error.code),
+        `${width}, ${retention}`,
+      ).to.equal('22023')
+    expect((await db.query('select * from starcite.settings order by name')).rows).to.deep.equal(before.rows)
+
+    await db.query(`select starcite.configure('2 days', '0')`)
+    await ensure('2026-01-01T00:00:00Z')
+  })
+
   it('holds the time asked for, from a round time on, and is made once', async () => {
     const name = await ensure('2026-11-23 14:25:25.41+00')
 
