@@ -138,6 +138,32 @@ describe('a browser page that uses the client', function () {
     await page.close()
   })
 
+  it('says once, and only to the node, what redirects, a sign-in page and a firewall stood in the way of', async () => {
+    const id = await newSession('in between')
+    const page = await browser.open(urls, id, 'one')
+    const headers = { 'access-control-allow-origin': '*' }
+    const answers = [
+      { status: 301, headers: { ...headers, location: `${node.url}/v1/sessions` } },
+      { status: 200, headers, body: '<html>sign in</html>' },
+      { status: 200, headers, body: '{"events":[],"next_cursor":0,"last_seq":0}' },
+      { status: 403, headers, body: '<html>no</html>' },
+    ]
+    let hits = 0
+    await page.route('**/events', (route) => {
+      hits += 1
+      return route.fulfill(answers[(hits - 1) % answers.length] ?? {})
+    })
+    await say(page, 'in spite of all')
+    await until('each has answered', () => hits > answers.length)
+    expect((await stored(id)).said).to.deep.equal([])
+
+    await page.unroute('**/events')
+
+    await transcriptOf(page, 1)
+    expect((await stored(id)).said).to.deep.equal(['in spite of all'])
+    await page.close()
+  })
+
   it('works in a worker of the page, with IndexedDB', async () => {
     const id = await newSession('worker')
     const page = await browser.open(urls, id, 'one')

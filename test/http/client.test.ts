@@ -4,6 +4,7 @@ import type { StarciteError } from '../../src/client/errors.ts'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { SessionEvent } from '../../src/client/types.ts'
 import type { Service } from '../../src/service.ts'
+import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -98,6 +99,24 @@ describe('the client', () => {
     expect(some.map((it) => it.seq)).to.deep.equal([3, 2, 1])
     expect(up.at(-1)?.raw).to.include('"payload":{"n":9007199254740993,"deep":[{"s":"],{\\""}]}')
     expect(down[0]?.raw).to.equal(up.at(-1)?.raw)
+  })
+
+  it('shows a redacted event as one, in history and in a tail', async () => {
+    await client.createSession({ id: 'redacted' })
+    const session = client.session('redacted')
+    await session.appendMany([content(1), content(2)])
+    const { status } = await call('POST', `${node.url}/v1/sessions/redacted/events/1/redact`, {})
+
+    const shown = async (events: AsyncIterable<SessionEvent<Events>>) =>
+      (await all(events)).map((it) => [it.seq, it.redacted ?? it.payload.n])
+
+    expect(status).to.be.oneOf([200, 202])
+    const expected = [
+      [1, true],
+      [2, 2],
+    ]
+    expect(await shown(session.history())).to.deep.equal(expected)
+    expect(await shown(session.tail({ follow: false }))).to.deep.equal(expected)
   })
 
   it('tails whole and without repeat through a link that is cut, silenced and refused', async () => {

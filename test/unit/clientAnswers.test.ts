@@ -120,7 +120,7 @@ describe('whatever a server answers in well-formed HTTP', () => {
           expect(JSON.parse((await store.load(key)) ?? '').pending).to.deep.equal([])
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 
@@ -155,7 +155,7 @@ describe('whatever a server answers in well-formed HTTP', () => {
           if (it.status === 'rejected') expect(it.reason).to.be.instanceOf(StarciteError)
           else expect(it.value).to.deep.equal(empty)
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     )
   })
 })

@@ -172,6 +172,25 @@ describe('an outbox whose store or server is not as it was', () => {
     expect((await drain(server, store, 3)).sent).to.deep.equal([3])
   })
 
+  it('keeps in its store what was sent just before it was stopped, and discards it when asked to', async () => {
+    const [store, server] = [memoryStore(), new ModelServer()]
+    const outbox = open(server, { store })
+    const sent = outbox.send(content(1)).catch((error) => error.code)
+    await outbox.stop()
+
+    expect(await sent).to.equal('outbox_closed')
+    expect((await drain(server, store, 2)).sent).to.deep.equal([1, 2])
+
+    const other = open(server, { store })
+    const given = other.send(content(3)).catch((error) => error.code)
+    const discarded = await other.discard()
+
+    expect(await given).to.equal('outbox_closed')
+    expect(discarded.map(({ event }) => event)).to.deep.equal([content(3)])
+    expect(other.events).to.deep.equal([])
+    expect((await drain(server, store, 4)).sent).to.deep.equal([4])
+  })
+
   it('drains a store that takes nothing more, which makes room', async () => {
     const kept = memoryStore()
     await kept.save(

@@ -172,6 +172,9 @@ export class Outbox<Events = AnyEvents> {
     }
     this.#state = 'ended'
     this.#attention.stop()
+    // What came before the store was open, or before it ended, is kept too.
+    const unsaved = this.#lanes.filter((lane) => lane.entries.some((it) => !it.isSaved))
+    await Promise.all(unsaved.map((lane) => lane.save().catch(() => {})))
     for (const { settle } of this.#waiting) settle?.reject(this.#error)
     await Promise.all(this.#lanes.map((lane) => lane.close()))
   }
