@@ -118,6 +118,19 @@ async function expectLateComerTold(node: Service, id: string, insertedAt: string
   }
 }
 
+/** An outbox, of whose producer the server knows two events or none, with two more acknowledged that will be lost. */
+async function openOutbox(node: Service, id: string) {
+  const told: string[] = []
+  const saved = id === 'unknown' ? undefined : JSON.stringify({ producer_id: id, next: 3, pending: [] })
+  const outbox = new Starcite({ url: node.url }).session(id).outbox({
+    store: { load: async () => saved, save: async () => {} },
+    ...(id === 'own' && { producerId: 'own' }),
+    onHistoryChanged: ({ code }) => void told.push(code),
+  })
+  for (const text of ['lost 3', 'lost 4']) await outbox.send({ type: 't', payload: { text } })
+  return { id, outbox, told }
+}
+
 /** The feed has grown beyond a cursor that was of what is gone. */
 async function expectFeedChecked(
   node: Service,
@@ -154,6 +167,13 @@ describe('a node whose database goes back', function () {
     for (const id of ['changed', 'same', 'empty']) await create(first, id)
     await append(first, 'changed', '1', '2', '3')
     await append(first, 'same', '1', '2')
+    for (const id of ['own', 'random', 'unknown']) {
+      await create(first, id)
+      for (const producer_seq of id === 'unknown' ? [] : [1, 2])
+        await call('POST', at(first.url, id, '/append'), {
+          ...{ type: 't', payload: { text: `${producer_seq}` }, producer_id: id, producer_seq },
+        })
+    }
     await first.stop()
     await server.stop()
     await promisify(execFile)('cp', ['-a', server.dir, lab.path('backup')])
@@ -164,6 +184,7 @@ describe('a node whose database goes back', function () {
     await append(nodes[0], 'changed', 'lost 4', 'lost 5', 'lost 6')
     await create(nodes[0], 'lost')
     const readers = await Promise.all(nodes.map((node) => readersOf(node, 'changed')))
+    const outboxes = await Promise.all(['own', 'random', 'unknown'].map((id) => openOutbox(nodes[0], id)))
     const feeds = nodes.map((node) => new EventStreamClient(`${node.url}/v1/lifecycle?cursor=0.0`))
     const isOfLost = ({ data }: { data: string }) => data.includes('"session_id":"lost"')
     for (const feed of feeds)
@@ -202,6 +223,14 @@ describe('a node whose database goes back', function () {
       const expected = i % 2 === 0 ? ['1', '2', '3'] : ['1']
       await tail.until((it) => it.events.length === expected.length)
       expect([shown(tail), tail.closed]).to.deep.equal([expected, undefined])
+    }
+    for (const { id, outbox, told } of outboxes) {
+      await Promise.all(['5', '6'].map((text) => outbox.send({ type: 't', payload: { text } })))
+      await outbox.close()
+      expect(await texts(nodes[0], id), id).to.deep.equal(
+        id === 'unknown' ? ['5', '6'] : ['1', '2', '5', '6'],
+      )
+      expect(told, id).to.deep.equal(['history_changed'])
     }
     for (const feed of feeds) {
       await feed.until('it ends', (it) => it.ended)

@@ -15,6 +15,8 @@ export interface SenderOptions {
   readonly onSent?: ((appended: Appended, event: string) => void) | undefined
   /** An event was refused for what it is, and is not sent again. */
   readonly onRefused?: ((error: StarciteError, event: string) => void) | undefined
+  /** The server was restored, and has lost events that it had acknowledged. What waits is sent all the same. */
+  readonly onHistoryChanged?: ((error: StarciteError) => void) | undefined
   readonly onRetry?: ((error: StarciteError, ms: number) => void) | undefined
 }
 
@@ -32,6 +34,8 @@ export class Sender {
   readonly #onChange: () => void
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   #limit: number
+  /** The highest seq that was acknowledged: a log that has not lost anything gives out none below it. */
+  #acknowledged = 0
   /** Goes down to what passes, for good: whatever has such a bound refuses each larger batch after having read it. */
   #maxChars = MAX_BATCH_CHARS
 
@@ -54,6 +58,7 @@ export class Sender {
     try {
       const answer = await this.#deliver(lane, batch)
       if (this.#options.producerId !== undefined) refuseLostState(lane, answer)
+      this.#noteSeqs(answer)
       const { last_seq, committed_cursor } = answer
       this.#settle(
         lane,
@@ -155,8 +160,13 @@ export class Sender {
     const { index = 0, expected_producer_seq: expected } = error.details
     const entry = batch[Number(index)]
     const isOwn = this.#options.producerId !== undefined
-    if (entry?.number === undefined || (isOwn ? !lane.hasGap : lane.isNew)) throw error
-    if (typeof expected === 'number' && expected < entry.number) lane.closeGap(entry, expected)
+    if (entry?.number === undefined) throw error
+    // Nothing from that number on is stored, so none of what waits is. Where somebody has to hear of it, somebody does.
+    const mayGoOn = !isOwn || lane.hasGap || this.#options.onHistoryChanged !== undefined
+    if (mayGoOn && typeof expected === 'number' && expected < entry.number) {
+      if (!lane.hasGap) this.#tellForgotten({ producer_seq: entry.number, expected_producer_seq: expected })
+      lane.closeGap(entry, expected)
+    } else if (isOwn ? !lane.hasGap : lane.isNew) throw error
     else if (isOwn) throw error
     else {
       const { signal } = this.#attention
@@ -169,6 +179,20 @@ export class Sender {
       lane.startAnew(newId())
     }
     await lane.save()
+  }
+
+  #noteSeqs({ results }: BatchAppended): void {
+    const isBelow = results.some(({ seq, deduped }) => !deduped && seq <= this.#acknowledged)
+    if (isBelow) this.#tellForgotten({ acknowledged_seq: this.#acknowledged, seq: results[0]?.seq })
+    const highest = Math.max(0, ...results.map(({ seq }) => seq))
+    this.#acknowledged = isBelow ? highest : Math.max(this.#acknowledged, highest)
+  }
+
+  #tellForgotten(details: Record<string, unknown>): void {
+    const message =
+      'the server was restored, and has lost events that it had acknowledged: read the session again'
+    this.#acknowledged = 0 // said once
+    tell(this.#options.onHistoryChanged, new StarciteError('history_changed', message, { details }))
   }
 
   #settle(lane: Lane, stored: readonly (readonly [Entry, Appended])[]): void {
