@@ -44,7 +44,7 @@ begin
   if to_regrole('starcite_auditor') is not null then
     grant usage on schema starcite, audit to starcite_auditor;
     grant select on audit.version, audit.sessions, audit.events, audit.events_loaded, audit.producers, audit.segments,
-                    audit.slices, audit.changes, audit.checkpoints
+                    audit.slices, audit.changes, audit.checkpoints, audit.set_aside
       to starcite_auditor;
     grant execute on function audit.verify(text, text) to starcite_auditor;
     -- What the views call, and what the chain is made of: an auditor need not take audit.verify's word for it.

@@ -12,7 +12,9 @@ select coalesce(sum(case when g.state in ('hot', 'closed') and d.is_due
        (select coalesce(sum(o.events), 0) from starcite.objects o) as copied_events,
        (select coalesce(sum(o.bytes), 0) from starcite.objects o) as object_bytes,
        (select count(*) from starcite.objects o) as objects,
-       max(g.moved_at) as last_moved_at
+       max(g.moved_at) as last_moved_at,
+       (select count(*) from starcite.set_aside a where a.ended_at is null) as set_aside_sessions,
+       count(*) filter (where g.kept_events is not null) as kept_segments
   from (select s.value::interval as retention from starcite.settings s where s.name = 'hot_retention') r
   left join starcite.segments g on true
   left join lateral (select g.to_at <= clock_timestamp() - r.retention as is_due) d on true;
@@ -27,3 +29,5 @@ comment on column starcite.tiering_status.copied_events is 'Events of all object
 comment on column starcite.tiering_status.objects is 'How many objects, those in the making included.';
 comment on column starcite.tiering_status.last_moved_at is 'When a segment was moved last; null when none was.';
 comment on column starcite.tiering_status.object_bytes is 'Bytes of all objects, those in the making included.';
+comment on column starcite.tiering_status.set_aside_sessions is 'Sessions that are not moved because their log is damaged (audit.set_aside).';
+comment on column starcite.tiering_status.kept_segments is 'Segments whose partition stays because of events of such sessions.';

@@ -106,6 +106,11 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
     () => tiering.status.lagSeconds,
   )
   metrics.gauge(
+    'starcite_set_aside_sessions',
+    'Sessions that are not moved because their log is damaged',
+    () => tiering.status.setAside,
+  )
+  metrics.gauge(
     'starcite_erasures_pending',
     'Erasures whose content is not yet removed everywhere',
     () => tiering.erasures.pending,

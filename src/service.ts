@@ -3,6 +3,7 @@ import type { AppendRequest } from './append/newEvent.ts'
 import type { OutcomeRow } from './append/queries.ts'
 import { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
 import { openSigner } from './audit/checkpoints/openSigner.ts'
+import { chainFollower } from './audit/verify/followChain.ts'
 import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
 import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
@@ -115,6 +116,7 @@ export async function startService(
         timeoutMs: config.database.timeoutMs,
         log,
         metrics,
+        restorePartitions: () => keeper.ensure(),
         onAppended: (request, rows) => {
           publish(hub, request, rows)
           const last = rows.at(-1)
@@ -146,6 +148,7 @@ export async function startService(
         store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
         intervalMs: config.tiering.flushIntervalMs,
         retentionGraceMs: config.tiering.retentionGraceMs,
+        follow: chainFollower(),
         log,
         metrics,
       }),

@@ -1,5 +1,5 @@
 -- Recomputes the hash chain over the events of a session that are in Postgres, and answers one row:
---   ok            whether everything holds
+--   ok            whether everything that was looked at holds; null when nothing was: every event is cold
 --   events        how many events were found good: all, or those before the first that is wrong
 --   wrong_seq     the first seq that is wrong; null when ok
 --   reason        why, null when ok:
@@ -15,6 +15,7 @@
 --   anchored      whether the chain was followed from its very start. False when earlier events are cold: what stands before
 --                 the first in Postgres is then unknown here, and the chain holds from that event on
 --   chain_hash    the hash that the session is said to end with: what an outside anchor is compared with
+--   cold_events   how many events were not looked at, because they are in objects: the first ones of the session
 -- A session that does not exist, and one of a tenant that the caller may not read, raise SC404 alike. What `ok` says nothing
 -- about: cold events, and a log of which everything was rewritten (docs/audit.md).
 --
@@ -24,7 +25,7 @@
 create or replace function audit.verify(
   p_tenant text, p_session text,
   out ok boolean, out events bigint, out wrong_seq bigint, out reason text, out from_seq bigint, out to_seq bigint,
-  out anchored boolean, out chain_hash bytea)
+  out anchored boolean, out chain_hash bytea, out cold_events bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -124,11 +125,12 @@ begin
       using errcode = 'serialization_failure', hint = 'Verify in a transaction that is read committed.';
   end if;
 
-  ok := v_fault is null;
+  ok := case when v_fault is not null then false when v_cold_seq = 0 or v_cold_seq < v_head_seq then true end;
   wrong_seq := v_fault / 8;
   reason := c_reasons[v_fault % 8 + 1];
   events := greatest(coalesce(wrong_seq, v_head_seq + 1) - (v_cold_seq + 1), 0);
   anchored := v_cold_seq = 0;
+  cold_events := v_cold_seq;
   if v_cold_seq < v_head_seq then
     from_seq := v_cold_seq + 1;
     to_seq := v_head_seq;

@@ -1,4 +1,4 @@
-import { classify } from '../db/failure.ts'
+import { classify, lacksPartition } from '../db/failure.ts'
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import { Batcher, type Outcome, type Weight } from '../lib/batcher.ts'
@@ -21,6 +21,8 @@ export interface AppenderOptions {
   readonly timeoutMs: number
   readonly log: Log
   readonly metrics: Metrics
+  /** Makes partitions of events that somebody has taken away. */
+  readonly restorePartitions: () => Promise<void>
   /** Told of every request that was committed, before its caller is answered. */
   readonly onAppended: (request: AppendRequest, rows: readonly OutcomeRow[]) => void
 }
@@ -156,6 +158,10 @@ export class Appender {
           return requests.map(() => failed(unavailable(error, failure === 'unknown')))
         await pause(pauseMs)
         return this.#attempt(requests, attempt + 1, deadline)
+      }
+      if (lacksPartition(error)) {
+        const restored = this.#options.restorePartitions()
+        await restored.catch((cause) => log.error({ err: cause }, 'the partition cannot be made again'))
       }
       switch (failure) {
         case 'retry':

@@ -1,3 +1,4 @@
+import { chainFollower } from '../audit/verify/followChain.ts'
 import { loadConfig } from '../config.ts'
 import { openDatabase } from '../db/database.ts'
 import { StopStack } from '../lib/stopStack.ts'
@@ -27,6 +28,7 @@ export async function moveSegments(): Promise<number> {
       store,
       intervalMs: config.tiering.flushIntervalMs,
       retentionGraceMs: config.tiering.retentionGraceMs,
+      follow: chainFollower(),
       log,
       metrics: new Metrics(),
       onProgress: ({ segment, events, bytes }) =>
@@ -51,7 +53,8 @@ const WHY_NOT = {
   not_allowed: 'This database user may not move segments: that takes a member of starcite_tiering.',
 }
 
-function showMoved({ segment, events, objects, bytes }: MoveProgress): void {
+function showMoved({ segment, events, objects, bytes, kept }: MoveProgress): void {
   const inObjects = `${amount(objects)} object${objects === 1 ? '' : 's'}`
   out(`${segment}: ${amount(events)} events in ${inObjects}, ${amount(bytes)} bytes\n`)
+  if (kept > 0) out(`${segment}: ${amount(kept)} events of damaged sessions stay (starcite set-aside)\n`)
 }

@@ -10,6 +10,7 @@ import { migrateCommand } from './commands/migrate.ts'
 import { retentionCommand } from './commands/retention.ts'
 import { serveCommand } from './commands/serve.ts'
 import { sessionsCommand } from './commands/sessions.ts'
+import { setAsideCommand } from './commands/setAside.ts'
 import { tailCommand } from './commands/tail.ts'
 import { tierCommand } from './commands/tier.ts'
 import { tokenCommand } from './commands/token.ts'
@@ -35,6 +36,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     auditCommand(setExitCode),
     holdCommand(),
     retentionCommand(),
+    setAsideCommand(),
     tokenCommand(),
     checkConfigCommand(setExitCode),
     doctorCommand(setExitCode),

@@ -52,7 +52,8 @@ const FAILURES: readonly (readonly [sqlstate: string, failure: Failure])[] = [
   ['72000', 'retry'], // snapshot_too_old
 ]
 /** The append took its time before its segment was closed; the next try takes a later one. */
-const SEGMENT_IS_CLOSED = 'segment_is_closed'
+const NO_APPENDS = new Set(['segment_is_closed', 'segment_is_kept'])
+const CHECK_VIOLATION = '23514'
 
 // Connection errors that come before anything is sent; pg says these in words only.
 const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
@@ -74,7 +75,7 @@ export class QueryTimeoutError extends Error {
 export function classify(error: unknown): Failure {
   if (error instanceof pg.DatabaseError) {
     const { code = '', constraint } = error
-    if (constraint === SEGMENT_IS_CLOSED || isStalePlan(error)) return 'retry'
+    if (NO_APPENDS.has(constraint ?? '') || lacksPartition(error) || isStalePlan(error)) return 'retry'
     if (isOfNotifications(error)) return 'unavailable'
     const known = FAILURES.find(([sqlstate]) => code.startsWith(sqlstate))?.[1]
     // FATAL ends the session at any moment, the commit's included.
@@ -84,6 +85,17 @@ export function classify(error: unknown): Failure {
   const { code, message } = error as NodeJS.ErrnoException
   if (NOT_CONNECTED.has(code ?? '') || NOT_SENT.test(message ?? '')) return 'unavailable'
   return 'unknown'
+}
+
+/** Somebody has dropped or detached the partition of a row: a check violation that names no constraint. */
+export function lacksPartition(error: unknown): boolean {
+  return (
+    error instanceof pg.DatabaseError &&
+    error.code === CHECK_VIOLATION &&
+    error.schema === 'starcite' &&
+    error.table === 'events' &&
+    error.constraint === undefined
+  )
 }
 
 /** Whether the error came from Postgres being away or unable, rather than from us. */

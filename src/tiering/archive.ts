@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ObjectStore } from '../objects/objectStore.ts'
-import type { PackedObject } from './copy/packer.ts'
+import type { PackedObject, PackedSlice } from './copy/packer.ts'
 import { checkSlice } from './slice.ts'
 
 /** An object in the store is not what was written, or not what the manifest says. */
@@ -34,6 +34,12 @@ function keyPart(text: string): string {
   return /^\.+$/.test(encoded) ? encoded.replaceAll('.', '%2E') : encoded
 }
 
+/** What of an object it takes to store it. */
+interface StorableObject {
+  readonly body: Buffer
+  readonly slices: readonly Pick<PackedSlice, 'offset' | 'bytes' | 'firstSeq' | 'lastSeq'>[]
+}
+
 export interface StoreOptions {
   readonly signal: AbortSignal
   /** Called between writing and reading back. */
@@ -47,7 +53,7 @@ export interface StoreOptions {
 export async function storeVerified(
   store: ObjectStore,
   key: string,
-  object: Pick<PackedObject, 'body' | 'slices'>,
+  object: StorableObject,
   { signal, onStored }: StoreOptions,
 ): Promise<void> {
   await store.putNew(key, object.body, signal) // 'exists': an earlier attempt; what counts is what is there

@@ -1,12 +1,16 @@
 import type { DbSession } from '../db/session.ts'
 import { readAhead } from '../lib/readAhead.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
+import type { Log } from '../ops/log.ts'
+import type { Damage, FollowChain } from './copy/lineChain.ts'
 import { ObjectWriter } from './copy/objectWriter.ts'
 import { Pace } from './copy/pace.ts'
-import { Packer } from './copy/packer.ts'
+import { PACKER_BOUNDS, Packer } from './copy/packer.ts'
 import { portions, remainder } from './copy/portions.ts'
 import * as copying from './copy/queries.ts'
+import { RunCheck } from './copy/runCheck.ts'
 import * as queries from './queries.ts'
+import { hasUncopied, letRepairsPass, setAside, switchPartly } from './setAside/queries.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
 
@@ -17,15 +21,23 @@ export interface MoveProgress {
   events: number
   objects: number
   bytes: number
+  /** Events of sessions that are set aside, which stay in Postgres. */
+  kept: number
 }
 
 export interface MoverOptions {
   readonly session: DbSession
   readonly store: ObjectStore
   readonly signal: AbortSignal
+  /** Verifies what is copied. */
+  readonly follow: FollowChain
+  readonly log: Log
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
   readonly probe?: Probe
 }
+
+/** Of one segment; of more only the number is logged. */
+const MAX_LOGGED = 20
 
 const RUNS_PER_FETCH = 1000
 /** Of one read, whatever the averages said; one event may be larger. */
@@ -45,15 +57,29 @@ export class Mover {
   /** Until its events are read from objects. Answers what was copied by this run. */
   async move({ name, state }: queries.Segment): Promise<MoveProgress> {
     const { session, probe } = this.#options
-    const progress: MoveProgress = { segment: name, read: 0, events: 0, objects: 0, bytes: 0 }
+    const progress: MoveProgress = { segment: name, read: 0, events: 0, objects: 0, bytes: 0, kept: 0 }
     if (state === 'moved') return progress
-    if (state === 'hot') {
+    this.#damaged = 0
+    const isWhole = (await queries.attachment(session, name)) === 'attached'
+    if (!isWhole) {
+      await queries.restorePartition(session, name)
+      this.#options.log.error(
+        { segment: name },
+        'the partition of a segment was gone: what was dropped with it is lost',
+      )
+    }
+    if (state === 'hot' || !isWhole) {
       await queries.closeSegment(session, name)
       await probe?.('closed')
     }
     await this.#copy(name, progress)
+    if (this.#damaged > MAX_LOGGED)
+      this.#options.log.error(
+        { segment: name, sessions: this.#damaged },
+        'sessions were set aside: their logs are damaged',
+      )
     await probe?.('copied')
-    await this.#switch(name)
+    progress.kept = await this.#switch(name)
     await probe?.('switched')
     return progress
   }
@@ -85,7 +111,15 @@ export class Mover {
       },
     })
     try {
-      const packer = new Packer((object) => writer.add(object))
+      const check = new RunCheck({
+        ...this.#options,
+        onDamage: (run, damage) => this.#setAside(run, damage),
+      })
+      const packer = new Packer<copying.Run>(
+        (object) => writer.add(object),
+        PACKER_BOUNDS,
+        (run, slice) => check.check(run, slice),
+      )
       for await (const events of readAhead(this.#read(segment))) {
         progress.read += events.length
         this.#options.onProgress?.(progress)
@@ -123,10 +157,32 @@ export class Mover {
     await copying.closeRuns(session)
   }
 
-  async #switch(segment: string): Promise<void> {
-    const { session } = this.#options
+  #damaged = 0
+
+  /** No more of it is copied, here and in later segments, until it is mended or given up. */
+  async #setAside({ tenantId, sessionId, sid }: copying.Run, damage: Damage): Promise<void> {
+    const { session, log } = this.#options
+    await setAside(session, sid, damage)
+    this.#damaged += 1
+    if (this.#damaged <= MAX_LOGGED)
+      log.error(
+        { tenant: tenantId, session: sessionId, sid, ...damage },
+        'a session was set aside: its log is damaged',
+      )
+  }
+
+  /** Answers how many events the segment keeps. */
+  async #switch(segment: string): Promise<number> {
+    const { session, probe } = this.#options
     const { hot, copied } = await copying.countEvents(session, segment)
-    if (hot !== copied) throw new Error(`segment ${segment} has ${hot} events, its objects have ${copied}`)
-    await queries.switchSegment(session, segment, copied)
+    // More copies than events: somebody deleted what was verified when it was copied.
+    if (hot === copied || !(await hasUncopied(session, segment))) {
+      await queries.switchSegment(session, segment, copied)
+      return 0
+    }
+    const kept = await switchPartly(session, segment, copied)
+    await probe?.('kept')
+    await letRepairsPass(session, segment)
+    return kept
   }
 }

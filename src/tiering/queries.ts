@@ -16,10 +16,12 @@ const ENSURE_SEGMENTS = {
   text: `select starcite.ensure_segment(t.at), starcite.ensure_segment(t.at + t.width)
            from (select greatest(clock_timestamp(), (select s.value::timestamptz from starcite.settings s
                                                       where s.name = 'closed_before')) as at,
-                        (select s.value::interval from starcite.settings s where s.name = 'segment_interval') as width) t`,
+                        (select s.value::interval from starcite.settings s where s.name = 'segment_interval') as width) t
+          union all
+         select starcite.ensure_segment(g.from_at), null from starcite.segments g where g.state = 'hot'`,
 }
 
-/** Makes sure of this segment and the next, by the database's clock. */
+/** Makes sure of this segment and the next, by the database's clock, and of the partition of each that is hot. */
 export async function ensureSegments(db: Db): Promise<void> {
   await db.query(ENSURE_SEGMENTS, [])
 }
@@ -38,13 +40,19 @@ export interface TieringStatus {
   readonly pendingEvents: number
   /** Since the oldest of those segments was due. */
   readonly lagSeconds: number
+  /** Sessions whose log is damaged, so that it is not moved. */
+  readonly setAside: number
 }
 
 export async function tieringStatus(session: DbSession): Promise<TieringStatus> {
   const [row] = await session.query(
-    'select t.pending_events, extract(epoch from t.lag) from starcite.tiering_status t',
+    'select t.pending_events, extract(epoch from t.lag), t.set_aside_sessions from starcite.tiering_status t',
   )
-  return { pendingEvents: Number(row?.[0] ?? 0), lagSeconds: Number(row?.[1] ?? 0) }
+  return {
+    pendingEvents: Number(row?.[0] ?? 0),
+    lagSeconds: Number(row?.[1] ?? 0),
+    setAside: Number(row?.[2] ?? 0),
+  }
 }
 
 export interface Segment {
@@ -73,7 +81,7 @@ const LOCK_ATTEMPTS = 20
 const LOCK_PAUSE_MS = 500
 
 /** A transaction that locks a segment. Rejects when others hold it all the time: some long query, or a vacuum. */
-async function lockingSegment(session: DbSession, run: () => Promise<void>): Promise<void> {
+export async function lockingSegment(session: DbSession, run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1)
     try {
       return await session.transaction(async () => {
@@ -166,11 +174,22 @@ export async function detachSegment(session: DbSession, segment: string, finaliz
   }
 }
 
+/** The partition of a segment whose events have not moved, which somebody has dropped or detached. */
+export async function restorePartition(session: DbSession, segment: string): Promise<void> {
+  await session.query('select starcite.restore_partition($1)', [segment])
+}
+
+/** Rejects when something is in it: whoever put it there, it would be lost. */
 export async function dropSegment(session: DbSession, segment: string): Promise<void> {
   await lockingSegment(session, async () => {
+    if ((await attachment(session, segment)) !== 'gone') {
+      const [row] = await session.query(`select exists (select from ${table(segment)})`)
+      if (row?.[0] === 't')
+        throw new Error(`the partition of segment ${segment} is to be dropped and has events`)
+    }
     await session.query(`drop table if exists ${table(segment)}`)
     await session.query(
-      `update starcite.segments g set state = 'dropped', dropped_at = clock_timestamp() where g.name = $1`,
+      `update starcite.segments g set state = 'dropped', dropped_at = clock_timestamp(), kept_events = null where g.name = $1`,
       [segment],
     )
   })

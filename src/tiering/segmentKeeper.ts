@@ -37,6 +37,11 @@ export class SegmentKeeper {
     await this.#running
   }
 
+  /** Makes partitions that are not there now, for an append that has found none. */
+  async ensure(): Promise<void> {
+    await ensureSegments(this.#db)
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#stopping
     const periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, this.#intervalMs / 4))

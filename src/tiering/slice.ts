@@ -93,7 +93,7 @@ function withBytes(text: string, offsets: readonly number[], character: ' ' | '\
 }
 
 /** A slice's lines as a gzip member of their own. */
-export function packSlice(lines: string): Promise<Buffer> {
+export function packSlice(lines: string | Buffer): Promise<Buffer> {
   return compress(lines, { ...GZIP, chunkSize: GZIP_CHUNK_BYTES })
 }
 

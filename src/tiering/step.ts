@@ -5,6 +5,7 @@ export type Step =
   | 'verified'
   | 'recorded'
   | 'copied'
+  | 'kept'
   | 'switched'
   | 'detached'
   | 'dropped'

@@ -4,13 +4,21 @@ import { jittered, pause } from '../lib/backoff.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import type { FollowChain } from './copy/lineChain.ts'
 import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
-import { dueSegments, stateArchiveFormat, type TieringStatus, tieringStatus } from './queries.ts'
+import {
+  dueSegments,
+  type Segment,
+  stateArchiveFormat,
+  type TieringStatus,
+  tieringStatus,
+} from './queries.ts'
 import { type RetentionStatus, retentionStatus } from './retention/queries.ts'
 import { Retention } from './retention/retention.ts'
+import { Remainders } from './setAside/remainders.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
 
@@ -25,6 +33,8 @@ export interface TieringOptions {
   readonly retentionGraceMs: number
   /** Milliseconds on a clock that never jumps. */
   readonly monotonic?: () => number
+  /** Verifies what is moved: digests and hash chain. */
+  readonly follow: FollowChain
   readonly log: Log
   readonly metrics: Metrics
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
@@ -52,7 +62,7 @@ export class TieringJob {
   readonly #stopping = new AbortController()
   readonly #retention: Retention
   #running: Promise<void> | undefined
-  #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0 }
+  #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0, setAside: 0 }
   #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
   #retentionStatus: RetentionStatus = { requests: 0, clockTrusted: true }
   #wake: (() => void) | undefined
@@ -155,36 +165,55 @@ export class TieringJob {
 
   /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
   async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
-    const { store, log, metrics, onProgress, probe } = this.#options
-    const mover = new Mover({
-      session,
-      store,
-      signal: this.#stopping.signal,
-      ...(onProgress && { onProgress }),
-      ...(probe && { probe }),
-    })
+    const { store, log, follow, onProgress, probe } = this.#options
+    const common = { session, store, signal: this.#stopping.signal, follow, log, ...(probe && { probe }) }
+    const mover = new Mover({ ...common, ...(onProgress && { onProgress }) })
+    const remainders = new Remainders(common)
     const moved: MoveProgress[] = []
-    let failedDrop: { readonly cause: unknown } | undefined
-    for (const segment of await dueSegments(session)) {
-      this.#status = await tieringStatus(session)
-      const started = performance.now()
-      const progress = await mover.move(segment)
-      if (segment.state !== 'moved') {
-        const seconds = (performance.now() - started) / 1000
-        metrics.segmentMoved(progress.events, progress.bytes, seconds)
-        log.info({ ...progress, seconds }, 'a segment was moved')
-        moved.push(progress)
-        this.#options.onMoved?.(progress)
-        await erase()
-      }
-      // Empty partitions may wait for the end of somebody's long transaction; events need not.
-      if (failedDrop === undefined)
-        await mover.drop(segment.name).catch((cause: unknown) => {
-          failedDrop = { cause }
-        })
+    const failures: unknown[] = []
+    // Empty partitions may wait for the end of somebody's long transaction; events need not.
+    const drop = async (segment: string) => {
+      if (failures.length === 0) await mover.drop(segment).catch((cause: unknown) => failures.push(cause))
     }
-    if (failedDrop) throw failedDrop.cause
+    const move = async (segments: readonly Segment[]) => {
+      for (const segment of segments) {
+        this.#status = await tieringStatus(session)
+        const progress = await this.#moveOne(mover, segment)
+        if (progress !== undefined) {
+          moved.push(progress)
+          await erase()
+        }
+        if (progress === undefined || progress.kept === 0) await drop(segment.name)
+      }
+    }
+    const due = await dueSegments(session)
+    // A session may come back only while no segment is under way that was planned without it.
+    const underWay = due.findLastIndex(({ state }) => state !== 'hot') + 1
+    await move(due.slice(0, underWay))
+    try {
+      const { empty, hasMoved } = await remainders.run()
+      if (hasMoved) await erase()
+      for (const segment of empty) await drop(segment)
+    } catch (cause) {
+      if (cause instanceof StoppedError) throw cause
+      failures.push(cause)
+    }
+    await move(due.slice(underWay))
+    if (failures.length > 0) throw failures[0]
     return moved
+  }
+
+  /** Undefined when it had moved before. */
+  async #moveOne(mover: Mover, segment: Segment): Promise<MoveProgress | undefined> {
+    const { log, metrics, onMoved } = this.#options
+    const started = performance.now()
+    const progress = await mover.move(segment)
+    if (segment.state === 'moved') return undefined
+    const seconds = (performance.now() - started) / 1000
+    metrics.segmentMoved(progress.events, progress.bytes, seconds)
+    log.info({ ...progress, seconds }, 'a segment was moved')
+    onMoved?.(progress)
+    return progress
   }
 
   async #run(): Promise<void> {

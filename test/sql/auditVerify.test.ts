@@ -83,6 +83,7 @@ describe('audit.verify', () => {
       from_seq: '1',
       to_seq: String(EVENTS),
       anchored: true,
+      cold_events: '0',
       ends_at_head: true,
     })
   })

@@ -23,6 +23,7 @@ import { EventLog } from '../../src/tail/log.ts'
 import { MissingEvents } from '../../src/tail/missingEvents.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 import { Tails } from '../../src/tail/tail.ts'
+import { ensureSegments } from '../../src/tiering/queries.ts'
 
 /** Tokens are what a test says they are. */
 export class Guests implements Authenticator {
@@ -68,6 +69,7 @@ export async function startGuardedNode(
   const lifecycle = new LifecycleFeed({ db, log, metrics, ...config.tail })
   lifecycle.start()
   const appends = new Appender({
+    restorePartitions: () => ensureSegments(db),
     ...config.append,
     db,
     timeoutMs: 5000,

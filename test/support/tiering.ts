@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
+import { chainFollower } from '../../src/audit/verify/followChain.ts'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
 import type { Patience } from '../../src/objects/attempts.ts'
@@ -105,6 +106,7 @@ export class TieringLab {
       store: this.store,
       intervalMs: 10,
       retentionGraceMs: 0,
+      follow: chainFollower(),
       log: SILENT,
       metrics: this.metrics,
       ...options,
@@ -117,6 +119,16 @@ export class TieringLab {
   async move(options: Partial<TieringOptions> = {}): Promise<void> {
     const result = await this.job(options).pass()
     if (!result.ran) throw new Error('another job has the lock')
+  }
+
+  /** Moves also what does not verify, as if somebody had damaged it where it lies now. */
+  async moveDamaged(): Promise<void> {
+    await this.move()
+    await this.db.query(
+      `select starcite.give_up_session(s.tenant_id, s.id, 'a test')
+         from starcite.set_aside a join starcite.sessions s on s.sid = a.sid where a.ended_at is null`,
+    )
+    await this.move()
   }
 
   /** Creates a session and answers its sid. */

@@ -123,18 +123,49 @@ describe('the packer', () => {
     ])
   })
 
-  for (const [where, at] of Object.entries({ 'in a slice': 3, 'between two slices': 5 }))
-    it(`refuses a hole ${where}`, async () => {
-      const items = session('a', 1, Array(10).fill(10))
-      items.splice(at, 1)
+  it('has no slice with a hole in it', async () => {
+    const items = session('a', 1, Array(10).fill(10)).filter((_, i) => i !== 3)
 
-      const refusal = await pack(items, SMALL).catch((error: Error) => error)
+    const objects = await pack(items, SMALL)
 
-      expect(refusal)
-        .to.be.instanceOf(Error)
-        .with.property('message')
-        .that.includes(`event ${at + 1} of session 1 is missing`)
-    })
+    expect(objects.flatMap(({ slices }) => slices.map((it) => [it.firstSeq, it.lastSeq]))).to.deep.equal([
+      [1, 3],
+      [5, 9],
+      [10, 10],
+    ])
+  })
+
+  it('packs of a slice what the check lets pass, then no more of that session, and all of the others', async () => {
+    const items = [1, 2, 3].flatMap((sid) => session('a', sid, Array(12).fill(10)))
+    const checked: string[] = []
+    const objects: PackedObject[] = []
+    const packer = new Packer(
+      async (object) => void objects.push(object),
+      SMALL,
+      async ({ sid }, { firstSeq, text, hashes }) => {
+        expect(text.toString().split('\n')).to.have.lengthOf(hashes.length + 1)
+        checked.push(`${sid}/${firstSeq}`)
+        return sid === '2' && firstSeq === 6 ? 2 : hashes.length
+      },
+    )
+
+    for (const { owner, frame } of items)
+      await packer.add(owner, {
+        frame,
+        salt: null,
+        contentDigest: '00',
+        hash: `of ${frame.seq}`,
+        chainVersion: 2,
+      })
+    await packer.finish()
+
+    expect((await unpack(objects)).filter(({ sid }) => sid === '2')).to.have.lengthOf(7)
+    expect(await unpack(objects)).to.have.lengthOf(12 + 7 + 12)
+    expect(checked).to.deep.equal(['1/1', '1/6', '1/11', '2/1', '2/6', '3/1', '3/6', '3/11'])
+    expect(
+      objects.flatMap(({ slices }) => slices).map(({ sid, lastSeq, lastHash }) => [sid, lastSeq, lastHash]),
+    ).to.deep.include(['2', 7, 'of 7'])
+  })
 
   it('waits while an object cannot be taken, and fails when it is refused', async () => {
     const refused = new Error('refused')

@@ -1,3 +1,4 @@
+import type { ChainEnd } from '../../tiering/copy/lineChain.ts'
 import { ArchivedLine, LineError } from '../archivedLine.ts'
 import { type ChainVersion, genesisHash } from '../chain.ts'
 import { type EventHasher, isHexOf } from '../eventHasher.ts'
@@ -31,6 +32,13 @@ export class SessionChain {
     this.#sessionName = Buffer.from(JSON.stringify(session).slice(1, -1))
     this.#onVerified = onVerified
     this.hash = genesisHash(tenant, session)
+  }
+
+  /** Begins behind an event that is known, instead of at the beginning. */
+  goOnAfter({ seq, hash, version }: ChainEnd): void {
+    this.next = seq + 1
+    this.hash = hash
+    this.#version = version as ChainVersion
   }
 
   /** Events without content, in order. */

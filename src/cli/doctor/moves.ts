@@ -1,10 +1,11 @@
 import { ownsTable } from '../../db/job.ts'
 import { DbSession } from '../../db/session.ts'
 import { createLog } from '../../ops/log.ts'
+import { tieringStatus } from '../../tiering/queries.ts'
 import { TIERING } from '../../tiering/tieringJob.ts'
 import { type Checks, failed, ok, warning } from './check.ts'
 
-/** Whether this node could move segments to cold storage. */
+/** Whether this node could move segments to cold storage, and whether something stays behind. */
 export async function* checkMoves(url: string, timeoutMs: number): Checks {
   let session: DbSession | undefined
   try {
@@ -15,6 +16,14 @@ export async function* checkMoves(url: string, timeoutMs: number): Checks {
         'tiering',
         'this database user may not move segments',
         'At least one node must have STARCITE_TIERING_URL, or a login that is a member of starcite_tiering.',
+      )
+    const { setAside } = await tieringStatus(session)
+    if (setAside === 0) yield ok('damage', 'no session is set aside by tiering')
+    else
+      yield warning(
+        'damage',
+        `${setAside === 1 ? '1 session is' : `${setAside} sessions are`} not moved to cold storage because of a damaged log`,
+        '`starcite set-aside` names them; docs/operations.md, "A damaged session", says how to mend or give up on one.',
       )
   } catch (error) {
     yield failed('tiering', error, 'Look at STARCITE_TIERING_URL.')

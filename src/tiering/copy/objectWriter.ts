@@ -1,5 +1,5 @@
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { objectKey, storeVerified } from '../archive.ts'
+import { DamagedObjectError, objectKey, storeVerified, successorKey } from '../archive.ts'
 import type { Probe } from '../step.ts'
 import type { PackedObject } from './packer.ts'
 
@@ -63,11 +63,16 @@ export class ObjectWriter {
 
   async #write(object: PackedObject, previous: Promise<void> | undefined): Promise<void> {
     const { store, segment, record, probe } = this.#options
-    const key = objectKey(segment, object)
-    await storeVerified(store, key, object, {
-      signal: this.#failed.signal,
-      onStored: () => probe?.('stored'),
-    })
+    const options = { signal: this.#failed.signal, onStored: () => probe?.('stored') }
+    let key = objectKey(segment, object)
+    try {
+      await storeVerified(store, key, object, options)
+    } catch (error) {
+      if (!(error instanceof DamagedObjectError)) throw error
+      // Something else lies under this name, and would do so at every attempt.
+      key = successorKey(segment, object)
+      await storeVerified(store, key, object, options)
+    }
     await previous
     await probe?.('verified')
     await record(key, object)

@@ -15,7 +15,21 @@ export interface PackedSlice {
   readonly offset: number
   readonly bytes: number
   readonly sha256: Buffer
+  /** Of its last event: the hash, in hexadecimal, and its form. */
+  readonly lastHash: string
+  readonly lastVersion: number
 }
+
+/** A slice before it is packed: its lines, each with its line feed, and the hash of each event, with its form, as it is stored. */
+export interface UncheckedSlice {
+  readonly firstSeq: number
+  readonly text: Buffer
+  readonly hashes: readonly string[]
+  readonly versions: readonly number[]
+}
+
+/** How many events of a slice may be packed, from its first on. After fewer than all, no more of that session are. */
+export type CheckSlice<T extends Owner> = (owner: T, slice: UncheckedSlice) => number | Promise<number>
 
 /** An object that is ready to be stored. */
 export interface PackedObject {
@@ -44,44 +58,62 @@ export const PACKER_BOUNDS: PackerBounds = {
 /** Slices being compressed at once: Node has four threads for it, and each holds its text and its result. */
 const MAX_COMPRESSING = 4
 
-interface OpenSlice {
-  readonly owner: Owner
+interface OpenSlice<T> {
+  readonly owner: T
   readonly firstSeq: number
-  lastSeq: number
   lines: string[]
+  hashes: string[]
+  versions: number[]
   characters: number
 }
 
+interface ClosedSlice<T> {
+  readonly owner: T
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly lastHash: string
+  readonly lastVersion: number
+}
+
+const LINE_FEED = 0x0a
+
 /**
  * Packs a stream of events, ordered by tenant, session and seq, into objects: each of one tenant, each slice a run of one
- * session. What comes out depends on nothing but the events and where the stream begins, so doing it again gives the
+ * session without a hole. What comes out depends on nothing but the events and where the stream begins, so doing it again gives the
  * same objects under the same names.
  */
-export class Packer {
+export class Packer<T extends Owner = Owner> {
   readonly #bounds: PackerBounds
   readonly #emit: (object: PackedObject) => Promise<void>
+  readonly #check: CheckSlice<T>
   #tenantId: string | undefined
-  #slice: OpenSlice | undefined
-  #last: { readonly sid: string; readonly seq: number } | undefined
-  #compressing: { slice: OpenSlice; member: Promise<Buffer> }[] = []
-  #members: { slice: OpenSlice; member: Buffer }[] = []
+  #slice: OpenSlice<T> | undefined
+  /** The session of which no more is packed. */
+  #refusedSid: string | undefined
+  #compressing: { slice: ClosedSlice<T>; member: Promise<Buffer> }[] = []
+  #members: { slice: ClosedSlice<T>; member: Buffer }[] = []
   #bytes = 0
 
   /** `emit` takes an object, and resolves when the packer may go on to the next. */
-  constructor(emit: (object: PackedObject) => Promise<void>, bounds: PackerBounds = PACKER_BOUNDS) {
+  constructor(
+    emit: (object: PackedObject) => Promise<void>,
+    bounds: PackerBounds = PACKER_BOUNDS,
+    check: CheckSlice<T> = (_, { hashes }) => hashes.length,
+  ) {
     this.#emit = emit
     this.#bounds = bounds
+    this.#check = check
   }
 
   /** A promise when there is something to wait for before the next one. */
-  add(owner: Owner, event: ArchivedEvent): Promise<void> | undefined {
-    this.#refuseHole(owner, event.frame.seq)
+  add(owner: T, event: ArchivedEvent): Promise<void> | undefined {
+    if (owner.sid === this.#refusedSid) return undefined
     const line = archiveLine(owner.sessionId, event)
-    if (this.#slice && this.#fits(this.#slice, owner, line)) {
-      this.#put(this.#slice, event.frame.seq, line)
+    if (this.#slice && this.#fits(this.#slice, owner, event.frame.seq, line)) {
+      put(this.#slice, event, line)
       return undefined
     }
-    return this.#begin(owner, event.frame.seq, line)
+    return this.#begin(owner, event, line)
   }
 
   /** Closes the object at hand, if there is one. */
@@ -91,31 +123,21 @@ export class Packer {
     await this.#endObject()
   }
 
-  #refuseHole({ sid }: Owner, seq: number): void {
-    if (this.#last?.sid === sid && this.#last.seq + 1 !== seq)
-      throw new Error(`event ${this.#last.seq + 1} of session ${sid} is missing before ${seq}`)
-    this.#last = { sid, seq }
-  }
-
-  async #begin(owner: Owner, seq: number, line: string): Promise<void> {
+  async #begin(owner: T, event: ArchivedEvent, line: string): Promise<void> {
     await this.#endSlice()
+    if (owner.sid === this.#refusedSid) return
     if (owner.tenantId !== this.#tenantId) {
       await this.finish()
       this.#tenantId = owner.tenantId
     }
-    this.#slice = { owner, firstSeq: seq, lastSeq: seq, lines: [], characters: 0 }
-    this.#put(this.#slice, seq, line)
+    this.#slice = { owner, firstSeq: event.frame.seq, lines: [], hashes: [], versions: [], characters: 0 }
+    put(this.#slice, event, line)
   }
 
-  #put(slice: OpenSlice, seq: number, line: string): void {
-    slice.lines.push(line)
-    slice.characters += line.length
-    slice.lastSeq = seq
-  }
-
-  #fits(slice: OpenSlice, owner: Owner, line: string): boolean {
+  #fits(slice: OpenSlice<T>, owner: T, seq: number, line: string): boolean {
     return (
       slice.owner.sid === owner.sid &&
+      slice.firstSeq + slice.lines.length === seq &&
       slice.lines.length < this.#bounds.sliceEvents &&
       slice.characters + line.length <= this.#bounds.sliceCharacters
     )
@@ -125,17 +147,32 @@ export class Packer {
     const slice = this.#slice
     if (slice === undefined) return
     this.#slice = undefined
-    const member = packSlice(slice.lines.join(''))
-    member.catch(() => {}) // awaited in turn
+    const { owner, firstSeq, hashes, versions } = slice
+    const text = Buffer.from(slice.lines.join(''))
     slice.lines = []
-    this.#compressing.push({ slice, member })
+    const packed = await this.#check(owner, { firstSeq, text, hashes, versions })
+    if (packed < hashes.length) this.#refusedSid = owner.sid
+    if (packed === 0) return
+    const member = packSlice(packed < hashes.length ? text.subarray(0, endOfLine(text, packed)) : text)
+    member.catch(() => {}) // awaited in turn
+    const closed = {
+      owner,
+      firstSeq,
+      lastSeq: firstSeq + packed - 1,
+      lastHash: hashes[packed - 1] as string,
+      lastVersion: versions[packed - 1] as number,
+    }
+    this.#compressing.push({ slice: closed, member })
     await this.#collect(MAX_COMPRESSING - 1)
   }
 
   /** Takes finished slices, in order, until at most `left` are being compressed; closes objects that are full. */
   async #collect(left: number): Promise<void> {
     while (this.#compressing.length > left) {
-      const { slice, member } = this.#compressing.shift() as { slice: OpenSlice; member: Promise<Buffer> }
+      const { slice, member } = this.#compressing.shift() as {
+        slice: ClosedSlice<T>
+        member: Promise<Buffer>
+      }
       const bytes = await member
       this.#members.push({ slice, member: bytes })
       this.#bytes += bytes.length
@@ -150,7 +187,7 @@ export class Packer {
     this.#bytes = 0
     let offset = 0
     const slices = members.map(({ slice, member }): PackedSlice => {
-      const { firstSeq, lastSeq, owner } = slice
+      const { firstSeq, lastSeq, lastHash, lastVersion, owner } = slice
       const packed = {
         sid: owner.sid,
         firstSeq,
@@ -158,6 +195,8 @@ export class Packer {
         offset,
         bytes: member.length,
         sha256: sha256(member),
+        lastHash,
+        lastVersion,
       }
       offset += member.length
       return packed
@@ -174,3 +213,17 @@ export class Packer {
 }
 
 const sha256 = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest()
+
+function put(slice: OpenSlice<unknown>, event: ArchivedEvent, line: string): void {
+  slice.lines.push(line)
+  slice.hashes.push(event.hash)
+  slice.versions.push(event.chainVersion)
+  slice.characters += line.length
+}
+
+/** Where the n-th line ends, with its line feed. */
+function endOfLine(text: Buffer, n: number): number {
+  let end = 0
+  for (let line = 0; line < n; line += 1) end = text.indexOf(LINE_FEED, end) + 1
+  return end
+}

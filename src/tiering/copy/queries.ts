@@ -18,6 +18,12 @@ export interface Run extends Owner {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly bytes: number
+  /** The last event that is in an object; `lastSeq` 0 when none is. `hash` null: see placeOf. */
+  readonly before: { readonly lastSeq: number; readonly hash: string | null; readonly version: number }
+  /** Where the session ends; undefined when it has no head. */
+  readonly head: { readonly lastSeq: number; readonly hash: string } | undefined
+  /** Events up to this one are copied as they are (starcite.give_up_session); 0: none. */
+  readonly givenUpThrough: number
 }
 
 /** Where the copying got to: nothing of the segment up to here needs to be copied again. */
@@ -46,20 +52,38 @@ export async function openRuns(
 ): Promise<void> {
   const [ofRest, ofEvents] = from
     ? [
-        literals('where (s.tenant_id, e.sid) >= ($1, $2::bigint)', [from.tenantId, from.sid]),
+        literals('and (s.tenant_id, e.sid) >= ($1, $2::bigint)', [from.tenantId, from.sid]),
         literals('where not (e.sid = $1::bigint and e.seq <= $2::bigint)', [from.sid, from.lastSeq]),
       ]
     : ['', '']
   await session.query('close all')
-  // Grouped before they are joined: there are many more events than sessions.
   await session.query(
-    `declare runs cursor with hold for
-      select s.tenant_id, e.sid, s.id, e.first_seq, e.last_seq, e.bytes
-        from (select e.sid, min(e.seq) as first_seq, max(e.seq) as last_seq, sum(${EVENT_BYTES}) as bytes
-                from ${table(segment)} e ${ofEvents} group by e.sid) e
-        join starcite.sessions s on s.sid = e.sid ${ofRest}
-       order by s.tenant_id, e.sid`,
+    `declare runs cursor with hold for ${runsOf(
+      segment,
+      ofEvents,
+      `where not exists (select from starcite.set_aside a where a.sid = e.sid and a.ended_at is null) ${ofRest}`,
+    )}`,
   )
+}
+
+/** Events are grouped before they are joined: there are many more events than sessions. */
+const runsOf = (segment: string, ofEvents: string, ofRuns: string) => `
+  select s.tenant_id, e.sid, s.id, e.first_seq, e.last_seq, e.bytes, coalesce(c.last_seq, 0), encode(c.last_hash, 'hex'), c.last_chain_version,
+         h.last_seq, encode(h.chain_hash, 'hex'),
+         coalesce((select max(a.given_up_through) from starcite.set_aside a where a.sid = e.sid), 0)
+    from (select e.sid, min(e.seq) as first_seq, max(e.seq) as last_seq, sum(${EVENT_BYTES}) as bytes
+            from ${table(segment)} e ${ofEvents} group by e.sid) e
+    join starcite.sessions s on s.sid = e.sid
+    left join starcite.session_heads h on h.sid = e.sid
+    left join lateral (select p.last_seq, p.last_hash, p.last_chain_version from starcite.slices p
+                        where p.sid = e.sid and p.first_seq <= e.last_seq order by p.first_seq desc limit 1) c on true
+   ${ofRuns}
+   order by s.tenant_id, e.sid`
+
+/** What a segment that was moved has kept of a session; undefined when it has nothing, or there is no such session. */
+export async function keptRun(session: DbSession, segment: string, sid: string): Promise<Run | undefined> {
+  const [row] = await session.query(runsOf(segment, 'where e.sid = $1', ''), [sid])
+  return row && decodeRun(row)
 }
 
 /** A cursor's query takes no parameters. */
@@ -69,14 +93,56 @@ function literals(text: string, values: readonly (string | number)[]): string {
 
 export async function fetchRuns(session: DbSession, count: number): Promise<Run[]> {
   const rows = await session.query(`fetch ${count} from runs`)
-  return rows.map(([tenantId, sid, sessionId, firstSeq, lastSeq, bytes]) => ({
+  return rows.map(decodeRun)
+}
+
+function decodeRun(row: readonly (string | null)[]): Run {
+  const [tenantId, sid, sessionId, firstSeq, lastSeq, bytes, beforeSeq, beforeHash] = row
+  const [beforeVersion, headSeq, headHash, givenUpThrough] = row.slice(8)
+  return {
     tenantId: tenantId as string,
     sid: sid as string,
     sessionId: sessionId as string,
     firstSeq: Number(firstSeq),
     lastSeq: Number(lastSeq),
     bytes: Number(bytes),
-  }))
+    before: { lastSeq: Number(beforeSeq), hash: beforeHash ?? null, version: Number(beforeVersion) },
+    head: headSeq == null ? undefined : { lastSeq: Number(headSeq), hash: headHash as string },
+    givenUpThrough: Number(givenUpThrough),
+  }
+}
+
+export interface SlicePlace {
+  readonly key: string
+  readonly offset: number
+  readonly bytes: number
+  readonly sha256: string
+}
+
+/** The slice that ends with this event: where its hash is, when an older release has moved it. */
+export async function placeOf(
+  session: DbSession,
+  sid: string,
+  lastSeq: number,
+): Promise<SlicePlace | undefined> {
+  const [row] = await session.query(
+    `select o.key, s.byte_offset, s.bytes, encode(s.sha256, 'hex')
+       from starcite.slices s join starcite.objects o on o.object_id = s.object_id
+      where s.sid = $1 and s.last_seq = $2`,
+    [sid, lastSeq],
+  )
+  if (row === undefined) return undefined
+  const [key, offset, bytes, sha256] = row
+  return { key: key as string, offset: Number(offset), bytes: Number(bytes), sha256: sha256 as string }
+}
+
+/** Ranges of a session whose content somebody has asked to erase, in order of their beginnings. */
+export async function erasedRanges(session: DbSession, sid: string): Promise<[number, number][]> {
+  const rows = await session.query(
+    'select e.first_seq, e.last_seq from starcite.erasures e where e.sid = $1 order by e.first_seq',
+    [sid],
+  )
+  return rows.map(([first, last]) => [Number(first), Number(last)])
 }
 
 export async function closeRuns(session: DbSession): Promise<void> {
@@ -111,6 +177,44 @@ export async function readRuns(
   }))
 }
 
+/** Of one object; $1 to $14 are what objectValues answers. */
+const INSERT_OBJECT = `
+  o as (
+    insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
+    values ($1, $2, $3, $4, decode($5, 'hex'), $6) returning object_id
+  ), w as (
+    select w.* from unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::text[], $13::text[], $14::smallint[])
+                      as w (sid, first_seq, last_seq, byte_offset, bytes, sha256, last_hash, last_chain_version)
+  ), noted as (
+    insert into starcite.slices (sid, first_seq, last_seq, object_id, byte_offset, bytes, sha256, last_hash, last_chain_version)
+    select w.sid, w.first_seq, w.last_seq, o.object_id, w.byte_offset, w.bytes, decode(w.sha256, 'hex'), decode(w.last_hash, 'hex'),
+           w.last_chain_version
+      from o, w
+  )`
+
+function objectValues(segment: string, key: string, object: PackedObject): unknown[] {
+  const { slices } = object
+  return [
+    key,
+    object.tenantId,
+    segment,
+    object.body.length,
+    object.sha256.toString('hex'),
+    object.events,
+    slices.map((it) => it.sid),
+    slices.map((it) => it.firstSeq),
+    slices.map((it) => it.lastSeq),
+    slices.map((it) => it.offset),
+    slices.map((it) => it.bytes),
+    slices.map((it) => it.sha256.toString('hex')),
+    // What is no hash, only an event has that was given up; the event after it cannot follow from it.
+    slices.map((it) => (it.lastHash.length === HASH_DIGITS ? it.lastHash : null)),
+    slices.map((it) => it.lastVersion),
+  ]
+}
+
+const HASH_DIGITS = 64
+
 /** Notes an object that lies in the store, read back and compared. Readers do not see it before the segment is moved. */
 export async function recordObject(
   session: DbSession,
@@ -118,31 +222,26 @@ export async function recordObject(
   key: string,
   object: PackedObject,
 ): Promise<void> {
-  const { slices } = object
-  await session.query(
-    `with o as (
-       insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
-       values ($1, $2, $3, $4, decode($5, 'hex'), $6) returning object_id
-     )
-     insert into starcite.slices (sid, first_seq, last_seq, object_id, byte_offset, bytes, sha256)
-     select w.sid, w.first_seq, w.last_seq, o.object_id, w.byte_offset, w.bytes, decode(w.sha256, 'hex')
-       from o, unnest($7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::int[], $12::text[])
-               as w (sid, first_seq, last_seq, byte_offset, bytes, sha256)`,
-    [
-      key,
-      object.tenantId,
-      segment,
-      object.body.length,
-      object.sha256.toString('hex'),
-      object.events,
-      slices.map((it) => it.sid),
-      slices.map((it) => it.firstSeq),
-      slices.map((it) => it.lastSeq),
-      slices.map((it) => it.offset),
-      slices.map((it) => it.bytes),
-      slices.map((it) => it.sha256.toString('hex')),
-    ],
-  )
+  await session.query(`with ${INSERT_OBJECT} select`, objectValues(segment, key, object))
+}
+
+/**
+ * The same for events that the segment had kept when it was moved: readers find them in the object from this statement on,
+ * and no longer in Postgres. What retention has erased of that segment and tenant, it erases of these too.
+ */
+export async function recordKept(
+  session: DbSession,
+  segment: string,
+  key: string,
+  object: PackedObject,
+): Promise<void> {
+  const text = `with ${INSERT_OBJECT}, gone as (
+       delete from ${table(segment)} e using w where e.sid = w.sid and e.seq between w.first_seq and w.last_seq
+     ), again as (
+       update starcite.erasures e set state = 'pending', completed_at = null, rechecked = false
+        where e.kind = 'segment' and e.segment = $3 and e.tenant_id = $2 and e.state = 'done'
+     ) select`
+  await session.query(text, objectValues(segment, key, object))
 }
 
 export async function appended(session: DbSession): Promise<Appended> {

@@ -1,3 +1,4 @@
+import { insertChained } from '../../support/chainedEvents.ts'
 import { query } from '../lab.ts'
 import { agentEvents } from '../payloads.ts'
 
@@ -12,24 +13,16 @@ export interface Fill {
 const FIRST_AGE_DAYS = 2
 const PAYLOADS = 997
 
-// As append_events leaves them, but for the hashes, which nothing here verifies: appending a million takes a minute.
-const FILL = `
-  with s as (select s.sid, w.o - 1 as o
-               from unnest($1::text[]) with ordinality w (id, o)
-               join starcite.sessions s on s.tenant_id = 'default' and s.id = w.id),
-       p as (select p, o - 1 as o from unnest($2::json[]) with ordinality p (p, o)),
-       n as (select n from generate_series(0, $3::int - 1) n),
-       head as (update starcite.session_heads h set last_seq = $3 / cardinality($1::text[])
-                  from s where h.sid = s.sid)
-  insert into starcite.events (sid, seq, inserted_at, type, actor, payload, metadata, refs, salt, content_digest, hash,
-                               chain_version)
-  select s.sid, n / cardinality($1::text[]) + 1, $4::timestamptz + n * interval '1 microsecond', 'content.delta',
-         case n % 2 when 0 then 'agent:drafter' else 'agent:reviewer' end, p.p, '{}', '{}',
-         uuid_send(gen_random_uuid()), sha256(int8send(n)), sha256(int8send(-n)), 2
-    from n
-    join s on s.o = n % cardinality($1::text[])
-    join p on p.o = n % cardinality($2::json[])
-   order by n`
+// Appending a million takes a minute.
+const FILL = insertChained(`
+  select s.sid, n / cardinality($1::text[]) + 1 as seq, $4::timestamptz + n * interval '1 microsecond' as at,
+         'content.delta'::text as type, case n % 2 when 0 then 'agent:drafter' else 'agent:reviewer' end as actor,
+         p.p as payload, uuid_send(gen_random_uuid()) as salt
+    from generate_series(0, $3::int - 1) n
+    join (select s.sid, w.o - 1 as o
+            from unnest($1::text[]) with ordinality w (id, o)
+            join starcite.sessions s on s.tenant_id = 'default' and s.id = w.id) s on s.o = n % cardinality($1::text[])
+    join (select p, o - 1 as o from unnest($2::json[]) with ordinality p (p, o)) p on p.o = n % cardinality($2::json[])`)
 
 /** A segment that is due, in the state in which one is after its retention: vacuumed and on the disk. */
 export async function fillSegment({ url, sessions, events }: Fill): Promise<string> {

@@ -1,3 +1,4 @@
+import { chainFollower } from '../../../src/audit/verify/followChain.ts'
 import { Db } from '../../../src/db/pool.ts'
 import { StopStack } from '../../../src/lib/stopStack.ts'
 import { PostgresStore } from '../../../src/objects/postgresStore.ts'
@@ -58,6 +59,7 @@ class Pass {
       store,
       intervalMs: 1000,
       retentionGraceMs: 0,
+      follow: chainFollower(),
       log,
       metrics: new Metrics(),
       onProgress: ({ read }) => {

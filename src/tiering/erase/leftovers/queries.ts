@@ -18,7 +18,13 @@ export async function placesOf(session: DbSession, erasureIds: readonly string[]
        join starcite.slices s on s.sid = e.sid and s.first_seq <= e.last_seq and s.last_seq >= e.first_seq
        join starcite.objects o on o.object_id = s.object_id
        join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
-      where e.erasure_id = any ($1::bigint[])`,
+      where e.erasure_id = any ($1::bigint[])
+      union
+     select e.tenant_id, g.name
+       from starcite.erasures e
+       join starcite.segments g on g.kept_events is not null
+      where e.erasure_id = any ($1::bigint[])
+        and exists (select from starcite.set_aside a where a.sid = e.sid)`,
     [erasureIds],
   )
   return rows.map(([tenantId, segment]) => ({ tenantId: tenantId as string, segment: segment as string }))

@@ -10,15 +10,18 @@ export interface Redaction {
   readonly lastSeq: number
 }
 
+/** An erasure leaves hashes as they are. */
+type WrittenSlice = Omit<PackedSlice, 'lastHash' | 'lastVersion'>
+
 /** A slice as the manifest has it. */
-export interface OldSlice extends PackedSlice {
+export interface OldSlice extends WrittenSlice {
   readonly redactions: readonly Redaction[]
 }
 
 export interface Rewritten {
   readonly body: Buffer
   readonly sha256: Buffer
-  readonly slices: readonly PackedSlice[]
+  readonly slices: readonly WrittenSlice[]
   /** Sessions that lost content. */
   readonly sids: readonly string[]
   /** Events that lost their content, by erasure. */
@@ -35,7 +38,7 @@ export async function rewrite(
   slices: readonly OldSlice[],
 ): Promise<Rewritten | undefined> {
   const members: Buffer[] = []
-  const packed: PackedSlice[] = []
+  const packed: WrittenSlice[] = []
   const sids = new Set<string>()
   const events = new Map<string, number>()
   let offset = 0
