@@ -1,3 +1,5 @@
+import { StarciteError } from './errors.ts'
+
 interface Target {
   addEventListener(type: string, listener: () => void): void
   removeEventListener(type: string, listener: () => void): void
@@ -6,15 +8,23 @@ interface Target {
 const asTarget = (value: unknown): Target | undefined =>
   typeof (value as Target | undefined)?.addEventListener === 'function' ? (value as Target) : undefined
 
+/** What a failure is, told as `offline` while the browser says that it is. */
+export function orOffline(error: StarciteError): StarciteError {
+  const { navigator } = globalThis as { navigator?: { onLine?: boolean } }
+  if (navigator?.onLine !== false || !error.retryable) return error
+  return new StarciteError('offline', 'the browser is offline', { cause: error, retryable: true })
+}
+
 /**
- * Waiting that ends early: when the signal is aborted, and when the world may have changed, that is when a browser comes
- * back online, a page becomes visible again, or it wakes from being frozen. Where there are no such events, time alone
+ * Waiting that ends early: when the signal is aborted, and when the world may have changed, that is when a browser goes
+ * offline or comes back, a page becomes visible again, or it wakes from being frozen. Where there are no such events, time alone
  * counts.
  */
 export class Attention {
   readonly signal: AbortSignal
   readonly #waiting = new Set<() => void>()
   readonly #unsubscribe: (() => void)[] = []
+  #wentOffline = false
 
   constructor(signal: AbortSignal) {
     this.signal = signal
@@ -22,6 +32,10 @@ export class Attention {
     const wake = () => this.#wake()
     const wakeWhenVisible = () => document?.visibilityState !== 'hidden' && wake()
     this.#listen(globalThis, 'online', wake)
+    this.#listen(globalThis, 'offline', () => {
+      this.#wentOffline = true
+      wake()
+    })
     this.#listen(globalThis, 'pageshow', wake)
     this.#listen(document, 'visibilitychange', wakeWhenVisible)
     this.#listen(document, 'resume', wake)
@@ -49,6 +63,13 @@ export class Attention {
       cancel = woke
     })
     return { over, cancel }
+  }
+
+  /** Whether the browser has gone offline since this was asked last. */
+  wentOffline(): boolean {
+    const went = this.#wentOffline
+    this.#wentOffline = false
+    return went
   }
 
   /** Takes its listeners away, and ends whatever waits. */

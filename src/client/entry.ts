@@ -9,6 +9,7 @@ import { localStorageStore, memoryStore, type OutboxStore } from './outbox/store
 import type { HistoryOptions, ListOptions } from './paging.ts'
 import type { AppendOptions, SessionHandle } from './session.ts'
 import { Starcite, type StarciteOptions } from './starcite.ts'
+import type { Sharing } from './tail/connections.ts'
 import type { TailOptions, TailState } from './tail/tail.ts'
 import type * as types from './types.ts'
 
@@ -24,6 +25,7 @@ export type {
   OutboxStore,
   PendingEvent,
   SessionHandle,
+  Sharing,
   StarciteErrorCode,
   StarciteOptions,
   TailOptions,

@@ -7,6 +7,8 @@ export type ClientErrorCode =
    * was asked may have been done.
    */
   | 'network_error'
+  /** The browser says that it is offline. */
+  | 'offline'
   /** The token function failed. */
   | 'token_unavailable'
   /** What came is not what this protocol answers: another kind of server, or something in between. */

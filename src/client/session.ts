@@ -3,8 +3,8 @@ import { appendedAnswer, batchAnswer, sessionAnswer } from './http/answers.ts'
 import type { Call, Http } from './http/http.ts'
 import { Outbox, type OutboxOptions } from './outbox/outbox.ts'
 import { type HistoryOptions, history } from './paging.ts'
+import type { Connections } from './tail/connections.ts'
 import { Tail, type TailOptions } from './tail/tail.ts'
-import type { WebSocketConstructor } from './tail/webSocketLink.ts'
 import type {
   AnyEvents,
   Appended,
@@ -26,13 +26,13 @@ export class SessionHandle<Events = AnyEvents> {
   readonly id: string
   readonly #http: Http
   readonly #path: string
-  readonly #WebSocket: WebSocketConstructor | undefined
+  readonly #connections: Connections
 
-  constructor(http: Http, id: string, WebSocket: WebSocketConstructor | undefined) {
+  constructor(connections: Connections, id: string) {
     this.id = id
-    this.#http = http
+    this.#connections = connections
+    this.#http = connections.http
     this.#path = `/v1/sessions/${encodeURIComponent(id)}`
-    this.#WebSocket = WebSocket
   }
 
   get(options: { signal?: AbortSignal } = {}): Promise<Session> {
@@ -89,7 +89,7 @@ export class SessionHandle<Events = AnyEvents> {
 
   /** Everything after a cursor, and then what is appended next: in order, without gaps, without repeats. */
   tail(options: TailOptions = {}): AsyncGenerator<SessionEvent<Events>, void, undefined> {
-    return new Tail<Events>(this.#http, this.#path, options, this.#WebSocket).events()
+    return new Tail<Events>(this.#connections, this.id, this.#path, options).events()
   }
 
   #append(verb: string, text: string, { expectedSeq, signal }: AppendOptions, retry: boolean): Call {

@@ -5,6 +5,7 @@ import { type TokenSource, Tokens } from './http/tokens.ts'
 import { type LifecycleItem, type LifecycleOptions, lifecycle } from './lifecycle.ts'
 import { type ListOptions, listSessions } from './paging.ts'
 import { SessionHandle } from './session.ts'
+import { Connections, type Sharing } from './tail/connections.ts'
 import type { WebSocketConstructor } from './tail/webSocketLink.ts'
 import type { AnyEvents, NewSession, Session, SessionPatch } from './types.ts'
 
@@ -17,6 +18,11 @@ export interface StarciteOptions {
   readonly fetch?: Fetch
   /** Default: the global one. Node.js has none before 22: hand it that of the `ws` package, or tail by SSE. */
   readonly WebSocket?: WebSocketConstructor
+  /**
+   * Which tails have one connection together: those of all `tabs` of the origin that have the same server and rights,
+   * those of this client (`page`), or `none`. Default: `tabs` in browsers, `none` on servers.
+   */
+  readonly share?: Sharing
 }
 
 /**
@@ -25,19 +31,20 @@ export interface StarciteOptions {
  */
 export class Starcite<Events = AnyEvents> {
   readonly #http: Http
-  readonly #WebSocket: WebSocketConstructor | undefined
+  readonly #connections: Connections
 
   constructor(options: StarciteOptions) {
     if (!/^https?:\/\//.test(options.url))
       throw new StarciteError('invalid_url', `url must begin with http:// or https://; it is ${options.url}`)
     const fetch = options.fetch ?? ((url, init) => globalThis.fetch(url, init))
     this.#http = new Http(options.url, new Tokens(options.token), fetch)
-    this.#WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket
+    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket
+    this.#connections = new Connections(this.#http, WebSocket, options.share)
   }
 
   /** A session by its id; nothing is asked of the server yet. */
   session(id: string): SessionHandle<Events> {
-    return new SessionHandle(this.#http, id, this.#WebSocket)
+    return new SessionHandle(this.#connections, id)
   }
 
   createSession(session: NewSession = {}): Promise<Session> {

@@ -4,7 +4,7 @@ import type { BrowserContext, Page } from 'playwright-core'
 import { type ChromiumOnSite, startChromium } from './chromium.ts'
 
 /** One script, with all that it imports. */
-async function bundle(name: string): Promise<string> {
+export async function bundle(name: string): Promise<string> {
   const entryPoint = fileURLToPath(new URL(name, import.meta.url))
   const { outputFiles } = await build({
     entryPoints: [entryPoint],

@@ -137,6 +137,7 @@ function tail(transport: 'sse' | 'websocket', follow: boolean): Run {
         })
       }
       close(): void {}
+      send(): void {}
     }
     const starcite = client({ fetch, WebSocket: Socket, token })
     const abort = new AbortController()

@@ -39,6 +39,7 @@ function scripted(...connections: Step[][]) {
     }
 
     close(): void {}
+    send(): void {}
   }
   return { WebSocket: Scripted, urls }
 }

@@ -1,4 +1,5 @@
 import type { StarciteError } from '../errors.ts'
+import type { SessionEvent } from '../types.ts'
 
 /** How one connection of a tail ended. */
 export type End =
@@ -16,11 +17,18 @@ export type End =
    */
   | { readonly at: 'interrupted' }
 
+/** Events, or the text of an event or of an array of events. */
+export type Received = string | readonly SessionEvent[]
+
+export const isEnd = (it: Received | End): it is End => typeof it === 'object' && !Array.isArray(it)
+
 /** One connection of a tail, whatever the transport. */
 export interface Link {
   /** When something was last heard, events or not, in milliseconds of `Date.now()`. */
   readonly heardAt: number
-  /** The next text of an event or of an array of events; the end comes after everything that came before it. */
-  next(): Promise<string | End>
+  /** What comes next; the end comes after everything before it. */
+  next(): Promise<Received | End>
+  /** Something was missed: whether the connection lives is to be found out. For connections that others use too. */
+  check?(): void
   close(): void
 }

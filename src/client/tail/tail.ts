@@ -1,12 +1,14 @@
-import { Attention, Backoff } from '../attention.ts'
+import { Attention, Backoff, orOffline } from '../attention.ts'
 import { networkError, StarciteError } from '../errors.ts'
 import { countAnswer } from '../http/answers.ts'
 import { type Http, within } from '../http/http.ts'
 import { readFrame } from '../rawJson.ts'
 import type { SessionEvent } from '../types.ts'
-import { Connector, type Cursor, queryOf, type TailTransport } from './connector.ts'
-import type { End, Link } from './link.ts'
-import type { WebSocketConstructor } from './webSocketLink.ts'
+import type { Connections } from './connections.ts'
+import { Connector } from './connector.ts'
+import { type Cursor, queryOf } from './cursor.ts'
+import { type End, isEnd, type Link, type Received } from './link.ts'
+import type { TailTransport } from './transportChoice.ts'
 
 export interface TailOptions {
   /** The seq of the last event seen; what comes after it is told. Default 0: everything. */
@@ -48,7 +50,6 @@ export class Tail<Events> {
   readonly #http: Http
   readonly #path: string
   readonly #options: TailOptions
-  readonly #follow: boolean
   readonly #attention: Attention
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   readonly #connector: Connector
@@ -58,15 +59,14 @@ export class Tail<Events> {
   #insertedAt: string | undefined
   #inARow = 0
 
-  constructor(http: Http, path: string, options: TailOptions, WebSocket: WebSocketConstructor | undefined) {
-    this.#http = http
+  constructor(connections: Connections, sessionId: string, path: string, options: TailOptions) {
+    this.#http = connections.http
     this.#path = path
     this.#options = options
-    this.#follow = options.follow ?? true
     this.#cursor = options.cursor ?? 0
     this.#insertedAt = options.cursorInsertedAt
     this.#attention = new Attention(options.signal ?? new AbortController().signal)
-    this.#connector = new Connector(http, path, this.#follow, options, WebSocket)
+    this.#connector = new Connector(connections, sessionId, path, options)
   }
 
   async *events(): AsyncGenerator<SessionEvent<Events>, void, undefined> {
@@ -110,7 +110,7 @@ export class Tail<Events> {
     try {
       const link = await this.#connector.open(this.#at, this.#attention.signal)
       if (link === undefined) {
-        if (!this.#follow) return 'finished'
+        if (this.#options.follow === false) return 'finished'
         throw new StarciteError('invalid_answer', 'an endless stream was answered 204', {
           status: 204,
           retryable: true,
@@ -120,8 +120,8 @@ export class Tail<Events> {
       return link
     } catch (error) {
       if (this.#isAborted) return undefined
-      if (!(error instanceof StarciteError)) throw error
-      if (!error.retryable) throw error
+      if (!(error instanceof StarciteError) || !error.retryable) throw error
+      if (error.code === 'events_missing' && this.#isHoleKnown()) throw error
       await this.#wait(error)
       return undefined
     }
@@ -147,10 +147,10 @@ export class Tail<Events> {
   async *#read(link: Link): AsyncGenerator<SessionEvent<Events>, End, undefined> {
     for (;;) {
       const received = await this.#next(link)
-      if (typeof received !== 'string') return received
-      const events = readOr<SessionEvent<Events>[]>(() => readFrame<Events>(received))
-      if (!Array.isArray(events)) return events
-      for (const event of events) {
+      if (isEnd(received)) return received
+      const events = readOr(() => (typeof received === 'string' ? readFrame(received) : received))
+      if (isEnd(events)) return events
+      for (const event of events as readonly SessionEvent<Events>[]) {
         if (this.#isAborted) return { at: 'finished', isCertain: true }
         if (event.seq <= this.#cursor) continue
         if (event.seq !== this.#cursor + 1) return this.#hole(event.seq)
@@ -164,7 +164,7 @@ export class Tail<Events> {
   }
 
   /** What comes next; in silence, and when the page wakes up, first makes sure that nothing was missed. */
-  async #next(link: Link): Promise<string | End> {
+  async #next(link: Link): Promise<Received | End> {
     const silenceMs = this.#options.silenceMs ?? SILENCE_MS
     const coming = link.next()
     for (let checkedAt = 0; ; ) {
@@ -174,9 +174,13 @@ export class Tail<Events> {
       wait.cancel()
       if (typeof first !== 'boolean') return first
       if (this.#isAborted) return { at: 'finished', isCertain: true }
+      if (this.#attention.wentOffline()) return { at: 'broken', reason: 'the browser is offline' }
       if (!first && link.heardAt > silentSince) continue // a ping came meanwhile
       const missed = await this.#missed()
-      if (missed !== undefined && link.heardAt <= silentSince) return missed
+      if (missed !== undefined && link.heardAt <= silentSince) {
+        link.check?.()
+        return missed
+      }
       checkedAt = Date.now()
     }
   }
@@ -199,11 +203,16 @@ export class Tail<Events> {
   }
 
   #hole(seq: number): End {
-    this.#inARow += 1
     const details = { cursor: this.#cursor, seq }
     const message = `after event ${this.#cursor} came ${seq}`
-    if (this.#inARow < MAX_IN_A_ROW) return { at: 'broken', reason: message }
+    if (!this.#isHoleKnown()) return { at: 'broken', reason: message }
     return { at: 'refused', error: new StarciteError('events_missing', message, { details }) }
+  }
+
+  /** Counts that a hole was shown; whether that was often enough in a row. */
+  #isHoleKnown(): boolean {
+    this.#inARow += 1
+    return this.#inARow >= MAX_IN_A_ROW
   }
 
   async #recover(end: End, lastedMs: number): Promise<void> {
@@ -233,8 +242,9 @@ export class Tail<Events> {
     }
   }
 
-  async #wait(error: StarciteError): Promise<void> {
-    const ms = this.#backoff.next(error.retryAfterMs)
+  async #wait(trouble: StarciteError): Promise<void> {
+    const ms = this.#backoff.next(trouble.retryAfterMs)
+    const error = orOffline(trouble)
     this.#options.onConnection?.({ at: 'waiting', cursor: this.#cursor, error, ms })
     await this.#attention.wait(ms)
   }

@@ -7,6 +7,7 @@ export interface WebSocketLike {
   // biome-ignore lint/suspicious/noExplicitAny: the types that implement it differ in theirs
   addEventListener(type: any, listener: (event: any) => void): void
   close(): void
+  send(text: string): void
   pause?(): void
   resume?(): void
   on?(type: 'ping', listener: () => void): unknown
@@ -87,6 +88,10 @@ export class WebSocketLink implements Link {
         this.#wake = resolve
       })
     }
+  }
+
+  send(text: string): void {
+    if (this.#end === undefined) this.#socket.send(text)
   }
 
   close(): void {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { requireSession } from '../../auth/access.ts'
 import { nameOfPrincipal, type Principal } from '../../auth/principal.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
@@ -31,6 +32,7 @@ export class TailsStream {
 
   constructor(options: TailsStreamOptions) {
     this.#options = options
+    setMaxListeners(0, options.stream.signal) // some for each tail
   }
 
   /** Resolves when a tail may send a page, fair among tails; with what is called once it was sent, or will not be. */

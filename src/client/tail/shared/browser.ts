@@ -1,0 +1,65 @@
+/** What is used of Web Locks. */
+export interface Locks {
+  request(
+    name: string,
+    options: { readonly steal?: boolean; readonly signal?: AbortSignal },
+    held: () => Promise<void> | undefined,
+  ): Promise<unknown>
+}
+
+/** What is used of a BroadcastChannel. */
+export interface Channel {
+  // biome-ignore lint/suspicious/noExplicitAny: it is checked by its reader
+  onmessage: ((message: any) => void) | null
+  postMessage(message: unknown): void
+  close(): void
+}
+
+interface Browser {
+  readonly navigator?: { readonly onLine?: boolean; readonly locks?: Locks }
+  readonly BroadcastChannel?: new (name: string) => Channel
+  readonly crypto?: { readonly subtle?: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> } }
+}
+
+interface Target {
+  addEventListener(type: string, act: () => void): void
+  removeEventListener(type: string, act: () => void): void
+}
+
+const isTarget = (value: unknown): value is Target =>
+  typeof (value as Target | undefined)?.addEventListener === 'function'
+
+const { navigator, BroadcastChannel, crypto } = globalThis as unknown as Browser
+
+/** A page or worker of a browser: servers do not say whether they are online. */
+export const isBrowser = typeof navigator?.onLine === 'boolean'
+
+export interface TabTools {
+  readonly locks: Locks
+  readonly openChannel: (name: string) => Channel
+  readonly sha256: (text: string) => Promise<string>
+}
+
+/** Calls when something happens to the page; answers how to stop that. Where there are no such events it never does. */
+export function onPage(types: readonly string[], act: () => void): () => void {
+  const { document } = globalThis as { document?: unknown }
+  const targets = [globalThis, document].filter(isTarget)
+  for (const target of targets) for (const type of types) target.addEventListener(type, act)
+  return () => {
+    for (const target of targets) for (const type of types) target.removeEventListener(type, act)
+  }
+}
+
+/** What tabs need to find each other; undefined where a browser does not have it: over plain HTTP, as a rule. */
+export function tabTools(): TabTools | undefined {
+  const [locks, subtle] = [navigator?.locks, crypto?.subtle]
+  if (locks === undefined || subtle === undefined || BroadcastChannel === undefined) return undefined
+  return {
+    locks,
+    openChannel: (name) => new BroadcastChannel(name),
+    sha256: async (text) => {
+      const digest = await subtle.digest('SHA-256', new TextEncoder().encode(text))
+      return [...new Uint8Array(digest)].map((it) => it.toString(16).padStart(2, '0')).join('')
+    },
+  }
+}

@@ -1,0 +1,209 @@
+import { networkError, StarciteError } from '../../errors.ts'
+import type { Http } from '../../http/http.ts'
+import type { Cursor } from '../cursor.ts'
+import type { End } from '../link.ts'
+import type { TransportChoice } from '../transportChoice.ts'
+import type { WebSocketConstructor } from '../webSocketLink.ts'
+import { onPage } from './browser.ts'
+import type { Listener, Live, Subscription } from './live.ts'
+import { SocketSource } from './socketSource.ts'
+import type { Source, SourceEvents } from './source.ts'
+import { StreamSource } from './streamSource.ts'
+import { later } from './timer.ts'
+
+/** A page goes from one session to the next: the connection waits so long for another follower. */
+const LINGER_MS = 2000
+
+interface Followed {
+  cursor: Cursor
+  readonly listeners: Set<Listener>
+  readonly joined: Promise<void>
+}
+
+/**
+ * The one connection of a page: opened for the first follower, closed a little after the last. Followers of one session
+ * share what is heard of it. When the connection ends, so do all subscriptions; who comes back opens the next one.
+ */
+export class Hub implements Live {
+  readonly #http: Http
+  readonly #choice: TransportChoice
+  readonly #WebSocket: WebSocketConstructor | undefined
+  readonly #followed = new Map<string, Followed>()
+  readonly #closed = new AbortController()
+  readonly #stopHearing: () => void
+  readonly #onIdle: () => void
+  #source: Promise<Source> | undefined
+  #current: Source | undefined
+  #stopLinger = () => {}
+  /** Subscriptions, those that are being made too. */
+  #users = 0
+
+  /** `onIdle`: nothing is followed any more, and the connection is closed. */
+  constructor(
+    http: Http,
+    choice: TransportChoice,
+    WebSocket: WebSocketConstructor | undefined,
+    onIdle: () => void = () => {},
+  ) {
+    this.#http = http
+    this.#choice = choice
+    this.#WebSocket = WebSocket
+    this.#onIdle = onIdle
+    // A browser that is offline may show the connection as open for long.
+    this.#stopHearing = onPage(['offline'], () =>
+      this.#endSource({ at: 'broken', reason: 'the browser is offline' }),
+    )
+  }
+
+  get heardAt(): number {
+    return this.#current?.heardAt ?? 0
+  }
+
+  /** Nothing is followed, and there is no connection. */
+  get isIdle(): boolean {
+    return this.#source === undefined && this.#users === 0
+  }
+
+  async subscribe(sessionId: string, cursor: Cursor, listener: Listener): Promise<Subscription> {
+    this.#stopLinger()
+    this.#users += 1
+    let leave = () => this.#lingerIfUnused()
+    try {
+      const source = await this.#connected()
+      const followed = this.#followed.get(sessionId) ?? this.#follow(source, sessionId, cursor)
+      const { seq: position } = followed.cursor
+      followed.listeners.add(listener)
+      leave = () => this.#leave(sessionId, followed, listener)
+      await followed.joined
+      return {
+        position,
+        transport: source.transport,
+        get heardAt() {
+          return source.heardAt
+        },
+        check: () => source.check(),
+        leave: () => {
+          leave()
+          leave = () => {}
+        },
+      }
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
+  /** Ends every subscription. It takes no more. */
+  close(end: End): void {
+    this.#closed.abort()
+    this.#stopLinger()
+    this.#stopHearing()
+    this.#endSource(end)
+  }
+
+  #endSource(end: End): void {
+    const source = this.#current
+    this.#onEnd(end)
+    source?.close()
+  }
+
+  #follow(source: Source, sessionId: string, cursor: Cursor): Followed {
+    const place = { cursor, listeners: new Set<Listener>() }
+    const followed: Followed = Object.assign(place, { joined: source.join(sessionId, place) })
+    this.#followed.set(sessionId, followed)
+    return followed
+  }
+
+  #leave(sessionId: string, followed: Followed, listener: Listener): void {
+    followed.listeners.delete(listener)
+    if (followed.listeners.size === 0 && this.#followed.get(sessionId) === followed) {
+      this.#followed.delete(sessionId)
+      this.#current?.leave(sessionId)
+    }
+    this.#lingerIfUnused()
+  }
+
+  #lingerIfUnused(): void {
+    this.#users -= 1
+    if (this.#users > 0) return
+    this.#stopLinger()
+    this.#stopLinger = later(LINGER_MS, () => {
+      this.#endSource({ at: 'broken', reason: 'closed by this side' })
+      this.#onIdle()
+    })
+  }
+
+  #connected(): Promise<Source> {
+    if (this.#source === undefined) {
+      const source = this.#open()
+      this.#source = source
+      source.catch(() => {
+        if (this.#source === source) this.#source = undefined
+      })
+    }
+    return this.#source
+  }
+
+  async #open(): Promise<Source> {
+    let [opened, hasEnded]: [Source?, boolean?] = []
+    const events: SourceEvents = {
+      onEvents: (sessionId, texts) => this.#onEvents(sessionId, texts),
+      onLeft: (sessionId, reason) => this.#onLeft(sessionId, { at: 'broken', reason }),
+      onEnd: (end) => {
+        hasEnded = true
+        if (opened !== undefined && opened === this.#current) this.#onEnd(end)
+      },
+    }
+    opened =
+      this.#choice.transport === 'sse' ? new StreamSource(this.#http, events) : await this.#openSocket(events)
+    if (hasEnded || this.#closed.signal.aborted) {
+      opened.close()
+      throw networkError('the connection is over', 'the tail was not begun')
+    }
+    this.#current = opened
+    return opened
+  }
+
+  /** Followers have read from the server over HTTP just before, so a handshake that fails is that of a WebSocket. */
+  async #openSocket(events: SourceEvents): Promise<Source> {
+    if (this.#WebSocket === undefined)
+      throw new StarciteError(
+        'websocket_missing',
+        'there is no WebSocket here; hand one to the constructor of Starcite',
+      )
+    const token = await this.#http.tokens.current()
+    const url = this.#http.url('/v1/socket/websocket', { vsn: '2.0.0', token })
+    try {
+      const { signal } = this.#closed
+      const source = await SocketSource.open(this.#WebSocket, url.replace(/^http/, 'ws'), events, signal)
+      this.#choice.worked()
+      return source
+    } catch (error) {
+      if (!this.#closed.signal.aborted) this.#choice.failed()
+      throw error instanceof StarciteError ? error : networkError(error, 'the WebSocket could not be opened')
+    }
+  }
+
+  /** What was heard already is dropped, and what does not follow it is not passed on. */
+  #onEvents(sessionId: string, texts: readonly string[]): void {
+    const followed = this.#followed.get(sessionId)
+    const newest = JSON.parse(texts.at(-1) ?? '{}') as { seq?: number; inserted_at?: string }
+    if (followed === undefined || newest.seq === undefined) return
+    const [first, { seq: position }] = [newest.seq - texts.length + 1, followed.cursor]
+    if (first > position + 1 || newest.seq <= position) return
+    followed.cursor = { seq: newest.seq, insertedAt: newest.inserted_at }
+    for (const listener of [...followed.listeners]) listener.onEvents(first, texts)
+  }
+
+  #onLeft(sessionId: string, end: End): void {
+    const followed = this.#followed.get(sessionId)
+    this.#followed.delete(sessionId)
+    for (const listener of [...(followed?.listeners ?? [])]) listener.onEnd(end)
+  }
+
+  #onEnd(end: End): void {
+    this.#source = undefined
+    this.#current = undefined
+    for (const sessionId of [...this.#followed.keys()]) this.#onLeft(sessionId, end)
+  }
+}

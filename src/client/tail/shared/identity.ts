@@ -1,0 +1,36 @@
+/** Claims that differ between tokens of one principal with the same rights. */
+const OF_ONE_TOKEN = new Set(['exp', 'iat', 'nbf', 'jti'])
+
+type Claims = Readonly<Record<string, unknown>>
+
+/**
+ * Whom a token is for, and what it may do: everything in it but when it was made and how long it is good. Tokens that
+ * cannot be read stand for themselves. The server judges tokens; this only tells apart what must not be mixed.
+ */
+export function identityOf(token: string | undefined): string {
+  const claims = claimsOf(token)
+  if (claims === undefined) return JSON.stringify(['token', token ?? null])
+  const kept = Object.entries(claims).filter(([name]) => !OF_ONE_TOKEN.has(name))
+  return JSON.stringify(['claims', kept.sort(([a], [b]) => (a < b ? -1 : 1))])
+}
+
+/** Milliseconds since the epoch, by the claims of a token; undefined when it does not say. */
+export function endOf(token: string | undefined): number | undefined {
+  const exp = claimsOf(token)?.exp
+  return typeof exp === 'number' ? 1000 * exp : undefined
+}
+
+function claimsOf(token: string | undefined): Claims | undefined {
+  try {
+    const [, payload = ''] = (token ?? '').split('.')
+    const bytes = Uint8Array.from(atob(payload.replaceAll('-', '+').replaceAll('_', '/')), (it) =>
+      it.charCodeAt(0),
+    )
+    const claims: unknown = JSON.parse(new TextDecoder().decode(bytes))
+    return typeof claims === 'object' && claims !== null && !Array.isArray(claims)
+      ? (claims as Claims)
+      : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,221 @@
+import { StarciteError } from '../../errors.ts'
+import type { EventPage } from '../../http/answers.ts'
+import { readEvent } from '../../rawJson.ts'
+import type { AnyEvents, SessionEvent } from '../../types.ts'
+import type { Cursor } from '../cursor.ts'
+import type { End, Link } from '../link.ts'
+import type { Listener, Subscription } from './live.ts'
+import { charsOf } from './messages.ts'
+import type { PageReader } from './page.ts'
+import { later } from './timer.ts'
+
+/** Characters of live events that may wait for a reader. Past it they are dropped, and read from the server in time. */
+const MAX_WAITING_CHARS = 4_194_304
+/** Timers hold no more than 31 bits of milliseconds. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+interface Frame {
+  readonly first: number
+  readonly last: number
+  readonly texts: readonly string[]
+  readonly chars: number
+}
+
+/**
+ * A tail by way of a connection that others use too. Live events are pushed; everything else is read page by page, at
+ * the reader's pace and with the reader's own token: what lies before the connection's position, and what was dropped
+ * because the reader was slow. So a slow reader, or one that begins far back, costs the others nothing.
+ *
+ *   behind (cursor < known, and the next event is not waiting) → reads a page
+ *   live   (the next event is waiting)                         → hands it out
+ *   up to date                                                 → waits, or has finished when it does not follow
+ *
+ * The first page is read before anything is handed out, so that the server has judged the reader's own token.
+ */
+export class SharedLink implements Link, Listener {
+  readonly #pages: PageReader
+  readonly #ends: boolean
+  readonly #abort = new AbortController()
+  /** A page that was read and not handed out. */
+  #page: readonly SessionEvent[] | undefined
+  /** Contiguous, of at most so many characters. */
+  #live: Frame[] = []
+  #liveChars = 0
+  #cursor: Cursor
+  /** The session has events up to here. */
+  #known = 0
+  #subscription: Subscription | undefined
+  #end: End | undefined
+  #wake = () => {}
+  #stopTimer = () => {}
+  #readAt = Date.now()
+
+  private constructor(pages: PageReader, cursor: Cursor, ends: boolean) {
+    this.#pages = pages
+    this.#cursor = cursor
+    this.#ends = ends
+  }
+
+  /** With `live` undefined it ends with what is the last event now. Rejects with StarciteError. */
+  static async open(
+    pages: PageReader,
+    live: ((end: Cursor, link: SharedLink) => Promise<Subscription>) | undefined,
+    cursor: Cursor,
+    signal: AbortSignal,
+  ): Promise<SharedLink> {
+    const link = new SharedLink(pages, cursor, live === undefined)
+    const abort = () => link.close()
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      const page = await pages.after(cursor, signal)
+      link.#known = page.last_seq
+      link.#take(page.events)
+      if (live) await link.#subscribe(live(link.#endOf(page), link))
+      return link
+    } catch (error) {
+      link.close()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  get heardAt(): number {
+    return Math.max(this.#readAt, this.#subscription?.heardAt ?? 0)
+  }
+
+  /** Of the connection; undefined when there is none. */
+  get transport(): 'websocket' | 'sse' | undefined {
+    return this.#subscription?.transport
+  }
+
+  async next(): Promise<readonly SessionEvent[] | End> {
+    for (;;) {
+      const events = this.#takePage() ?? this.#takeLive()
+      if (events !== undefined) return events
+      if (this.#end !== undefined) return this.#end
+      if (this.#cursor.seq < this.#known) await this.#readPage()
+      else if (this.#ends) return { at: 'finished', isCertain: true }
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve
+        })
+    }
+  }
+
+  check(): void {
+    this.#subscription?.check()
+  }
+
+  /** Ends the link then, so that its reader comes back and the server judges its token anew. */
+  endIn(ms: number): void {
+    this.#stopTimer()
+    this.#stopTimer = later(Math.min(ms, LONGEST_TIMER_MS), () => this.onEnd({ at: 'interrupted' }))
+  }
+
+  close(): void {
+    this.#stopTimer()
+    this.#page = undefined
+    this.#drop()
+    this.#abort.abort()
+    this.onEnd({ at: 'broken', reason: 'closed by this side' })
+    this.#subscription?.leave()
+  }
+
+  onEvents(first: number, texts: readonly string[]): void {
+    const last = first + texts.length - 1
+    const chars = charsOf(texts)
+    const waiting = this.#live.at(-1)
+    this.onKnown(last)
+    if (this.#end !== undefined || (waiting && last <= waiting.last)) return
+    const isTooMuch = this.#liveChars + chars > MAX_WAITING_CHARS
+    if (isTooMuch || (waiting && first > waiting.last + 1)) this.#drop()
+    if (isTooMuch) return
+    this.#live.push({ first, last, texts, chars })
+    this.#liveChars += chars
+  }
+
+  onKnown(seq: number): void {
+    this.#known = Math.max(this.#known, seq)
+    this.#wake()
+  }
+
+  onEnd(end: End): void {
+    this.#end ??= end
+    this.#wake()
+  }
+
+  async #subscribe(subscribing: Promise<Subscription>): Promise<void> {
+    const aborted = new Promise<never>((_, reject) => {
+      const abort = () =>
+        reject(new StarciteError('network_error', 'the tail was ended', { retryable: true }))
+      this.#abort.signal.addEventListener('abort', abort, { once: true })
+    })
+    subscribing.then(
+      (subscription) => {
+        this.#subscription = subscription
+        if (this.#abort.signal.aborted) subscription.leave()
+      },
+      () => {},
+    )
+    const { position } = await Promise.race([subscribing, aborted])
+    this.onKnown(position)
+  }
+
+  #takePage(): readonly SessionEvent[] | undefined {
+    const events = this.#page
+    this.#page = undefined
+    this.#cursor = cursorOf(events) ?? this.#cursor
+    return events?.length ? events : undefined
+  }
+
+  #takeLive(): readonly SessionEvent[] | undefined {
+    for (let [frame] = this.#live; frame && frame.first <= this.#cursor.seq + 1; [frame] = this.#live) {
+      this.#live.shift()
+      this.#liveChars -= frame.chars
+      if (frame.last <= this.#cursor.seq) continue
+      try {
+        const events = frame.texts.map((text) => readEvent(text))
+        this.#cursor = cursorOf(events) ?? this.#cursor
+        return events
+      } catch (error) {
+        this.#drop()
+        this.onEnd({ at: 'broken', reason: (error as Error).message })
+      }
+    }
+    return undefined
+  }
+
+  async #readPage(): Promise<void> {
+    try {
+      const { events } = await this.#pages.after(this.#cursor, this.#abort.signal)
+      this.#readAt = Date.now()
+      if (events.length > 0) this.#take(events)
+      else this.onEnd({ at: 'broken', reason: `events after ${this.#cursor.seq} are missing` })
+    } catch (error) {
+      if (error instanceof StarciteError && !error.retryable) this.onEnd({ at: 'refused', error })
+      else this.onEnd({ at: 'broken', reason: (error as Error).message })
+    }
+  }
+
+  /** What was appended after a finite tail began is not part of it. */
+  #take(events: readonly SessionEvent[]): void {
+    this.#page = this.#ends ? events.filter(({ seq }) => seq <= this.#known) : events
+  }
+
+  /** Where the session ended when the page was read. */
+  #endOf({ events, last_seq }: EventPage<AnyEvents>): Cursor {
+    const at = cursorOf(events) ?? this.#cursor
+    return at.seq === last_seq ? at : { seq: last_seq, insertedAt: undefined }
+  }
+
+  #drop(): void {
+    this.#live = []
+    this.#liveChars = 0
+  }
+}
+
+function cursorOf(events: readonly SessionEvent[] | undefined): Cursor | undefined {
+  const last = events?.at(-1)
+  return last && { seq: last.seq, insertedAt: last.inserted_at }
+}

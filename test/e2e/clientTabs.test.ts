@@ -1,0 +1,221 @@
+import { expect } from 'chai'
+import { Starcite } from '../../src/client/starcite.ts'
+import type { Service } from '../../src/service.ts'
+import { BROWSER_START_MS, hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
+import { call } from '../support/client.ts'
+import { Issuer } from '../support/issuer.ts'
+import { startNode } from '../support/node.ts'
+import type { FreshDatabase } from '../support/postgres.ts'
+import { TailsBrowser, type TailsTab } from '../support/tailsBrowser.ts'
+import { migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
+
+const count = (n: number, from = 1) => Array.from({ length: n }, (_, i) => i + from)
+const TABS = 8
+
+describe('the tabs of a browser', function () {
+  this.timeout(120_000)
+  if (!hasChromium) {
+    it(NO_CHROMIUM, function () {
+      this.skip()
+    })
+    return
+  }
+  let database: FreshDatabase
+  let node: Service
+  let writer: Starcite
+  let first: TailsBrowser
+  let second: TailsBrowser
+  let names = 0
+
+  before(async function () {
+    this.timeout(BROWSER_START_MS)
+    database = await migratedDatabase()
+    node = await startNode(database)
+    writer = new Starcite({ url: node.url })
+    ;[first, second] = await Promise.all([TailsBrowser.start(), TailsBrowser.start()])
+  })
+  afterEach(async () => {
+    for (const browser of [first, second])
+      await Promise.all(browser.context.pages().map((page) => page.close()))
+  })
+  after(async () => {
+    await first?.stop()
+    await second?.stop()
+    await node?.stop()
+    await database?.drop()
+  })
+
+  async function newSession(): Promise<string> {
+    names += 1
+    await writer.createSession({ id: `tabs ${names}` })
+    return `tabs ${names}`
+  }
+  const append = (id: string, n: number, payload: object = {}) =>
+    writer.session(id).appendMany(count(n).map((i) => ({ type: 't', payload: { i, ...payload } })))
+  async function expectWhole(tab: TailsTab, name: string, id: string): Promise<void> {
+    const texts: string[] = []
+    for await (const { raw } of writer.session(id).history({ pageSize: 1000 })) texts.push(raw)
+    const tail = await until(`${name} has ${texts.length} events`, async () => {
+      const it = await tab.tailOf(name)
+      if (it.failure !== undefined) throw new Error(`${name} ended: ${it.failure}`)
+      return it.raws.length >= texts.length && it
+    })
+    expect((tail as { raws: string[] }).raws).to.deep.equal(texts)
+  }
+  async function open(
+    browser: TailsBrowser,
+    id: string,
+    options: Partial<Parameters<TailsTab['do']>[1] & object> & Record<string, unknown> = {},
+    tail: { transport?: 'sse' | 'websocket'; silenceMs?: number } = {},
+  ): Promise<TailsTab> {
+    const tab = await browser.open({ url: node.url, ...options })
+    await tab.do('tail', 'it', id, tail)
+    return tab
+  }
+  const connectionsOf = async (tabs: readonly TailsTab[]): Promise<number[]> =>
+    Promise.all(tabs.map((it) => it.connections()))
+  async function leaderOf(tabs: readonly TailsTab[]): Promise<TailsTab> {
+    const leads = (await connectionsOf(tabs)).findIndex((it) => it > 0)
+    return tabs[leads] as TailsTab
+  }
+
+  for (const transport of ['sse', 'websocket'] as const)
+    it(`have one connection: ${TABS} of them, and ${TABS} of another browser, append, and see everything, whatever happens to the leading one (${transport})`, async () => {
+      const id = await newSession()
+      const own = await newSession()
+      const tabs: TailsTab[] = []
+      const others: TailsTab[] = []
+      for (const _ of count(TABS)) {
+        tabs.push(await open(first, id, {}, { transport }))
+        others.push(await open(second, id, {}, { transport }))
+      }
+      const all = [...tabs, ...others]
+      await Promise.all(all.map((it) => it.untilState('it', 'open')))
+      await tabs[3]?.do('tail', 'own', own, { transport })
+
+      const seqs = await Promise.all(all.map((it, i) => it.do('append', id, `from ${i}`)))
+      await append(own, 3)
+      expect(seqs.sort((a, b) => a - b)).to.deep.equal(count(2 * TABS))
+      for (const tab of all) await expectWhole(tab, 'it', id)
+      await expectWhole(tabs[3] as TailsTab, 'own', own)
+      for (const browser of [tabs, others])
+        expect((await connectionsOf(browser)).filter((it) => it > 0)).to.have.length(1)
+
+      const leader = await leaderOf(tabs)
+      await append(id, 5)
+      await leader.page.close()
+      await append(id, 5)
+      const left = tabs.filter((it) => it !== leader)
+      expect(await Promise.all(left.map((it, i) => it.do('append', id, `again ${i}`)))).to.have.length(
+        TABS - 1,
+      )
+      for (const tab of [...left, ...others]) await expectWhole(tab, 'it', id)
+
+      const next = await leaderOf(left)
+      await first.crash(next)
+      await append(id, 5)
+      const rest = left.filter((it) => it !== next)
+      await Promise.all(rest.map((it) => it.do('append', id, 'after a crash')))
+      for (const tab of [...rest, ...others]) await expectWhole(tab, 'it', id)
+    })
+
+  it('replay to one that begins far back while the others stay live', async () => {
+    const id = await newSession()
+    const tabs = [await open(first, id), await open(first, id)]
+    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    for (const _ of count(3)) await append(id, 500, { x: 'x'.repeat(500) })
+    for (const tab of tabs) await expectWhole(tab, 'it', id)
+
+    const late = await open(first, id)
+    await append(id, 5)
+
+    await expectWhole(late, 'it', id)
+    for (const tab of tabs) await expectWhole(tab, 'it', id)
+    expect((await connectionsOf([...tabs, late])).filter((it) => it > 0)).to.have.length(1)
+  })
+
+  it('take over from one that hangs, which follows when it goes on', async () => {
+    const id = await newSession()
+    const tabs = [await open(first, id), await open(first, id)]
+    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    const leader = await leaderOf(tabs)
+    const follower = tabs.find((it) => it !== leader) as TailsTab
+    const hung = leader.page.evaluate(async () => {
+      const until = Date.now() + 12_000
+      while (Date.now() < until);
+    })
+    await append(id, 3)
+
+    await expectWhole(follower, 'it', id)
+    expect(await follower.connections()).to.be.at.least(1)
+    await hung
+    await append(id, 3)
+    for (const tab of tabs) await expectWhole(tab, 'it', id)
+  })
+
+  it('share nothing with tabs of another principal, and nothing when told not to', async () => {
+    const issuer = await Issuer.start()
+    const guarded = await startNode(database, issuer.settings)
+    try {
+      const ann = { sub: 'user:ann', jti: 'one' }
+      const tokens = [
+        await issuer.token(ann),
+        await issuer.token({ ...ann, jti: 'two' }),
+        await issuer.token({ sub: 'user:bob' }),
+        await issuer.token({ ...ann, scope: 'session:read' }),
+      ]
+      const headers = { authorization: `Bearer ${tokens[0]}` }
+      await call('POST', `${guarded.url}/v1/sessions`, { id: 'whose' }, headers)
+      const tabs: TailsTab[] = []
+      for (const token of tokens) {
+        const tab = await first.open({ url: guarded.url, token })
+        await tab.do('tail', 'it', 'whose')
+        await tab.untilState('it', 'open')
+        tabs.push(tab)
+      }
+      const alone = await first.open({ url: guarded.url, token: tokens[0] as string, share: 'page' })
+      await alone.do('tail', 'it', 'whose')
+      await alone.untilState('it', 'open')
+
+      expect(await connectionsOf([...tabs, alone])).to.deep.equal([1, 0, 1, 1, 1])
+      expect(JSON.stringify(await alone.page.evaluate(lockNames))).not.to.match(/ann|bob|whose|127/)
+      await tabs[0]?.do('append', 'whose', 'hello')
+      for (const tab of [...tabs, alone])
+        await until('it has it', async () => (await tab.tailOf('it')).raws.length === 1)
+    } finally {
+      await guarded.stop()
+      await issuer.stop()
+    }
+  })
+
+  it('say at once that the browser is offline, and are back when it is', async () => {
+    const id = await newSession()
+    const tabs = [await open(first, id), await open(first, id)]
+    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+
+    await first.context.setOffline(true)
+    await Promise.all(tabs.map((it) => it.untilState('it', 'waiting offline')))
+    await append(id, 3)
+    await first.context.setOffline(false)
+
+    for (const tab of tabs) await expectWhole(tab, 'it', id)
+    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+  })
+
+  it('fall back together to one event stream where WebSockets do not come through', async () => {
+    const id = await newSession()
+    const tabs: TailsTab[] = []
+    for (const _ of count(TABS)) tabs.push(await open(first, id, { blocksWebSockets: true }))
+    await Promise.all(tabs.map((it) => it.untilState('it', 'open sse')))
+
+    const seqs = await Promise.all(tabs.map((it, i) => it.do('append', id, `from ${i}`)))
+    expect(seqs.sort((a, b) => a - b)).to.deep.equal(count(TABS))
+    for (const tab of tabs) await expectWhole(tab, 'it', id)
+  })
+})
+
+async function lockNames(): Promise<unknown> {
+  const { navigator } = globalThis as unknown as { navigator: { locks: { query(): Promise<unknown> } } }
+  return navigator.locks.query()
+}
