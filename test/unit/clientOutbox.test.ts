@@ -216,6 +216,46 @@ describe('an outbox whose store or server is not as it was', () => {
     expect(ns(server)).to.deep.equal([1, 2, 3])
   })
 
+  it('sends less at a time where what is large has no answer, and more again', async () => {
+    const server = new ModelServer()
+    const sizes: number[] = []
+    let isBad = true
+    const cutting = {
+      fetch: async (url: string, init: RequestInit) => {
+        const { length } = String(init.body)
+        sizes.push(length)
+        if (isBad && length > 120_000) throw new TypeError('write EPIPE')
+        return server.fetch(url, init)
+      },
+    }
+    const large = (n: number) => ({ ...content(n), metadata: { text: 'x'.repeat(50_000) } })
+    const outbox = open(cutting, {})
+
+    await Promise.all([1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => outbox.send(large(n))))
+    isBad = false
+    await Promise.all([10, 11, 12, 13, 14, 15, 16, 17, 18, 19].map((n) => outbox.send(large(n))))
+    await outbox.close()
+
+    expect(ns(server)).to.deep.equal(Array.from({ length: 19 }, (_, i) => i + 1))
+    expect(sizes.slice(0, 3).every((it) => it > 400_000)).to.equal(true)
+    expect(sizes.slice(-4).some((it) => it > 120_000)).to.equal(true)
+  })
+
+  it('gives a large request the time that a slow link takes for it', async () => {
+    const real = globalThis.setTimeout
+    const waits: number[] = []
+    globalThis.setTimeout = ((run: () => void, ms: number) => {
+      waits.push(ms)
+      return real(run, ms)
+    }) as typeof setTimeout
+    const outbox = open(new ModelServer(), {})
+    await outbox.send({ ...content(1), metadata: { text: 'x'.repeat(960_000) } })
+    await outbox.close()
+    globalThis.setTimeout = real
+
+    expect(Math.max(...waits)).to.be.within(45_000, 46_000)
+  })
+
   it('does not move numbers up over an event that may be stored, and was too large on its second way', async () => {
     for (const wasStored of [true, false]) {
       const server = new ModelServer()

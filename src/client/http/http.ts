@@ -22,8 +22,9 @@ export interface Call {
   readonly attempts?: number
 }
 
-/** An answer has this long; a link that fell silent looks like a slow server. */
+/** An answer has this long, after the time that a slow link takes for the body; a link that fell silent looks like a slow server. */
 const TIMEOUT_MS = 15_000
+const SLOW_BYTES_PER_MS = 32
 const MAX_ATTEMPTS = 4
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000
@@ -78,7 +79,8 @@ export class Http {
   }
 
   async #answerOnce<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
-    return within(TIMEOUT_MS, call.signal, async (signal) => {
+    const sendingMs = (call.body?.length ?? 0) / SLOW_BYTES_PER_MS
+    return within(TIMEOUT_MS + sendingMs, call.signal, async (signal) => {
       const { status, text } = await this.open(call, signal).then(async (response) => ({
         status: response.status,
         text: await response.text(),

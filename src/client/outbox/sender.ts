@@ -22,6 +22,12 @@ export interface SenderOptions {
 
 /** Characters of one batch; the server's bound is 8 MiB of UTF-8. */
 const MAX_BATCH_CHARS = 1_048_576
+/**
+ * A batch that had no answer so often is sent in smaller ones: a proxy may cut off what is too large for it, or a slow link
+ * takes too long for it. Any link takes this many characters.
+ */
+const MAX_CUTS = 3
+const SMALL_BATCH_CHARS = 16_384
 const BACKOFF_BASE_MS = 200
 const BACKOFF_MAX_MS = 15_000
 
@@ -38,6 +44,8 @@ export class Sender {
   #acknowledged = 0
   /** Goes down to what passes, for good: whatever has such a bound refuses each larger batch after having read it. */
   #maxChars = MAX_BATCH_CHARS
+  /** Goes down while batches have no answer, and up again with each that has one. */
+  #wantedChars = MAX_BATCH_CHARS
 
   constructor(http: Http, path: string, attention: Attention, options: SenderOptions, onChange: () => void) {
     this.#http = http
@@ -68,6 +76,7 @@ export class Sender {
         }),
       )
       this.#limit = this.#options.maxBatch
+      this.#wantedChars = Math.min(MAX_BATCH_CHARS, 2 * this.#wantedChars)
     } catch (error) {
       if (!(error instanceof StarciteError) || this.#attention.signal.aborted) throw error
       await this.#onRefusal(lane, batch, error)
@@ -101,29 +110,38 @@ export class Sender {
 
   #count(entries: readonly Entry[]): number {
     let count = 0
+    const maxChars = Math.min(this.#maxChars, this.#wantedChars)
     for (let chars = 0; count < Math.min(this.#limit, entries.length); count += 1) {
       chars += entries[count]?.event.length ?? 0
-      if (count > 0 && chars > this.#maxChars) break
+      if (count > 0 && chars > maxChars) break
     }
     return count
   }
 
-  /** The same body again and again, until the server says yes or no. */
+  /** The same body again and again, until the server says yes or no, or the batch is taken for too large. */
   async #deliver(lane: Lane, batch: readonly Entry[]): Promise<BatchAppended> {
     const body = bodyOf(lane.producerId, batch)
     const { signal } = this.#attention
     const call = { method: 'POST', path: `${this.#path}/events`, body, signal, retry: true, attempts: 1 }
     const read = batchAnswer({ count: batch.length, isOneProducers: true })
+    const canBeSmaller = batch.length > 1 && charsOf(batch) > SMALL_BATCH_CHARS
+    let cuts = 0
     return this.#untilAnswered(
       () => this.#http.answer(call, read),
-      () => {
+      ({ status }) => {
         lane.isNew = false // it may be stored, and its answer lost: the next one may say so
         for (const entry of batch) entry.mayBeStored = true
+        cuts = status === 0 ? cuts + 1 : 0
+        return canBeSmaller && cuts === MAX_CUTS
       },
     )
   }
 
-  async #untilAnswered<T>(ask: () => Promise<T>, onFailure: () => void = () => {}): Promise<T> {
+  /** `givesUp` is asked after each failure whether that was the last. */
+  async #untilAnswered<T>(
+    ask: () => Promise<T>,
+    givesUp: (error: StarciteError) => boolean = () => false,
+  ): Promise<T> {
     for (;;) {
       try {
         const answer = await ask()
@@ -132,7 +150,7 @@ export class Sender {
       } catch (error) {
         if (this.#attention.signal.aborted || !(error instanceof StarciteError) || !error.retryable)
           throw error
-        onFailure()
+        if (givesUp(error)) throw error
         const ms = this.#backoff.next(error.retryAfterMs)
         tell(this.#options.onRetry, error, ms)
         await this.#attention.wait(ms)
@@ -143,11 +161,15 @@ export class Sender {
   /** The server, or for the size something before it, has said no. Rejects when that is not one event's fault. */
   async #onRefusal(lane: Lane, batch: readonly Entry[], error: StarciteError): Promise<void> {
     if (/^producer_(seq|replay)_conflict$/.test(error.code)) return this.#onConflict(lane, batch, error)
+    if (error.code === 'network_error') {
+      this.#wantedChars = Math.max(SMALL_BATCH_CHARS, charsOf(batch) / 2)
+      return
+    }
     if (!isAboutEvents(error)) throw error
     const at = batch.length === 1 ? 0 : error.details.index
     const refused = typeof at === 'number' ? batch[at] : undefined
     if (refused !== undefined) return this.refuse(lane, refused, error)
-    if (error.status === 413) this.#maxChars = batch.reduce((sum, { event }) => sum + event.length, 0) / 2
+    if (error.status === 413) this.#maxChars = charsOf(batch) / 2
     else this.#limit = Math.ceil(batch.length / 2) // it does not say which: fewer then
   }
 
@@ -224,6 +246,8 @@ function isAboutEvents({ code, status, details }: StarciteError): boolean {
   if (code === 'bad_request' || String(details.field).startsWith('producer_')) return false
   return [400, 413, 422].includes(status) || ['actor_mismatch', 'expected_seq_conflict'].includes(code)
 }
+
+const charsOf = (batch: readonly Entry[]) => batch.reduce((sum, { event }) => sum + event.length, 0)
 
 function bodyOf(producerId: string, batch: readonly Entry[]): string {
   const id = JSON.stringify(producerId)
