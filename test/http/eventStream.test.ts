@@ -212,6 +212,24 @@ describe('tails as server-sent events', () => {
       expectError(answer, 400, 'invalid_websocket_upgrade')
     })
 
+  it('that are to end are cut by a node that stops, and never look finished', async () => {
+    const own = await startNode(database)
+    const id = await session()
+    const text = 'x'.repeat(900_000)
+    for (let i = 0; i < 20; i += 1)
+      await call('POST', at(own.url, id, '/append'), { type: 't', payload: { text } })
+    const client = stream(id, 'follow=false', {}, own.url)
+    await client.until('it has begun', (it) => it.response !== undefined)
+    client.response?.pause() // more is to come than the connection takes
+
+    await own.stop()
+    client.response?.resume()
+    await client.until('it ends', (it) => it.ended)
+
+    expect(client.messages.length).to.be.below(20)
+    expect(client.response?.complete).to.equal(false)
+  })
+
   it('work with curl -N', async () => {
     const id = await session(2)
     const curl = execFile('curl', ['-sN', '-H', 'Accept: text/event-stream', at(node.url, id, '/tail')])
