@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
+import { readHotAfter } from '../../src/live/queries.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
@@ -175,6 +176,79 @@ describe('the hub', () => {
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1])
     subscription.close()
+  })
+
+  /** As a restore leaves it, but that the server is the same and nobody is cut off. */
+  async function cutLog(of: string, lastSeq: number, appendAgain = 0): Promise<void> {
+    await client.query('begin')
+    await client.query('delete from starcite.events e where e.sid = $1 and e.seq > $2', [of, lastSeq])
+    await client.query(
+      `update starcite.session_heads h set last_seq = e.seq, chain_hash = e.hash, last_event_at = e.inserted_at
+         from starcite.events e where h.sid = $1 and e.sid = $1 and e.seq = $2`,
+      [of, lastSeq],
+    )
+    await append(of, appendAgain)
+    await client.query('commit')
+  }
+
+  for (const [what, again] of [
+    ['is shorter than it was', 0],
+    ['has another event where the newest was', 3],
+  ] as const)
+    it(`ends a session whose log ${what}, found by polling; the next tail begins anew`, async () => {
+      const subscription = hub.register(sid)
+      await subscription.ready(never)
+      for (let i = 0; i < 6; i += 1) await append(sid, 1) // each with a time of its own
+      await subscription.changed(5, never)
+
+      await cutLog(sid, 3, again)
+      await until('it is over', () => subscription.over === 'history_changed')
+
+      expect(subscription.after(3, 10)).to.equal(undefined)
+      const next = hub.register(sid)
+      await next.ready(never)
+      expect(next.knownSeq).to.equal(3 + again)
+      subscription.close()
+      await append(sid, 1)
+      await next.changed(3 + again, never)
+      expect(seqs(next.after(3 + again, 10))).to.deep.equal([4 + again])
+      next.close()
+    })
+
+  it("ends a session when this node's own append gets a seq that another event has", async () => {
+    const patient = openHub(300_000)
+    const subscription = patient.register(sid)
+    await subscription.ready(never)
+    for (let i = 0; i < 6; i += 1) await append(sid, 1)
+    patient.hint(sid, 6)
+    await subscription.changed(5, never)
+    await cutLog(sid, 3, 1)
+    const [other] = await readHotAfter(db, sid, 3, { events: 1, bytes: 1000 })
+
+    patient.appended(sid, 4, () => (other ? [other] : []))
+    await until('it is over', () => subscription.over === 'history_changed')
+
+    subscription.close()
+    await patient.stop()
+  })
+
+  it('shows nothing while it doubts, and goes on where nothing has changed', async () => {
+    const patient = openHub(300_000)
+    const subscription = patient.register(sid)
+    await subscription.ready(never)
+    await append(sid, 3)
+    patient.hint(sid, 3)
+    await subscription.changed(2, never)
+    await append(sid, 2) // which it has not heard of
+
+    patient.doubtAll()
+    expect([subscription.isDoubted, subscription.after(0, 10)]).to.deep.equal([true, undefined])
+    await subscription.changed(3, never)
+
+    expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3, 4, 5])
+    expect(subscription.over).to.equal(undefined)
+    subscription.close()
+    await patient.stop()
   })
 
   it('stops within one query time-out when its database is away (I9)', async () => {
