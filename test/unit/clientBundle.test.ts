@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { build } from 'esbuild'
 
 /** docs/client.md says how large the client is; a little more may be added without saying so. */
-const MAX_BYTES = 18_500
+const MAX_BYTES = 19_000
 
 describe('the bundle of the client', () => {
   it('is made for browsers without anything of Node.js, and is as small as the docs say', async () => {
