@@ -15,7 +15,7 @@ begin
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
                     starcite.slices, starcite.archive_objects, starcite.settings, starcite.migrations,
                     starcite.installed_objects, starcite.erasures, starcite.tiering_status, starcite.session_changes,
-                    starcite.session_progress, starcite.lifecycle_heads, starcite.checkpoints, starcite.checkpoint_heads
+                    starcite.session_progress, starcite.lifecycle_heads, starcite.checkpoints, starcite.checkpoint_heads, starcite.checkpoint_contradictions
       to starcite_app;
     grant usage on schema audit to starcite_app;
     grant select on audit.checkpoints to starcite_app;
@@ -44,7 +44,7 @@ begin
   if to_regrole('starcite_auditor') is not null then
     grant usage on schema starcite, audit to starcite_auditor;
     grant select on audit.version, audit.sessions, audit.events, audit.events_loaded, audit.producers, audit.segments,
-                    audit.slices, audit.changes, audit.checkpoints, audit.set_aside
+                    audit.slices, audit.changes, audit.checkpoints, audit.set_aside, audit.checkpoint_contradictions
       to starcite_auditor;
     grant execute on function audit.verify(text, text) to starcite_auditor;
     -- What the views call, and what the chain is made of: an auditor need not take audit.verify's word for it.

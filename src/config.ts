@@ -179,10 +179,7 @@ export function loadConfig(env: Env) {
   return Object.freeze(config)
 }
 
-const AUTH_PRESETS = ['none', 'auth0', 'clerk', 'cognito', 'entra', 'okta', 'supabase'] as const
 const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
-/** What an issuer can give beside them; no default can. */
-const MAPPED_SCOPES = [...SCOPE_NAMES, 'session:act_as'] as const
 
 /** Who is let in. `jwt` is there when tokens are asked for. */
 function readAuth(read: EnvReader) {
@@ -192,18 +189,7 @@ function readAuth(read: EnvReader) {
   const jwt = {
     jwksUrl: jwksUrl ?? '',
     issuer: read.text('STARCITE_AUTH_JWT_ISSUER', ''),
-    audiences: read.list('STARCITE_AUTH_JWT_AUDIENCE') ?? [],
-    preset: read.oneOf('STARCITE_AUTH_PRESET', AUTH_PRESETS, 'none'),
-    /** What the preset says otherwise, or not. */
-    claims: {
-      tenant: read.text('STARCITE_AUTH_TENANT_CLAIM', undefined),
-      actor: read.text('STARCITE_AUTH_ACTOR_CLAIM', undefined),
-      session: read.text('STARCITE_AUTH_SESSION_CLAIM', undefined),
-      scopes: read.list('STARCITE_AUTH_SCOPE_CLAIMS'),
-      audience: read.text('STARCITE_AUTH_AUDIENCE_CLAIM', undefined),
-      service: read.pairs('STARCITE_AUTH_SERVICE_CLAIM')?.[0],
-    },
-    scopeMap: readScopeMap(read),
+    audience: read.text('STARCITE_AUTH_JWT_AUDIENCE', ''),
     leewaySeconds: read.int('STARCITE_AUTH_JWT_LEEWAY_SECONDS', { default: 30, min: 0, max: 300 }),
     refreshMs: read.int('STARCITE_AUTH_JWKS_REFRESH_MS', { default: 60_000, min: 100, max: 86_400_000 }),
     /** Keys that could not be fetched again for this long are not believed any more. */
@@ -231,20 +217,6 @@ function readAuth(read: EnvReader) {
   if (jwt.maxAgeMs < jwt.refreshMs)
     read.problems.push('STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS')
   return { mode, jwt }
-}
-
-/** The issuer's names for what a token may do, each with ours. */
-function readScopeMap(read: EnvReader): ReadonlyMap<string, ReadonlySet<(typeof MAPPED_SCOPES)[number]>> {
-  const map = new Map<string, Set<(typeof MAPPED_SCOPES)[number]>>()
-  for (const [theirs, ours] of read.pairs('STARCITE_AUTH_SCOPE_MAP') ?? []) {
-    const scope = MAPPED_SCOPES.find((it) => it === ours)
-    if (scope === undefined)
-      read.problems.push(
-        `STARCITE_AUTH_SCOPE_MAP must map names to some of ${MAPPED_SCOPES.join(', ')}; ${JSON.stringify(theirs)} is mapped to ${JSON.stringify(ours)}`,
-      )
-    else map.set(theirs, (map.get(theirs) ?? new Set()).add(scope))
-  }
-  return map
 }
 
 /** Nobody is in between: it is encrypted, or it does not leave this machine. */

@@ -157,6 +157,11 @@ export function checkpointGauges(metrics: Metrics, job: CheckpointJob): void {
     () => job.number,
   )
   metrics.gauge(
+    'starcite_checkpoint_contradictions',
+    'Logs that contradict what a checkpoint signed, and whose discontinuity no checkpoint has recorded',
+    () => job.contradictions,
+  )
+  metrics.gauge(
     'starcite_checkpoint_age_seconds',
     'Seconds since the newest checkpoint was taken; while there is none, since this node started',
     () => job.ageSeconds,

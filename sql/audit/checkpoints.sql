@@ -3,7 +3,8 @@ create or replace view audit.checkpoints with (security_barrier) as
 select c.number, c.taken_at, c.leaves, encode(c.root, 'hex') as root,
        c.body::json ->> 'previous' as previous, encode(c.sha256, 'hex') as sha256,
        -- In one line, as in the object store: Postgres begins another after 76 characters.
-       c.key_id, c.body, translate(encode(c.signature, 'base64'), E'\n', '') as signature, c.leaves_key, c.stored_at
+       c.key_id, c.body, translate(encode(c.signature, 'base64'), E'\n', '') as signature, c.leaves_key, c.stored_at,
+       coalesce((c.body::json ->> 'discontinuities')::bigint, 0) as discontinuities
   from starcite.checkpoints c;
 comment on view audit.checkpoints is 'Signed statements of where the logs of sessions ended (docs/proofs.md).';
 comment on column audit.checkpoints.number is '1, 2, 3 ... without a hole.';
@@ -17,3 +18,4 @@ comment on column audit.checkpoints.body is 'What is signed, byte for byte.';
 comment on column audit.checkpoints.signature is 'Ed25519, in base64.';
 comment on column audit.checkpoints.leaves_key is 'The object that lists the sessions, or null when there are none.';
 comment on column audit.checkpoints.stored_at is 'When it was in the object store, too, or null when it is not yet.';
+comment on column audit.checkpoints.discontinuities is 'How many of its leaves record an acknowledged discontinuity.';

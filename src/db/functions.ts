@@ -59,5 +59,6 @@ export const SQL_OBJECTS = [
   'audit.verify',
   'audit.events_loaded',
   'audit.checkpoints',
+  'audit.checkpoint_contradictions',
   'grant_roles',
 ] as const

@@ -64,9 +64,12 @@ export class DbSession {
     return result
   }
 
-  /** Commits what `run` did, or nothing of it. Nobody else may use the session meanwhile. */
-  async transaction<T>(run: () => Promise<T>): Promise<T> {
-    await this.query('begin isolation level read committed')
+  /**
+   * Commits what `run` did, or nothing of it. Nobody else may use the session meanwhile. `oneSnapshot`: all its statements see
+   * what the first one saw.
+   */
+  async transaction<T>(run: () => Promise<T>, { oneSnapshot = false } = {}): Promise<T> {
+    await this.query(`begin isolation level ${oneSnapshot ? 'repeatable read' : 'read committed'}`)
     try {
       const result = await run()
       await this.query('commit')

@@ -387,6 +387,40 @@ describe('starcite, the command', function () {
       .to.include({ code: 1 })
       .and.have.property('out')
       .that.matches(/^This proves nothing: /)
+
+    // The log is cut, as a restore of an older backup does.
+    const restored = await connect(own)
+    await restored.query(`delete from starcite.events e where e.seq = 2`)
+    await restored.query(
+      `update starcite.session_heads h set last_seq = 1, chain_hash = e.hash from starcite.events e where e.sid = h.sid`,
+    )
+    await restored.end()
+    const loud = await audit(['checkpoints', 'take'], key)
+    expect(loud.err + loud.out).to.include('a log contradicts a checkpoint')
+    const [contradictions, reasonless] = await Promise.all([
+      audit(['checkpoints', 'contradictions', '--json']),
+      audit(['checkpoints', 'acknowledge', '--reason', 'which?']),
+    ])
+    expect(JSON.parse(contradictions.out)).to.include({
+      session: 'proven',
+      reason: 'went_back',
+      signed_seq: 2,
+    })
+    expect(reasonless.code).to.equal(2)
+    const acknowledged = await audit(['checkpoints', 'acknowledge', '--all', '--reason', 'restored \x1b4711'])
+    expect(acknowledged, acknowledged.err).to.include({ code: 0 })
+    expect((await audit(['checkpoints', 'acknowledge', '--all', '--reason', 'again'])).code).to.equal(1)
+    await audit(['checkpoints', 'take'], key)
+    await audit(['prove', 'proven', '1', '--output', 'after.json'])
+    const [known, shown] = await Promise.all([
+      audit(['checkpoints', 'verify', ...trusted]),
+      audit(['check-proof', 'after.json', ...trusted], offline),
+    ])
+    expect(known, known.err).to.include({ code: 0 })
+    expect(known.out).to.match(
+      /checkpoint 3 default proven: acknowledged: checkpoint 1 signed event 2: restored .*4711/,
+    )
+    expect(shown.out).to.match(/does NOT continue what checkpoint 1 signed, event 2/)
     await own.drop()
   })
 

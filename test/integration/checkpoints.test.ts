@@ -1,5 +1,6 @@
 import { verify } from 'node:crypto'
 import { expect } from 'chai'
+import { acknowledgeContradictions } from '../../src/audit/checkpoints/acknowledge/queries.ts'
 import { checkpointKey, digestOf, type SignedCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts'
 import { Checkpointer, type CheckpointStep } from '../../src/audit/checkpoints/checkpointer.ts'
 import { DbSession } from '../../src/db/session.ts'
@@ -235,7 +236,44 @@ describe('checkpoints', () => {
     const [third] = await takeCheckpoint(lab, { signer })
 
     expect(third).to.include({ number: 3, previous: digestOf(second?.body ?? '') })
-    expect(await names(third?.leavesKey), 'what was appended since').to.deep.equal(['default/a@3'])
+    expect(await names(third?.leavesKey), 'not of what contradicts the second').to.deep.equal([])
+    const { rows } = await lab.db.query(
+      `select k.session, k.reason, k.number::int, k.signed_seq::int, k.found_seq::int from audit.checkpoint_contradictions k`,
+    )
+    expect(rows).to.deep.equal([
+      { session: 'a', reason: 'went_back', number: 2, signed_seq: 5, found_seq: 3 },
+    ])
+    await acknowledgeContradictions(lab.pool, undefined, 'restored')
+    const [fourth] = await takeCheckpoint(lab, { signer })
+    expect(await names(fourth?.leavesKey), 'what was appended since').to.deep.equal(['default/a@3'])
+    expect(fourth).to.include({ discontinuities: 1 })
+  })
+
+  it('tell of sessions that a restore has lost altogether', async () => {
+    await lab.session('a')
+    await append('default', 'a')
+    await takeCheckpoint(lab, { signer })
+    await lab.session('lost')
+    await append('default', 'lost', 2)
+    await takeCheckpoint(lab, { signer })
+    await lab.db.query(
+      'delete from starcite.events e using starcite.sessions s where s.sid = e.sid and s.id = $1',
+      ['lost'],
+    )
+    await lab.db.query(`delete from starcite.session_heads h where h.last_seq = 2`)
+    await lab.db.query(
+      `set session_replication_role = replica; delete from starcite.sessions where id = 'lost';
+       reset session_replication_role; delete from starcite.checkpoints c where c.number = 2;
+       delete from starcite.checkpoint_heads c where c.number = 2`,
+    )
+    await takeCheckpoint(lab, { signer })
+
+    const { rows } = await lab.db.query(
+      `select k.session, k.reason, k.number::int, k.signed_seq::int, k.found_seq::int from audit.checkpoint_contradictions k`,
+    )
+    expect(rows).to.deep.equal([
+      { session: 'lost', reason: 'gone', number: 2, signed_seq: 2, found_seq: null },
+    ])
   })
 
   it('stop where the store has another one of the number that comes next', async () => {

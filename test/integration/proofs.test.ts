@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { expect } from 'chai'
+import { acknowledgeContradictions } from '../../src/audit/checkpoints/acknowledge/queries.ts'
 import { localSigner, trustedKeys } from '../../src/audit/checkpoints/signer.ts'
 import { checkProof } from '../../src/audit/proofs/check.ts'
 import type { Proof } from '../../src/audit/proofs/proof.ts'
@@ -226,7 +227,7 @@ describe('proofs', () => {
     }
   })
 
-  it('are of a later checkpoint where what the earlier one covers was lost in a restore', async () => {
+  it('are of a later checkpoint where what the earlier one covers was lost in a restore that was acknowledged', async () => {
     const sid = await lab.session('restored', 'restored')
     const append = () =>
       lab.append([1, 2].map((n) => ({ tenant: 'restored', session: 'restored', payload: `{"n":${n}}` })))
@@ -241,14 +242,16 @@ describe('proofs', () => {
       [sid],
     )
     const failure = await prove(lab.pool, lab.store, request).catch((error) => error)
-    await lab.db.query('delete from starcite.checkpoint_heads k where k.sid = $1', [sid])
     await append()
+    await takeCheckpoint(lab, { signer })
+    await acknowledgeContradictions(lab.pool, undefined, 'restored')
     const [next] = await takeCheckpoint(lab, { signer })
 
     expect(failure).to.include({ name: 'ProofError' })
     expect(failure.message).to.include(`ends with event 2, and checkpoint ${lost?.number} covers it up to 4`)
     const proven = checkProof(JSON.stringify(await prove(lab.pool, lab.store, request)), keys)
     expect(proven.checkpoint.number).to.equal(next?.number)
+    expect(proven.discontinuity).to.include({ number: lost?.number, seq: 4, reason: 'restored' })
   })
 
   it('keys that are none are refused without being quoted', () => {

@@ -315,7 +315,13 @@ export async function formTwoReadAsFormOne(signAs: Sign, keyId: string): Promise
   const hash = createHash('sha256').update(hashed).digest('hex')
   const leaf = { tenantId: 't', sessionId: 's', seq: 6, hash }
   const checkpoint = bodyOf({
-    ...{ number: 1, previous: '0'.repeat(64), root: leafHash(leafBytes(leaf)).toString('hex'), leaves: 1 },
+    ...{
+      number: 1,
+      previous: '0'.repeat(64),
+      root: leafHash(leafBytes(leaf)).toString('hex'),
+      leaves: 1,
+      discontinuities: 0,
+    },
     ...{ time: '2026-11-24T14:25:25.410000Z', keyId },
   })
   return {

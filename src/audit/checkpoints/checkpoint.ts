@@ -9,6 +9,8 @@ export interface Checkpoint {
   /** Of the Merkle tree over the leaves; the same. */
   readonly root: string
   readonly leaves: number
+  /** Leaves that record an acknowledged discontinuity; 0 as a rule. */
+  readonly discontinuities: number
   /** RFC 3339, UTC, six fractional digits. */
   readonly time: string
   readonly keyId: string
@@ -26,26 +28,35 @@ export interface SignedCheckpoint extends Checkpoint {
 /** What stands for the checkpoint before the first. */
 export const NO_PREVIOUS = '0'.repeat(64)
 
-const FORMAT = 'starcite-checkpoint/1'
+const FORMAT = 'starcite-checkpoint'
 /** What bodyOf writes, and nothing else. */
 const BODY =
-  /^\{"format":"starcite-checkpoint\/1","number":([1-9]\d{0,15}),"previous":"([0-9a-f]{64})","root":"([0-9a-f]{64})","leaves":(0|[1-9]\d{0,15}),"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","key_id":"([0-9a-f]{16})"\}$/
+  /^\{"format":"starcite-checkpoint\/(?:1(?!.*"discontinuities")|2(?=.*"discontinuities"))","number":([1-9]\d{0,15}),"previous":"([0-9a-f]{64})","root":"([0-9a-f]{64})","leaves":(0|[1-9]\d{0,15})(?:,"discontinuities":([1-9]\d{0,15}))?,"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","key_id":"([0-9a-f]{16})"\}$/
 
-/** The one text of a checkpoint: these members, in this order, without white space. */
-export function bodyOf({ number, previous, root, leaves, time, keyId }: Checkpoint): string {
-  return `{"format":"${FORMAT}","number":${number},"previous":"${previous}","root":"${root}","leaves":${leaves},"time":"${time}","key_id":"${keyId}"}`
+/**
+ * The one text of a checkpoint: these members, in this order, without white space. One without discontinuities is of the first
+ * format, which has no member for them.
+ */
+export function bodyOf(it: Checkpoint): string {
+  const { number, previous, root, leaves, discontinuities, time, keyId } = it
+  const [version, member] = discontinuities > 0 ? [2, `,"discontinuities":${discontinuities}`] : [1, '']
+  return `{"format":"${FORMAT}/${version}","number":${number},"previous":"${previous}","root":"${root}","leaves":${leaves}${member},"time":"${time}","key_id":"${keyId}"}`
 }
 
 /** Undefined when it is not such a text. */
 export function parseBody(body: string): Checkpoint | undefined {
   const found = BODY.exec(body)
   if (found === null) return undefined
-  const [, number, previous, root, leaves, time, keyId] = found as unknown as string[]
+  const [, number, previous, root, leaves, discontinuities, time, keyId] = found as unknown as (
+    | string
+    | undefined
+  )[]
   return {
     number: Number(number),
     previous: previous as string,
     root: root as string,
     leaves: Number(leaves),
+    discontinuities: Number(discontinuities ?? 0),
     time: time as string,
     keyId: keyId as string,
   }

@@ -40,7 +40,7 @@ export class CheckpointJob {
   readonly #options: CheckpointJobOptions
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
-  #status: CheckpointStatus = { number: 0, ageSeconds: 0 }
+  #status: CheckpointStatus = { number: 0, ageSeconds: 0, contradictions: 0 }
   #statusAt = performance.now()
   readonly #createdAt = performance.now()
 
@@ -51,6 +51,11 @@ export class CheckpointJob {
   /** The newest checkpoint, whoever took it, as this node last looked. */
   get number(): number {
     return this.#status.number
+  }
+
+  /** Logs that contradict what was signed, as this node last looked; not those whose discontinuity was recorded. */
+  get contradictions(): number {
+    return this.#status.contradictions
   }
 
   /** Seconds since it was taken; while there is none, since this node began to look. */
@@ -94,6 +99,13 @@ export class CheckpointJob {
       signal: this.#stopping.signal,
       onAdopted: ({ number }) =>
         log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
+      onContradiction: (it) =>
+        log.error(
+          { ...it },
+          'a log contradicts a checkpoint: its session is signed no more (docs/proofs.md, "Contradictions")',
+        ),
+      onLeavesGone: (number) =>
+        log.error({ number }, 'the leaves of a checkpoint are gone from the object store'),
       ...(maxLeaves && { maxLeaves }),
       ...(probe && { probe }),
     })

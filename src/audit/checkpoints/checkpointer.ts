@@ -13,8 +13,10 @@ import {
   renderCheckpoint,
   type SignedCheckpoint,
 } from './checkpoint.ts'
+import * as contradictions from './contradictions/queries.ts'
+import { hashAt } from './contradictions/signedEvent.ts'
 import { type Leaf, leafBytes } from './leaf.ts'
-import { LeavesWriter } from './leaves.ts'
+import { LeavesWriter, readLeaves } from './leaves.ts'
 import { MerkleRoot } from './merkle.ts'
 import * as queries from './queries.ts'
 import { isSignedBy, type Signer } from './signer.ts'
@@ -32,10 +34,22 @@ export interface CheckpointerOptions {
   readonly signal: AbortSignal
   /** A checkpoint that only the store had was noted again. */
   readonly onAdopted?: (checkpoint: SignedCheckpoint) => void
+  /** A log is not what a checkpoint signed. Told each time that heads are looked at, until that is settled. */
+  readonly onContradiction?: (contradiction: contradictions.Contradiction) => void
+  /** What a checkpoint signed can no longer be compared with the logs: its list of leaves is gone. */
+  readonly onLeavesGone?: (number: number) => void
   /** What one checkpoint covers at most: a bound on its object, and on what makes a proof. */
   readonly maxLeaves?: number
   /** The checkpoint waits for what it answers. */
   readonly probe?: (step: CheckpointStep) => unknown
+}
+
+interface Gathered {
+  readonly leaves: number
+  /** Of those, leaves that record one. */
+  readonly discontinuities: number
+  /** The last sid that was looked at. */
+  readonly through: bigint
 }
 
 export const MAX_LEAVES = 200_000
@@ -91,7 +105,7 @@ export class Checkpointer {
     const last = await queries.lastCheckpoint(session)
     const number = (last?.number ?? 0) + 1
     const time = await queries.beginGathering(session)
-    const { leaves, through } = await this.#gather(after, end)
+    const { leaves, discontinuities, through } = await this.#gather(after, end)
     await probe?.('gathered')
     const { root, object } = await this.#hash(leaves)
     let key: string | undefined
@@ -101,7 +115,8 @@ export class Checkpointer {
     }
     await probe?.('leaves')
 
-    const parts = { number, previous: last?.sha256 ?? NO_PREVIOUS, root, leaves, time, keyId: signer.keyId }
+    const previous = last?.sha256 ?? NO_PREVIOUS
+    const parts = { number, previous, root, leaves, discontinuities, time, keyId: signer.keyId }
     const body = bodyOf(parts)
     const signature = await signer.sign(Buffer.from(body))
     if (!isSignedBy(signer.publicKey, Buffer.from(body), signature))
@@ -113,21 +128,89 @@ export class Checkpointer {
     return { checkpoint, through }
   }
 
-  /** Heads of sids after one, up to the end or to as many as one checkpoint may have. */
-  async #gather(after: bigint, end: bigint): Promise<{ leaves: number; through: bigint }> {
+  /**
+   * Acknowledged discontinuities, and heads of sids after one, up to the end or to as many as one checkpoint may have. A head
+   * is compared with what was signed of it in the same snapshot in which it is gathered.
+   */
+  async #gather(after: bigint, end: bigint): Promise<Gathered> {
     const { session, signal, maxLeaves = MAX_LEAVES } = this.#options
-    let leaves = 0
+    if (after === 0n) {
+      await contradictions.resolve(session)
+      for (const it of await contradictions.openContradictions(session)) this.#options.onContradiction?.(it)
+    }
+    const discontinuities = await contradictions.gatherDiscontinuities(session, maxLeaves)
+    let leaves = discontinuities
     let through = after
     while (through < end && leaves < maxLeaves) {
       signal.throwIfAborted()
       const started = performance.now()
       const upTo = through + SIDS_PER_READ < end ? through + SIDS_PER_READ : end
-      const gathered = await queries.gatherMoved(session, through, upTo, maxLeaves - leaves)
-      leaves += gathered.count
+      await this.#recall(through, upTo)
+      const [gathered, suspects] = await session.transaction(
+        async () => {
+          const found = await contradictions.suspects(session, through, upTo)
+          const certain = found.filter((it) => it.reason !== 'cold')
+          this.#tell(await contradictions.noteContradictions(session, await this.#named(certain)))
+          return [
+            await queries.gatherMoved(session, through, upTo, maxLeaves - leaves),
+            found.filter((it) => it.reason === 'cold'),
+          ] as const
+        },
+        { oneSnapshot: true },
+      )
+      leaves += gathered.count - (await this.#keepOut(suspects))
       through = gathered.through
       await this.#rest(started)
     }
-    return { leaves, through }
+    return { leaves, discontinuities, through }
+  }
+
+  /** The names of sessions that are gone are in the lists of leaves. */
+  async #named(suspects: readonly contradictions.Suspect[]): Promise<contradictions.Suspect[]> {
+    const { session, store, signal } = this.#options
+    const named: contradictions.Suspect[] = []
+    for (const it of suspects) {
+      const key = it.tenantId === null ? await queries.leavesKeyOf(session, it.number) : undefined
+      const object = key === undefined ? undefined : await getIfThere(store, key, signal)
+      let name: Pick<contradictions.Suspect, 'tenantId' | 'sessionId'> = it
+      if (object !== undefined)
+        for await (const leaves of readLeaves(object))
+          name = leaves.find((leaf) => leaf.seq === it.signedSeq && leaf.hash === it.signedHash) ?? name
+      named.push({ ...it, tenantId: name.tenantId, sessionId: name.sessionId })
+    }
+    return named
+  }
+
+  /** What a build that kept no hashes has signed of these sids is read from the lists of leaves. */
+  async #recall(after: bigint, upTo: bigint): Promise<void> {
+    const { session, store, signal, onLeavesGone } = this.#options
+    for (const number of await contradictions.numbersWithoutHashes(session, after, upTo)) {
+      const key = await queries.leavesKeyOf(session, number)
+      const object = key === undefined ? undefined : await getIfThere(store, key, signal)
+      if (object === undefined) onLeavesGone?.(number)
+      else
+        for await (const leaves of readLeaves(object))
+          await contradictions.noteHashes(session, number, leaves)
+    }
+  }
+
+  /** Compares signed events that are cold; answers how many gathered heads are taken out again. */
+  async #keepOut(suspects: readonly contradictions.Suspect[]): Promise<number> {
+    const { session, store, signal } = this.#options
+    const wrong: contradictions.Suspect[] = []
+    for (const it of suspects) {
+      const found = await hashAt(session, store, it, signal)
+      if (found === undefined) wrong.push({ ...it, foundHash: null, reason: 'gone' })
+      else if (it.signedHash !== null && found !== it.signedHash)
+        wrong.push({ ...it, foundHash: found, reason: 'changed' })
+    }
+    const before = wrong.length === 0 ? 0 : await queries.countMoved(session)
+    this.#tell(await contradictions.noteContradictions(session, wrong))
+    return wrong.length === 0 ? 0 : before - (await queries.countMoved(session))
+  }
+
+  #tell(found: readonly contradictions.Contradiction[]): void {
+    for (const it of found) this.#options.onContradiction?.(it)
   }
 
   /** While appends go on, most of the time is theirs; a checkpoint has time, until the next one is due. */

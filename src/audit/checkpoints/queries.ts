@@ -1,5 +1,6 @@
 import type { DbSession } from '../../db/session.ts'
 import { parseBody, type SignedCheckpoint } from './checkpoint.ts'
+import { IS_OPEN, recordDiscontinuities } from './contradictions/queries.ts'
 import type { Leaf } from './leaf.ts'
 
 // All of it on the one connection that holds the lock: who loses the lock can note nothing more.
@@ -9,14 +10,21 @@ export interface CheckpointStatus {
   readonly number: number
   /** Since it was taken, by the database's clock; 0 when there is none. */
   readonly ageSeconds: number
+  /** Logs that contradict what was signed, and that no checkpoint has recorded as acknowledged. */
+  readonly contradictions: number
 }
 
 export async function checkpointStatus(session: DbSession): Promise<CheckpointStatus> {
   const [row] = await session.query(
-    `select c.number, extract(epoch from clock_timestamp() - c.taken_at)
-       from starcite.checkpoints c order by c.number desc limit 1`,
+    `select c.number, extract(epoch from clock_timestamp() - c.taken_at), k.open
+       from (select count(*) as open from starcite.checkpoint_contradictions k where ${IS_OPEN}) k
+       left join (select * from starcite.checkpoints c order by c.number desc limit 1) c on true`,
   )
-  return { number: Number(row?.[0] ?? 0), ageSeconds: Number(row?.[1] ?? 0) }
+  return {
+    number: Number(row?.[0] ?? 0),
+    ageSeconds: Number(row?.[1] ?? 0),
+    contradictions: Number(row?.[2] ?? 0),
+  }
 }
 
 export interface Last {
@@ -40,9 +48,11 @@ export async function beginGathering(session: DbSession): Promise<string> {
   return row?.[0] as string
 }
 
-/** The highest sid that a session has. */
+/** The highest sid that a session has, or had. */
 export async function lastSid(session: DbSession): Promise<bigint> {
-  const [row] = await session.query('select max(h.sid) from starcite.session_heads h')
+  const [row] = await session.query(
+    'select greatest((select max(h.sid) from starcite.session_heads h), (select max(c.sid) from starcite.checkpoint_heads c))',
+  )
   return BigInt(row?.[0] ?? 0)
 }
 
@@ -53,7 +63,8 @@ export interface Gathered {
 }
 
 /**
- * Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most.
+ * Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most;
+ * not those of sessions whose log contradicts what was signed.
  * The range is named for each table, for Postgres does not conclude it of one from another, and would read the whole.
  */
 export async function gatherMoved(
@@ -68,6 +79,9 @@ export async function gatherMoved(
          from starcite.session_heads h
          left join starcite.checkpoint_heads c on c.sid = h.sid and c.sid > $1 and c.sid <= $2
         where h.sid > $1 and h.sid <= $2 and h.last_seq > coalesce(c.last_seq, 0)
+          and not exists (select from starcite.checkpoint_contradictions k
+                            join starcite.sessions s on s.tenant_id = k.tenant_id and s.id = k.session_id
+                           where s.sid = h.sid and ${IS_OPEN})
         order by h.sid
         limit $3
      ), copied as (
@@ -82,6 +96,20 @@ export async function gatherMoved(
   return { count, through: count === most ? BigInt(row?.[1] as string) : upTo }
 }
 
+/** How many heads are gathered. */
+export async function countMoved(session: DbSession): Promise<number> {
+  const [row] = await session.query('select count(*) from starcite.checkpoint_moved')
+  return Number(row?.[0])
+}
+
+/** The object with the leaves of a checkpoint; undefined when it has none. */
+export async function leavesKeyOf(session: DbSession, number: number): Promise<string | undefined> {
+  const [row] = await session.query('select c.leaves_key from starcite.checkpoints c where c.number = $1', [
+    number,
+  ])
+  return row?.[0] ?? undefined
+}
+
 /** The next gathered heads after a leaf, in the order of the tree. */
 export async function readMoved(
   session: DbSession,
@@ -89,17 +117,27 @@ export async function readMoved(
   count: number,
 ): Promise<Leaf[]> {
   const rows = await session.query(
-    `select m.tenant_id, m.session_id, m.last_seq, encode(m.chain_hash, 'hex')
+    `select m.tenant_id, m.session_id, m.last_seq, encode(m.chain_hash, 'hex'),
+            k.number, k.signed_seq, encode(k.signed_hash, 'hex'), k.acknowledged_reason
        from starcite.checkpoint_moved m
+       left join starcite.checkpoint_contradictions k on k.id = m.contradiction_id
       where (m.tenant_id, m.session_id) > ($1, $2)
       order by m.tenant_id, m.session_id limit $3`,
     [after?.tenantId ?? '', after?.sessionId ?? '', count],
   )
-  return rows.map(([tenantId, sessionId, seq, hash]) => ({
+  return rows.map(([tenantId, sessionId, seq, hash, number, signedSeq, signedHash, reason]) => ({
     tenantId: tenantId as string,
     sessionId: sessionId as string,
     seq: Number(seq),
     hash: hash as string,
+    ...(number != null && {
+      discontinuity: {
+        number: Number(number),
+        seq: Number(signedSeq),
+        hash: signedHash as string,
+        reason: reason as string,
+      },
+    }),
   }))
 }
 
@@ -142,9 +180,10 @@ export async function noteCheckpoint(
            select m.* from starcite.checkpoint_moved m where (m.tenant_id, m.session_id) > ($2, $3)
             order by m.tenant_id, m.session_id limit $4
          ), written as (
-           insert into starcite.checkpoint_heads as c (sid, last_seq, number)
-           select n.sid, n.last_seq, $1 from noted n
-               on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number
+           insert into starcite.checkpoint_heads as c (sid, last_seq, number, hash, hash_number)
+           select n.sid, n.last_seq, $1, n.chain_hash, $1 from noted n where n.sid is not null
+               on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number,
+                                               hash = excluded.hash, hash_number = excluded.hash_number
          )
          select n.tenant_id, n.session_id from noted n order by n.tenant_id desc, n.session_id desc limit 1`,
         [it.number, after[0], after[1], NOTES_PER_STATEMENT],
@@ -152,6 +191,7 @@ export async function noteCheckpoint(
       after = rows[0]
       await rest(started)
     }
+    await recordDiscontinuities(session, it.number)
     await session.query('truncate starcite.checkpoint_moved')
   })
 }
@@ -159,8 +199,8 @@ export async function noteCheckpoint(
 const LEAVES_PER_STATEMENT = 5000
 
 /**
- * The same for one that is in the object store. Sessions that a restore has set back do not count as covered by it, so
- * what was appended to them since the restore is covered by the next.
+ * The same for one that is in the object store. What a restore has set back, or lost, contradicts it, and is found by the
+ * next look at the heads; sessions that the database has lost altogether are noted here.
  */
 export async function noteAgain(
   session: DbSession,
@@ -173,13 +213,21 @@ export async function noteAgain(
     for (let i = 0; i < leaves.length; i += LEAVES_PER_STATEMENT) {
       const some = leaves.slice(i, i + LEAVES_PER_STATEMENT)
       await session.query(
-        `insert into starcite.checkpoint_heads as c (sid, last_seq, number)
-         select s.sid, l.seq, $1
-           from unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) as l (tenant_id, session_id, seq, hash)
-           join starcite.sessions s on s.tenant_id = l.tenant_id and s.id = l.session_id
-           join starcite.session_heads h on h.sid = s.sid
-          where h.last_seq > l.seq or (h.last_seq = l.seq and h.chain_hash = decode(l.hash, 'hex'))
-             on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number`,
+        `with l as (
+           select s.sid, l.tenant_id, l.session_id, l.seq, decode(l.hash, 'hex') as hash
+             from unnest($2::text[], $3::text[], $4::bigint[], $5::text[]) as l (tenant_id, session_id, seq, hash)
+             left join starcite.sessions s on s.tenant_id = l.tenant_id and s.id = l.session_id
+         ), lost as (
+           insert into starcite.checkpoint_contradictions (tenant_id, session_id, number, signed_seq, signed_hash, reason)
+           select l.tenant_id, l.session_id, $1, l.seq, l.hash, 'gone' from l
+            where l.sid is null and l.seq > 0
+              and not exists (select from starcite.checkpoint_contradictions k
+                               where k.tenant_id = l.tenant_id and k.session_id = l.session_id and ${IS_OPEN})
+         )
+         insert into starcite.checkpoint_heads as c (sid, last_seq, number, hash, hash_number)
+         select l.sid, l.seq, $1, l.hash, $1 from l where l.sid is not null
+             on conflict (sid) do update set last_seq = excluded.last_seq, number = excluded.number,
+                                             hash = excluded.hash, hash_number = excluded.hash_number`,
         [
           it.number,
           some.map((l) => l.tenantId),

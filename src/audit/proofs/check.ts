@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { BEFORE_HASH, chainStep, contentDigest, eventLink, genesisHash, HASH_BYTES } from '../chain.ts'
 import { type Checkpoint, parseBody } from '../checkpoints/checkpoint.ts'
-import { leafBytes } from '../checkpoints/leaf.ts'
+import { type Discontinuity, leafBytes } from '../checkpoints/leaf.ts'
 import { rootOfPath } from '../checkpoints/merkle.ts'
 import { isSignedBy } from '../checkpoints/signer.ts'
 import { expect, ProofError } from './errors.ts'
@@ -25,6 +25,8 @@ export interface Proven {
   readonly contentDigest: string
   /** That the event was there, as it is, when this was signed. */
   readonly checkpoint: Checkpoint
+  /** What an earlier checkpoint signed of this log, and it does not continue; null as a rule. */
+  readonly discontinuity: Discontinuity | null
 }
 
 /** Throws a ProofError unless everything in the proof follows from a signature by one of the keys. */
@@ -50,10 +52,15 @@ export function checkHashes(proof: Proof): Proven {
     sessionId: session_id,
     seq: leaf.seq,
     hash: leaf.hash,
+    ...(leaf.discontinuity && { discontinuity: leaf.discontinuity }),
   })
   const path = proof.path.map((it) => Buffer.from(it, 'hex'))
   const root = rootOfPath(bytes, leaf.index, checkpoint.leaves, path)
   expect(root?.toString('hex') === checkpoint.root, 'the path does not lead to the root of the checkpoint')
+  expect(
+    leaf.discontinuity === undefined || checkpoint.discontinuities > 0,
+    'the checkpoint has no leaf that records a discontinuity',
+  )
   checkContent(proof)
   const [, insertedAt, type, actor, , , , , subject] = fields
   return {
@@ -67,6 +74,7 @@ export function checkHashes(proof: Proof): Proven {
     frame: proof.event?.frame ?? null,
     contentDigest: digest.toString('hex'),
     checkpoint,
+    discontinuity: leaf.discontinuity ?? null,
   }
 }
 

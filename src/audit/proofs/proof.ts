@@ -1,5 +1,6 @@
 import { renderEvent } from '../../protocol/event.ts'
 import type { ChainVersion, EventFields } from '../chain.ts'
+import type { Discontinuity } from '../checkpoints/leaf.ts'
 
 /** What a person wrote: JSON texts as they were sent. */
 export interface Content {
@@ -29,7 +30,13 @@ export interface Proof {
   readonly previous_hash: string
   /** Of the event and of those after it, to the head that the checkpoint covers. */
   readonly links: readonly ProofLink[]
-  readonly leaf: { readonly seq: number; readonly hash: string; readonly index: number }
+  /** `discontinuity`: the log does not continue what an earlier checkpoint signed, which an operator has acknowledged. */
+  readonly leaf: {
+    readonly seq: number
+    readonly hash: string
+    readonly index: number
+    readonly discontinuity?: Discontinuity
+  }
   readonly path: readonly string[]
   /** The body of the checkpoint: the text that is signed. */
   readonly checkpoint: string

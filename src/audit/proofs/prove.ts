@@ -1,4 +1,5 @@
 import type { Db } from '../../db/pool.ts'
+import { mapAhead } from '../../lib/mapAhead.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { genesisHash } from '../chain.ts'
 import type { SignedCheckpoint } from '../checkpoints/checkpoint.ts'
@@ -12,7 +13,7 @@ import { checkHashes } from './check.ts'
 import { type Entry, readEntries } from './entries.ts'
 import { ProofError } from './errors.ts'
 import { PROOF_FORMAT, type Proof, type ProofLink } from './proof.ts'
-import { checkpointsAfter, coveredUntil, isErased } from './queries.ts'
+import { checkpointsSince, coveredUntil, createdAt, isErased } from './queries.ts'
 
 export interface ProofRequest {
   readonly tenantId: string
@@ -27,17 +28,14 @@ export class NotProvableError extends Error {
   override readonly name = 'NotProvableError'
 }
 
-/**
- * An event is covered by the first checkpoint that was taken after its commit, and its time is a little before that. So
- * of the checkpoints since, one of the first is it, but for transactions that stayed open for several.
- */
-const TRIED_CHECKPOINTS = 10
+/** Lists of leaves that are read at a time. */
+const LISTS_AHEAD = 16
 
 /**
- * A proof that an event is in the log of a session as one checkpoint has signed it: the earliest that is found, because
- * what lies between the event and the head that was signed is part of the proof. After a restore that may be a later one
- * than the first that covers the event. Rejects with a NotProvableError, with a ProofError when the log is not what any
- * checkpoint says, or with an UnreadableError.
+ * A proof that an event is in the log of a session as one checkpoint has signed it: the earliest that covers its seq, because
+ * what lies between the event and the head that was signed is part of the proof. Where the log is not what that one says, a later
+ * one proves nothing, unless a checkpoint between has recorded that the discontinuity was acknowledged. Rejects with a
+ * NotProvableError, with a ProofError when a covering checkpoint contradicts the log, or with an UnreadableError.
  */
 export async function prove(db: Db, store: ObjectStore, request: ProofRequest): Promise<Proof> {
   const { tenantId, sessionId, seq } = request
@@ -54,15 +52,19 @@ export async function prove(db: Db, store: ObjectStore, request: ProofRequest): 
     )
   const options = { db, store, signal: new AbortController().signal }
   const event = await only(readEntries(options, head, seq, seq))
-  const checkpoints = await checkpointsAfter(db, event.insertedAt, covered.number, TRIED_CHECKPOINTS)
+  // All since the session was created, not since the event: one that signed another event of this seq may be much older.
+  const checkpoints = checkpointsSince(db, await createdAt(db, sid), covered.number)
   let failure: ProofError | undefined
-  for await (const found of covering(store, checkpoints, request))
+  for await (const found of leavesOfSession(store, checkpoints, request)) {
+    if (found.leaf.discontinuity !== undefined) failure = undefined
+    if (found.leaf.seq < seq || failure !== undefined) continue
     try {
       return await proofBy(found, event, request, options, head)
     } catch (error) {
       if (!(error instanceof ProofError)) throw error
-      failure ??= error
+      failure = error
     }
+  }
   throw (
     failure ?? new NotProvableError(`none of the checkpoints that should has a leaf that covers event ${seq}`)
   )
@@ -94,7 +96,10 @@ async function proofBy(
     event: isShown ? { frame: event.frame, salt: event.salt as string, ...event.content } : null,
     previous_hash: previousHash,
     links,
-    leaf: { seq: leaf.seq, hash: leaf.hash, index },
+    leaf: {
+      ...{ seq: leaf.seq, hash: leaf.hash, index },
+      ...(leaf.discontinuity && { discontinuity: leaf.discontinuity }),
+    },
     path: path.map((it) => it.toString('hex')),
     checkpoint: checkpoint.body,
     signature: checkpoint.signature.toString('base64'),
@@ -117,23 +122,26 @@ interface Found {
   readonly path: readonly Buffer[]
 }
 
-/** Of the checkpoints, those that cover the event, in their order. */
-async function* covering(
+/** Of the checkpoints, those that have a leaf of the session, in their order. */
+async function* leavesOfSession(
   store: ObjectStore,
-  checkpoints: readonly SignedCheckpoint[],
-  { tenantId, sessionId, seq }: ProofRequest,
+  checkpoints: AsyncIterable<SignedCheckpoint>,
+  { tenantId, sessionId }: ProofRequest,
 ): AsyncGenerator<Found, void> {
-  for (const checkpoint of checkpoints) {
-    if (checkpoint.leavesKey === undefined) continue
+  const lists = mapAhead(checkpoints, LISTS_AHEAD, async (checkpoint) => ({
+    checkpoint,
+    list: checkpoint.leavesKey === undefined ? undefined : await store.get(checkpoint.leavesKey),
+  }))
+  for await (const { checkpoint, list } of lists) {
+    if (list === undefined) continue
     const hashes: Buffer[] = []
     let found: { leaf: Leaf; index: number } | undefined
-    for await (const leaves of readLeaves(await store.get(checkpoint.leavesKey)))
+    for await (const leaves of readLeaves(list))
       for (const leaf of leaves) {
         if (leaf.sessionId === sessionId && leaf.tenantId === tenantId) found = { leaf, index: hashes.length }
         hashes.push(leafHash(leafBytes(leaf)))
       }
-    if (found && found.leaf.seq >= seq)
-      yield { ...found, checkpoint, path: inclusionPath(hashes, found.index) }
+    if (found) yield { ...found, checkpoint, path: inclusionPath(hashes, found.index) }
   }
 }
 

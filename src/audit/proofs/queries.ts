@@ -25,23 +25,28 @@ export async function isErased(db: Db, sid: string, seq: number): Promise<boolea
   return row?.[0] === 't'
 }
 
-/** Checkpoints that were taken at or after an event's time, up to one; the first of them, in order. */
-export async function checkpointsAfter(
+/** When the session was created; RFC 3339. */
+export async function createdAt(db: Db, sid: string): Promise<string> {
+  const text = 'select starcite.wire_time(s.created_at) from starcite.sessions s where s.sid = $1'
+  const [row] = await db.query({ text }, [sid])
+  return row?.[0] as string
+}
+
+const CHECKPOINTS_AT_ONCE = 50
+
+/** Checkpoints with leaves that were taken at or after a time, up to the one of a number, in their order. */
+export async function* checkpointsSince(
   db: Db,
   time: string,
   until: number,
-  limit: number,
-): Promise<SignedCheckpoint[]> {
-  const rows = await db.query(
-    {
-      text: `select ${COLUMNS}
-               from ((select * from starcite.checkpoints c
-                       where c.taken_at >= $1 and c.number < $2 and c.leaves > 0 order by c.number limit $3)
-                     union all
-                     select * from starcite.checkpoints c where c.number = $2) c
-              order by c.number`,
-    },
-    [time, until, limit],
-  )
-  return rows.map(decode)
+): AsyncGenerator<SignedCheckpoint, void> {
+  const text = `select ${COLUMNS} from starcite.checkpoints c
+                 where (c.taken_at >= $1 or c.number = $2) and c.number > $3 and c.number <= $2 and c.leaves > 0
+                 order by c.number limit $4`
+  for (let after = 0; after < until; ) {
+    const rows = await db.query({ text }, [time, until, after, CHECKPOINTS_AT_ONCE])
+    const some = rows.map(decode)
+    yield* some
+    after = some.at(-1)?.number ?? until
+  }
 }

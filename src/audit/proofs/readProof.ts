@@ -29,7 +29,9 @@ export function readProof(text: string): Proof {
   onlyHas(proof, 'the proof', [...whole, 'checkpoint', 'signature'])
   const { seq, event, links, path } = proof
   const leaf = object(proof.leaf, 'leaf')
-  onlyHas(leaf, 'leaf', ['seq', 'hash', 'index'])
+  const hasDiscontinuity = Object.hasOwn(leaf, 'discontinuity') && !isOld
+  onlyHas(leaf, 'leaf', ['seq', 'hash', 'index', ...(hasDiscontinuity ? ['discontinuity'] : [])])
+  if (hasDiscontinuity) checkDiscontinuity(object(leaf.discontinuity, 'discontinuity'))
   expect(isText(proof.tenant_id) && isText(proof.session_id), 'tenant_id and session_id must be texts')
   expect(
     isCount(seq, 1) && isCount(leaf.seq, seq),
@@ -80,6 +82,12 @@ function linkMembers(value: unknown): { version: 1 | 2; link: unknown } {
   const { version, link } = members
   expect(version === 1 || version === 2, 'the version of a link must be 1 or 2')
   return { version, link }
+}
+
+function checkDiscontinuity(it: Members): void {
+  onlyHas(it, 'discontinuity', ['number', 'seq', 'hash', 'reason'])
+  expect(isCount(it.number, 1) && isCount(it.seq, 1), 'discontinuity must name a checkpoint and a seq')
+  expect(isHash(it.hash) && isText(it.reason), 'discontinuity must have a hash and a reason')
 }
 
 function checkEvent(event: Members): void {

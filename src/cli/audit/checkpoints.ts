@@ -3,6 +3,7 @@ import { openCopy } from '../../audit/checkpoints/verify/copy.ts'
 import { checkpointTable, newestCheckpoints } from '../../audit/checkpoints/verify/queries.ts'
 import { StoredLogs } from '../../audit/checkpoints/verify/storedLogs.ts'
 import {
+  type Acknowledged,
   type CheckpointFinding,
   type VerifiedCheckpoints,
   type VerifyCheckpointsOptions,
@@ -49,6 +50,7 @@ export async function verifyAll({
   const keys = publicKey && (await readPublicKeys(publicKey))
   const line = progress(process.stderr)
   let findings = 0
+  let acknowledged = 0
   const common = {
     keys,
     anchors: anchor,
@@ -58,6 +60,11 @@ export async function verifyAll({
       line.clear()
       out(json ? `${JSON.stringify(wireFinding(finding))}\n` : lineOf(finding))
     },
+    onAcknowledged: (it: Acknowledged) => {
+      acknowledged += 1
+      line.clear()
+      if (!json) out(lineOfAcknowledged(it))
+    },
     onProgress: (it: VerifiedCheckpoints) =>
       line.show(`${amount(it.checkpoints)} checkpoints, ${amount(it.leaves)} leaves verified`),
   }
@@ -65,12 +72,18 @@ export async function verifyAll({
     from === undefined ? await verifyStored(common) : await verifyCopied(from, common)
   line.clear()
   const isRight = findings === 0 && verified.checkpoints > 0
-  if (json) out(`${JSON.stringify({ ...verified, absent, signatures: keys !== undefined, findings })}\n`)
+  if (json)
+    out(
+      `${JSON.stringify({ ...verified, absent, signatures: keys !== undefined, acknowledged, findings })}\n`,
+    )
   else out(summary(verified, absent, keys !== undefined, findings))
   return isRight
 }
 
-type Common = Pick<VerifyCheckpointsOptions, 'keys' | 'anchors' | 'since' | 'onFinding' | 'onProgress'>
+type Common = Pick<
+  VerifyCheckpointsOptions,
+  'keys' | 'anchors' | 'since' | 'onFinding' | 'onAcknowledged' | 'onProgress'
+>
 
 interface Result {
   readonly verified: VerifiedCheckpoints
@@ -107,6 +120,13 @@ function lineOf({ reason, number, detail, log }: CheckpointFinding): string {
   const where = log && ` ${harmless(`${log.tenantId} ${log.sessionId}`)} ${log.seq}`
   const which = number === 0 ? '' : ` checkpoint ${number}`
   return `${paint('red', '✗')}${which}${where ?? ''}: ${paint('bold', reason)}: ${harmless(detail)}\n`
+}
+
+function lineOfAcknowledged({ number, log, discontinuity }: Acknowledged): string {
+  const paint = painter(process.stdout)
+  const where = harmless(`${log.tenantId} ${log.sessionId}`)
+  const signed = `checkpoint ${discontinuity.number} signed event ${discontinuity.seq}`
+  return `${paint('yellow', '!')} checkpoint ${number} ${where}: acknowledged: ${signed}: ${harmless(discontinuity.reason)}\n`
 }
 
 function summary(

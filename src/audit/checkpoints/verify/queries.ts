@@ -33,6 +33,7 @@ function decode([number, body, signature, leavesKey, isStored, ...columns]: read
     previous: '',
     root: '',
     leaves: 0,
+    discontinuities: 0,
     time: '',
     keyId: '',
   }
@@ -47,13 +48,10 @@ function decode([number, body, signature, leavesKey, isStored, ...columns]: read
   }
 }
 
-const columnsOf = (body: string, { root, leaves, time, keyId }: Omit<Checkpoint, 'number' | 'previous'>) => [
-  digestOf(body),
-  root,
-  leaves,
-  time,
-  keyId,
-]
+const columnsOf = (
+  body: string,
+  { root, leaves, time, keyId }: Omit<Checkpoint, 'number' | 'previous' | 'discontinuities'>,
+) => [digestOf(body), root, leaves, time, keyId]
 
 /** What the log has of a leaf. */
 export interface Stored {

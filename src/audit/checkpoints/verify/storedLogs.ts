@@ -81,6 +81,7 @@ export class StoredLogs implements Logs {
 const differs = (found: string) => `the event has the hash ${found}, and another one was signed`
 
 function faultOf(leaf: Leaf, { head, hash, cold }: Stored): string | undefined {
+  if (leaf.seq === 0) return undefined // of a session that was gone: whatever there is, is newer
   if (head === undefined) return 'the session is gone'
   if (head.seq < leaf.seq) return `the log ends with event ${head.seq}`
   if (head.seq === leaf.seq && head.hash !== leaf.hash)

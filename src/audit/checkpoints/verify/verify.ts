@@ -9,7 +9,7 @@ import {
   parseCheckpoint,
   type SignedCheckpoint,
 } from '../checkpoint.ts'
-import type { Leaf } from '../leaf.ts'
+import type { Discontinuity, Leaf } from '../leaf.ts'
 import { isSignedBy } from '../signer.ts'
 import { getIfThere } from '../store.ts'
 import { treeOf } from '../tree.ts'
@@ -33,6 +33,13 @@ export interface CheckpointFinding {
   readonly detail: string
   /** Of `checkpoint` and `left_out`: whose log, and at which seq. */
   readonly log?: Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
+}
+
+/** A discontinuity of a log that checkpoint `number` has recorded. */
+export interface Acknowledged {
+  readonly number: number
+  readonly log: Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
+  readonly discontinuity: Discontinuity
 }
 
 /** Where checkpoints and their leaves lie: the object store, or a copy of it. */
@@ -82,6 +89,8 @@ export interface VerifyCheckpointsOptions {
   readonly since: number
   readonly signal: AbortSignal
   readonly onFinding: (finding: CheckpointFinding) => void
+  /** A log is not what was signed, and a later checkpoint has recorded that this is known. No fault. */
+  readonly onAcknowledged?: (acknowledged: Acknowledged) => void
   readonly onProgress?: (verified: Readonly<VerifiedCheckpoints>) => void
 }
 
@@ -94,6 +103,42 @@ export interface VerifiedCheckpoints {
 }
 
 const AT_ONCE = 16
+
+/**
+ * What is wrong with logs is told in the end: a later checkpoint may have recorded that it is known. Its own leaf covers
+ * what is left of the log from its first event on, so nothing that is done to that afterwards passes for known.
+ */
+class Differences {
+  readonly #options: Pick<VerifyCheckpointsOptions, 'onFinding' | 'onAcknowledged'>
+  readonly #findings: CheckpointFinding[] = []
+  readonly #acknowledged = new Map<string, number>()
+
+  constructor(options: Pick<VerifyCheckpointsOptions, 'onFinding' | 'onAcknowledged'>) {
+    this.#options = options
+  }
+
+  add(finding: CheckpointFinding): void {
+    this.#findings.push(finding)
+  }
+
+  acknowledge(number: number, leaves: readonly Leaf[]): void {
+    for (const { tenantId, sessionId, seq, discontinuity } of leaves) {
+      if (discontinuity === undefined) continue
+      this.#acknowledged.set(nameOf({ tenantId, sessionId }), number)
+      this.#options.onAcknowledged?.({ number, log: { tenantId, sessionId, seq }, discontinuity })
+    }
+  }
+
+  finish(): void {
+    for (const it of this.#findings) {
+      const acknowledged = (it.log && this.#acknowledged.get(nameOf(it.log))) ?? 0
+      if (it.reason !== 'checkpoint' || it.number >= acknowledged) this.#options.onFinding(it)
+    }
+  }
+}
+
+const nameOf = ({ tenantId, sessionId }: Pick<Leaf, 'tenantId' | 'sessionId'>) =>
+  JSON.stringify([tenantId, sessionId])
 
 /**
  * Verifies the chain of checkpoints from the first to the last, its signatures and anchors, that table and store have the
@@ -111,8 +156,9 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
   const tellOfHole = (end: number) => {
     if (end > next) onFinding({ reason: 'missing', number: next, detail: hole(next, end - 1) })
   }
+  const differences = new Differences(options)
   const onWrong: OnWrong = (reason, number, { tenantId, sessionId, seq }, detail) =>
-    onFinding({ reason, number, detail, log: { tenantId, sessionId, seq } })
+    differences.add({ reason, number, detail, log: { tenantId, sessionId, seq } })
   let before: SignedCheckpoint | undefined
   for (let i = 0; i < numbers.length; i += AT_ONCE) {
     const some = numbers.slice(i, i + AT_ONCE)
@@ -136,7 +182,10 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
         verified.last = { number, time: it.time, sha256: digestOf(it.body) }
         if (number >= options.since) {
           const leaves = await readTree(it, options, tell)
-          if (leaves !== undefined) await logs.compare(it, leaves, onWrong)
+          if (leaves !== undefined) {
+            differences.acknowledge(number, leaves)
+            await logs.compare(it, leaves, onWrong)
+          }
           verified.leaves += leaves?.length ?? 0
         }
         onProgress?.(verified)
@@ -146,6 +195,7 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
   }
   tellOfHole(highest + 1)
   await logs.finish(onWrong)
+  differences.finish()
   for (const anchor of wanted)
     onFinding({ reason: 'missing', number: 0, detail: `no checkpoint has the digest ${anchor}` })
   return verified
@@ -212,7 +262,13 @@ async function readTree(
   if (it.leavesKey !== undefined && object === undefined)
     return tell('missing', `${it.leavesKey}, with its leaves, is gone`)
   const tree = await treeOf(object).catch(() => undefined) // damaged
-  if (tree === undefined || tree.root !== it.root || tree.leaves.length !== it.leaves)
+  const discontinuities = tree?.leaves.filter((leaf) => leaf.discontinuity !== undefined).length
+  if (
+    tree === undefined ||
+    tree.root !== it.root ||
+    tree.leaves.length !== it.leaves ||
+    discontinuities !== it.discontinuities
+  )
     return tell('changed', 'its leaves are not those that were signed')
   return tree.leaves
 }

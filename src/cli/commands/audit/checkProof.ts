@@ -30,6 +30,12 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
         out(
           `signed in checkpoint ${checkpoint.number} of ${checkpoint.time} by the key ${checkpoint.keyId}.\n\n`,
         )
+        const { discontinuity: broken } = proven
+        if (broken !== null)
+          out(
+            `The log does NOT continue what checkpoint ${broken.number} signed, event ${broken.seq} with the hash ${broken.hash}. ` +
+              `The operator says: ${harmless(broken.reason)}\n\n`,
+          )
         if (frame === null)
           out(
             `${harmless(type)} by ${harmless(by)} at ${harmless(insertedAt)}; its content has the digest ${contentDigest}\n`,

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { EXIT, type SetExitCode, UsageError } from '../../exit.ts'
 import { integer } from '../../target.ts'
+import { acknowledgeCommand, contradictionsCommand } from './contradictions.ts'
 
 export function checkpointsCommand(setExitCode: SetExitCode): Command {
   const list = new Command('list')
@@ -12,10 +13,12 @@ export function checkpointsCommand(setExitCode: SetExitCode): Command {
       await listCheckpoints(options)
     })
   return new Command('checkpoints')
-    .description('What was signed of the logs: list, verify, take.')
+    .description('What was signed of the logs: list, verify, take; and what contradicts it.')
     .addCommand(list, { isDefault: true })
     .addCommand(verifyCommand(setExitCode))
     .addCommand(takeCommand(setExitCode))
+    .addCommand(contradictionsCommand())
+    .addCommand(acknowledgeCommand(setExitCode))
 }
 
 interface VerifyOptions {
