@@ -24,8 +24,10 @@ COPY migrations ./migrations
 COPY sql ./sql
 
 ARG COMMIT=""
+# A container is reached from outside of it, or not at all: publish its port on 127.0.0.1 where nodes ask for no tokens.
 ENV NODE_ENV=production \
   PORT=4000 \
+  STARCITE_HOST=0.0.0.0 \
   STARCITE_COMMIT=${COMMIT}
 LABEL org.opencontainers.image.title="starcite" \
   org.opencontainers.image.description="Durable, ordered, replayable logs for AI sessions, on Postgres" \

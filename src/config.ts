@@ -21,9 +21,10 @@ export function loadConfig(env: Env) {
   const read = new EnvReader(env)
   const databaseUrl = read.postgresUrl('DATABASE_URL', 'STARCITE_POSTGRES_URL')
   const poolSize = read.int('DB_POOL_SIZE', { default: 10, min: 3, max: 1000 })
+  const auth = readAuth(read)
   const config = {
+    ...readReach(read, auth.jwt !== undefined),
     port: read.int('PORT', { default: 4000, min: 0, max: 65_535 }),
-    host: read.text('STARCITE_HOST', undefined),
     opsPort: read.raw('STARCITE_OPS_PORT')
       ? read.int('STARCITE_OPS_PORT', { default: 0, min: 0, max: 65_535 })
       : undefined,
@@ -38,7 +39,6 @@ export function loadConfig(env: Env) {
     /** Not ready, yet serving: so long a load balancer may take to notice. */
     drainDelayMs: read.duration('STARCITE_DRAIN_DELAY', { default: '0s', min: '0s', max: '5m' }),
     drainSpreadMs: read.duration('STARCITE_DRAIN_SPREAD', { default: '3s', min: '0s', max: '5m' }),
-    corsOrigin: read.text('STARCITE_CORS_ORIGIN', '*'),
     accessLog: read.flag('STARCITE_ACCESS_LOG', false),
     /** Of which source this is a build; images set it. */
     commit: read.text('STARCITE_COMMIT', undefined),
@@ -173,13 +173,29 @@ export function loadConfig(env: Env) {
 
     checkpoints: readCheckpoints(read),
 
-    auth: readAuth(read),
+    auth,
   }
   if (read.problems.length > 0) throw new ConfigError(read.problems)
   return Object.freeze(config)
 }
 
 const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
+
+/** Where a node listens, and whom it answers there: without tokens, this machine alone until somebody says otherwise. */
+function readReach(read: EnvReader, hasTokens: boolean) {
+  const origins = read.origins('STARCITE_CORS_ORIGIN')
+  const hosts = read.hosts('STARCITE_ALLOWED_HOSTS')
+  return {
+    host: read.text('STARCITE_HOST', hasTokens ? undefined : '127.0.0.1'),
+    /** For people on this machine. */
+    shownHost: read.text('STARCITE_HOST', 'localhost'),
+    /** Pages that may call, and the names under which: a token protects where there is one. */
+    admitted: {
+      origins: origins ?? (hasTokens ? ('*' as const) : ('loopback' as const)),
+      hosts: hosts ?? (hasTokens ? ('*' as const) : []),
+    },
+  }
+}
 
 /** Who is let in. `jwt` is there when tokens are asked for. */
 function readAuth(read: EnvReader) {

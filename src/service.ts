@@ -11,6 +11,7 @@ import { type Database, openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
 import { checkpointGauges, gaugesOf, measureKeys } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
+import { warnOfOpenDoor } from './http/openDoor.ts'
 import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
@@ -67,6 +68,7 @@ export async function startService(
 ): Promise<Service> {
   const stack = new StopStack()
   try {
+    warnOfOpenDoor(config, log)
     const health = new Health(config.listenerGraceMs)
     const version = {
       version: release,
@@ -252,7 +254,7 @@ export async function startService(
 
     let stopping: Promise<void> | undefined
     return {
-      url: `http://${config.host ?? 'localhost'}:${http.port}`,
+      url: `http://${config.shownHost}:${http.port}`,
       embeddedDir: database.embeddedDir,
       stop: () => {
         database.draining()

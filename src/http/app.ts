@@ -8,6 +8,7 @@ import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
 import { observe } from './observe.ts'
+import { allowedOrigin, refuseForeign } from './origins.ts'
 import { appendRoutes } from './routes/append.ts'
 import { contractRoutes } from './routes/contract.ts'
 import { erasureRoutes } from './routes/erasures.ts'
@@ -63,12 +64,13 @@ export function createApp(services: Services, operations: Operations): Koa {
   app.use(securityHeaders)
   app.use(
     cors({
-      origin: config.corsOrigin,
+      origin: (ctx) => allowedOrigin(ctx, config.admitted),
       exposeHeaders: ['X-Request-Id', 'Retry-After', 'Location', 'WWW-Authenticate'],
       maxAge: 600,
     }),
   )
   app.use(answerErrors(log, (code) => metrics.error(code)))
+  app.use(refuseForeign(config.admitted))
   app.use(gate(operations.health))
   app.use(boundAnswers(services.answers))
   app.use(router.routes() as Koa.Middleware)

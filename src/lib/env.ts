@@ -60,6 +60,30 @@ export class EnvReader {
     return this.#refuse(found, `some of ${allowed.join(', ')}`, undefined)
   }
 
+  /** Origins, with spaces or commas between, or `*`; undefined when not set. */
+  origins(name: string): '*' | readonly string[] | undefined {
+    const isOrigin = (it: string) =>
+      URL.canParse(it) && /^https?:/.test(it) && new URL(it).origin === it.replace(/\/$/, '')
+    const found = this.#words(name, isOrigin, 'origins such as https://app.example.com, or *')
+    return Array.isArray(found) ? found.map((it) => new URL(it).origin) : found
+  }
+
+  /** Names of hosts, with spaces or commas between, or `*`; undefined when not set. */
+  hosts(name: string): '*' | readonly string[] | undefined {
+    const isHost = (it: string) => /^\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(it)
+    const expected = 'names without a port, such as starcite.example.com or .example.com, or *'
+    const found = this.#words(name, isHost, expected)
+    return Array.isArray(found) ? found.map((it) => it.toLowerCase()) : found
+  }
+
+  #words(name: string, isOne: (word: string) => boolean, expected: string): '*' | string[] | undefined {
+    const found = this.raw(name)
+    if (found === undefined) return undefined
+    const words = found.value.split(/[\s,]+/).filter((it) => it !== '')
+    if (words.includes('*')) return '*'
+    return words.every(isOne) ? words : this.#refuse(found, expected, undefined)
+  }
+
   flag(name: string, fallback: boolean): boolean {
     const found = this.raw(name)
     if (found === undefined) return fallback

@@ -19,6 +19,8 @@ export const ERRORS = {
   unauthorized: { status: 401, retry: false },
   token_expired: { status: 401, retry: false },
   forbidden: { status: 403, retry: false },
+  forbidden_host: { status: 403, retry: false },
+  forbidden_origin: { status: 403, retry: false },
   forbidden_scope: { status: 403, retry: false },
   forbidden_session: { status: 403, retry: false },
   actor_mismatch: { status: 403, retry: false },

@@ -104,7 +104,7 @@ describe('tails as server-sent events', () => {
 
   it('have the headers that browsers and proxies need', async () => {
     const response = await fetch(at(node.url, await session(), '/tail'), {
-      headers: { ...SSE, origin: 'https://a.example', 'x-request-id': 'mine' },
+      headers: { ...SSE, origin: 'http://localhost:5173', 'x-request-id': 'mine' },
     })
     const headers = Object.fromEntries(response.headers)
     await response.body?.cancel()
@@ -114,7 +114,7 @@ describe('tails as server-sent events', () => {
       'cache-control': 'no-cache, no-transform',
       'x-accel-buffering': 'no',
       'transfer-encoding': 'chunked',
-      'access-control-allow-origin': '*',
+      'access-control-allow-origin': 'http://localhost:5173',
       'x-request-id': 'mine',
     })
     expect(headers).not.to.have.property('content-length')

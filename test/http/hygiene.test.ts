@@ -42,7 +42,7 @@ describe('the headers of every answer', () => {
       await call('GET', `${node.url}/nowhere`),
       await call('DELETE', `${node.url}/v1/sessions`),
       await call('OPTIONS', `${node.url}/v1/sessions`, undefined, {
-        origin: 'https://desk.example',
+        origin: 'http://localhost:5173',
         'access-control-request-method': 'POST',
       }),
       await call('GET', `${node.url}/health/ready`),

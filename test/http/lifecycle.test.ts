@@ -128,12 +128,12 @@ describe('the lifecycle feed over HTTP', () => {
 
   it('is an event stream, whatever is accepted, and HEAD has its headers alone', async () => {
     for (const accept of ['text/event-stream', '*/*', 'application/json']) {
-      const { response } = await stream('', { accept, origin: 'https://a.example' })
+      const { response } = await stream('', { accept, origin: 'http://localhost:5173' })
       expect(response?.statusCode).to.equal(200)
       expect(response?.headers).to.include({
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-cache, no-transform',
-        'access-control-allow-origin': '*',
+        'access-control-allow-origin': 'http://localhost:5173',
       })
     }
     const head = await call('HEAD', `${node.url}/v1/lifecycle`)

@@ -17,7 +17,7 @@ describe('HTTP conventions', () => {
 
   before(async () => {
     database = await migratedDatabase()
-    node = await startNode(database)
+    node = await startNode(database, { STARCITE_CORS_ORIGIN: '*' })
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
   })
   after(async () => {
@@ -183,7 +183,7 @@ describe('HTTP conventions', () => {
   describe('CORS', () => {
     const origin = { origin: 'https://app.example' }
 
-    it('lets every origin in, without credentials, on answers and on errors', async () => {
+    it('lets every origin in where that is set, without credentials, on answers and on errors', async () => {
       for (const answer of [
         await to('GET', `/v1/sessions/${id}`, origin),
         await to('GET', '/v1/nowhere', origin),
@@ -223,17 +223,6 @@ describe('HTTP conventions', () => {
         expect(answer.headers.get('access-control-max-age')).to.equal('600')
         expect(answer.headers.get('x-request-id')).to.be.a('string')
       }
-    })
-
-    it('says which one origin is let in when one was set', async () => {
-      const strict = await startNode(database, { STARCITE_CORS_ORIGIN: 'https://desk.example' })
-
-      const answer = await call('GET', `${strict.url}/v1/nowhere`, undefined, {
-        origin: 'https://evil.example',
-      })
-
-      expect(answer.headers.get('access-control-allow-origin')).to.equal('https://desk.example')
-      await strict.stop()
     })
   })
 

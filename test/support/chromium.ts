@@ -34,13 +34,13 @@ export interface ChromiumOnSite {
   stop(): Promise<void>
 }
 
-export async function startChromium(html: string): Promise<ChromiumOnSite> {
+export async function startChromium(html: string, args: readonly string[] = []): Promise<ChromiumOnSite> {
   const server = createServer((_, response) => {
     response.setHeader('Content-Type', 'text/html; charset=utf-8').end(html)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: QUIET })
+  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...QUIET, ...args] })
   const context = await browser.newContext()
   // What tsx compiles calls this to keep the names of functions; functions that are sent to a page do too.
   await context.addInitScript('globalThis.__name = (it) => it')

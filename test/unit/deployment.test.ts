@@ -64,7 +64,8 @@ describe('the image', () => {
     expect(tested).to.include(version)
     expect(`>=${Math.min(...tested)}`).to.equal(JSON.parse(read('package.json')).engines.node.split('.')[0])
     expect(ofKind('EXPOSE')).to.deep.equal([`EXPOSE ${loadConfig({}).port}`])
-    configOf({ PORT: '4000', STARCITE_COMMIT: 'c0ffee' })
+    configOf({ PORT: '4000', STARCITE_COMMIT: 'c0ffee', STARCITE_HOST: '0.0.0.0' })
+    expect(dockerfile).to.match(/STARCITE_HOST=0\.0\.0\.0 /) // else nobody outside of the container reaches it
   })
 })
 
@@ -90,7 +91,9 @@ describe('docker-compose.yml', () => {
     )
     const listens = /^ {2}bind :(\d+)$/m.exec(haproxy)?.[1]
 
-    expect(published).to.deep.equal([`lb 4000:${listens}`])
+    expect(published, 'without tokens, so for this machine alone').to.deep.equal([
+      `lb 127.0.0.1:4000:${listens}`,
+    ])
     expect(read('README.md')).to.include('http://localhost:4000')
   })
 

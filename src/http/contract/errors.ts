@@ -50,6 +50,8 @@ const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   },
   token_expired: { means: 'The token was good until its `exp`; renew it.' },
   forbidden: { means: "This takes a service's token." },
+  forbidden_host: { means: 'The node is not served under the name in `Host`.' },
+  forbidden_origin: { means: 'Pages of this `Origin` may not call the node.' },
   forbidden_scope: {
     means: 'The token lacks the scope.',
     details: { required_scope: Type.Enum([...SCOPES]) },

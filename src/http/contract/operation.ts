@@ -44,6 +44,9 @@ export interface Operation {
 }
 
 const OF_EVERY_REQUEST = ['bad_request', 'request_timeout', 'headers_too_large', 'internal_error'] as const
+/** Of what may be long. */
+const OF_MEMORY = ['overloaded'] as const
+const OF_THE_API = ['forbidden_host', 'forbidden_origin'] as const
 const OF_TOKENS = [
   'unauthorized',
   'forbidden_scope',
@@ -55,9 +58,11 @@ const OF_SESSIONS = ['forbidden_session', 'session_not_found', 'session_erased']
 const OF_BODIES = ['invalid_json', 'body_too_large', 'unsupported_media_type', 'append_backpressure'] as const
 
 /** Every code that it may be answered, in the order of the list of all. */
-export function errorsOf({ body, errors, path, scope }: Operation): ErrorCode[] {
+export function errorsOf({ answers, body, errors, path, scope }: Operation): ErrorCode[] {
   const possible = new Set<ErrorCode>([
     ...OF_EVERY_REQUEST,
+    ...(answers[503] === undefined ? OF_MEMORY : []),
+    ...(path.startsWith('/v1/') && answers[403] === undefined ? OF_THE_API : []),
     ...(scope === undefined ? [] : OF_TOKENS),
     ...(path.startsWith('/v1/sessions/:id') ? OF_SESSIONS : []),
     ...(body === undefined ? [] : OF_BODIES),

@@ -4,6 +4,7 @@ import type { Principal } from '../../auth/principal.ts'
 import { AppError } from '../../protocol/errors.ts'
 import { arrivingOf, patienceOf, type Services, type State } from '../context.ts'
 import { toAppError } from '../errors.ts'
+import { refuseHandshake, SOCKET_PATH } from '../socketPath.ts'
 import { boundArriving } from '../transports/arriving.ts'
 import { PhoenixSocket } from '../transports/phoenix/phoenixSocket.ts'
 import { SERIALIZERS } from '../transports/phoenix/serializer.ts'
@@ -20,13 +21,13 @@ const TOKEN_PROTOCOL = /(?:^|,)\s*base64url\.bearer\.phx\.([\w+-]+)\s*(?:,|$)/
 export function socketRoutes(router: Router, upgrades: Middleware, services: Services): void {
   const { authenticator, config, log, requestQuota, sockets } = services
   const topics = createTopics(services)
-  router.get('/v1/socket/websocket', upgrades, async (ctx: UpgradeContext) => {
+  router.get(SOCKET_PATH, upgrades, async (ctx: UpgradeContext) => {
     refuseBadHandshake(ctx)
     const { vsn = '1.0.0', token_end = 'topics', access_token: foreign } = ctx.query
     const serializer = typeof vsn === 'string' ? SERIALIZERS.get(vsn) : undefined
     const principal = foreign === undefined ? await authenticated(services, ctx) : undefined
     const isKnownEnd = token_end === 'topics' || token_end === 'close'
-    if (serializer === undefined || principal === undefined || !isKnownEnd) return refuse(ctx)
+    if (serializer === undefined || principal === undefined || !isKnownEnd) return refuseHandshake(ctx)
     if (requestQuota) await requestQuota.take(principal.tenantId)
     sockets.refuseIfFull()
 
@@ -66,10 +67,4 @@ async function authenticated({ authenticator }: Services, ctx: Context): Promise
 function tokenOfProtocol(ctx: Context): string | undefined {
   const encoded = TOKEN_PROTOCOL.exec(ctx.get('Sec-WebSocket-Protocol'))?.[1]
   return encoded === undefined ? undefined : Buffer.from(encoded, 'base64url').toString()
-}
-
-function refuse(ctx: Context): void {
-  ctx.status = 403
-  ctx.body = ''
-  ctx.remove('Content-Type')
 }

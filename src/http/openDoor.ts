@@ -1,0 +1,22 @@
+import type { Log } from '../ops/log.ts'
+import type { Admitted } from './origins.ts'
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/
+
+/** Says, once at the start, what a node lets in without a token. */
+export function warnOfOpenDoor(
+  { auth, host, admitted }: { auth: { mode: string }; host: string | undefined; admitted: Admitted },
+  log: Log,
+): void {
+  if (auth.mode !== 'none') return
+  if (host === undefined || !LOOPBACK.test(host))
+    log.warn(
+      { host },
+      'STARCITE_AUTH_MODE is none and STARCITE_HOST is not of this machine: everybody who reaches the port reads, writes and erases',
+    )
+  if (admitted.origins === '*' || admitted.hosts === '*')
+    log.warn(
+      { origins: admitted.origins, hosts: admitted.hosts },
+      'STARCITE_AUTH_MODE is none: any web page that is open in a browser near this node reads, writes and erases',
+    )
+}
