@@ -4,7 +4,7 @@ import type { Service } from '../../src/service.ts'
 import { BROWSER_START_MS, hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
 import { Issuer } from '../support/issuer.ts'
-import { startNode } from '../support/node.ts'
+import { freePort, spawnNode, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TailsBrowser, type TailsTab } from '../support/tailsBrowser.ts'
 import { migratedDatabase } from '../support/template.ts'
@@ -179,13 +179,39 @@ describe('the tabs of a browser', function () {
       await alone.untilState('it', 'open')
 
       expect(await connectionsOf([...tabs, alone])).to.deep.equal([1, 0, 1, 1, 1])
-      expect(JSON.stringify(await alone.page.evaluate(lockNames))).not.to.match(/ann|bob|whose|127/)
+      for (const name of await alone.page.evaluate(lockNames))
+        expect(name).to.match(/^starcite [0-9a-f]{64}( [0-9a-z]+)?$/)
       await tabs[0]?.do('append', 'whose', 'hello')
       for (const tab of [...tabs, alone])
         await until('it has it', async () => (await tab.tailOf('it')).raws.length === 1)
     } finally {
       await guarded.stop()
       await issuer.stop()
+    }
+  })
+
+  it('are back, all of them, when their node was killed and another has its place', async () => {
+    const PORT = String(await freePort())
+    const dying = await spawnNode(database, { PORT })
+    let next: Service | undefined
+    try {
+      const [one, two] = [await newSession(), await newSession()]
+      const tabs: TailsTab[] = []
+      for (const id of [one, two, one, two]) tabs.push(await open(first, id, { url: dying.url }))
+      await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+      await Promise.all([append(one, 3), append(two, 3)])
+
+      await dying.kill('SIGKILL')
+      await Promise.all(tabs.map((it) => it.untilState('it', 'waiting')))
+      await Promise.all([append(one, 3), append(two, 3)])
+      next = await startNode(database, { PORT })
+      await Promise.all([append(one, 3), append(two, 3)])
+
+      for (const [i, tab] of tabs.entries()) await expectWhole(tab, 'it', i % 2 ? two : one)
+    } finally {
+      await dying.kill('SIGKILL')
+      for (const page of first.context.pages()) await page.close()
+      await next?.stop()
     }
   })
 
@@ -215,7 +241,10 @@ describe('the tabs of a browser', function () {
   })
 })
 
-async function lockNames(): Promise<unknown> {
-  const { navigator } = globalThis as unknown as { navigator: { locks: { query(): Promise<unknown> } } }
-  return navigator.locks.query()
+/** Of the locks that are held by any page of the origin. */
+async function lockNames(): Promise<string[]> {
+  const { navigator } = globalThis as unknown as {
+    navigator: { locks: { query(): Promise<{ held: { name: string }[] }> } }
+  }
+  return (await navigator.locks.query()).held.map((it) => it.name)
 }

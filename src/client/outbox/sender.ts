@@ -1,4 +1,4 @@
-import { type Attention, Backoff } from '../attention.ts'
+import { type Attention, Backoff, orOffline } from '../attention.ts'
 import { StarciteError } from '../errors.ts'
 import { batchAnswer } from '../http/answers.ts'
 import type { Http } from '../http/http.ts'
@@ -152,7 +152,7 @@ export class Sender {
           throw error
         if (givesUp(error)) throw error
         const ms = this.#backoff.next(error.retryAfterMs)
-        tell(this.#options.onRetry, error, ms)
+        tell(this.#options.onRetry, orOffline(error), ms)
         await this.#attention.wait(ms)
       }
     }

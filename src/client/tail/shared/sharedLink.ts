@@ -38,6 +38,8 @@ export class SharedLink implements Link, Listener {
   readonly #abort = new AbortController()
   /** A page that was read and not handed out. */
   #page: readonly SessionEvent[] | undefined
+  /** The page after a seq, which is asked for while the one before is read. */
+  #ahead: { readonly seq: number; readonly page: Promise<EventPage<AnyEvents>> } | undefined
   /** Contiguous, of at most so many characters. */
   #live: Frame[] = []
   #liveChars = 0
@@ -188,7 +190,10 @@ export class SharedLink implements Link, Listener {
 
   async #readPage(): Promise<void> {
     try {
-      const { events } = await this.#pages.after(this.#cursor, this.#abort.signal)
+      const ahead = this.#ahead
+      this.#ahead = undefined
+      const isNext = ahead?.seq === this.#cursor.seq
+      const { events } = await (isNext ? ahead.page : this.#pages.after(this.#cursor, this.#abort.signal))
       this.#readAt = Date.now()
       if (events.length > 0) this.#take(events)
       else this.onEnd({ at: 'broken', reason: `events after ${this.#cursor.seq} are missing` })
@@ -201,6 +206,11 @@ export class SharedLink implements Link, Listener {
   /** What was appended after a finite tail began is not part of it. */
   #take(events: readonly SessionEvent[]): void {
     this.#page = this.#ends ? events.filter(({ seq }) => seq <= this.#known) : events
+    const last = cursorOf(events)
+    if (last === undefined || last.seq >= this.#known) return
+    const page = this.#pages.after(last, this.#abort.signal)
+    page.catch(() => {}) // told when its turn comes
+    this.#ahead = { seq: last.seq, page }
   }
 
   /** Where the session ended when the page was read. */
