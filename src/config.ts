@@ -69,6 +69,9 @@ export function loadConfig(env: Env) {
       timeoutMs: read.duration('STARCITE_STORAGE_TIMEOUT', { default: '5s', min: '100ms', max: '5m' }),
       /** A connection is made anew after this long; what Postgres keeps for each (plans, partitions) grows with its age. */
       lifetimeMs: read.duration('STARCITE_CONNECTION_LIFETIME', { default: '10m', min: '1s', max: '1d' }),
+      /** 0: a node never is idle, and always has statements to send. */
+      idleAfterMs: read.duration('STARCITE_IDLE_AFTER', { default: '0s', min: '0s', max: '1d' }),
+      idleCheckMs: read.duration('STARCITE_IDLE_CHECK', { default: '6h', min: '1s', max: '30d' }),
       /** How long a starting node waits for a database that is not there yet. */
       startupWaitMs: read.duration('STARCITE_STARTUP_WAIT', { default: '60s', min: '0s', max: '1h' }),
       segmentIntervalMs: read.duration('STARCITE_SEGMENT_INTERVAL', { default: '6h', min: '1s', max: '30d' }),

@@ -4,6 +4,7 @@ import type { Database } from './db/database.ts'
 import type { PoolSize } from './db/pool.ts'
 import type { HttpServer } from './http/server.ts'
 import type { Sockets } from './http/transports/sockets.ts'
+import type { Idleness } from './lib/idleness.ts'
 import type { MemoryBudget } from './lib/memoryBudget.ts'
 import type { UnreadBudget } from './lib/unreadBudget.ts'
 import type { LifecycleFeed } from './lifecycle/feed.ts'
@@ -13,6 +14,7 @@ import type { ColdReader } from './tiering/cold/coldReader.ts'
 import type { TieringJob } from './tiering/tieringJob.ts'
 
 export interface Parts {
+  readonly idleness: Idleness
   readonly database: Database
   readonly appender: Appender
   readonly hub: Hub
@@ -28,12 +30,25 @@ export interface Parts {
 
 /** What the parts of a node say of themselves when somebody asks for the metrics. */
 export function gaugesOf(metrics: Metrics, parts: Parts): void {
-  const { database, appender, hub, lifecycle, sockets, arriving, answers, unread, tiering, cold, http } =
-    parts
+  const {
+    idleness,
+    database,
+    appender,
+    hub,
+    lifecycle,
+    sockets,
+    arriving,
+    answers,
+    unread,
+    tiering,
+    cold,
+    http,
+  } = parts
   const pools = (read: (size: PoolSize) => number) => () => {
     const { append, read: other } = database.pools
     return { append: read(append), read: read(other) }
   }
+  metrics.gauge('starcite_idle', '1 while the node sends Postgres nothing', () => (idleness.isIdle ? 1 : 0))
   metrics.gauge('starcite_tails', 'Tails open on this node', () => hub.tails)
   metrics.gauge(
     'starcite_lifecycle_followers',

@@ -17,6 +17,7 @@ import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
 import { FairTurns } from './lib/fairTurns.ts'
+import { Idleness } from './lib/idleness.ts'
 import { MemoryBudget } from './lib/memoryBudget.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { UnreadBudget } from './lib/unreadBudget.ts'
@@ -83,6 +84,8 @@ export async function startService(
       await openDatabase(config.database, config.append.connections + 1, log),
     )
     const { reads, appends: appendDb } = database
+    const { idleAfterMs, idleCheckMs } = config.database
+    const idleness = new Idleness({ afterMs: idleAfterMs, checkMs: idleCheckMs })
 
     const hub = stack.add(
       'hub',
@@ -108,6 +111,7 @@ export async function startService(
         pollIntervalMs: config.tail.pollIntervalMs,
         isListening: () => listener.downForMs === 0 && !database.notifyQueue.isFull,
         onPlaced: (feeds) => lifecycle.grown(feeds),
+        idleness,
       }),
     )
     const appender = stack.add(
@@ -128,7 +132,13 @@ export async function startService(
     )
     const keeper = stack.add(
       'segments',
-      new SegmentKeeper(reads, config.database.segmentIntervalMs, config.tiering.hotRetentionMs, log),
+      new SegmentKeeper(
+        reads,
+        config.database.segmentIntervalMs,
+        config.tiering.hotRetentionMs,
+        log,
+        idleness,
+      ),
     )
     const sockets = new Sockets({
       ...config.tail,
@@ -138,7 +148,7 @@ export async function startService(
     const store = stack.add('object store', await openObjectStore(config.archive, reads))
     const cold: ColdReader = stack.add(
       'cold reader',
-      new ColdReader({ db: reads, store, cacheBytes: config.tiering.readCacheBytes, log, metrics }),
+      new ColdReader({ db: reads, store, cacheBytes: config.tiering.readCacheBytes, log, metrics, idleness }),
     )
     const tiering = stack.add(
       'tiering',
@@ -153,6 +163,7 @@ export async function startService(
         follow: chainFollower(),
         log,
         metrics,
+        idleness,
       }),
     )
     const signer = await openSigner(config.checkpoints)
@@ -171,11 +182,12 @@ export async function startService(
           intervalMs: config.checkpoints.intervalMs,
           log,
           metrics,
+          idleness,
         }),
       )
     const listener: Listener = stack.add(
       'listener',
-      listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log),
+      listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log, idleness),
     )
     const cursors: Cursors = new Cursors(reads, cold)
     const missing = new MissingEvents(reads, log, metrics)
@@ -196,6 +208,7 @@ export async function startService(
       tails: new Tails(hub, new EventLog(reads, cold, metrics, missing), log, metrics),
       history: new History(reads, cold, hub, missing),
       cursors,
+      idleness,
       lifecycle,
       sockets,
       arriving,
@@ -217,6 +230,7 @@ export async function startService(
       }),
     )
     gaugesOf(metrics, {
+      idleness,
       database,
       appender,
       hub,
@@ -245,8 +259,25 @@ export async function startService(
     tiering.start()
     checkpoints?.start()
     cold.start()
+    database.notifyQueue.start(idleness)
+    stack.add('idleness', idleness)
+    idleness.start(
+      () =>
+        Object.values(sockets.counts).some((it) => it > 0) ||
+        lifecycle.followers > 0 ||
+        hub.tails > 0 ||
+        appender.waiting.count > 0 ||
+        sequencer.isBehind ||
+        database.notifyQueue.isFull ||
+        // What was last asked for has been looked at, and there is nothing to be moved, erased or signed.
+        tiering.lookedAt < idleness.lastRequestAt ||
+        tiering.status.pendingEvents > 0 ||
+        tiering.erasures.pending > 0 ||
+        (checkpoints !== undefined && checkpoints.coveredAt < idleness.lastRequestAt),
+    )
     health.running({
-      pingDatabase: () => reads.ping(),
+      // Probes come every second, and would wake it.
+      pingDatabase: async () => idleness.isIdle || reads.ping(),
       databaseFault: () => database.fault,
       listenerDownForMs: () => listener.downForMs,
       isNotifyQueueFull: () => database.notifyQueue.isFull,
@@ -300,6 +331,7 @@ function listen(
   { hub, cold, tiering, lifecycle, sequencer, notifyLag }: Hinted,
   metrics: Metrics,
   log: Log,
+  idleness: Idleness,
 ): Listener {
   /** Notifications may have been missed. */
   const checkAll = () => {
@@ -311,6 +343,7 @@ function listen(
     },
     log,
     notify: (channel, payload) => database.notify(channel, payload),
+    idleness,
     onHead: (sid, lastSeq, epoch) => {
       notifyLag.notified(sid, lastSeq)
       hub.hint(sid, lastSeq, epoch)
@@ -327,7 +360,7 @@ function listen(
       lifecycle.doubtAll()
       checkAll()
     },
-    onDisconnected: () => metrics.listenerUp(false),
+    onDisconnected: () => metrics.listenerUp(idleness.isIdle), // what is not wanted is not missing
   })
   database.onPrimaryMoved(() => listener.renew())
   database.notifyQueue.onRoom(checkAll)

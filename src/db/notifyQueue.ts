@@ -1,8 +1,11 @@
 import { pause } from '../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { Log } from '../ops/log.ts'
 
 /** While it is full. */
 const FULL_CHECK_MS = 1000
+/** Else. */
+const CHECK_MS = 30_000
 /** Notifications are sent again below this share: at the very edge they would be refused again at once. */
 const ROOM = 0.5
 
@@ -20,6 +23,7 @@ export class NotifyQueue {
   readonly #whenRoom = new Set<() => void>()
   #usage = 0
   #watching: Promise<void> | undefined
+  #checking: Promise<void> | undefined
 
   /** `read` asks for the used share of the queue. */
   constructor(read: () => Promise<number>, log: Log) {
@@ -57,14 +61,30 @@ export class NotifyQueue {
     })
   }
 
-  /** Looks how full it is. */
-  async check(): Promise<void> {
+  /** From now on looks now and then how full it is. */
+  start(idleness: Idleness = NEVER_IDLE): void {
+    this.#checking ??= this.#keepChecking(idleness)
+  }
+
+  async #keepChecking(idleness: Idleness): Promise<void> {
+    const { signal } = this.#stopping
+    for (;;) {
+      await pause(CHECK_MS, signal)
+      await idleness.awake(signal)
+      if (signal.aborted) return
+      await this.#check().catch((error) =>
+        this.#log.warn({ err: error }, 'looking at the notification queue failed'),
+      )
+    }
+  }
+
+  async #check(): Promise<void> {
     this.#usage = await this.#read()
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    await this.#watching
+    await Promise.all([this.#watching, this.#checking])
   }
 
   async #watch(): Promise<void> {
@@ -72,7 +92,7 @@ export class NotifyQueue {
     for (;;) {
       await pause(FULL_CHECK_MS, signal)
       if (signal.aborted) return
-      const isAsked = await this.check().then(
+      const isAsked = await this.#check().then(
         () => true,
         () => false,
       )

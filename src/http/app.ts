@@ -7,7 +7,7 @@ import { boundAnswers } from './answers.ts'
 import type { Services } from './context.ts'
 import { answerErrors } from './errors.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
-import { observe } from './observe.ts'
+import { noteRequests, observe } from './observe.ts'
 import { allowedOrigin, refuseForeign } from './origins.ts'
 import { appendRoutes } from './routes/append.ts'
 import { contractRoutes } from './routes/contract.ts'
@@ -61,6 +61,7 @@ export function createApp(services: Services, operations: Operations): Koa {
   })
   app.use(requestId)
   app.use(observe(log, metrics, config.accessLog))
+  app.use(noteRequests(services.idleness))
   app.use(securityHeaders)
   app.use(
     cors({

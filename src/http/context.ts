@@ -4,6 +4,7 @@ import type { Authenticator } from '../auth/authenticator.ts'
 import { nameOfPrincipal, type Principal } from '../auth/principal.ts'
 import type { Config } from '../config.ts'
 import type { FairTurns } from '../lib/fairTurns.ts'
+import type { Idleness } from '../lib/idleness.ts'
 import type { Account, MemoryBudget } from '../lib/memoryBudget.ts'
 import type { UnreadBudget } from '../lib/unreadBudget.ts'
 import type { LifecycleFeed } from '../lifecycle/feed.ts'
@@ -31,6 +32,7 @@ export interface Services {
   readonly authenticator: Authenticator
   readonly sessions: Sessions
   readonly erasures: Erasures
+  readonly idleness: Idleness
   readonly appends: { append(request: AppendRequest): Promise<AppendResult> }
   readonly tails: Tails
   readonly history: History

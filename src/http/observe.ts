@@ -1,4 +1,5 @@
 import type { Middleware } from 'koa'
+import type { Idleness } from '../lib/idleness.ts'
 import { traceFields } from '../lib/traceContext.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -6,6 +7,8 @@ import type { State } from './context.ts'
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS', 'PUT'])
 const SWITCHING_PROTOCOLS = 101
+/** What probes and scrapers ask for wakes no node. */
+const OF_CLIENTS = '/v1/'
 
 /**
  * The time of every request, for the metrics, and its line in the access log: at info when that is on, else at debug.
@@ -46,5 +49,18 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
       },
       'request',
     )
+  }
+}
+
+/** Notes that somebody wants something of the node. Long-lived connections are counted elsewhere. */
+export function noteRequests(idleness: Idleness): Middleware {
+  return async (ctx, next) => {
+    if (!ctx.path.startsWith(OF_CLIENTS)) return next()
+    const over = idleness.request()
+    try {
+      await next()
+    } finally {
+      over()
+    }
   }
 }

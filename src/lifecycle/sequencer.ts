@@ -1,5 +1,6 @@
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { Log } from '../ops/log.ts'
 import { findUntold, placeChanges } from './queries.ts'
 
@@ -12,6 +13,8 @@ export interface SequencerOptions {
   /** Feeds that have grown, by their keys. */
   readonly onPlaced: (feeds: readonly string[]) => void
   readonly log: Log
+  /** While it is idle, no periodic statement is sent. */
+  readonly idleness?: Idleness
 }
 
 /** Sessions in one call. */
@@ -63,6 +66,11 @@ export class Sequencer {
     await this.#running
   }
 
+  /** Whether it knows of something that has no place yet. */
+  get isBehind(): boolean {
+    return this.#isChanged || this.#moved.size > 0 || this.#searchedTo !== undefined
+  }
+
   /** This node has committed a change of a session. */
   changed(): void {
     this.#isChanged = true
@@ -85,12 +93,14 @@ export class Sequencer {
 
   async #run(): Promise<void> {
     const { signal } = this.#stopping
+    const { idleness = NEVER_IDLE } = this.#options
     for (let failures = 0; !signal.aborted; ) {
       try {
         await this.#search()
         await this.#place()
         failures = 0
         await this.#rest()
+        await idleness.awake(signal)
       } catch (error) {
         if (signal.aborted) return
         this.#options.log.warn({ err: error, failures }, 'placing changes of sessions failed')

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Socket } from 'node:net'
 import pgListen, { type Subscriber } from 'pg-listen'
 import { jittered, pause } from '../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { Log } from '../ops/log.ts'
 import type { Seq } from '../protocol/event.ts'
 
@@ -19,6 +20,8 @@ export interface ListenerOptions {
   readonly onConnected: () => void
   readonly onDisconnected: () => void
   readonly checkIntervalMs?: number
+  /** While it is idle there is no connection. */
+  readonly idleness?: Idleness
 }
 
 export const HEADS_CHANNEL = 'starcite_heads'
@@ -48,7 +51,8 @@ export class NotHeardError extends Error {
 }
 
 /**
- * The one LISTEN connection of a process. connecting → listening → (broken) → connecting …, until stopped. It is
+ * The one LISTEN connection of a process. connecting → listening → (broken, or the node is idle) → connecting …, until
+ * stopped. It is
  * listening when a notification has come back that was sent over another connection: poolers take LISTEN, and deliver
  * nothing.
  *
@@ -61,6 +65,7 @@ export class NotHeardError extends Error {
  */
 export class Listener {
   readonly #options: ListenerOptions
+  readonly #idleness: Idleness
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
   #renew: (() => void) | undefined
@@ -71,10 +76,13 @@ export class Listener {
 
   constructor(options: ListenerOptions) {
     this.#options = options
+    this.#idleness = options.idleness ?? NEVER_IDLE
+    this.#idleness.onIdle(() => this.renew())
   }
 
-  /** Milliseconds without notifications; 0 while they arrive. */
+  /** Milliseconds without notifications; 0 while they arrive, and while the node is idle and wants none. */
   get downForMs(): number {
+    if (this.#idleness.isIdle) return 0
     return this.#downSince === undefined ? 0 : Date.now() - this.#downSince
   }
 
@@ -97,6 +105,11 @@ export class Listener {
     const { log } = this.#options
     const { signal } = this.#stopping
     for (let attempt = 0; !signal.aborted; attempt += 1) {
+      if (this.#idleness.isIdle) {
+        await this.#idleness.awake(signal)
+        this.#downSince = Date.now()
+        attempt = 0
+      }
       try {
         await this.#listenUntilBroken(() => {
           attempt = 0

@@ -1,5 +1,6 @@
 import type { Db } from '../db/pool.ts'
 import { pause } from '../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { Log } from '../ops/log.ts'
 import { ensureSegments, writeSettings } from './queries.ts'
 
@@ -15,14 +16,16 @@ export class SegmentKeeper {
   readonly #intervalMs: number
   readonly #retentionMs: number
   readonly #log: Log
+  readonly #idleness: Idleness
   readonly #stopping = new AbortController()
   #running: Promise<void> | undefined
 
-  constructor(db: Db, intervalMs: number, retentionMs: number, log: Log) {
+  constructor(db: Db, intervalMs: number, retentionMs: number, log: Log, idleness = NEVER_IDLE) {
     this.#db = db
     this.#intervalMs = intervalMs
     this.#retentionMs = retentionMs
     this.#log = log
+    this.#idleness = idleness
   }
 
   /** Resolves when the present segment stands. */
@@ -47,6 +50,7 @@ export class SegmentKeeper {
     const periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, this.#intervalMs / 4))
     for (;;) {
       await pause(periodMs, signal)
+      await this.#idleness.awake(signal) // an append that finds no segment makes one
       if (signal.aborted) return
       try {
         await ensureSegments(this.#db)

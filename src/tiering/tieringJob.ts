@@ -1,6 +1,7 @@
 import { type Job, type JobResult, runAlone } from '../db/job.ts'
 import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
@@ -40,6 +41,8 @@ export interface TieringOptions {
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
   readonly onMoved?: (moved: Readonly<MoveProgress>) => void
   readonly probe?: Probe
+  /** While it is idle, it looks only now and then. */
+  readonly idleness?: Idleness
 }
 
 export type PassResult =
@@ -67,6 +70,8 @@ export class TieringJob {
   #retentionStatus: RetentionStatus = { requests: 0, clockTrusted: true }
   #wake: (() => void) | undefined
   #isWanted = false
+  #lookedAt = 0
+  #foundOutAt = 0
 
   constructor(options: TieringOptions) {
     this.#options = options
@@ -88,6 +93,11 @@ export class TieringJob {
   /** The same for erasing by age. */
   get retention(): RetentionStatus {
     return this.#retentionStatus
+  }
+
+  /** Of performance.now(), when it last found out what there is to move and to erase; 0: not yet, or it is at it. */
+  get lookedAt(): number {
+    return this.#lookedAt
   }
 
   /** There is something to erase: the next pass begins at once, instead of at its time. */
@@ -112,6 +122,8 @@ export class TieringJob {
    */
   async pass(): Promise<PassResult> {
     const { signal } = this.#stopping
+    this.#lookedAt = 0
+    this.#foundOutAt = 0
     let done: JobResult<MoveProgress[]>
     try {
       done = await runAlone(
@@ -123,13 +135,16 @@ export class TieringJob {
     } catch (cause) {
       throw signal.aborted ? new StoppedError('moving segments was interrupted', { cause }) : cause
     }
+    this.#lookedAt = this.#foundOutAt
     return done.ran ? { ran: true, moved: done.result } : done
   }
 
   async #look(session: DbSession): Promise<void> {
+    const at = performance.now()
     this.#status = await tieringStatus(session)
     this.#erasures = await erasureStatus(session)
     this.#retentionStatus = await retentionStatus(session)
+    this.#foundOutAt = at
   }
 
   async #eraseAndMove(session: DbSession): Promise<MoveProgress[]> {
@@ -248,6 +263,7 @@ export class TieringJob {
       const { signal } = this.#stopping
       signal.addEventListener('abort', this.#wake, { once: true })
       if (!signal.aborted) await pause(ms, due.signal)
+      await (this.#options.idleness ?? NEVER_IDLE).awakeOrDue(due.signal)
       signal.removeEventListener('abort', this.#wake)
     }
     this.#isWanted = false

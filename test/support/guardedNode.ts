@@ -7,6 +7,7 @@ import { createApp } from '../../src/http/app.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { Sockets } from '../../src/http/transports/sockets.ts'
 import { FairTurns } from '../../src/lib/fairTurns.ts'
+import { NEVER_IDLE } from '../../src/lib/idleness.ts'
 import { MemoryBudget } from '../../src/lib/memoryBudget.ts'
 import { UnreadBudget } from '../../src/lib/unreadBudget.ts'
 import { LifecycleFeed } from '../../src/lifecycle/feed.ts'
@@ -101,6 +102,7 @@ export async function startGuardedNode(
       joins: new FairTurns(2),
       tailQuota: new TailQuota(maxTails),
       requestQuota: undefined,
+      idleness: NEVER_IDLE,
     },
     { health, metrics, version: { version: '0.0.0-test', node: '', schema: '' } },
   )

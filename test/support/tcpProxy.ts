@@ -18,6 +18,7 @@ export class TcpProxy {
   readonly #links = new Set<Link>()
   #traffic: Traffic = 'flowing'
   #accepted = 0
+  #bytesToServer = 0
   /** How long bytes take, in each direction. */
   delayMs = 0
   /** How many pass in a second, of each connection in each direction. */
@@ -49,6 +50,11 @@ export class TcpProxy {
   /** Connections so far. */
   get accepted(): number {
     return this.#accepted
+  }
+
+  /** What clients have sent so far. */
+  get bytesToServer(): number {
+    return this.#bytesToServer
   }
 
   get links(): number {
@@ -122,7 +128,10 @@ export class TcpProxy {
         queued = queued.then(() => sleep(Math.max(0, due - performance.now()))).then(act)
         freeAt = Math.max(freeAt, now + 1)
       }
-      from.on('data', (chunk) => later(() => passes(to) && to.writable && to.write(chunk), chunk.length))
+      from.on('data', (chunk) => {
+        if (to === server) this.#bytesToServer += chunk.length
+        later(() => passes(to) && to.writable && to.write(chunk), chunk.length)
+      })
       from.on('end', () => later(() => passes(to) && to.end()))
       from.on('error', () => {}) // followed by close
       from.on('close', () => {

@@ -1,6 +1,7 @@
 import { type Job, runAlone } from '../../db/job.ts'
 import type { DbSession } from '../../db/session.ts'
 import { jittered, pause } from '../../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
@@ -19,6 +20,8 @@ export interface CheckpointJobOptions extends Pick<CheckpointerOptions, 'maxLeav
   readonly intervalMs: number
   readonly log: Log
   readonly metrics: Metrics
+  /** While it is idle, checkpoints are taken only now and then. */
+  readonly idleness?: Idleness
 }
 
 export type CheckpointResult =
@@ -42,6 +45,7 @@ export class CheckpointJob {
   #running: Promise<void> | undefined
   #status: CheckpointStatus = { number: 0, ageSeconds: 0, contradictions: 0 }
   #statusAt = performance.now()
+  #coveredAt = 0
   readonly #createdAt = performance.now()
 
   constructor(options: CheckpointJobOptions) {
@@ -62,6 +66,11 @@ export class CheckpointJob {
   get ageSeconds(): number {
     if (this.#status.number === 0) return (performance.now() - this.#createdAt) / 1000
     return this.#status.ageSeconds + (performance.now() - this.#statusAt) / 1000
+  }
+
+  /** Of performance.now(): what was appended before is covered by a checkpoint, or is for another node to cover; 0: it is at it. */
+  get coveredAt(): number {
+    return this.#coveredAt
   }
 
   start(): void {
@@ -126,13 +135,16 @@ export class CheckpointJob {
   }
 
   async #run(): Promise<void> {
-    const { intervalMs, log, metrics } = this.#options
+    const { intervalMs, log, metrics, idleness = NEVER_IDLE } = this.#options
     const { signal } = this.#stopping
     let isTold = false
     let waitMs = 0 // a node that starts finds out at once how old the last one is
     for (let failures = 0; ; ) {
       await pause(waitMs, signal)
+      await idleness.awakeOrDue(signal)
       if (signal.aborted) return
+      const started = performance.now()
+      this.#coveredAt = 0
       try {
         const result = await this.pass(intervalMs)
         if (!result.ran && result.why === 'not_allowed' && !isTold) {
@@ -141,6 +153,7 @@ export class CheckpointJob {
         }
         failures = 0
         // Nodes wake at different times; whoever is the first to find it due takes it.
+        this.#coveredAt = isOthers(result) ? started : performance.now() - this.ageSeconds * 1000
         const isKnown = result.ran || result.why === 'not_due'
         waitMs = isKnown ? Math.max(RETRY_BASE_MS, intervalMs - this.ageSeconds * 1000) : intervalMs
       } catch (error) {
@@ -153,3 +166,6 @@ export class CheckpointJob {
     }
   }
 }
+
+const isOthers = (result: CheckpointResult): boolean =>
+  !result.ran && (result.why === 'held' || result.why === 'not_allowed')

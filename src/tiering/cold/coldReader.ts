@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { Db } from '../../db/pool.ts'
 import { pause } from '../../lib/backoff.ts'
+import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
@@ -29,6 +30,8 @@ export interface ColdReaderOptions {
   readonly log: Log
   readonly metrics: Metrics
   readonly timeoutMs?: number
+  /** While it is idle, no periodic statement is sent. */
+  readonly idleness?: Idleness
 }
 
 /**
@@ -115,10 +118,12 @@ export class ColdReader {
 
   async #check(): Promise<void> {
     const { signal } = this.#stopping
+    const { idleness = NEVER_IDLE } = this.#options
     while (!signal.aborted) {
       const early = new AbortController()
       this.#checkNow = () => early.abort()
       await pause(CHECK_INTERVAL_MS, early.signal)
+      await idleness.awake(signal)
       if (signal.aborted) return
       await this.forgetStale().catch((error) =>
         this.#options.log.warn({ err: error }, 'looking for removed content in the cache failed'),
