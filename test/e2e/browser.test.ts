@@ -8,13 +8,15 @@ import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
 
 /** What the pages of these tests keep in `window`. */
 interface PageState {
   source: EventSource
   events: { id: string; data: string }[]
+  /** Of events that are named after errors. */
+  faults: string[]
   opens: number
   seqs: number[]
   closes: number[]
@@ -78,6 +80,10 @@ describe('in a real browser', () => {
         window.opens += 1
       }
       window.source.onmessage = ({ lastEventId, data }) => window.events.push({ id: lastEventId, data })
+      window.faults = []
+      window.source.addEventListener('history_damaged', (event) => {
+        window.faults.push((event as Event & { data: string }).data)
+      })
     }, url)
 
   it('an EventSource sees each event’s text, whatever is in its payload', async () => {
@@ -113,6 +119,27 @@ describe('in a real browser', () => {
 
     expect(events.map((it) => Number(it.id))).to.deep.equal([1, 2, 3, 4])
     expect(await page.evaluate(() => window.opens)).to.equal(2)
+  })
+
+  it('an EventSource hears of a missing event by its name alone, and comes back with what it had', async () => {
+    const id = await session()
+    await append(id, '{}', '{}', '{}')
+    const db = await connect(database)
+    await db.query(
+      `delete from starcite.events e using starcite.sessions s where s.id = $1 and e.sid = s.sid and e.seq = 3`,
+      [id],
+    )
+    await db.end()
+    await listen(at(node.url, id, '/tail?follow=false'))
+    await received(2)
+    await until('it hears why', () => page.evaluate(() => window.faults.length === 1))
+    await until('it waits to come back', () =>
+      page.evaluate(() => window.source.readyState === EventSource.CONNECTING),
+    )
+
+    const [events, faults] = await page.evaluate(() => [window.events, window.faults] as const)
+    expect(events.map((it) => Number(it.id))).to.deep.equal([1, 2])
+    expect(JSON.parse(faults[0] ?? '')).to.include({ error: 'history_damaged', seq: 3 })
   })
 
   for (const count of [0, 3])
