@@ -8,9 +8,10 @@
 -- tenants in notifications. Use it through starcite.secret_key(purpose), which derives a key for each purpose.
 set local lock_timeout = '2s';
 
-alter table starcite.installed_objects add column number bigint not null default 0;
+alter table starcite.installed_objects add column number bigint not null default 0, add column fingerprint text;
 comment on table starcite.installed_objects is 'Functions and views as installed: the digest of each one''s file, and the build that brought it.';
 comment on column starcite.installed_objects.number is 'The number of that build''s sql/installation.json: the highest that was installed here. 0: by a build that had none.';
+comment on column starcite.installed_objects.fingerprint is 'Of what the catalog had of it once it was installed, with the major version of Postgres before it: what is there now is compared with it.';
 comment on column starcite.installed_objects.release is 'The release of that build.';
 
 create table starcite.installation_secret (

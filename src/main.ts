@@ -3,7 +3,7 @@ import { KeyError } from './audit/checkpoints/signer.ts'
 import { ConfigError, loadConfig } from './config.ts'
 import { DatabaseStartError } from './db/database.ts'
 import { EmbeddedPostgresError } from './db/embedded/error.ts'
-import { InstallationConflictError } from './db/install.ts'
+import { DamagedSchemaError, InstallationConflictError } from './db/install.ts'
 import { SchemaTooNewError, ServerTooOldError } from './db/migrate.ts'
 import { createLog } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
@@ -93,7 +93,8 @@ function explain(error: unknown): { exit: number; message: string } {
   if (
     error instanceof SchemaTooNewError ||
     error instanceof ServerTooOldError ||
-    error instanceof InstallationConflictError
+    error instanceof InstallationConflictError ||
+    error instanceof DamagedSchemaError
   )
     return { exit: EXIT.schema, message }
   const { code, syscall, port } = error as NodeJS.ErrnoException & { port?: number }

@@ -21,6 +21,7 @@ const CODES: Readonly<Record<string, number>> = {
   ForeignSchemaError: EXIT.database,
   SchemaTooNewError: EXIT.schema,
   InstallationConflictError: EXIT.schema,
+  DamagedSchemaError: EXIT.schema,
   ServerTooOldError: EXIT.schema,
 }
 

@@ -1,9 +1,12 @@
 import type { ClientBase } from 'pg'
+import { fingerprintsOf, isDamaged, noteFingerprints } from './fingerprints.ts'
 import type { Installation, SqlObject } from './installation.ts'
 
 /** How what the database has compares with what a build would install. */
 export type Comparison =
   | { readonly is: 'same' }
+  /** Of the same build, but some objects are missing from the catalog, or altered there. */
+  | { readonly is: 'damaged'; readonly objects: readonly SqlObject[] }
   /** The database has what an older build installed, or nothing; `objects` are not, or not in this form, in it. */
   | { readonly is: 'older'; readonly objects: readonly SqlObject[] }
   | { readonly is: 'newer'; readonly number: number }
@@ -13,23 +16,45 @@ export class InstallationConflictError extends Error {
   override readonly name = 'InstallationConflictError'
 }
 
+/** Something that the schema had is not there, and this build cannot put it back. */
+export class DamagedSchemaError extends Error {
+  override readonly name = 'DamagedSchemaError'
+}
+
 /**
- * Compares by number. Rejects with an InstallationConflictError where the numbers are equal and the contents are not: of
+ * Compares by number, and looks whether what was installed is there: a dump of one schema, say, brings back what was noted and
+ * not what was installed in the other. Rejects with an InstallationConflictError where the numbers are equal and the contents are not: of
  * two such builds neither is newer, so the one that came first stays, and the other refuses to run on it.
  */
 export async function compareInstalled(
   client: ClientBase,
   { number, objects }: Installation,
 ): Promise<Comparison> {
-  const { rows } = await client.query<{ name: string; hash: string; number: string }>(
-    'select o.name, o.hash, o.number from starcite.installed_objects o',
+  const { rows } = await client.query<{
+    name: string
+    hash: string
+    number: string
+    fingerprint: string | null
+  }>('select o.name, o.hash, o.number, o.fingerprint from starcite.installed_objects o')
+  const noted = new Map(rows.map((row) => [row.name, row]))
+  const found = await fingerprintsOf(
+    client,
+    objects.map(({ name }) => name),
   )
+  const damaged = objects.filter(({ name }) => isDamaged(noted.get(name)?.fingerprint, found.get(name)))
   const installed = Math.max(-1, ...rows.map((row) => Number(row.number)))
-  if (installed > number) return { is: 'newer', number: installed }
-  const hashes = new Map(rows.map((row) => [row.name, row.hash]))
-  const stale = objects.filter(({ name, hash }) => hashes.get(name) !== hash)
-  if (installed < number) return { is: 'older', objects: stale }
-  if (stale.length === 0) return { is: 'same' }
+  if (installed > number) {
+    const missing = damaged.filter(({ name }) => !found.has(name))
+    if (missing.length === 0) return { is: 'newer', number: installed }
+    throw new DamagedSchemaError(
+      `the schema lacks ${missing.map(({ name }) => name).join(', ')}, which a newer build (number ${installed}, this one is ` +
+        `${number}) installed: run that build's \`starcite migrate\``,
+    )
+  }
+  const stale = objects.filter(({ name, hash }) => noted.get(name)?.hash !== hash)
+  if (installed < number)
+    return { is: 'older', objects: objects.filter((it) => stale.includes(it) || damaged.includes(it)) }
+  if (stale.length === 0) return damaged.length === 0 ? { is: 'same' } : { is: 'damaged', objects: damaged }
   throw new InstallationConflictError(
     `this build and the one that installed the procedures of this database have the same number, ${number} ` +
       `(sql/installation.json), and differ in ${stale.map(({ name }) => name).join(', ')}. Neither is newer, so nothing ` +
@@ -67,5 +92,9 @@ export async function installFunctions(
     await client.query('revoke all on all functions in schema starcite, audit from public')
     await client.query('select starcite.grant_roles()')
   }
+  await noteFingerprints(
+    client,
+    installation.objects.map(({ name }) => name),
+  )
   return stale.map(({ name }) => name)
 }

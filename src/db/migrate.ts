@@ -1,13 +1,13 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { runner } from 'node-pg-migrate'
-import pg from 'pg'
+import pg, { type ClientBase } from 'pg'
 import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
-import { compareInstalled, installFunctions } from './install.ts'
+import { compareInstalled, DamagedSchemaError, installFunctions } from './install.ts'
 import { type Installation, readInstallation } from './installation.ts'
 import { findHolder, inMigrationTurn } from './migrationTurn.ts'
-import { becomeOwner, ensureRoles, grantNewRoles } from './roles.ts'
+import { becomeOwner, ensureRoles, mendGrants } from './roles.ts'
 import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
@@ -100,11 +100,16 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       error: (message) => log.error(message),
     },
   })
+  await refuseMissingTables(client)
   await pinTransaction(client) // the runner leaves its own
   const comparison = await compareInstalled(client, ours)
   const functions =
-    comparison.is === 'older' ? await installFunctions(client, ours, comparison.objects, release) : []
-  await grantNewRoles(client)
+    comparison.is === 'older' || comparison.is === 'damaged'
+      ? await installFunctions(client, ours, comparison.objects, release)
+      : []
+  if (comparison.is === 'damaged')
+    log.warn({ objects: functions }, 'parts of the schema were missing or altered: they are installed anew')
+  if (await mendGrants(client)) log.info('rights that the roles of Starcite lacked are granted')
   const newer = comparison.is === 'newer' ? comparison.number : undefined
   return { migrations: applied.map((it) => it.name), functions, newer }
 }
@@ -144,6 +149,33 @@ async function knownMigrations(): Promise<string[]> {
     .filter((it) => it.endsWith('.sql'))
     .map((it) => it.slice(0, -'.sql'.length))
     .sort()
+}
+
+/** Tables that the migrations of this build make, and that are not there although they were. */
+export async function missingTables(client: ClientBase): Promise<string[]> {
+  const tables = new Set<string>()
+  for (const name of await knownMigrations()) {
+    const text = await readFile(new URL(`${name}.sql`, MIGRATIONS_DIRECTORY), 'utf8')
+    for (const [, verb, table = ''] of text.matchAll(
+      /^(create|drop)(?: unlogged)? table (?:if (?:not )?exists )?(starcite\.\w+)/gim,
+    ))
+      if (verb?.toLowerCase() === 'create') tables.add(table)
+      else tables.delete(table)
+  }
+  const { rows } = await client.query<{ name: string }>(
+    'select t.name from unnest($1::text[]) as t (name) where to_regclass(t.name) is null',
+    [[...tables]],
+  )
+  return rows.map((row) => row.name)
+}
+
+async function refuseMissingTables(client: pg.Client): Promise<void> {
+  const missing = await missingTables(client)
+  if (missing.length > 0)
+    throw new DamagedSchemaError(
+      `tables are missing that migrations have made: ${missing.join(', ')}. They cannot be made anew as they were: restore ` +
+        'them from a backup (docs/deployment.md, "Backups")',
+    )
 }
 
 async function appliedMigrations(client: pg.Client): Promise<string[]> {
@@ -186,8 +218,9 @@ async function missingFrom(client: pg.Client, installation: Installation): Promi
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
   if (missing.length > 0) return missing
+  await refuseMissingTables(client)
   const comparison = await compareInstalled(client, installation)
-  return comparison.is === 'older' ? comparison.objects.map(({ name }) => name) : []
+  return 'objects' in comparison ? comparison.objects.map(({ name }) => name) : []
 }
 
 function notMigrated(missing: readonly string[]): NotMigratedError {

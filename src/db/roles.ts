@@ -84,18 +84,37 @@ async function createSchema(client: ClientBase): Promise<Schema | undefined> {
   return findSchema(client, 'starcite')
 }
 
-const GRANT_NEW_ROLES = `
-select starcite.grant_roles()
- where exists (select from pg_catalog.pg_roles r
-                where r.rolname in ('starcite_app', 'starcite_auditor')
-                  and not has_schema_privilege(r.oid, 'starcite', 'usage'))`
+const GRANTS = `
+select md5(string_agg(g.line, ' ' order by g.line collate "C")) as grants
+  from (select concat_ws(' ', c.oid, c.relacl, a.attnum, a.attacl) as line
+          from pg_catalog.pg_class c
+          left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attacl is not null
+         where c.relnamespace in (to_regnamespace('starcite'), to_regnamespace('audit')) and c.relkind in ('r', 'p', 'v')
+         union all
+        select concat_ws(' ', p.oid, p.proacl)
+          from pg_catalog.pg_proc p
+         where p.pronamespace in (to_regnamespace('starcite'), to_regnamespace('audit'))
+         union all
+        select concat_ws(' ', n.oid, n.nspacl) from pg_catalog.pg_namespace n where n.nspname in ('starcite', 'audit')
+         union all
+        select concat_ws(' ', p.polrelid, p.polname) from pg_catalog.pg_policy p) g`
 
 /** Their OIDs stay where they were granted tenants (sql/forget_dropped_roles.sql). */
 const FORGET_DROPPED_ROLES = `
 delete from starcite.tenant_grants g where not exists (select from pg_catalog.pg_roles r where r.oid = g.grantee)`
 
-/** Roles that were made after the schema have nothing yet, and those that were dropped have nothing any more. */
-export async function grantNewRoles(client: ClientBase): Promise<void> {
-  await client.query(GRANT_NEW_ROLES)
+/**
+ * Grants the roles what they should have and do not: those that were made after the schema, and whatever was taken away or
+ * not restored. Where nothing is missing nothing is written. Inside the caller's transaction; answers whether it granted.
+ */
+export async function mendGrants(client: ClientBase): Promise<boolean> {
+  const grants = async () => (await client.query<{ grants: string }>(GRANTS)).rows[0]?.grants
+  await client.query('savepoint grants')
+  const before = await grants()
+  await client.query('select starcite.grant_roles()')
+  const isMended = (await grants()) !== before
+  if (!isMended) await client.query('rollback to savepoint grants')
+  await client.query('release savepoint grants')
   await client.query(FORGET_DROPPED_ROLES)
+  return isMended
 }

@@ -1,12 +1,13 @@
 import { expect } from 'chai'
 import type pg from 'pg'
 import { SQL_OBJECTS } from '../../src/db/functions.ts'
-import { InstallationConflictError } from '../../src/db/install.ts'
+import { DamagedSchemaError, InstallationConflictError } from '../../src/db/install.ts'
 import { readInstallation } from '../../src/db/installation.ts'
 import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
 import { ForeignSchemaError } from '../../src/db/roles.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { call } from '../support/client.ts'
+import { describeSchema } from '../support/describeSchema.ts'
 import { LogLines } from '../support/logLines.ts'
 import { startNode } from '../support/node.ts'
 import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
@@ -171,6 +172,68 @@ describe('migrating', () => {
       const after = await db.query('select * from starcite.installed_objects order by name')
       expect(after.rows).to.deep.equal(before.rows)
     }
+  })
+
+  const DAMAGES: Readonly<Record<string, string>> = {
+    'a schema': 'drop schema audit cascade',
+    'a function': 'drop function starcite.busy_sessions(text[], text[])',
+    'a function body': `create or replace function starcite.feed_key(p_tenant_id text) returns text
+                        language sql immutable parallel safe as $$ select '' $$`,
+    'a setting of a function': 'alter function starcite.place_changes(bigint[]) reset search_path',
+    'the rights that a function runs with':
+      'alter function starcite.place_changes(bigint[]) security invoker',
+    'a trigger': 'drop trigger sessions_record_change on starcite.sessions',
+    'a trigger that was switched off': 'alter table starcite.sessions disable trigger sessions_mark_erased',
+    'a view': 'drop view audit.slices',
+    'the barrier of a view': 'alter view audit.events reset (security_barrier)',
+    'a grant on a table': 'revoke select on starcite.sessions from starcite_app',
+    'a grant on a function': 'revoke execute on function audit.verify(text, text) from starcite_auditor',
+    'a policy': 'drop policy nodes_see_all on starcite.events',
+  }
+  for (const [what, damage] of Object.entries(DAMAGES))
+    it(`finds by the catalog, and mends, what is missing or altered: ${what}`, async () => {
+      const { database, db } = await open(await migratedDatabase())
+      const before = await describeSchema(db)
+      const definitions = async () =>
+        (
+          await db.query(
+            `select p.oid::regprocedure::text as name, coalesce(pg_get_function_sqlbody(p.oid), p.prosrc) as body
+               from pg_catalog.pg_proc p
+              where p.pronamespace in (select n.oid from pg_catalog.pg_namespace n where n.nspname in ('starcite', 'audit'))
+              order by 1`,
+          )
+        ).rows
+      const bodies = await definitions()
+      await db.query(damage)
+
+      await migrate(database.url, '0.0.0-test', log)
+
+      expect(await describeSchema(db)).to.equal(before)
+      expect(await definitions()).to.deep.equal(bodies)
+      const { rows } = await db.query(`select t.tgname from pg_catalog.pg_trigger t where t.tgenabled = 'D'`)
+      expect(rows).to.deep.equal([])
+    })
+
+  it('refuses a schema without a table that it had, and says which', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query('drop table starcite.producers cascade')
+
+    const refusal = await migrate(database.url, '0.0.0-test', log).catch((error: Error) => error)
+
+    expect(refusal).to.be.instanceOf(DamagedSchemaError)
+    expect((refusal as Error).message).to.include('starcite.producers')
+  })
+
+  it('refuses to put back by an older build what a newer one installed', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query('update starcite.installed_objects set number = number + 1')
+    await migrate(database.url, '0.0.0-test', log)
+    await db.query('drop schema audit cascade')
+
+    const refusal = await migrate(database.url, '0.0.0-test', log).catch((error: Error) => error)
+
+    expect(refusal).to.be.instanceOf(DamagedSchemaError)
+    expect((refusal as Error).message).to.match(/lacks audit\.version, .*newer build/)
   })
 
   it('refuses a schema with a migration that it does not know, and changes nothing', async () => {

@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
+import type { Package } from '../../src/db/embedded/binaries.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
 import { makeScratch } from './scratch.ts'
 import { serverPackage } from './serverPackage.ts'
@@ -13,6 +14,7 @@ export interface ThrowAwayPostgres {
 /** A server of its own, for a process, or for tests that cannot share one. */
 export async function throwAwayPostgres(
   settings: Readonly<Record<string, string>> = {},
+  pack?: Package,
 ): Promise<ThrowAwayPostgres> {
   const dir = await makeScratch('test')
   const remove = () => rm(dir, { recursive: true, force: true })
@@ -20,7 +22,7 @@ export async function throwAwayPostgres(
     const server = await startEmbeddedPostgres({
       dir: path.join(dir, 'data'),
       durable: false,
-      pack: await serverPackage(),
+      pack: pack ?? (await serverPackage()),
       settings,
     })
     return { server, end: () => server.stop().then(remove) }

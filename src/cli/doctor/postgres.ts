@@ -1,5 +1,8 @@
 import { readdir } from 'node:fs/promises'
 import type pg from 'pg'
+import { compareInstalled } from '../../db/install.ts'
+import { readInstallation } from '../../db/installation.ts'
+import { missingTables } from '../../db/migrate.ts'
 import { examineSharing, type Sharing } from '../../db/sharing.ts'
 import { createLog } from '../../ops/log.ts'
 import { redactedUrl } from '../redact.ts'
@@ -174,5 +177,40 @@ async function schema(client: pg.Client): Promise<Finding> {
       `${due.join(', ')} not applied yet`,
       'The next node to start does it, or `starcite migrate`.',
     )
-  return ok('schema', `up to date, ${migrations.length} migrations`)
+  return installed(client, migrations.length)
+}
+
+/** By what the catalog has, not by what was noted when it was installed. */
+async function installed(client: pg.Client, migrations: number): Promise<Finding> {
+  const tables = await missingTables(client)
+  if (tables.length > 0)
+    return failed(
+      'schema',
+      `tables are missing: ${tables.join(', ')}`,
+      'Restore them from a backup (docs/deployment.md, "Backups").',
+    )
+  const installation = await readInstallation()
+  try {
+    const comparison = await compareInstalled(client, installation)
+    const names = 'objects' in comparison ? comparison.objects.map(({ name }) => name).join(', ') : ''
+    if (comparison.is === 'damaged')
+      return failed(
+        'schema',
+        `missing, or altered since it was installed: ${names}`,
+        'Run `starcite migrate`, which installs it anew.',
+      )
+    if (comparison.is === 'older')
+      return warning(
+        'schema',
+        `${names} not of this build yet`,
+        'The next node to start does it, or `starcite migrate`.',
+      )
+    const number =
+      comparison.is === 'newer'
+        ? `procedures of a newer build, number ${comparison.number}`
+        : `number ${installation.number}`
+    return ok('schema', `up to date, ${migrations} migrations, ${number}`)
+  } catch (error) {
+    return failed('schema', error, 'docs/deployment.md, "Upgrades", says which build goes on.')
+  }
 }
