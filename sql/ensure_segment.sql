@@ -33,7 +33,7 @@ begin
   select c.relname, b.bound[1]::timestamptz, b.bound[2]::timestamptz
     from pg_catalog.pg_inherits i
     join pg_catalog.pg_class c on c.oid = i.inhrelid
-   cross join lateral (select regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') as bound) b
+   cross join lateral (select regexp_match(pg_get_expr(c.relpartbound, c.oid), $r$FROM \('([^']+)'\) TO \('([^']+)'\)$r$) as bound) b
    where i.inhparent = 'starcite.events'::regclass and b.bound is not null
      and not exists (select from starcite.segments s where s.name = c.relname);
   select s.name into v_name from starcite.segments s where tstzrange(s.from_at, s.to_at) @> p_at;

@@ -1,6 +1,7 @@
 -- Who did what to sessions and their content, of the tenants that the reader may read. What retention does to the content
 -- of a stretch of time is one row for all sessions, without a session.
 -- The union stands in a query of its own: a view that is nothing but a union is taken apart in spite of its barrier. The
+-- nulls have types, so that Postgres words the view the same before and after a restore (src/db/fingerprints.ts). The
 -- changes have two branches, and both tables a condition on the tenant, for the reason that sql/readable_sessions.sql gives.
 create or replace view audit.changes with (security_barrier) as
 select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as actor, starcite.past_tenants(c.request_id) as request_id, starcite.past_tenants(c.version) as version,
@@ -14,7 +15,7 @@ select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as ac
           where exists (select from starcite.readable_tenants r where r.tenant_id is null)
           union all
          select s.tenant_id, s.id, c.at, c.kind, c.actor, c.request_id, c.version, c.title, c.metadata,
-                x.first_seq, x.last_seq, null, x.reason, x.id, x.completed_at
+                x.first_seq, x.last_seq, null::text, x.reason, x.id, x.completed_at
            from starcite.session_changes c
            join starcite.sessions s on s.sid = c.sid and s.tenant_id = c.tenant_id
            left join starcite.erasures x on x.sid = c.sid and x.kind = 'session' and c.kind = 'erased'
@@ -25,14 +26,15 @@ select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as ac
             and not exists (select from starcite.readable_tenants r where r.tenant_id is null)
           union all
          select x.tenant_id, s.id, x.requested_at, case x.kind when 'event' then 'redacted' else 'expired' end, x.subject,
-                x.request_id, null, null, null, x.first_seq, x.last_seq, x.segment, x.reason, x.id, x.completed_at
+                x.request_id, null::bigint, null::text, null::json, x.first_seq, x.last_seq, x.segment, x.reason, x.id, x.completed_at
            from starcite.erasures x
            left join starcite.readable_sessions s on s.sid = x.sid
           where x.kind in ('event', 'segment')
             and (x.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
                  or exists (select from starcite.readable_tenants r where r.tenant_id is null))
           union all
-         select s.tenant_id, s.id, l.at, l.kind, l.subject, l.request_id, null, null, null, null, null, null, l.reason, null, null
+         select s.tenant_id, s.id, l.at, l.kind, l.subject, l.request_id, null::bigint, null::text, null::json, null::bigint, null::bigint, null::text, l.reason,
+                null::uuid, null::timestamptz
            from starcite.legal_hold_changes l
            join starcite.readable_sessions s on s.sid = l.sid) c;
 
