@@ -221,7 +221,8 @@ describe('the tabs of a browser', function () {
     await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
 
     await first.context.setOffline(true)
-    await Promise.all(tabs.map((it) => it.untilState('it', 'waiting offline')))
+    // Silence alone would tell after half a minute.
+    await Promise.all(tabs.map((it) => it.untilState('it', 'waiting offline', 10_000)))
     await append(id, 3)
     await first.context.setOffline(false)
 

@@ -36,12 +36,13 @@ export class TailsTab {
     return this.page.evaluate(() => (globalThis as unknown as TailsWindow).connections)
   }
 
-  async untilState(name: string, state: string): Promise<void> {
-    await until(`${name} is ${state}`, async () => {
+  async untilState(name: string, state: string, timeoutMs?: number): Promise<void> {
+    const isIn = async () => {
       const { states, failure } = await this.tailOf(name)
       if (failure !== undefined) throw new Error(`${name} ended: ${failure}`)
       return states.at(-1)?.startsWith(state)
-    })
+    }
+    await until(`${name} is ${state}`, isIn, timeoutMs)
   }
 }
 
