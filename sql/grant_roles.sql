@@ -27,7 +27,8 @@ begin
                              bigint[], int[], text[]),
       starcite.busy_sessions(text[], text[]), starcite.create_session(text, text, text, json, json),
       starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
-      starcite.merge_members(json, json), starcite.comparable(json), starcite.canonical(json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
+      starcite.merge_members(json, json), starcite.comparable(json), starcite.canonical(json),
+      starcite.canonical_long(json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
       starcite.secret_key(text), starcite.erase_session(text, text, text, text, text, boolean),
       starcite.redact_event(text, text, bigint, text, text, text, boolean)
       to starcite_app;

@@ -15,6 +15,7 @@ export const SQL_OBJECTS = [
   'chain_step',
   'chain',
   'comparable',
+  'canonical_long',
   'canonical',
   'content_key',
   'restore_partition',
