@@ -1,11 +1,23 @@
 -- Creates a session and the head of its log. Answers its sid, or null when the tenant has a session of that id
--- (erased ones count: an id is never used twice).
+-- (erased ones count: an id is never used twice). An id that no address can say raises 22023, with the reason;
+-- one of no bytes, or of more than 256, violates a constraint of the table.
 create or replace function starcite.create_session(
   p_tenant_id text, p_id text, p_title text default null, p_metadata json default '{}',
   p_creator_principal json default null)
 returns bigint
-language sql security definer set search_path = pg_catalog, pg_temp
+language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+  c_control constant text := format('[%s-%s%s-%s]', chr(1), chr(31), chr(127), chr(159));
+  v_problem text := case
+    when p_id ~ c_control then 'must not contain control characters'
+    when p_id in ('.', '..') then format('must not be %s: in an address it names another place', p_id)
+  end;
+  v_sid bigint;
+begin
+  if v_problem is not null then
+    raise exception 'starcite.create_session: id %', v_problem using errcode = 'invalid_parameter_value';
+  end if;
   with created as (
     insert into starcite.sessions as s (tenant_id, id, title, metadata, creator_principal, created_at, updated_at)
     select p_tenant_id, p_id, p_title, coalesce(p_metadata, '{}'), p_creator_principal, n.now, n.now
@@ -16,5 +28,7 @@ as $$
     insert into starcite.session_heads (sid, chain_hash)
     select c.sid, starcite.genesis_hash(p_tenant_id, p_id) from created c
   )
-  select c.sid from created c
+  select c.sid into v_sid from created c;
+  return v_sid;
+end
 $$;

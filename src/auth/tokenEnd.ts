@@ -1,8 +1,8 @@
 import { CLOSE, type Close } from '../protocol/errors.ts'
 import type { Principal } from './principal.ts'
 
-/** setTimeout takes 31 bits of milliseconds, 24.8 days; what is longer would fire at once. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1
+/** Timers do not follow the clock when it is set forward, so it is looked at as often. */
+const LONGEST_TIMER_MS = 10_000
 
 /**
  * Calls `end` once, when the principal's token expires or its key is withdrawn, with how a WebSocket is then to be

@@ -32,7 +32,7 @@ export class SessionHandle<Events = AnyEvents> {
     this.id = id
     this.#connections = connections
     this.#http = connections.http
-    this.#path = `/v1/sessions/${encodeURIComponent(id)}`
+    this.#path = pathOf(id)
   }
 
   get(options: { signal?: AbortSignal } = {}): Promise<Session> {
@@ -101,3 +101,7 @@ export class SessionHandle<Events = AnyEvents> {
 function withExpectedSeq(text: string, expectedSeq: number | undefined): string {
   return expectedSeq === undefined ? text : `{"expected_seq":${expectedSeq},${text.slice(1)}`
 }
+
+/** A dot or two would be taken out of the path, encoded or not: older sessions may have such an id. */
+const pathOf = (id: string) =>
+  id === '.' || id === '..' ? `/v1/session/=${id}` : `/v1/sessions/${encodeURIComponent(id)}`

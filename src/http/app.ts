@@ -1,11 +1,13 @@
+import type { IncomingMessage } from 'node:http'
 import cors from '@koa/cors'
 import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
 import koaEasyWs from 'koa-easy-ws'
 import type { Log } from '../ops/log.ts'
 import { boundAnswers } from './answers.ts'
-import type { Services } from './context.ts'
+import type { Services, State } from './context.ts'
 import { answerErrors } from './errors.ts'
+import { exactId } from './exactId.ts'
 import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
 import { noteRequests, observe } from './observe.ts'
 import { allowedOrigin, refuseForeign } from './origins.ts'
@@ -60,6 +62,7 @@ export function createApp(services: Services, operations: Operations): Koa {
     if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'an error passed the error middleware')
   })
   app.use(requestId)
+  app.use(exactId)
   app.use(observe(log, metrics, config.accessLog))
   app.use(noteRequests(services.idleness))
   app.use(securityHeaders)
@@ -79,9 +82,18 @@ export function createApp(services: Services, operations: Operations): Koa {
   return app
 }
 
-/** koa-easy-ws; a frame over the bound closes its socket. */
-const upgrades = (maxPayload: number): Koa.Middleware =>
-  easyWs('ws', { wsOptions: { maxPayload, perMessageDeflate: false } })
+/** koa-easy-ws; a frame over the bound closes its socket. The answer to a handshake is written by `ws`, not by Koa. */
+function upgrades(maxPayload: number): Koa.Middleware {
+  const requestIds = new WeakMap<IncomingMessage, string>()
+  const upgrade = easyWs('ws', { wsOptions: { maxPayload, perMessageDeflate: false } })
+  upgrade.server.on('headers', (headers: string[], req: IncomingMessage) => {
+    headers.push(`X-Request-Id: ${requestIds.get(req)}`)
+  })
+  return (ctx, next) => {
+    requestIds.set(ctx.req, (ctx.state as State).requestId)
+    return upgrade(ctx, next)
+  }
+}
 
 /** Health, metrics and version alone, for STARCITE_OPS_PORT. */
 export function createOpsApp(operations: Operations, log: Log): Koa {

@@ -96,6 +96,11 @@ export function badSessionId(id: string): string | undefined {
   return id.isWellFormed() ? undefined : 'must be valid Unicode'
 }
 
+/** The same of an id that is to be made: that of an older session may be a dot or two, which no address can say. */
+export const badNewSessionId = (id: string): string | undefined =>
+  badSessionId(id) ??
+  (id === '.' || id === '..' ? `must not be ${id}: in an address it names another place` : undefined)
+
 /** The session id in the path. One that no session can have is not found, before Postgres hears of it. */
 export function sessionId(ctx: Context & { params?: Record<string, string | undefined> }): string {
   const id = ctx.params?.id ?? ''

@@ -102,8 +102,12 @@ describe('a foreign page in a real browser, at a node without tokens', function 
 
   it('whose own name points to the node (DNS rebinding): the same', async () => {
     const rebound = node.url.replace('127.0.0.1', 'evil.example')
+    // What the name pointed to before: the page is there, and its origin is the node's.
+    await chromium.context.route(`${rebound}/`, (route) =>
+      route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>evil</title>' }),
+    )
 
-    await expectUntouched(await attack(await open(`${rebound}/openapi.json`), rebound, id))
+    await expectUntouched(await attack(await open(`${rebound}/`), rebound, id))
   })
 
   it('is told from one of this machine, which works', async () => {

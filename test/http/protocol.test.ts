@@ -1,12 +1,14 @@
 import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
+import { WebSocket } from 'ws'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
-import { call, request } from '../support/client.ts'
+import { call, request, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
 import { migratedDatabase } from '../support/template.ts'
+import { until } from '../support/until.ts'
 
 const EVENT = '{"type":"a","payload":{}}'
 
@@ -178,6 +180,29 @@ describe('HTTP conventions', () => {
         expect(one?.headers.get('x-request-id')).to.match(/^[0-9a-f-]{36}$/)
         expect(one?.headers.get('x-request-id')).not.to.equal(other?.headers.get('x-request-id'))
       })
+  })
+
+  it('X-Request-Id is on the answer to an upgrade, too', async () => {
+    for (const path of [`/v1/sessions/${id}/tail`, '/v1/socket/websocket?vsn=2.0.0']) {
+      const socket = new WebSocket(node.url.replace('http', 'ws') + path, {
+        headers: { 'x-request-id': 'mine-1' },
+      })
+      let given: unknown
+      socket.on('upgrade', ({ headers }) => {
+        given = headers['x-request-id']
+      })
+      await until('it is open', () => socket.readyState === socket.OPEN)
+      expect(given).to.equal('mine-1')
+      socket.terminate()
+    }
+    const tail = new TailClient(node.url, id, '')
+    let made: unknown
+    tail.socket.on('upgrade', ({ headers }) => {
+      made = headers['x-request-id']
+    })
+    await until('it is open', () => made)
+    expect(made).to.match(/^[0-9a-f-]{36}$/)
+    tail.close()
   })
 
   describe('CORS', () => {

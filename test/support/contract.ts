@@ -126,7 +126,8 @@ const sockets = new Map<readonly string[], SocketContract>()
 /** Throws when an answer is not as the contract has it. */
 export function hold(method: string, url: string, answer: Answered): void {
   contract ??= new Contract()
-  const violations = contract.violations(method, url, answer)
+  // The other address of every session, which is not in the documents.
+  const violations = contract.violations(method, url.replace('/v1/session/=', '/v1/sessions/='), answer)
   if (violations.length === 0) return
   fail(
     `${method} ${url} was answered ${answer.status} ${answer.text.slice(0, 300)}\n${violations.join('\n')}`,

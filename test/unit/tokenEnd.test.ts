@@ -1,3 +1,4 @@
+import { mock } from 'node:test'
 import { expect } from 'chai'
 import { ANYONE } from '../../src/auth/principal.ts'
 import { onTokenEnd } from '../../src/auth/tokenEnd.ts'
@@ -28,6 +29,29 @@ describe('the end of a token', () => {
     expect(await ended({ expiresAtMs: Date.now() - 1 })).to.equal(CLOSE.expired)
     expect(await later).to.equal(CLOSE.tokenInvalid)
     expect(await ended({ expiresAtMs: null, withdrawn: key.signal })).to.equal(CLOSE.tokenInvalid)
+  })
+
+  it('comes soon after the clock was set past it, however long its timer would have run', () => {
+    // Timers run by a clock of their own, as they do.
+    mock.timers.enable({ apis: ['setTimeout'] })
+    let setForwardMs = 0
+    const now = Date.now
+    const clock = mock.method(Date, 'now', () => now() + setForwardMs)
+    try {
+      let ends = 0
+      onTokenEnd({ ...ANYONE, expiresAtMs: Date.now() + DAY_MS }, () => {
+        ends += 1
+      })
+      mock.timers.tick(5000)
+      setForwardMs = 2 * DAY_MS
+      expect(ends).to.equal(0)
+
+      mock.timers.tick(10_000)
+      expect(ends).to.equal(1)
+    } finally {
+      mock.timers.reset()
+      clock.mock.restore()
+    }
   })
 
   it('does not come early for a token that outlives what setTimeout takes', async () => {

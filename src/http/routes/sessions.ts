@@ -10,6 +10,7 @@ import { bodyKind } from '../body.ts'
 import { MAX_METADATA_FILTERS, PAGE } from '../bounds.ts'
 import {
   answerJson,
+  badNewSessionId,
   badSessionId,
   bodyOf,
   callerOf,
@@ -44,7 +45,7 @@ export function sessionRoutes(router: Router, services: Services): void {
       object.value.creator_principal = innerValue(object, 'creator_principal', CREATOR_MEMBERS)
     const body = checkNew(object.value)
     refuseUnstorable(body, ['title'], 'invalid_session')
-    const problem = body.id === undefined ? undefined : badSessionId(body.id)
+    const problem = body.id === undefined ? undefined : badNewSessionId(body.id)
     if (problem) throw new AppError('invalid_session', `id ${problem}`, { field: 'id' })
     // Without an id one is made, which is no session that a lock can name.
     requireSession(principal, body.id ?? '')
@@ -141,9 +142,13 @@ function parseList(query: ParsedUrlQuery): Omit<SessionList, 'tenantId' | 'only'
 function parseFilters(query: ParsedUrlQuery): string[][] {
   const filters: string[][] = []
   for (const [name, values] of Object.entries(query)) {
+    if (!/^metadata($|[.[])/.test(name)) continue
     const match = /^metadata(?:\.(.+)|\[(.+)\])$/s.exec(name)
     const key = match?.[1] ?? match?.[2]
-    if (key === undefined) continue
+    if (key === undefined)
+      throw new AppError('invalid_list_query', `${name} names no key: write metadata.K=V or metadata[K]=V`, {
+        field: name,
+      })
     for (const value of [values ?? ''].flat()) filters.push(alternatives(key, value, name))
   }
   if (filters.length > MAX_METADATA_FILTERS)
