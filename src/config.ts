@@ -182,6 +182,7 @@ export function loadConfig(env: Env) {
   return Object.freeze(config)
 }
 
+const AUTH_PRESETS = ['none', 'auth0', 'clerk', 'cognito', 'entra', 'okta', 'supabase'] as const
 const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
 
 /** Where a node listens, and whom it answers there: without tokens, this machine alone until somebody says otherwise. */
@@ -208,7 +209,18 @@ function readAuth(read: EnvReader) {
   const jwt = {
     jwksUrl: jwksUrl ?? '',
     issuer: read.text('STARCITE_AUTH_JWT_ISSUER', ''),
-    audience: read.text('STARCITE_AUTH_JWT_AUDIENCE', ''),
+    audiences: read.list('STARCITE_AUTH_JWT_AUDIENCE') ?? [],
+    preset: read.oneOf('STARCITE_AUTH_PRESET', AUTH_PRESETS, 'none'),
+    /** What the preset says otherwise, or not. */
+    claims: {
+      tenant: read.text('STARCITE_AUTH_TENANT_CLAIM', undefined),
+      actor: read.text('STARCITE_AUTH_ACTOR_CLAIM', undefined),
+      session: read.text('STARCITE_AUTH_SESSION_CLAIM', undefined),
+      scopes: read.list('STARCITE_AUTH_SCOPE_CLAIMS'),
+      audience: read.text('STARCITE_AUTH_AUDIENCE_CLAIM', undefined),
+      service: read.pairs('STARCITE_AUTH_SERVICE_CLAIM')?.[0],
+    },
+    scopeMap: readScopeMap(read),
     leewaySeconds: read.int('STARCITE_AUTH_JWT_LEEWAY_SECONDS', { default: 30, min: 0, max: 300 }),
     refreshMs: read.int('STARCITE_AUTH_JWKS_REFRESH_MS', { default: 60_000, min: 100, max: 86_400_000 }),
     /** Keys that could not be fetched again for this long are not believed any more. */
@@ -236,6 +248,20 @@ function readAuth(read: EnvReader) {
   if (jwt.maxAgeMs < jwt.refreshMs)
     read.problems.push('STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS')
   return { mode, jwt }
+}
+
+/** The issuer's names for what a token may do, each with ours. */
+function readScopeMap(read: EnvReader): ReadonlyMap<string, ReadonlySet<(typeof SCOPE_NAMES)[number]>> {
+  const map = new Map<string, Set<(typeof SCOPE_NAMES)[number]>>()
+  for (const [theirs, ours] of read.pairs('STARCITE_AUTH_SCOPE_MAP') ?? []) {
+    const scope = SCOPE_NAMES.find((it) => it === ours)
+    if (scope === undefined)
+      read.problems.push(
+        `STARCITE_AUTH_SCOPE_MAP must map names to some of ${SCOPE_NAMES.join(', ')}; ${JSON.stringify(theirs)} is mapped to ${JSON.stringify(ours)}`,
+      )
+    else map.set(theirs, (map.get(theirs) ?? new Set()).add(scope))
+  }
+  return map
 }
 
 /** Nobody is in between: it is encrypted, or it does not leave this machine. */

@@ -5,6 +5,7 @@ import { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
 import { openSigner } from './audit/checkpoints/openSigner.ts'
 import { chainFollower } from './audit/verify/followChain.ts'
 import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
+import { claimNames } from './auth/claimNames.ts'
 import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
 import { type Database, openDatabase } from './db/database.ts'
@@ -306,10 +307,11 @@ function openAuthenticator(
   log: Log,
 ): Authenticator {
   if (jwt === undefined) return NO_AUTHENTICATION
-  const { jwksUrl, refreshMs, maxAgeMs, ...options } = jwt
+  const { jwksUrl, refreshMs, maxAgeMs, preset, claims, ...options } = jwt
+  const names = claimNames(preset, claims)
   const authenticator = stack.add(
     'authenticator',
-    new JwtAuthenticator({ ...options, keys: { url: jwksUrl, refreshMs, maxAgeMs }, log }),
+    new JwtAuthenticator({ ...options, names, keys: { url: jwksUrl, refreshMs, maxAgeMs }, log }),
   )
   measureKeys(metrics, authenticator.keys)
   authenticator.start()

@@ -1,18 +1,22 @@
 import type { JWTPayload } from 'jose'
 import { unstorableString } from '../lib/jsonText.ts'
 import { AppError } from '../protocol/errors.ts'
+import { type ClaimNames, readClaim, statesScopes } from './claimNames.ts'
 import { type Principal, SCOPES, type Scope } from './principal.ts'
 
 export interface ClaimsOptions {
-  /** Of tokens without `tenant_id`; undefined: they are refused. */
+  readonly names: ClaimNames
+  /** What names of the issuer's own mean here. */
+  readonly scopeMap: ReadonlyMap<string, ReadonlySet<Scope>>
+  /** Of tokens that name no tenant; undefined: they are refused. */
   readonly defaultTenant: string | undefined
-  /** Of tokens without `scope` and `scopes`; undefined: they are refused. */
+  /** Of tokens that state no scopes in any known way; undefined: they are refused. */
   readonly defaultScopes: ReadonlySet<Scope> | undefined
   readonly leewaySeconds: number
 }
 
-/** As of the names of events: a token's `sub` is their actor. */
-const MAX_SUBJECT_CHARACTERS = 512
+/** As of the names of events: a token's actor is theirs. */
+const MAX_ACTOR_CHARACTERS = 512
 /** As of session ids: tenants are in the same indexes, and in the keys of objects. */
 const MAX_ID_BYTES = 256
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
@@ -32,19 +36,32 @@ const KINDS: Readonly<Record<string, Principal['kind']>> = {
  * Throws `unauthorized`.
  */
 export function toPrincipal(claims: JWTPayload, options: ClaimsOptions, withdrawn: AbortSignal): Principal {
-  const { exp, sub } = claims
+  const { names } = options
+  const { exp } = claims
+  const actor = readClaim(claims, names.actor)
   if (typeof exp !== 'number' || !Number.isFinite(exp)) throw refused('exp must be a number of seconds')
-  if (typeof sub !== 'string' || sub === '' || sub.length > MAX_SUBJECT_CHARACTERS || unstorableString(sub))
-    throw refused(`sub must be a string of 1 to ${MAX_SUBJECT_CHARACTERS} characters`)
+  if (
+    typeof actor !== 'string' ||
+    actor === '' ||
+    actor.length > MAX_ACTOR_CHARACTERS ||
+    unstorableString(actor)
+  )
+    throw refused(`${names.actor} must be a string of 1 to ${MAX_ACTOR_CHARACTERS} characters`)
+  const tenant = readClaim(claims, names.tenant) ?? absent(claims, names.tenant, options.defaultTenant)
+  const session = names.session === undefined ? undefined : readClaim(claims, names.session)
   return Object.freeze({
-    tenantId: id(claims.tenant_id ?? absent(claims, 'tenant_id', options.defaultTenant), 'tenant_id'),
-    actor: sub,
-    kind: kindOf(sub),
-    scopes: scopesOf(claims, options.defaultScopes),
-    sessionId: Object.hasOwn(claims, 'session_id') ? id(claims.session_id, 'session_id') : null,
+    tenantId: id(tenant, names.tenant),
+    actor,
+    kind: isService(claims, names) ? 'service' : kindOf(actor),
+    scopes: scopesOf(claims, options),
+    sessionId: session === undefined ? null : id(session, names.session as string),
     expiresAtMs: (exp + options.leewaySeconds) * 1000,
     withdrawn,
   })
+}
+
+function isService(claims: JWTPayload, { service }: ClaimNames): boolean {
+  return service !== undefined && readClaim(claims, service[0]) === service[1]
 }
 
 function kindOf(sub: string): Principal['kind'] {
@@ -53,7 +70,7 @@ function kindOf(sub: string): Principal['kind'] {
 }
 
 function absent<T>(claims: JWTPayload, name: string, fallback: T | undefined): T | undefined {
-  if (Object.hasOwn(claims, name)) return undefined
+  if (readClaim(claims, name) !== undefined) return undefined
   if (fallback === undefined) throw refused(`the token has no ${name}`)
   return fallback
 }
@@ -70,18 +87,29 @@ function id(value: unknown, name: string): string {
   return value
 }
 
-function scopesOf(claims: JWTPayload, fallback: ReadonlySet<Scope> | undefined): ReadonlySet<Scope> {
-  const { scope, scopes } = claims
-  if (!Object.hasOwn(claims, 'scope') && !Object.hasOwn(claims, 'scopes')) {
-    if (fallback === undefined) throw refused('the token has neither scope nor scopes')
-    return fallback
+function scopesOf(claims: JWTPayload, options: ClaimsOptions): ReadonlySet<Scope> {
+  const { names, scopeMap, defaultScopes } = options
+  if (!statesScopes(claims, names)) {
+    if (defaultScopes === undefined) throw refused(`the token has none of ${names.scopes.join(', ')}`)
+    return defaultScopes
   }
-  if (scope !== undefined && typeof scope !== 'string')
-    throw refused('scope must be a string of names with spaces between')
-  if (scopes !== undefined && !(Array.isArray(scopes) && scopes.every((it) => typeof it === 'string')))
-    throw refused('scopes must be an array of names')
-  const named = [...(scope ?? '').split(' '), ...((scopes as string[] | undefined) ?? [])]
-  return new Set([...SCOPES].filter((it) => named.includes(it)))
+  const named = names.scopes.flatMap((name) => namesIn(readClaim(claims, name), name))
+  const granted = new Set(named.flatMap((it) => [...(scopeMap.get(it) ?? [])]))
+  return new Set([...SCOPES].filter((it) => named.includes(it) || granted.has(it)))
+}
+
+/** One string with spaces between (RFC 8693), or an array: issuers do not agree, except on the two that are our own. */
+function namesIn(value: unknown, name: string): readonly string[] {
+  if (value === undefined) return []
+  if (typeof value === 'string' && name !== 'scopes') return value.split(' ')
+  if (Array.isArray(value) && value.every((it) => typeof it === 'string') && name !== 'scope') return value
+  throw refused(
+    name === 'scope'
+      ? 'scope must be a string of names with spaces between'
+      : name === 'scopes'
+        ? 'scopes must be an array of names'
+        : `${name} must be an array of names, or a string of names with spaces between`,
+  )
 }
 
 const refused = (why: string) => new AppError('unauthorized', `the token cannot be used here: ${why}`)

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Authenticator } from './authenticator.ts'
+import { readClaim } from './claimNames.ts'
 import { type ClaimsOptions, toPrincipal } from './claims.ts'
 import { ALGORITHMS, type TrustedKey } from './jwks.ts'
 import { KeySet, type KeySetOptions } from './keySet.ts'
@@ -12,7 +13,8 @@ import type { Principal } from './principal.ts'
 export interface JwtOptions extends ClaimsOptions {
   readonly keys: Omit<KeySetOptions, 'log'>
   readonly issuer: string
-  readonly audience: string
+  /** One of them must be in the claim that `names.audience` says. */
+  readonly audiences: readonly string[]
   /** Verified tokens that are remembered. */
   readonly cachedTokens: number
   readonly log: Log
@@ -83,7 +85,7 @@ export class JwtAuthenticator implements Authenticator {
   }
 
   async #verify(token: string, digest: string): Promise<Principal> {
-    const { issuer, audience, leewaySeconds } = this.#options
+    const { issuer, audiences, names, leewaySeconds } = this.#options
     let used: TrustedKey | undefined
     const getKey: JWTVerifyGetKey = async ({ alg, kid, ...header }) => {
       if ('b64' in header) throw invalid('b64 is not for JWTs')
@@ -96,10 +98,11 @@ export class JwtAuthenticator implements Authenticator {
       const { payload } = await jwtVerify(token, getKey, {
         algorithms: [...ALGORITHMS],
         issuer,
-        audience,
+        ...(names.audience === 'aud' && { audience: [...audiences] }),
         clockTolerance: leewaySeconds,
-        requiredClaims: ['exp', 'sub'],
+        requiredClaims: ['exp'],
       })
+      if (names.audience !== 'aud') requireAudience(payload, names.audience, audiences)
       refuseFuture(payload, leewaySeconds)
       const key = used as unknown as TrustedKey
       const principal = toPrincipal(payload, this.#options, key.withdrawn.signal)
@@ -109,6 +112,14 @@ export class JwtAuthenticator implements Authenticator {
       throw toRefusal(error)
     }
   }
+}
+
+/** As jose does it for `aud`: one of the values, or of several that are there. */
+function requireAudience(claims: JWTPayload, name: string, audiences: readonly string[]): void {
+  const value = readClaim(claims, name)
+  const said = Array.isArray(value) ? value : [value]
+  if (value === undefined) throw invalid(`it has no ${name}`)
+  if (!said.some((it) => audiences.includes(it))) throw invalid(`its ${name} is not what it must be`)
 }
 
 /** jose looks at `iat` only where tokens have a greatest age. */

@@ -11,7 +11,7 @@ export interface KeySetOptions {
   readonly maxAgeMs: number
   readonly log: Log
   readonly fetchTimeoutMs?: number
-  /** Between two fetches on account of a key that is not known. */
+  /** Between two fetches for keys that are not known. */
   readonly cooldownMs?: number
 }
 
@@ -19,11 +19,14 @@ export interface KeySetOptions {
 const FETCH_TIMEOUT_MS = 5000
 /** Sets of large issuers are some tens of kilobytes. */
 const MAX_SET_BYTES = 1024 * 1024
-/** Tokens with made-up keys cost the key server a request per this, whatever their number. */
+/** Tokens with made-up keys cost the key server a request per this, whatever their number, but for a few at first. */
 const COOLDOWN_MS = 5000
+const BURST = 10
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 30_000
 const RETRY_AFTER_MS = 1000
+/** Names of unknown keys that are remembered. Tokens of those that are not are answered 503. */
+const MAX_UNKNOWN = 1000
 
 /**
  * The issuer's public keys, as of the last time that they could be had. Fetched in the background, and, at once, when a
@@ -36,8 +39,14 @@ export class KeySet {
   #keys: ReadonlyMap<string, readonly TrustedKey[]> = new Map()
   /** By performance.now(). */
   #fetchedAt = Number.NEGATIVE_INFINITY
-  #triedAt = Number.NEGATIVE_INFINITY
   #lastTryFailed = true
+  /** Unknown keys that tokens have named since the last fetch began: the next set may have them. */
+  #asked = new Set<string>()
+  /** Unknown keys that were asked for, or known, before a fetch whose set does not have them, and when that was. */
+  readonly #absent = new Map<string, number>()
+  /** Fetches for unknown keys that may begin now; one more per cool-down. */
+  #allowance = BURST
+  #allowanceAt = performance.now()
   #fetching: Promise<void> | undefined
   #running: Promise<void> | undefined
 
@@ -71,18 +80,33 @@ export class KeySet {
 
   /**
    * The key of that name, for that algorithm. Undefined: the issuer has no such key. Rejects with `auth_unavailable`
-   * when that cannot be known now.
+   * when that cannot be known now: the set cannot be fetched, or was fetched just before a token first named this key, which
+   * may be newer than the set.
    */
   async find(kid: string, algorithm: string): Promise<TrustedKey | undefined> {
-    if (!this.#isFresh || !this.#keys.has(kid)) await this.#fetchSoon()
+    if (this.#isFresh && !this.#keys.has(kid) && this.#isAbsent(kid)) return undefined
+    if (!this.#isFresh || !this.#keys.has(kid)) {
+      if (this.#asked.size < MAX_UNKNOWN) this.#asked.add(kid)
+      await this.#fetchSoon()
+    }
     if (this.#isFresh) {
       const named = this.#keys.get(kid)
       if (named !== undefined) return named.find((it) => it.algorithms.has(algorithm))
-      if (!this.#lastTryFailed) return undefined
+      if (this.#isAbsent(kid)) return undefined
     }
     throw new AppError('auth_unavailable', 'the keys that tokens are checked with cannot be had now', {
-      retry_after_ms: RETRY_AFTER_MS,
+      retry_after_ms: this.#lastTryFailed ? RETRY_AFTER_MS : this.#cooldownMs,
     })
+  }
+
+  /** Whether a set that was fetched a short time ago, after the key was asked for, does not have it. */
+  #isAbsent(kid: string): boolean {
+    const since = this.#absent.get(kid)
+    return !this.#lastTryFailed && since !== undefined && performance.now() - since < this.#cooldownMs
+  }
+
+  get #cooldownMs(): number {
+    return this.#options.cooldownMs ?? COOLDOWN_MS
   }
 
   get #isFresh(): boolean {
@@ -100,10 +124,16 @@ export class KeySet {
     }
   }
 
-  /** The fetch under way, or a new one unless the last is too recent. */
+  /** The fetch under way, or a new one while the allowance lasts. */
   async #fetchSoon(): Promise<void> {
-    const { cooldownMs = COOLDOWN_MS } = this.#options
-    if (this.#fetching !== undefined || performance.now() - this.#triedAt >= cooldownMs) await this.#fetch()
+    const now = performance.now()
+    this.#allowance = Math.min(BURST, this.#allowance + (now - this.#allowanceAt) / this.#cooldownMs)
+    this.#allowanceAt = now
+    if (this.#fetching === undefined) {
+      if (this.#allowance < 1) return
+      this.#allowance -= 1
+    }
+    await this.#fetch()
   }
 
   #fetch(): Promise<void> {
@@ -117,14 +147,22 @@ export class KeySet {
     const { url, log, fetchTimeoutMs = FETCH_TIMEOUT_MS } = this.#options
     const { signal } = this.#stopping
     const unusable: string[] = []
-    this.#triedAt = performance.now()
+    const asked = this.#asked
+    this.#asked = new Set()
     try {
       const text = await fetchText(url, { timeoutMs: fetchTimeoutMs, maxBytes: MAX_SET_BYTES }, signal)
-      const keys = parseJwks(text, (kid, why) => unusable.push(`${JSON.stringify(kid)}: ${why}`))
+      const known = [...this.#keys.keys()]
+      const keys = parseJwks(text, (kid, why) => {
+        unusable.push(`${JSON.stringify(kid)}: ${why}`)
+        if (typeof kid === 'string') known.push(kid)
+      })
       this.#replace(keys, unusable)
       this.#fetchedAt = performance.now()
+      if (this.#absent.size > MAX_UNKNOWN) this.#absent.clear()
+      for (const kid of [...asked, ...known]) if (!this.#keys.has(kid)) this.#absent.set(kid, this.#fetchedAt)
       this.#lastTryFailed = false
     } catch (error) {
+      for (const kid of asked) this.#asked.add(kid)
       this.#lastTryFailed = true
       if (!signal.aborted)
         log.warn(

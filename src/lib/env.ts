@@ -84,6 +84,27 @@ export class EnvReader {
     return words.every(isOne) ? words : this.#refuse(found, expected, undefined)
   }
 
+  /** Texts with spaces or commas between; undefined when not set. */
+  list(name: string): readonly string[] | undefined {
+    return this.raw(name)
+      ?.value.split(/[\s,]+/)
+      .filter((it) => it !== '')
+  }
+
+  /** `a=b` with spaces or commas between; what is before the last `=` is the first. Undefined when not set. */
+  pairs(name: string): readonly (readonly [string, string])[] | undefined {
+    const pairs = this.list(name)?.map((it) => {
+      const at = it.lastIndexOf('=')
+      return [it.slice(0, Math.max(at, 0)), it.slice(at + 1)] as const
+    })
+    const wrong = pairs?.findIndex(([left, right]) => left === '' || right === '') ?? -1
+    if (wrong === -1) return pairs
+    this.problems.push(
+      `${name} must be pairs such as name=value, with spaces between; one has no name or value`,
+    )
+    return []
+  }
+
   flag(name: string, fallback: boolean): boolean {
     const found = this.raw(name)
     if (found === undefined) return fallback

@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { claimNames } from '../../src/auth/claimNames.ts'
 import { JwtAuthenticator, type JwtOptions } from '../../src/auth/jwtAuthenticator.ts'
 import type { Principal } from '../../src/auth/principal.ts'
 import { createLog } from '../../src/ops/log.ts'
@@ -23,7 +24,9 @@ describe('the key server', () => {
   function start(keys: Partial<JwtOptions['keys']> = {}, more: Partial<JwtOptions> = {}): JwtAuthenticator {
     const authenticator = new JwtAuthenticator({
       issuer: ISSUER,
-      audience: AUDIENCE,
+      audiences: [AUDIENCE],
+      names: claimNames('none', {}),
+      scopeMap: new Map(),
       leewaySeconds: 30,
       defaultTenant: undefined,
       defaultScopes: undefined,
@@ -92,7 +95,30 @@ describe('the key server', () => {
     const unknown = await sign(made, claims())
     for (let i = 0; i < 5; i += 1)
       expect(await judge(authenticator, unknown)).to.match(/^unauthorized: .* no such key/)
-    expect(issuer.requests, 'within the cool-down').to.equal(1)
+    expect(issuer.requests, 'within the cool-down').to.equal(2)
+  })
+
+  it('may rotate keys between two fetches: a token of the new key waits, and is never refused for good', async () => {
+    const authenticator = start({ cooldownMs: 500 })
+    const madeUp = await Promise.all(
+      Array.from({ length: 30 }, async (_, i) => sign(await signingKey(`made up ${i}`), claims())),
+    )
+    expect(await judge(authenticator, await issuer.token())).to.equal('ok')
+    const refusals = []
+    for (const token of madeUp) refusals.push(await judge(authenticator, token))
+    expect(refusals[0]).to.match(/^unauthorized: .* no such key/)
+    expect(issuer.requests).to.be.below(30)
+    const next = await signingKey('next')
+    issuer.keys = [issuer.key.jwk, next.jwk]
+    const token = await sign(next, claims())
+
+    const answers = new Set<string>()
+    await until('the new key is known', async () => {
+      const answer = await judge(authenticator, token)
+      answers.add(answer.split(':')[0] as string)
+      return answer === 'ok'
+    })
+    expect([...answers]).not.to.include('unauthorized')
   })
 
   it('may rotate keys: a withdrawn one ends what it has signed, remembered or not', async () => {

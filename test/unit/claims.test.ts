@@ -1,9 +1,16 @@
 import { expect } from 'chai'
+import { claimNames, type Preset } from '../../src/auth/claimNames.ts'
 import { toPrincipal } from '../../src/auth/claims.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 
 const { signal } = new AbortController()
-const STRICT = { defaultTenant: undefined, defaultScopes: undefined, leewaySeconds: 30 }
+const STRICT = {
+  names: claimNames('none', {}),
+  scopeMap: new Map(),
+  defaultTenant: undefined,
+  defaultScopes: undefined,
+  leewaySeconds: 30,
+}
 const GOOD = { sub: 'user:ann', exp: 1000, tenant_id: 'acme', scope: 'session:read' }
 
 const principal = (more: object, options: object = {}) =>
@@ -78,7 +85,7 @@ describe('the claims of a token', () => {
     expect(bareWith({ defaultTenant: 'main', defaultScopes: new Set(['session:read']) })).to.include({
       tenantId: 'main',
     })
-    expect(() => bareWith({ defaultTenant: 'main' })).to.throw(/neither scope nor scopes/)
+    expect(() => bareWith({ defaultTenant: 'main' })).to.throw(/none of scope, scopes, scp/)
     expect(() => bareWith({ defaultScopes: new Set() })).to.throw(/has no tenant_id/)
   })
 
@@ -101,5 +108,173 @@ describe('the claims of a token', () => {
       { scopes: null },
     ])
       expect(refusal(more, options), JSON.stringify(more)).to.include('scope')
+  })
+
+  it('are given the default scopes only when they state none in any known way', () => {
+    const { scope: _, ...bare } = GOOD
+    const options = { ...STRICT, defaultScopes: new Set(['session:create'] as const) }
+    const scopes = (more: object) => [...toPrincipal({ ...bare, ...more }, options, signal).scopes]
+
+    expect(scopes({})).to.deep.equal(['session:create'])
+    expect(scopes({ scp: ['session:read', 'session:append'] })).to.deep.equal([
+      'session:read',
+      'session:append',
+    ])
+    expect(scopes({ scp: 'session:read' })).to.deep.equal(['session:read'])
+    for (const stated of [
+      { scope: '' },
+      { scp: [] },
+      { scp: 'openid' },
+      { permissions: ['session:read'] },
+      { permissions: [] },
+      { permissions: null },
+      { roles: ['admin'] },
+    ])
+      expect(scopes(stated), JSON.stringify(stated)).to.deep.equal([])
+    for (const wrong of [{ scp: 7 }, { scp: [7] }, { scp: null }])
+      expect(refusal({ ...wrong }, options), JSON.stringify(wrong)).to.include('scp')
+  })
+
+  it('are translated where the issuer has names of its own for scopes', () => {
+    const scopeMap = new Map([
+      ['sessions/read', new Set(['session:read'])],
+      ['admin', new Set(['session:create', 'session:erase'])],
+    ])
+    const scopes = (scope: string) => [...principal({ scope }, { scopeMap }).scopes]
+
+    expect(scopes('openid sessions/read')).to.deep.equal(['session:read'])
+    expect(scopes('admin session:append')).to.deep.equal([
+      'session:create',
+      'session:append',
+      'session:erase',
+    ])
+    expect(scopes('constructor toString')).to.deep.equal([])
+  })
+
+  /** Tokens as the issuers' own documentation shows them, with what Starcite looks at. */
+  const ISSUED: [Preset, object, object, object][] = [
+    [
+      'okta',
+      {
+        ver: 1,
+        aud: 'api://starcite',
+        cid: '0oabucvyc38HLL1ef0g7',
+        uid: '00ua5lpgX9m8mB0g50g4',
+        scp: ['openid', 'session:read'],
+        sub: 'ann@acme.example',
+        tenant_id: 'acme',
+      },
+      {},
+      { tenantId: 'acme', actor: 'ann@acme.example', kind: 'user', scopes: new Set(['session:read']) },
+    ],
+    [
+      'entra',
+      {
+        aud: 'api://starcite',
+        azp: '11112222-bbbb-3333-cccc-4444dddd5555',
+        oid: 'aaaaaaaa-0000-1111-2222-bbbbbbbbbbbb',
+        sub: 'HKZpfaHyWadeOouYlitjrI-KffTm222X5rrV3xDqfKQ',
+        scp: 'session:read session:append',
+        tid: 'aaaabbbb-0000-cccc-1111-dddd2222eeee',
+        sid: 'a-browser-session',
+      },
+      {},
+      {
+        tenantId: 'aaaabbbb-0000-cccc-1111-dddd2222eeee',
+        actor: 'aaaaaaaa-0000-1111-2222-bbbbbbbbbbbb',
+        kind: 'user',
+        sessionId: null,
+        scopes: new Set(['session:read', 'session:append']),
+      },
+    ],
+    [
+      'entra',
+      { oid: 'app-1', sub: 'app-1', tid: 'acme', idtyp: 'app', roles: ['Sessions.Write'] },
+      { scopeMap: new Map([['Sessions.Write', new Set(['session:append'])]]) },
+      { actor: 'app-1', kind: 'service', scopes: new Set(['session:append']) },
+    ],
+    [
+      'auth0',
+      {
+        sub: 'auth0|507f1f77bcf86cd799439011',
+        aud: ['https://starcite.example', 'https://acme.auth0.com/userinfo'],
+        org_id: 'org_9ybsU1dN2dKfDkBi',
+        scope: 'openid profile session:create',
+        permissions: ['session:read'],
+      },
+      {},
+      { tenantId: 'org_9ybsU1dN2dKfDkBi', kind: 'user', scopes: new Set(['session:read']) },
+    ],
+    [
+      'auth0',
+      {
+        sub: 'abc@clients',
+        gty: 'client-credentials',
+        'https://acme.example/tenant': 'acme',
+        permissions: [],
+      },
+      { names: claimNames('auth0', { tenant: 'https://acme.example/tenant' }) },
+      { tenantId: 'acme', kind: 'service', scopes: new Set() },
+    ],
+    [
+      'cognito',
+      {
+        sub: 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee',
+        client_id: '1example23456789',
+        token_use: 'access',
+        scope: 'sessions/read sessions/append',
+        'cognito:groups': ['acme'],
+      },
+      {
+        defaultTenant: 'acme',
+        scopeMap: new Map([
+          ['sessions/read', new Set(['session:read'])],
+          ['sessions/append', new Set(['session:append'])],
+        ]),
+      },
+      { tenantId: 'acme', scopes: new Set(['session:read', 'session:append']) },
+    ],
+    [
+      'clerk',
+      {
+        azp: 'https://app.acme.example',
+        sub: 'user_2bq2fqs1VqMDqFz1',
+        sid: 'sess_2bq2fqs1',
+        o: { id: 'org_123', rol: 'admin', slg: 'acme' },
+      },
+      { defaultScopes: new Set(['session:read']) },
+      {
+        tenantId: 'org_123',
+        actor: 'user_2bq2fqs1VqMDqFz1',
+        sessionId: null,
+        scopes: new Set(['session:read']),
+      },
+    ],
+    [
+      'supabase',
+      { sub: '123e4567', role: 'authenticated', session_id: 'its own session', tenant_id: 'acme' },
+      { defaultScopes: new Set(['session:read']) },
+      { sessionId: null, scopes: new Set(['session:read']) },
+    ],
+  ]
+  for (const [preset, claims, options, expected] of ISSUED)
+    it(`are read where ${preset} puts them: ${Object.keys(claims).join(', ')}`, () => {
+      const names = claimNames(preset, {})
+      expect(toPrincipal({ exp: 1000, ...claims }, { ...STRICT, names, ...options }, signal)).to.deep.include(
+        expected,
+      )
+    })
+
+  it('may lie within others, and a claim that is not there is never found on the way', () => {
+    const names = claimNames('none', { tenant: '/app~1meta/tenant', session: 'none' })
+    const bare = { sub: 'user:ann', exp: 1000, scope: '', session_id: 'ignored' }
+    const tenantOf = (more: object) =>
+      toPrincipal({ ...bare, ...more }, { ...STRICT, names }, signal).tenantId
+
+    expect(tenantOf({ 'app/meta': { tenant: 'acme' } })).to.equal('acme')
+    for (const other of [{}, { 'app/meta': null }, { 'app/meta': 'tenant' }, { 'app/meta': {} }])
+      expect(() => tenantOf(other), JSON.stringify(other)).to.throw(/has no \/app~1meta\/tenant/)
+    const inherited = { ...STRICT, names: claimNames('none', { tenant: '/constructor/name' }) }
+    expect(() => toPrincipal({ ...bare }, inherited, signal)).to.throw(/has no/)
   })
 })

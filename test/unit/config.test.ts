@@ -188,7 +188,17 @@ describe('the configuration', () => {
       expect(loadConfig(JWT).auth.jwt).to.deep.equal({
         jwksUrl: 'https://issuer.example/jwks.json',
         issuer: 'https://issuer.example',
-        audience: 'starcite',
+        audiences: ['starcite'],
+        preset: 'none',
+        claims: {
+          tenant: undefined,
+          actor: undefined,
+          session: undefined,
+          scopes: undefined,
+          audience: undefined,
+          service: undefined,
+        },
+        scopeMap: new Map(),
         leewaySeconds: 30,
         refreshMs: 60_000,
         maxAgeMs: 86_400_000,
