@@ -184,6 +184,8 @@ export function loadConfig(env: Env) {
 
 const AUTH_PRESETS = ['none', 'auth0', 'clerk', 'cognito', 'entra', 'okta', 'supabase'] as const
 const SCOPE_NAMES = ['session:create', 'session:read', 'session:append', 'session:erase'] as const
+/** What an issuer can give beside them; no default can. */
+const MAPPED_SCOPES = [...SCOPE_NAMES, 'session:act_as'] as const
 
 /** Where a node listens, and whom it answers there: without tokens, this machine alone until somebody says otherwise. */
 function readReach(read: EnvReader, hasTokens: boolean) {
@@ -251,13 +253,13 @@ function readAuth(read: EnvReader) {
 }
 
 /** The issuer's names for what a token may do, each with ours. */
-function readScopeMap(read: EnvReader): ReadonlyMap<string, ReadonlySet<(typeof SCOPE_NAMES)[number]>> {
-  const map = new Map<string, Set<(typeof SCOPE_NAMES)[number]>>()
+function readScopeMap(read: EnvReader): ReadonlyMap<string, ReadonlySet<(typeof MAPPED_SCOPES)[number]>> {
+  const map = new Map<string, Set<(typeof MAPPED_SCOPES)[number]>>()
   for (const [theirs, ours] of read.pairs('STARCITE_AUTH_SCOPE_MAP') ?? []) {
-    const scope = SCOPE_NAMES.find((it) => it === ours)
+    const scope = MAPPED_SCOPES.find((it) => it === ours)
     if (scope === undefined)
       read.problems.push(
-        `STARCITE_AUTH_SCOPE_MAP must map names to some of ${SCOPE_NAMES.join(', ')}; ${JSON.stringify(theirs)} is mapped to ${JSON.stringify(ours)}`,
+        `STARCITE_AUTH_SCOPE_MAP must map names to some of ${MAPPED_SCOPES.join(', ')}; ${JSON.stringify(theirs)} is mapped to ${JSON.stringify(ours)}`,
       )
     else map.set(theirs, (map.get(theirs) ?? new Set()).add(scope))
   }

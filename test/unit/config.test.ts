@@ -237,6 +237,25 @@ describe('the configuration', () => {
       ])
     })
 
+    it('maps what the issuer calls scopes, and says which of ours is none', () => {
+      const map = (value: string) => loadConfig({ ...JWT, STARCITE_AUTH_SCOPE_MAP: value }).auth.jwt?.scopeMap
+
+      expect(map('a=b/c=session:read, a=b/c=session:append admin=session:act_as')).to.deep.equal(
+        new Map([
+          ['a=b/c', new Set(['session:read', 'session:append'])],
+          ['admin', new Set(['session:act_as'])],
+        ]),
+      )
+      expect(problemsOf({ ...JWT, STARCITE_AUTH_SCOPE_MAP: 'admin=session:all' })).to.deep.equal([
+        'STARCITE_AUTH_SCOPE_MAP must map names to some of session:create, session:read, session:append, session:erase, session:act_as; "admin" is mapped to "session:all"',
+      ])
+      for (const wrong of ['admin', 'admin=', '=session:read'])
+        expect(problemsOf({ ...JWT, STARCITE_AUTH_SCOPE_MAP: wrong }), wrong).to.have.length(1)
+      expect(problemsOf({ ...JWT, STARCITE_AUTH_PRESET: 'keycloak' })[0]).to.match(
+        /^STARCITE_AUTH_PRESET must be one of/,
+      )
+    })
+
     it('knows four scopes', () => {
       const scopes = (value: string) =>
         loadConfig({ ...JWT, STARCITE_AUTH_DEFAULT_SCOPES: value }).auth.jwt?.defaultScopes
