@@ -40,6 +40,8 @@ set lock_timeout = '2s'  -- a session held by somebody's long transaction is an 
 as $$
 #variable_conflict use_column
 declare
+  -- Where the clock went back, a session's times go on by this, and do not stand still.
+  c_tick constant interval := interval '1 microsecond';
   -- What form 2 of starcite.chained_hash hashes before the hash of the event before, and before the content's digest.
   c_before_hash constant bytea := bytea '36:starcite hash chain event, version 2' || bytea '32:';
   c_before_digest constant bytea := '32:';
@@ -129,7 +131,7 @@ begin
                     when p_expected_seqs[1] <> v_head.last_seq then 'expected_seq_conflict'
                     else 'appended' end;
     if outcome = 'appended' then
-      select greatest(clock_timestamp(), s.value::timestamptz, v_head.last_event_at) into strict v_at
+      select greatest(clock_timestamp(), s.value::timestamptz, v_head.last_event_at + c_tick) into strict v_at
         from starcite.settings s where s.name = 'closed_before';
       perform starcite.ensure_segment(v_at)
         where not exists (select from starcite.segments s where tstzrange(s.from_at, s.to_at) @> v_at);
@@ -216,7 +218,7 @@ begin
       v_sid := v_sids[v_o];
       v_last_seq := v_head_seqs[v_heads];
       v_hash := v_head_hashes[v_heads];
-      v_at := greatest(v_now, v_head_times[v_heads]);
+      v_at := greatest(v_now, v_head_times[v_heads] + c_tick);
       v_wire_at := case when v_at = v_now then v_wire_now else starcite.wire_time(v_at) end;
       v_framed_at := starcite.framed(v_wire_at);
       v_erased := v_head_erased[v_heads];

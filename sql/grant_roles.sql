@@ -29,6 +29,7 @@ begin
       starcite.ensure_segment(timestamptz), starcite.configure(interval, interval),
       starcite.merge_members(json, json), starcite.comparable(json), starcite.canonical(json),
       starcite.canonical_long(json), starcite.wire_time(timestamptz), starcite.place_changes(bigint[]),
+      starcite.refuse_time(timestamptz),
       starcite.secret_key(text), starcite.erase_session(text, text, text, text, text, boolean),
       starcite.redact_event(text, text, bigint, text, text, text, boolean)
       to starcite_app;

@@ -123,7 +123,8 @@ export async function startService(
         timeoutMs: config.database.timeoutMs,
         log,
         metrics,
-        restorePartitions: () => keeper.ensure(),
+        latestTime: () => keeper.latestTime,
+        ensureSegments: () => keeper.ensure(),
         onAppended: (request, rows) => {
           publish(hub, request, rows)
           const last = rows.at(-1)

@@ -1,4 +1,4 @@
-import { classify, lacksPartition } from '../db/failure.ts'
+import { classify, isClockAhead, lacksPartition } from '../db/failure.ts'
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import { Batcher, type Outcome, type Weight } from '../lib/batcher.ts'
@@ -21,8 +21,10 @@ export interface AppenderOptions {
   readonly timeoutMs: number
   readonly log: Log
   readonly metrics: Metrics
-  /** Makes partitions of events that somebody has taken away. */
-  readonly restorePartitions: () => Promise<void>
+  /** The latest time that Postgres's clock can have, in milliseconds since the epoch; undefined: not known. */
+  readonly latestTime: () => number | undefined
+  /** Looks at Postgres's clock, and makes partitions of events that somebody has taken away. */
+  readonly ensureSegments: () => Promise<void>
   /** Told of every request that was committed, before its caller is answered. */
   readonly onAppended: (request: AppendRequest, rows: readonly OutcomeRow[]) => void
 }
@@ -142,7 +144,7 @@ export class Appender {
     const { db, log, metrics } = this.#options
     const started = performance.now()
     try {
-      const answers = await appendEvents(db, batch)
+      const answers = await appendEvents(db, batch, this.#options.latestTime())
       metrics.appendBatch(
         batch.reduce((sum, request) => sum + request.events.length, 0),
         (performance.now() - started) / 1000,
@@ -159,9 +161,9 @@ export class Appender {
         await pause(pauseMs)
         return this.#attempt(requests, attempt + 1, deadline)
       }
-      if (lacksPartition(error)) {
-        const restored = this.#options.restorePartitions()
-        await restored.catch((cause) => log.error({ err: cause }, 'the partition cannot be made again'))
+      if (lacksPartition(error) || isClockAhead(error)) {
+        const ensured = this.#options.ensureSegments()
+        await ensured.catch((cause) => log.error({ err: cause }, 'segments cannot be made'))
       }
       switch (failure) {
         case 'retry':

@@ -25,7 +25,7 @@ const APPEND_EVENTS = {
   name: 'append_events',
   notifies: true as const,
   text: `select nullif(a.outcome, 'appended'), a.sid, a.seq, nullif(a.last_seq, a.seq), a.expected, a.inserted_at
-           from starcite.append_events($1::text[], $2::text[], $3::text[], $4::json[], $5::text[], $6::text[],
+           from starcite.append_events(case when clock_timestamp() > $15::timestamptz then starcite.refuse_time($15) else $1::text[] end, $2::text[], $3::text[], $4::json[], $5::text[], $6::text[],
                   $7::text[], $8::bigint[], $9::text[], $10::json[], $11::json[], $12::bigint[], $13::int[], $14::text[]) a
           order by a.ordinal`,
 }
@@ -49,8 +49,15 @@ interface Item {
   readonly batch: number | null
 }
 
-/** Appends all requests in one transaction. Answers the rows of each request, in its order. */
-export async function appendEvents(db: Db, requests: readonly AppendRequest[]): Promise<OutcomeRow[][]> {
+/**
+ * Appends all requests in one transaction. Answers the rows of each request, in its order. Postgres refuses them (55SC1) when
+ * its clock is past `latest`, in milliseconds since the epoch.
+ */
+export async function appendEvents(
+  db: Db,
+  requests: readonly AppendRequest[],
+  latest: number | undefined,
+): Promise<OutcomeRow[][]> {
   const items = requests.flatMap((request, index): Item[] => {
     const batch = request.events.length > 1 ? index : null
     return request.events.map((event) => ({ request, event, batch }))
@@ -70,6 +77,7 @@ export async function appendEvents(db: Db, requests: readonly AppendRequest[]): 
     column(items, ({ event }) => event.expectedSeq),
     column(items, ({ batch }) => batch),
     texts(column(items, ({ event }) => event.subject)),
+    latest === undefined ? null : new Date(latest).toISOString(),
   ]
   const rows = (await db.query(APPEND_EVENTS, columns)).map(
     ([outcome, sid, seq, lastSeq, expected, insertedAt]): OutcomeRow => ({

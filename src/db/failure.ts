@@ -87,6 +87,10 @@ export function classify(error: unknown): Failure {
   return 'unknown'
 }
 
+/** Postgres's clock is past what its caller takes for possible (sql/refuse_time.sql). */
+export const isClockAhead = (error: unknown): boolean =>
+  error instanceof pg.DatabaseError && error.code === '55SC1'
+
 /** Somebody has dropped or detached the partition of a row: a check violation that names no constraint. */
 export function lacksPartition(error: unknown): boolean {
   return (

@@ -21,6 +21,14 @@ const ENSURE_SEGMENTS = {
          select starcite.ensure_segment(g.from_at), null from starcite.segments g where g.state = 'hot'`,
 }
 
+const CLOCK = { name: 'clock', text: 'select extract(epoch from clock_timestamp()) * 1000' }
+
+/** The database's clock, in milliseconds since the epoch. */
+export async function readClock(db: Db): Promise<number> {
+  const [row] = await db.query(CLOCK, [])
+  return Number(row?.[0])
+}
+
 /** Makes sure of this segment and the next, by the database's clock, and of the partition of each that is hot. */
 export async function ensureSegments(db: Db): Promise<void> {
   await db.query(ENSURE_SEGMENTS, [])
@@ -60,14 +68,25 @@ export interface Segment {
   readonly state: 'hot' | 'closed' | 'moved'
 }
 
-/** Segments that are under way, and those whose retention is over by the database's clock; oldest first. */
-export async function dueSegments(session: DbSession): Promise<Segment[]> {
+/** What starcite.confirm_time answers, and by how many seconds the database's clock is past it; 0 where that does not matter. */
+export async function confirmTime(session: DbSession): Promise<{ confirmed: string; behindSeconds: number }> {
+  const [row] = await session.query(
+    `select c.at, case when isfinite(c.at) then extract(epoch from clock_timestamp() - c.at) else 0 end
+       from starcite.confirm_time() as c (at)`,
+  )
+  return { confirmed: row?.[0] as string, behindSeconds: Number(row?.[1]) }
+}
+
+/** Segments that are under way, and those whose retention is over and whose end is confirmed; oldest first. */
+export async function dueSegments(session: DbSession, confirmed: string): Promise<Segment[]> {
   const rows = await session.query(
     `select g.name, g.state from starcite.segments g
       where g.state in ('closed', 'moved')
          or (g.state = 'hot' and g.to_at <= clock_timestamp() - (select s.value::interval from starcite.settings s
-                                                                  where s.name = 'hot_retention'))
+                                                                  where s.name = 'hot_retention')
+             and g.to_at <= $1::timestamptz)
       order by g.from_at`,
+    [confirmed],
   )
   return rows.map(([name, state]) => ({ name: name as string, state: state as Segment['state'] }))
 }

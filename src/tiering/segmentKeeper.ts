@@ -1,8 +1,9 @@
 import type { Db } from '../db/pool.ts'
 import { pause } from '../lib/backoff.ts'
+import { ClockBound } from '../lib/clockBound.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { Log } from '../ops/log.ts'
-import { ensureSegments, writeSettings } from './queries.ts'
+import { ensureSegments, readClock, writeSettings } from './queries.ts'
 
 const MIN_PERIOD_MS = 500
 const MAX_PERIOD_MS = 600_000
@@ -17,7 +18,9 @@ export class SegmentKeeper {
   readonly #retentionMs: number
   readonly #log: Log
   readonly #idleness: Idleness
+  readonly #clock = new ClockBound()
   readonly #stopping = new AbortController()
+  #isAhead = false
   #running: Promise<void> | undefined
 
   constructor(db: Db, intervalMs: number, retentionMs: number, log: Log, idleness = NEVER_IDLE) {
@@ -31,7 +34,7 @@ export class SegmentKeeper {
   /** Resolves when the present segment stands. */
   async start(): Promise<void> {
     await writeSettings(this.#db, this.#intervalMs, this.#retentionMs)
-    await ensureSegments(this.#db)
+    await this.ensure()
     this.#running = this.#run()
   }
 
@@ -40,9 +43,25 @@ export class SegmentKeeper {
     await this.#running
   }
 
-  /** Makes partitions that are not there now, for an append that has found none. */
+  /** The latest time that the database's clock can have, in milliseconds since the epoch; undefined before the start. */
+  get latestTime(): number | undefined {
+    return this.#clock.latest
+  }
+
+  /** Makes the segments and partitions that should be there now; none for a time that cannot be. */
   async ensure(): Promise<void> {
-    await ensureSegments(this.#db)
+    const { latest } = this.#clock
+    const now = await readClock(this.#db)
+    const isAhead = this.#clock.read(now) === 'ahead'
+    if (isAhead && !this.#isAhead)
+      this.#log.error(
+        { clock: timeOf(now), latest: timeOf(latest ?? now) },
+        "the database's clock has jumped ahead: appends are refused until it is back, or has held for a minute",
+      )
+    if (!isAhead && this.#isAhead)
+      this.#log.warn({ clock: timeOf(now) }, "the database's clock is believed again")
+    this.#isAhead = isAhead
+    if (!isAhead) await ensureSegments(this.#db)
   }
 
   async #run(): Promise<void> {
@@ -53,10 +72,12 @@ export class SegmentKeeper {
       await this.#idleness.awake(signal) // an append that finds no segment makes one
       if (signal.aborted) return
       try {
-        await ensureSegments(this.#db)
+        await this.ensure()
       } catch (error) {
         this.#log.warn({ err: error }, 'the next segment could not be made ahead of time')
       }
     }
   }
 }
+
+const timeOf = (ms: number): string => new Date(ms).toISOString()

@@ -11,6 +11,7 @@ import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
 import {
+  confirmTime,
   dueSegments,
   type Segment,
   stateArchiveFormat,
@@ -52,6 +53,9 @@ export type PassResult =
 /** Taking a partition away needs its owner. */
 export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
 
+/** In the ordinary course it is two hours at most (sql/confirm_time.sql), and the time between two passes. */
+const MAX_BEHIND_SECONDS = 3 * 3600
+
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 60_000
 
@@ -72,6 +76,7 @@ export class TieringJob {
   #isWanted = false
   #lookedAt = 0
   #foundOutAt = 0
+  #isBehind = false
 
   constructor(options: TieringOptions) {
     this.#options = options
@@ -201,7 +206,7 @@ export class TieringJob {
         if (progress === undefined || progress.kept === 0) await drop(segment.name)
       }
     }
-    const due = await dueSegments(session)
+    const due = await this.#due(session)
     // A session may come back only while no segment is under way that was planned without it.
     const underWay = due.findLastIndex(({ state }) => state !== 'hot') + 1
     await move(due.slice(0, underWay))
@@ -216,6 +221,18 @@ export class TieringJob {
     await move(due.slice(underWay))
     if (failures.length > 0) throw failures[0]
     return moved
+  }
+
+  async #due(session: DbSession): Promise<Segment[]> {
+    const { confirmed, behindSeconds } = await confirmTime(session)
+    const isBehind = behindSeconds > MAX_BEHIND_SECONDS
+    if (isBehind && !this.#isBehind)
+      this.#options.log.warn(
+        { confirmed },
+        "the database's clock has jumped ahead, or no job has run for long: segments that end later wait for an hour or two",
+      )
+    this.#isBehind = isBehind
+    return dueSegments(session, confirmed)
   }
 
   /** Undefined when it had moved before. */

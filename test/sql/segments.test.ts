@@ -258,9 +258,9 @@ describe('segments', () => {
          from starcite.events e join starcite.sessions s on s.sid = e.sid where s.id = 'future' order by e.seq`,
     )
     expect(rows).to.deep.equal(
-      [1, 2, 3].map((seq) => ({
-        seq,
-        at: '2200-01-01T01:02:03.000004Z',
+      [5, 5, 6].map((microsecond, i) => ({
+        seq: i + 1,
+        at: `2200-01-01T01:02:03.00000${microsecond}Z`,
         segment: 'starcite.events_22000101t000000',
       })),
     )
@@ -289,7 +289,7 @@ describe('segments', () => {
 
   it('keeps seqs unique across the boundary between two', async () => {
     await createSessions(db, 'a')
-    await setLastEventAt('a', '2100-01-01T05:59:59.999999Z')
+    await setLastEventAt('a', '2100-01-01T05:59:59.999998Z')
     await appendEvents(db, [{ session: 'a', producer: ['p', 1] }])
     await setLastEventAt('a', '2100-01-01T06:00:00Z')
 

@@ -70,7 +70,8 @@ export async function startGuardedNode(
   const lifecycle = new LifecycleFeed({ db, log, metrics, ...config.tail })
   lifecycle.start()
   const appends = new Appender({
-    restorePartitions: () => ensureSegments(db),
+    latestTime: () => undefined,
+    ensureSegments: () => ensureSegments(db),
     ...config.append,
     db,
     timeoutMs: 5000,
