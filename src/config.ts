@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto'
+import { closest } from './lib/closest.ts'
 import { type Env, EnvReader } from './lib/env.ts'
 
 /** Everything that was wrong with the environment, in one error. */
@@ -18,7 +19,29 @@ export type Config = ReturnType<typeof loadConfig>
 
 /** The one reading of the environment. docs/configuration.md describes every variable; a test holds the two together. */
 export function loadConfig(env: Env) {
+  return configOf(new EnvReader(env))
+}
+
+/** Settings by other names than the program reads, which would have no effect in silence; each with the name it may stand for. */
+export function unknownSettings(env: Env): { readonly name: string; readonly near: string | undefined }[] {
   const read = new EnvReader(env)
+  try {
+    configOf(read)
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+  }
+  const known = [...read.names, ...FOR_CLIENTS]
+  return Object.keys(env)
+    .filter(
+      (name) => name.startsWith('STARCITE_') && !name.startsWith('STARCITE_TEST_') && !known.includes(name),
+    )
+    .map((name) => ({ name, near: closest(name, known) }))
+}
+
+/** Of the command line. */
+const FOR_CLIENTS = ['STARCITE_URL', 'STARCITE_TOKEN']
+
+function configOf(read: EnvReader) {
   const databaseUrl = read.postgresUrl('DATABASE_URL', 'STARCITE_POSTGRES_URL')
   const poolSize = read.int('DB_POOL_SIZE', { default: 10, min: 3, max: 1000 })
   const auth = readAuth(read)

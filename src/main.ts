@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { KeyError } from './audit/checkpoints/signer.ts'
-import { ConfigError, loadConfig } from './config.ts'
+import { ConfigError, loadConfig, unknownSettings } from './config.ts'
 import { DatabaseStartError } from './db/database.ts'
 import { EmbeddedPostgresError } from './db/embedded/error.ts'
 import { DamagedSchemaError, InstallationConflictError } from './db/install.ts'
@@ -22,6 +22,11 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 async function main(): Promise<void> {
   const config = loadConfig(process.env)
   const log = createLog(config.logLevel)
+  for (const { name, near } of unknownSettings(process.env))
+    log.warn(
+      { name, ...(near && { didYouMean: near }) },
+      'a setting has no effect: there is none of that name',
+    )
   // A promise that nobody waits for and that rejects comes here too: what state the process is in is unknown then.
   process.on('uncaughtException', (error, origin) => {
     log.fatal({ err: error, origin }, 'an uncaught error')

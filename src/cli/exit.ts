@@ -37,7 +37,8 @@ export function explain(error: unknown): string {
 }
 
 const HINTS: Readonly<Record<string, string>> = {
-  network_error:
+  network_error: 'The connection to the node broke; --url or STARCITE_URL says where it is.',
+  node_unreachable:
     'Is a node running there? `starcite serve` starts one; --url or STARCITE_URL says where it is.',
   session_not_found: '`starcite sessions` lists what there is; `starcite create ID` makes one.',
   unauthorized:

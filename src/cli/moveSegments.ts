@@ -1,12 +1,12 @@
 import { chainFollower } from '../audit/verify/followChain.ts'
 import { loadConfig } from '../config.ts'
-import { openDatabase } from '../db/database.ts'
 import { StopStack } from '../lib/stopStack.ts'
 import { openObjectStore } from '../objects/open.ts'
 import { createLog } from '../ops/log.ts'
 import { Metrics } from '../ops/metrics.ts'
 import type { MoveProgress } from '../tiering/mover.ts'
 import { TieringJob } from '../tiering/tieringJob.ts'
+import { openExisting } from './database.ts'
 import { amount, out, progress } from './terminal.ts'
 import { version } from './version.ts'
 
@@ -17,7 +17,7 @@ export async function moveSegments(): Promise<number> {
   const stack = new StopStack()
   const line = progress(process.stdout)
   try {
-    const database = stack.add('database', await openDatabase(config.database, 1, log))
+    const database = stack.add('database', await openExisting(config.database, log))
     await database.prepare(version)
     const store = stack.add('object store', await openObjectStore(config.archive, database.moves))
     const job = new TieringJob({

@@ -7,6 +7,7 @@ import { createCommand } from './commands/create.ts'
 import { doctorCommand } from './commands/doctor.ts'
 import { holdCommand } from './commands/hold.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { psqlCommand } from './commands/psql.ts'
 import { retentionCommand } from './commands/retention.ts'
 import { serveCommand } from './commands/serve.ts'
 import { sessionsCommand } from './commands/sessions.ts'
@@ -37,6 +38,7 @@ export function createProgram(setExitCode: SetExitCode): Command {
     holdCommand(),
     retentionCommand(),
     setAsideCommand(),
+    psqlCommand(setExitCode),
     tokenCommand(),
     checkConfigCommand(setExitCode),
     doctorCommand(setExitCode),

@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
 import { WebSocket } from 'ws'
+import { StarciteError } from '../client/errors.ts'
+import type { Fetch } from '../client/http/http.ts'
 import { Starcite } from '../client/starcite.ts'
 import { UsageError } from './exit.ts'
 
@@ -22,7 +24,27 @@ function defaultUrl(): string {
 export function clientOf({ url, token = process.env.STARCITE_TOKEN }: Target): Starcite {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new UsageError(`--url must be an http:// or https:// URL; it is ${JSON.stringify(url)}`)
-  return new Starcite({ url, WebSocket, ...(token && { token }) })
+  return new Starcite({ url, WebSocket, fetch: untilAnswered(url), ...(token && { token }) })
+}
+
+/**
+ * Until something has answered for the first time, an address where nothing does is the user's mistake, and is told at once
+ * instead of being tried again. Rejects with `node_unreachable`.
+ */
+function untilAnswered(url: string): Fetch {
+  let hasAnswered = false
+  return async (address, init) => {
+    try {
+      const response = await fetch(address, init)
+      hasAnswered = true
+      return response
+    } catch (error) {
+      if (hasAnswered || init.signal?.aborted) throw error
+      const { cause } = error as Error
+      const why = (cause as Error | undefined)?.message || (error as Error).message
+      throw new StarciteError('node_unreachable', `no node answers at ${url}: ${why}`, { cause: error })
+    }
+  }
 }
 
 /** The value of an option that takes JSON: an object. */

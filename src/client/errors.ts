@@ -65,8 +65,14 @@ export class StarciteError extends Error {
 }
 
 export function networkError(cause: unknown, what: string): StarciteError {
-  const reason = cause instanceof Error ? cause.message : String(cause)
+  const reason = cause instanceof Error ? reasonOf(cause) : String(cause)
   return new StarciteError('network_error', `${what}: ${reason}`, { cause, retryable: true })
+}
+
+/** fetch of Node.js says "fetch failed", and why in the cause. */
+function reasonOf(error: Error): string {
+  const inner = error.cause instanceof Error ? error.cause.message : ''
+  return inner && inner !== error.message ? `${error.message} (${inner})` : error.message
 }
 
 /** Whatever their status says. */

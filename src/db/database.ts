@@ -3,6 +3,7 @@ import pg from 'pg'
 import type { Config } from '../config.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
+import { hasDatabase } from './embedded/place.ts'
 import { SupervisedPostgres } from './embedded/supervisor.ts'
 import { classify } from './failure.ts'
 import { migrate, NotMigratedError } from './migrate.ts'
@@ -224,16 +225,26 @@ export class Database {
   }
 }
 
-/** Opens the database of the configuration, or, without one, starts the embedded Postgres and keeps it running. */
+/**
+ * Opens the database of the configuration, or, without one, starts the embedded Postgres and keeps it running. Rejects with
+ * DatabaseStartError when there is no embedded database yet and `mayCreate` is false.
+ */
 export async function openDatabase(
   config: Config['database'],
   appendConnections: number,
   log: Log,
+  { mayCreate = true }: { readonly mayCreate?: boolean } = {},
 ): Promise<Database> {
   const { url, directUrl = url, migrateUrl, tieringUrl } = config
   if (url !== undefined && directUrl !== undefined)
     return new Database(config, { url, directUrl, migrateUrl, tieringUrl }, appendConnections, undefined, log)
-  const embedded = await SupervisedPostgres.start(path.resolve(config.embeddedDir), log)
+  const dir = path.resolve(config.embeddedDir)
+  if (!mayCreate && !(await hasDatabase(dir)))
+    throw new DatabaseStartError(
+      `DATABASE_URL is not set, and there is no embedded database in ${dir}: set DATABASE_URL, or run this in the folder ` +
+        'where `npm start` or `starcite serve` has made one (STARCITE_DATA_DIR says where its data is)',
+    )
+  const embedded = await SupervisedPostgres.start(dir, log)
   return new Database(config, embedded, appendConnections, embedded, log)
 }
 

@@ -17,6 +17,8 @@ const TIME_UNITS: Readonly<Record<string, number>> = {
 export class EnvReader {
   readonly #env: Env
   readonly problems: string[] = []
+  /** Every variable that was asked for. */
+  readonly names = new Set<string>()
 
   constructor(env: Env) {
     this.#env = env
@@ -24,6 +26,7 @@ export class EnvReader {
 
   /** The first of the names that is set. */
   raw(...names: string[]): { name: string; value: string } | undefined {
+    for (const name of names) this.names.add(name)
     for (const name of names) {
       const value = this.#env[name]?.trim()
       if (value !== undefined && value !== '') return { name, value }

@@ -78,7 +78,7 @@ describe('starcite audit, the command', function () {
     expect(finding).to.include({ tenant: 'default', session: 'short', seq: 20, reason: 'checkpoint' })
     expect(sum).to.include({ findings: 1, sessions: 2 })
     expect(nobody.code).to.equal(1)
-    expect(nobody.out).to.include('--all')
+    expect(nobody.err).to.include('--all')
   })
 
   it('goes on with an export that was killed, and has each event once', async () => {
@@ -140,7 +140,7 @@ describe('starcite audit, the command', function () {
 
     const progress = (verb: string) =>
       new RegExp(
-        `^(\\r(\\[[#.]{20}\\] +\\d+ % )?${verb} [\\d,]+ events, [\\d.]+ [kM]B, [\\d,]+/s(, \\d+ s left)?␛\\[K)+\\r␛\\[K`,
+        `^(?:Database: [^\\r\\n]*\\r?\\n)?(\\r(\\[[#.]{20}\\] +\\d+ % )?${verb} [\\d,]+ events, [\\d.]+ [kM]B, [\\d,]+/s(, \\d+ s left)?␛\\[K)+\\r␛\\[K`,
       )
     expect(exported)
       .to.match(progress('exported'))
@@ -151,7 +151,7 @@ describe('starcite audit, the command', function () {
       ['exported.ndjson', /^\{"seq":1,[^␛]*\}\n$/],
       ['verified', /^2 sessions, 12,020 events, [^\r␛]*\n$/],
       ['loaded', /^11,990 cold events are in [^\r␛]*\n$/],
-      ['errors', /^20 events exported, [^\r␛]*\n$/],
+      ['errors', /^Database: .*\n20 events exported, [^\r␛]*\n$/],
     ] as const) {
       const text = await readFile(path.join(folder, file), 'utf8')
       expect(text.replaceAll('\x1b', '␛'), file).to.match(end)

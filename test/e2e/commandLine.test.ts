@@ -144,7 +144,11 @@ describe('starcite, the command', function () {
     expect(option).to.include({ code: 2 })
     expect(option.err).to.include('Did you mean --type?')
     expect(nowhere.code).to.equal(1)
-    expect(nowhere.err).to.include('network_error').and.include('starcite serve')
+    expect(nowhere.err)
+      .to.include('node_unreachable')
+      .and.include('no node answers at http://127.0.0.1:')
+      .and.include('ECONNREFUSED')
+      .and.include('starcite serve')
     expect(missing.code).to.equal(1)
     expect(missing.err).to.include('session_not_found').and.include('starcite sessions')
     expect(json.code).to.equal(2)
@@ -330,11 +334,12 @@ describe('starcite, the command', function () {
 
     const keygen = await audit(['keygen'])
     expect(keygen, keygen.err).to.include({ code: 0, out: '' })
-    expect((await stat(path.join(folder, 'checkpoint-key.pem'))).mode & 0o777).to.equal(0o600)
+    expect((await stat(path.join(folder, '.starcite', 'checkpoint-key.pem'))).mode & 0o777).to.equal(0o600)
+    expect(await readFile(path.join(folder, '.starcite', '.gitignore'), 'utf8')).to.equal('*\n')
     const again = await audit(['keygen'])
     expect(again.code).to.equal(2)
     expect(again.err, 'nothing is overwritten').to.include('checkpoint-key.pem is there already')
-    const key = { STARCITE_CHECKPOINT_KEY_FILE: path.join(folder, 'checkpoint-key.pem') }
+    const key = { STARCITE_CHECKPOINT_KEY_FILE: path.join(folder, '.starcite', 'checkpoint-key.pem') }
     const [none, keyless, wrongKey] = await Promise.all([
       audit(['prove', 'proven', '1']),
       audit(['checkpoints', 'take']),

@@ -107,7 +107,7 @@ describe('nodes without a database URL', function () {
       await load.progress(`appends go on (${time})`)
     }
     const server = await running()
-    const faults = await load.stop({ url: urlOf(server.port) })
+    const faults = await load.stop({ url: await urlOf(data(), server.port) })
 
     // While we hold the lock the node does not start it; and then it is told to stop.
     const ended = await withStartLock(`${data()}.lock`, async () => {
@@ -153,7 +153,7 @@ describe('nodes without a database URL', function () {
     for (const node of [a, b])
       await until('it is ready', async () => (await call('GET', `${node.url}/health/ready`)).status === 200)
     const server = await running()
-    const faults = await load.stop({ url: urlOf(server.port) })
+    const faults = await load.stop({ url: await urlOf(data(), server.port) })
 
     expect(faults).to.deep.equal([])
     expect(server.port).to.not.equal(first.port)

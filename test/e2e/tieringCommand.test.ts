@@ -23,7 +23,7 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
     err += chunk
   })
   const [code] = await once(child, 'close')
-  return { code, out, err }
+  return { code, out, err: err.replace(/^Database: .*\n/, '') }
 }
 
 describe('npm run tier', () => {

@@ -43,7 +43,9 @@ describe('embedded Postgres', function () {
       const server = await lab.start({ durable: true, onMessage: (message) => messages.push(message) })
 
       expect(server).to.include({ adopted: false, dir: lab.path('data') })
-      expect(server.url).to.equal(`postgres://postgres@127.0.0.1:${server.port}/postgres`)
+      expect(server.url).to.match(
+        new RegExp(`^postgres://postgres:[\\w-]{32}@127.0.0.1:${server.port}/postgres$`),
+      )
       expect(messages[0]).to.include(lab.path('data'))
       const [settings] = await query(
         server,
@@ -61,6 +63,20 @@ describe('embedded Postgres', function () {
         datcollate: 'C',
         datctype: 'C',
       })
+    })
+
+    it('asks for a password from now on where it was created by a release that let everybody in', async () => {
+      const old = await lab.start() // throw-away servers ask for none
+      expect(await query({ port: old.port }, 'select 1 as one')).to.deep.equal([{ one: 1 }])
+      await old.stop()
+
+      const server = await lab.start({ durable: true })
+      const refusal = await query({ port: server.port }, 'select 1').catch((error: Error) => error.message)
+      expect(refusal).to.match(/password/)
+      expect(await query(server, 'select 1 as one')).to.deep.equal([{ one: 1 }])
+      const { url, port } = server
+      await server.stop()
+      expect(await lab.start({ durable: true }), 'the same from then on').to.include({ url, port })
     })
 
     it('takes settings, but never lets them open the server to others', async () => {

@@ -30,6 +30,7 @@ export interface CommandOptions {
 export interface Ended {
   readonly code: number | null
   readonly out: string
+  /** Without the line that says which database it is; `err` of the Command has it. */
   readonly err: string
 }
 
@@ -57,7 +58,11 @@ export class Command {
     // However a test fails, nothing that it started outlives it for long.
     const overdue = setTimeout(() => this.child.kill('SIGKILL'), LIFETIME_MS)
     this.child.on('close', () => clearTimeout(overdue))
-    this.ended = once(this.child, 'close').then(([code]) => ({ code, out: this.out, err: this.err }))
+    this.ended = once(this.child, 'close').then(([code]) => ({
+      code,
+      out: this.out,
+      err: this.err.replace(/^Database: .*\n/, ''),
+    }))
   }
 
   /** Resolves when its output matches; rejects when that takes too long. */

@@ -112,8 +112,14 @@ export async function killed(child: ChildProcess, pid: number, signal: NodeJS.Si
   await exit
 }
 
-export async function query(server: { port: number }, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: `postgres://postgres@127.0.0.1:${server.port}/postgres` })
+/** Without `url`, of a throw-away server, which asks for no password. */
+export async function query(
+  server: { port: number; url?: string },
+  sql: string,
+): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({
+    connectionString: server.url ?? `postgres://postgres@127.0.0.1:${server.port}/postgres`,
+  })
   await client.connect()
   try {
     return (await client.query(sql)).rows

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { redacted } from '../../src/cli/redact.ts'
-import { type Config, ConfigError, loadConfig } from '../../src/config.ts'
+import { type Config, ConfigError, loadConfig, unknownSettings } from '../../src/config.ts'
 
 interface Documented {
   readonly name: string
@@ -292,6 +292,24 @@ describe('the configuration', () => {
     expect(new ConfigError(problems).message)
       .to.match(/has 7 problem\(s\):\n {2}- /)
       .and.not.include('hunter2')
+  })
+})
+
+describe('settings that there are not', () => {
+  it('are found, with the name that was meant', () => {
+    expect(
+      unknownSettings({
+        STARCITE_HOT_RETENTON: '1h',
+        STARCITE_SOMETHING_ELSE: '1',
+        STARCITE_HOT_RETENTION: '1h',
+        STARCITE_URL: 'http://localhost:4000',
+        STARCITE_AUTH_TENANT_CLAIM: 'org_id',
+        PATH: '/bin',
+      }),
+    ).to.deep.equal([
+      { name: 'STARCITE_HOT_RETENTON', near: 'STARCITE_HOT_RETENTION' },
+      { name: 'STARCITE_SOMETHING_ELSE', near: undefined },
+    ])
   })
 })
 

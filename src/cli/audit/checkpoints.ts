@@ -9,9 +9,10 @@ import {
   type VerifyCheckpointsOptions,
   verifyCheckpoints,
 } from '../../audit/checkpoints/verify/verify.ts'
+import { interruption } from '../database.ts'
 import { amount, harmless, out, painter, progress, showTable } from '../terminal.ts'
 import { readPublicKeys } from './publicKeys.ts'
-import { interruption, withSources } from './sources.ts'
+import { withSources } from './sources.ts'
 
 export async function listCheckpoints({ limit, json }: { limit: number; json?: true }): Promise<void> {
   const found = await withSources(({ db }) => newestCheckpoints(db, limit))

@@ -8,7 +8,7 @@ import { UsageError } from '../exit.ts'
 import { amount, err } from '../terminal.ts'
 import { Meter, size } from './meter.ts'
 import { type Output, openOutput } from './outputFile.ts'
-import { withSources } from './sources.ts'
+import { requireScope, withSources } from './sources.ts'
 
 export interface ExportRequest {
   readonly selection: Selection
@@ -33,6 +33,7 @@ export async function exportSelected({
   try {
     refuseOther(selection, to)
     const exported = await withSources(async ({ db, store, signal }) => {
+      await requireScope(db, selection)
       const total = meter.isShown ? await totalOf(selection, () => countScope(db, selection)) : undefined
       return exportEvents({
         ...{ db, store, signal, selection, format, after: to.cursor },

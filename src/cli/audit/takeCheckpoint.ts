@@ -1,11 +1,11 @@
 import { CheckpointJob } from '../../audit/checkpoints/checkpointJob.ts'
 import { openSigner } from '../../audit/checkpoints/openSigner.ts'
 import { loadConfig } from '../../config.ts'
-import { openDatabase } from '../../db/database.ts'
 import { StopStack } from '../../lib/stopStack.ts'
 import { openObjectStore } from '../../objects/open.ts'
 import { createLog } from '../../ops/log.ts'
 import { Metrics } from '../../ops/metrics.ts'
+import { openExisting } from '../database.ts'
 import { UsageError } from '../exit.ts'
 import { amount, out } from '../terminal.ts'
 import { explained } from './sources.ts'
@@ -19,7 +19,7 @@ export async function takeNow(): Promise<boolean> {
   const log = createLog('warn')
   const stack = new StopStack()
   try {
-    const database = stack.add('database', await openDatabase(config.database, 1, log))
+    const database = stack.add('database', await openExisting(config.database, log))
     const job = stack.add(
       'checkpoints',
       new CheckpointJob({

@@ -4,10 +4,11 @@ import { countScope } from '../../audit/read/queries.ts'
 import { type KeptHeads, readKeptHeads } from '../../audit/verify/keptHeads.ts'
 import { type VerifiedCopy, verifyCopy } from '../../audit/verify/verifyCopy.ts'
 import { type Verified, verifyDatabase } from '../../audit/verify/verifyDatabase.ts'
+import { interruption } from '../database.ts'
 import { UsageError } from '../exit.ts'
 import { amount, harmless, out, painter } from '../terminal.ts'
 import { Meter } from './meter.ts'
-import { interruption, withSources } from './sources.ts'
+import { requireScope, withSources } from './sources.ts'
 import { tenantOf } from './tenant.ts'
 
 export interface VerifyRequest {
@@ -48,6 +49,7 @@ interface Common {
 function verifyStored(request: VerifyRequest, common: Common, meter: Meter): Promise<Verified> {
   const scope = { ...tenantOf(request), ...sessionOf(request) }
   return withSources(async ({ db, store, signal }) => {
+    await requireScope(db, scope)
     const total = meter.isShown ? (await countScope(db, scope)).events : 0
     return verifyDatabase({
       ...common,

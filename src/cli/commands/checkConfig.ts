@@ -1,6 +1,5 @@
 import { Command } from 'commander'
-import { ConfigError, loadConfig } from '../../config.ts'
-import { closest } from '../closest.ts'
+import { ConfigError, loadConfig, unknownSettings } from '../../config.ts'
 import { EXIT, type SetExitCode } from '../exit.ts'
 import { redacted } from '../redact.ts'
 import { err, out } from '../terminal.ts'
@@ -16,15 +15,8 @@ export function checkConfigCommand(setExitCode: SetExitCode): Command {
       '\nExit code 2 when a node would not start with it. Nothing is connected to: see `starcite doctor`.',
     )
     .action(({ json }: { json?: true }) => {
-      const names = new Set<string>()
-      const env = new Proxy(process.env, {
-        get(target, name) {
-          names.add(String(name))
-          return target[String(name)]
-        },
-      })
       try {
-        const config = redacted(loadConfig(env))
+        const config = redacted(loadConfig(process.env))
         out(json ? `${JSON.stringify(config)}\n` : lines(config).join(''))
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error
@@ -32,18 +24,12 @@ export function checkConfigCommand(setExitCode: SetExitCode): Command {
         else err(`starcite: ${error.message}\n`)
         setExitCode(EXIT.usage)
       }
-      warnOfUnknown(names)
+      for (const it of unknownSettings(process.env)) err(`${unknown(it)}\n`)
     })
 }
 
-/** A misspelt variable has no effect, in silence; most begin with our name. */
-function warnOfUnknown(known: ReadonlySet<string>): void {
-  const ours = new Set([...known, 'STARCITE_URL', 'STARCITE_TOKEN'])
-  for (const name of Object.keys(process.env).filter((it) => it.startsWith('STARCITE_') && !ours.has(it))) {
-    const near = closest(name, [...ours])
-    err(`${name} is not a variable of Starcite${near === undefined ? '' : `; did you mean ${near}?`}\n`)
-  }
-}
+const unknown = ({ name, near }: { name: string; near: string | undefined }) =>
+  `${name} is not a variable of Starcite${near === undefined ? '' : `; did you mean ${near}?`}`
 
 function lines(value: object, path = ''): string[] {
   return Object.entries(value).flatMap(([key, it]) => {

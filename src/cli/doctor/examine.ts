@@ -1,7 +1,10 @@
+import path from 'node:path'
 import { loadConfig } from '../../config.ts'
 import { type Database, openDatabase } from '../../db/database.ts'
+import { hasDatabase } from '../../db/embedded/place.ts'
 import { createLog } from '../../ops/log.ts'
-import { type Checks, failed, ok } from './check.ts'
+import { nameOf } from '../database.ts'
+import { type Checks, type Finding, failed, ok, skipped } from './check.ts'
 import { checkMoves } from './moves.ts'
 import { checkNode } from './node.ts'
 import { checkPostgres } from './postgres.ts'
@@ -26,9 +29,24 @@ export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Opti
     )
     return
   }
+  if (config.database.url === undefined && !(await hasDatabase(path.resolve(config.database.embeddedDir))))
+    yield noDatabase(path.resolve(config.database.embeddedDir), url !== undefined)
+  else yield* examineDatabase(config)
+  if (url !== undefined) yield* checkNode({ url, ...(token && { token }) })
+}
+
+/** Fine for who looks at a node alone. */
+function noDatabase(dir: string, hasNode: boolean): Finding {
+  const message = `DATABASE_URL is not set, and there is no embedded database in ${dir}: Postgres and cold storage are not looked at`
+  if (hasNode) return skipped('database', message)
+  return failed('database', message, 'Set DATABASE_URL, or give --url to look at a running node.')
+}
+
+async function* examineDatabase(config: ReturnType<typeof loadConfig>): Checks {
   let database: Database | undefined
   try {
-    database = await openDatabase(config.database, 1, createLog('error'))
+    database = await openDatabase(config.database, 1, createLog('error'), { mayCreate: false })
+    yield ok('database', nameOf(config.database, database))
     let hasSchema = false
     const poolUrl = config.database.url ?? database.directUrl
     for await (const finding of checkPostgres(poolUrl, database.directUrl, config.database.poolSize + 2)) {
@@ -42,5 +60,4 @@ export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Opti
   } finally {
     await database?.stop()
   }
-  if (url !== undefined) yield* checkNode({ url, ...(token && { token }) })
 }

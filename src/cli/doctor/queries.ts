@@ -69,16 +69,7 @@ export async function describeServer(client: pg.Client): Promise<Server> {
 }
 
 /** What nodes read, and the procedures by which they write (docs/security.md). */
-const READS = [
-  'sessions',
-  'session_heads',
-  'events',
-  'producers',
-  'segments',
-  'objects',
-  'slices',
-  'settings',
-]
+const READS = ['sessions', 'session_heads', 'events', 'segments', 'objects', 'slices', 'settings']
 const CALLS = ['append_events', 'create_session', 'ensure_segment']
 
 export async function describeSchema(client: pg.Client): Promise<Schema> {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { pinSession } from '../searchPath.ts'
+import { readPassword } from './password.ts'
 import { LOOPBACK } from './ports.ts'
 
 /** On loopback an answer takes milliseconds; a machine under full load may need a thousand times that. */
@@ -11,12 +12,16 @@ const POLL_MS = 10
 /** What a server says that is just starting or stopping: `cannot_connect_now`. */
 const NOT_NOW = '57P03'
 
-export const urlOf = (port: number): string => `postgres://postgres@${LOOPBACK}:${port}/postgres`
+/** Of the server on a data directory: with the password that it has there, if it asks for one. */
+export async function urlOf(dir: string, port: number): Promise<string> {
+  const password = await readPassword(dir)
+  return `postgres://postgres${password === undefined ? '' : `:${password}`}@${LOOPBACK}:${port}/postgres`
+}
 
 /** Whether the server lets clients in. One that was just killed may look alive for a moment, but does not. */
-export async function takesClients(port: number): Promise<boolean> {
+export async function takesClients(dir: string, port: number): Promise<boolean> {
   try {
-    await withClient(port, (client) => client.query('select 1'))
+    await withClient(dir, port, (client) => client.query('select 1'))
     return true
   } catch (cause) {
     // Any other refusal (too many clients, say) is an answer too, and only a living server answers.
@@ -25,8 +30,8 @@ export async function takesClients(port: number): Promise<boolean> {
 }
 
 /** Whether clients other than the asker stay connected. */
-export function isInUse(port: number): Promise<boolean> {
-  return withClient(port, async (client) => {
+export function isInUse(dir: string, port: number): Promise<boolean> {
+  return withClient(dir, port, async (client) => {
     for (const deadline = Date.now() + LAST_CLIENT_GRACE_MS; ; await sleep(POLL_MS)) {
       const { rowCount } = await client.query(
         `select from pg_catalog.pg_stat_activity a
@@ -38,9 +43,13 @@ export function isInUse(port: number): Promise<boolean> {
   })
 }
 
-async function withClient<T>(port: number, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export async function withClient<T>(
+  dir: string,
+  port: number,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const client = new pg.Client({
-    connectionString: urlOf(port),
+    connectionString: await urlOf(dir, port),
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: CONNECT_MS,
   })

@@ -5,6 +5,7 @@ import { promisify } from 'node:util'
 import type { Account } from './account.ts'
 import { CHILD_ENV, type Package, program } from './binaries.ts'
 import { EmbeddedPostgresError } from './error.ts'
+import { passwordFileOf, writePassword } from './password.ts'
 import { holdsData } from './place.ts'
 
 const run = promisify(execFile)
@@ -13,6 +14,7 @@ export interface Cluster {
   readonly dir: string
   readonly root: string
   readonly account: Account | undefined
+  /** False for throw-away servers, which also ask nobody for a password. */
   readonly durable: boolean
 }
 
@@ -47,14 +49,15 @@ async function initdb(
   account: Account | undefined,
   durable: boolean,
 ) {
-  // trust: nobody is asked for a password. See server.ts, where the server is bound to loopback.
+  // initdb takes an empty directory, so the password waits beside it.
+  const passwordFile = `${draft}.password`
+  if (durable) await writePassword(passwordFile, account)
   const words = [
     '-D',
     draft,
     '-U',
     'postgres',
-    '-A',
-    'trust',
+    ...(durable ? ['-A', 'scram-sha-256', `--pwfile=${passwordFile}`] : ['-A', 'trust']),
     '-E',
     'UTF8',
     '--locale=C',
@@ -63,10 +66,12 @@ async function initdb(
   if (!durable) words.push('--no-sync')
   try {
     await run(program(root, 'initdb'), words, { ...account, cwd: path.parse(dir).root, env: CHILD_ENV })
+    if (durable) await rename(passwordFile, passwordFileOf(draft))
     await rm(initLogOf(dir), { force: true })
   } catch (cause) {
     const { stdout = '', stderr = '', message } = cause as Error & { stdout?: string; stderr?: string }
     await rm(draft, { recursive: true, force: true })
+    await rm(passwordFile, { force: true })
     const log = initLogOf(dir)
     const kept = await writeFile(log, `${message}\n${stdout}\n${stderr}`).then(
       () => `The whole output is in ${log}.`,

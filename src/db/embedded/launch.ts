@@ -28,7 +28,7 @@ const THROW_AWAY = {
   // In the data directory: what a killed one leaves goes with it. The default leaves files in /dev/shm for ever.
   ...(process.platform !== 'win32' && { dynamic_shared_memory_type: 'mmap' }),
 }
-/** Not for the caller to change: nobody is asked for a password, so nobody from outside may knock. */
+/** Not for the caller to change. */
 const FIXED = {
   listen_addresses: LOOPBACK,
   unix_socket_directories: '', // their paths may not be longer than 107 bytes; data directories are

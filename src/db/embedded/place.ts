@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { chmod, lstat, mkdir, realpath, stat } from 'node:fs/promises'
+import { chmod, lstat, mkdir, realpath, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { type Account, areWeRoot, obstacle, unprivilegedAccount } from './account.ts'
@@ -45,7 +45,7 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
     )
 
   const store = await storeFor(wanted, account)
-  const elsewhere = path.join(store, createHash('sha256').update(wanted).digest('hex').slice(0, 16))
+  const elsewhere = elsewhereOf(wanted, store)
   const stay = (await holdsData(wanted)) || (blocked === undefined && !(await holdsData(elsewhere)))
   const dir = stay ? wanted : elsewhere
   await (stay ? create(path.dirname(dir)) : createStore(store))
@@ -56,6 +56,17 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
     moved: `the user that Postgres runs as cannot reach ${wanted}: the data lives in ${dir}`,
   }
 }
+
+/** Whether an earlier start has made a database for the wanted directory, there or elsewhere. Creates nothing. */
+export async function hasDatabase(wantedDir: string): Promise<boolean> {
+  const wanted = await canonical(wantedDir)
+  if (await holdsData(wanted)) return true
+  if (!areWeRoot()) return false
+  return holdsData(elsewhereOf(wanted, await storeFor(wanted, await unprivilegedAccount())))
+}
+
+const elsewhereOf = (wanted: string, store: string): string =>
+  path.join(store, createHash('sha256').update(wanted).digest('hex').slice(0, 16))
 
 export async function holdsData(dir: string): Promise<boolean> {
   return (await stat(path.join(dir, 'PG_VERSION')).catch(() => undefined)) !== undefined
@@ -95,9 +106,16 @@ async function create(dir: string): Promise<void> {
     const first = await mkdir(dir, { recursive: true })
     for (let at = dir; first !== undefined && at.length >= first.length; at = path.dirname(at))
       await chmod(at, 0o755)
+    await hideFromGit(dir)
   } catch (cause) {
     throw new EmbeddedPostgresError(`cannot create ${dir}: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** Data and keys in `.starcite` belong into nobody's repository. */
+export async function hideFromGit(dir: string): Promise<void> {
+  if (path.basename(dir) !== '.starcite') return
+  await writeFile(path.join(dir, '.gitignore'), '*\n', { flag: 'wx' }).catch(() => undefined)
 }
 
 /** Absolute and free of symbolic links, as far as it exists: one directory has one name. */

@@ -57,7 +57,7 @@ export async function findServer(
     if (found === undefined) return { crashed: false }
     const waited = Date.now() - began
     const lives = await isServerOf(found.pid, dir)
-    if (lives && found.status === 'ready' && (await takesClients(found.port)))
+    if (lives && found.status === 'ready' && (await takesClients(dir, found.port)))
       return { server: found, crashed: false }
     if (!lives && (found.pid > 0 || waited > EMPTY_FILE_MS)) {
       await clearStale(dir, found)

@@ -1,16 +1,19 @@
+import { requirePassword } from './access.ts'
 import { findPackage, type Package, usableBinaries } from './binaries.ts'
 import { isInUse, urlOf } from './clients.ts'
 import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
 import { EmbeddedPostgresError } from './error.ts'
 import { launch } from './launch.ts'
+import { passwordFileOf } from './password.ts'
 import { choosePlace, holdsData } from './place.ts'
+import { keepPort, usualPort } from './ports.ts'
 import { findServer, isServerOf, type Postmaster } from './postmaster.ts'
 import { boundLog } from './serverLog.ts'
 import { withStartLock } from './startLock.ts'
 import { stopServer } from './stop.ts'
 
 export interface EmbeddedPostgres {
-  /** Plain TCP on loopback: postgres://postgres@127.0.0.1:PORT/postgres */
+  /** Plain TCP on loopback: postgres://postgres:PASSWORD@127.0.0.1:PORT/postgres */
   readonly url: string
   /** Where the data really is; not always where it was wanted. */
   readonly dir: string
@@ -52,9 +55,8 @@ export interface EmbeddedPostgresOptions {
  * the same directory finds and adopts it. One directory has one server, however many processes start at
  * once; they must see the same process ids, so a directory is not to be shared between containers.
  *
- * Whoever can open a connection is let in as superuser, without a password (`trust`). That is acceptable
- * only because the server listens on loopback alone and holds development data: on a machine with users
- * who should not see it, use a server of your own.
+ * It listens on loopback alone and asks for a password, which only the user that created it can read (password.ts). A
+ * throw-away server (`durable: false`) asks for none.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { durable = true, settings = {}, signal, onMessage: say = () => undefined } = options
@@ -68,7 +70,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     if (server !== undefined) {
       await boundLog(dir)
       say(`using the database that already runs on port ${server.port}, data in ${dir}`)
-      return handle(dir, server, true)
+      return running(server, true)
     }
     const pack = options.pack ?? (await findPackage())
     const root = await usableBinaries(pack, place.copies, account)
@@ -80,19 +82,24 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     } else if (crashed) say(`the database in ${dir} was not shut down in order: recovering it`)
     await refuseOtherVersion(dir, pack)
     await boundLog(dir)
-    const { preferredPort } = options
+    const preferredPort = options.preferredPort ?? (durable ? await usualPort(dir) : undefined)
     const port = options.port || undefined
     const started = await launch({ ...cluster, port, preferredPort, settings, crashed, signal })
     say(`Postgres ${pack.version} runs on port ${started.server.port}, data in ${dir}`)
-    return handle(dir, started.server, started.adopted)
+    if (durable) await keepPort(dir, started.server.port)
+    return running(started.server, started.adopted)
+  }
+  const running = async (server: Postmaster, adopted: boolean) => {
+    if (durable && (await requirePassword(dir, server.port, account)))
+      say(`the database in ${dir} asks for a password from now on: it is in ${passwordFileOf(dir)}`)
+    return handle(dir, server, await urlOf(dir, server.port), adopted)
   }
   return withStartLock(lockOf(dir), start, signal)
 }
 
 const lockOf = (dir: string): string => `${dir}.lock`
 
-function handle(dir: string, { pid, port }: Postmaster, adopted: boolean): EmbeddedPostgres {
-  const url = urlOf(port)
+function handle(dir: string, { pid, port }: Postmaster, url: string, adopted: boolean): EmbeddedPostgres {
   let stopping: Promise<'stopped'> | undefined
   const stop = () => {
     stopping ??= stopServer(pid, dir).then(() => 'stopped')
@@ -109,7 +116,7 @@ function handle(dir: string, { pid, port }: Postmaster, adopted: boolean): Embed
       // Under the lock nobody can adopt the server between our look at its clients and its end.
       return withStartLock(lockOf(dir), async () => {
         if (!(await isServerOf(pid, dir))) return 'stopped'
-        return (await isInUse(port)) ? 'left running' : stop()
+        return (await isInUse(dir, port)) ? 'left running' : stop()
       })
     },
   }

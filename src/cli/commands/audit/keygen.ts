@@ -1,25 +1,30 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
+import path from 'node:path'
 import { Command } from 'commander'
 import { err } from '../../terminal.ts'
 
 export function keygenCommand(): Command {
   return new Command('keygen')
     .description('Make a key that signs checkpoints, and its public key.')
-    .option('--output <file>', 'for the private key', 'checkpoint-key.pem')
+    .option('--output <file>', 'for the private key', '.starcite/checkpoint-key.pem')
     .option('--public <file>', 'for the public one', 'checkpoint-public.pem')
     .addHelpText(
       'after',
       '\nNo file is overwritten. The same as `openssl genpkey -algorithm ed25519`; docs/proofs.md says who gets which.',
     )
     .action(async ({ output, public: publicFile }: { output: string; public: string }) => {
-      const [{ keyIdOf }, { writeNewFile }] = await Promise.all([
+      const [{ keyIdOf }, { writeNewFile }, { hideFromGit }] = await Promise.all([
         import('../../../audit/checkpoints/signer.ts'),
         import('../../audit/newFile.ts'),
+        import('../../../db/embedded/place.ts'),
       ])
       const { privateKey, publicKey } = generateKeyPairSync('ed25519')
       const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
       const publicPem = publicKey.export({ type: 'spki', format: 'pem' }) as string
+      const folder = path.dirname(path.resolve(output))
+      if (path.basename(folder) === '.starcite') await mkdir(folder, { recursive: true })
+      await hideFromGit(folder)
       await writeNewFile('--output', output, privatePem, 0o600)
       try {
         await writeNewFile('--public', publicFile, publicPem)
@@ -27,7 +32,9 @@ export function keygenCommand(): Command {
         await rm(output) // a key whose public half nobody has is of no use
         throw error
       }
-      err(`The key ${keyIdOf(publicKey)}: ${output} for nodes (STARCITE_CHECKPOINT_KEY_FILE), `)
-      err(`${publicFile} for whoever checks.\n`)
+      err(
+        `The key ${keyIdOf(publicKey)}: ${output} (private: keep it out of repositories and images) for nodes (STARCITE_CHECKPOINT_KEY_FILE), `,
+      )
+      err(`${publicFile} for those who check.\n`)
     })
 }
