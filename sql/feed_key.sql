@@ -1,4 +1,5 @@
--- What notifications call the feed of a tenant: short, and without telling who listens the tenant's name.
+-- What notifications call the feed of a tenant: short, and keyed, so that who listens can neither read the tenant's name nor
+-- confirm a guess of it.
 create or replace function starcite.feed_key(p_tenant_id text) returns text
-language sql immutable parallel safe
-return encode(substr(sha256(convert_to(p_tenant_id, 'UTF8')), 1, 8), 'hex');
+language sql stable parallel safe
+return encode(substr(sha256(starcite.secret_key('lifecycle feeds') || convert_to(p_tenant_id, 'UTF8')), 1, 8), 'hex');

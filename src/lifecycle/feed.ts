@@ -5,12 +5,13 @@ import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 import { type LifecycleEvent, renderEntry } from './entry.ts'
-import { Follower, Followers, feedKey } from './followers.ts'
+import { Follower, Followers } from './followers.ts'
 import {
   type FeedStanding,
   type PageBounds,
   readEntries,
   readFeedHeads,
+  readFeedSecret,
   readFeedStanding,
 } from './queries.ts'
 
@@ -83,7 +84,7 @@ export class LifecycleFeed {
 
   /** Feeds that have grown, by their keys: a hint, from wherever. */
   grown(feeds: readonly string[]): void {
-    for (const key of feeds) this.#followers.wake(key)
+    for (const key of feeds) this.#followers.hint(key)
   }
 
   /** Notifications may have been missed. */
@@ -109,7 +110,7 @@ export class LifecycleFeed {
   /** The database may have gone back: followers are shown nothing before their cursors were compared with it. */
   doubtAll(): void {
     this.#doubts += 1
-    for (const key of this.#followers.keys) this.#followers.wake(key)
+    for (const tenantId of this.#followers.tenantIds) this.#followers.wake(tenantId)
   }
 
   /** Rejects with history_damaged when a change is missing: it is never skipped. */
@@ -213,8 +214,9 @@ export class LifecycleFeed {
       const tenantIds = this.#followers.tenantIds
       if (signal.aborted || tenantIds.length === 0) continue
       try {
+        if (!this.#followers.knowsSecret) this.#followers.secret = await readFeedSecret(db)
         for (const [tenantId, { place }] of await readFeedHeads(db, tenantIds))
-          this.#followers.wake(feedKey(tenantId), place)
+          this.#followers.wake(tenantId, place)
       } catch (error) {
         log.warn({ err: error, tenants: tenantIds.length }, 'polling the ends of lifecycle feeds failed')
       }

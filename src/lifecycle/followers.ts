@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 
 /** What notifications call the feed of a tenant; sql/feed_key.sql is the same. */
-export const feedKey = (tenantId: string): string =>
-  createHash('sha256').update(tenantId).digest('hex').slice(0, 16)
+export const feedKey = (secret: Buffer, tenantId: string): string =>
+  createHash('sha256').update(secret).update(tenantId).digest('hex').slice(0, 16)
 
 /** One reader's hold on the feed of its tenant. */
 export class Follower {
@@ -40,34 +40,56 @@ export class Follower {
 
 /** Those who follow feeds on this node. */
 export class Followers {
-  readonly #byKey = new Map<string, Set<Follower>>()
+  readonly #byTenant = new Map<string, Set<Follower>>()
+  readonly #tenantByKey = new Map<string, string>()
+  /** Of the installation. Until it is known, a hint may be about any tenant. */
+  #secret: Buffer | undefined
 
   add(follower: Follower): () => void {
-    const key = feedKey(follower.tenantId)
-    const those = this.#byKey.get(key) ?? new Set()
-    this.#byKey.set(key, those.add(follower))
+    const { tenantId } = follower
+    const those = this.#byTenant.get(tenantId) ?? new Set()
+    this.#byTenant.set(tenantId, those.add(follower))
+    this.#name(tenantId)
     return () => {
       those.delete(follower)
-      if (those.size === 0 && this.#byKey.get(key) === those) this.#byKey.delete(key)
+      if (those.size > 0 || this.#byTenant.get(tenantId) !== those) return
+      this.#byTenant.delete(tenantId)
+      if (this.#secret) this.#tenantByKey.delete(feedKey(this.#secret, tenantId))
     }
+  }
+
+  get knowsSecret(): boolean {
+    return this.#secret !== undefined
+  }
+
+  set secret(secret: Buffer) {
+    this.#secret = secret
+    for (const tenantId of this.#byTenant.keys()) this.#name(tenantId)
+  }
+
+  #name(tenantId: string): void {
+    if (this.#secret) this.#tenantByKey.set(feedKey(this.#secret, tenantId), tenantId)
   }
 
   get size(): number {
     let size = 0
-    for (const those of this.#byKey.values()) size += those.size
+    for (const those of this.#byTenant.values()) size += those.size
     return size
   }
 
-  get keys(): string[] {
-    return [...this.#byKey.keys()]
-  }
-
   get tenantIds(): string[] {
-    return [...this.#byKey.values()].flatMap((those) => [...those].slice(0, 1).map((it) => it.tenantId))
+    return [...this.#byTenant.keys()]
   }
 
-  /** Wakes those of the feeds, or of the one, that are not at its end. */
-  wake(key: string, end = Number.POSITIVE_INFINITY): void {
-    for (const follower of this.#byKey.get(key) ?? []) if (follower.place < end) follower.wake()
+  /** Wakes those of the feed that notifications call so. */
+  hint(key: string): void {
+    if (this.#secret === undefined) for (const tenantId of this.tenantIds) this.wake(tenantId)
+    const tenantId = this.#tenantByKey.get(key)
+    if (tenantId !== undefined) this.wake(tenantId)
+  }
+
+  /** Wakes those of the tenant's feed, or those that are not at its end. */
+  wake(tenantId: string, end = Number.POSITIVE_INFINITY): void {
+    for (const follower of this.#byTenant.get(tenantId) ?? []) if (follower.place < end) follower.wake()
   }
 }

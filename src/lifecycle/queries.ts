@@ -153,3 +153,14 @@ export async function readEntries(
     recordedAt: recordedAt as string,
   }))
 }
+
+const FEED_SECRET = {
+  name: 'feed_secret',
+  text: `select encode(starcite.secret_key('lifecycle feeds'), 'hex')`,
+}
+
+/** What the keys of feeds are made with; see sql/feed_key.sql. */
+export async function readFeedSecret(db: Db): Promise<Buffer> {
+  const [row] = await db.query(FEED_SECRET, [])
+  return Buffer.from(row?.[0] ?? '', 'hex')
+}

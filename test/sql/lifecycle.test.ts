@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto'
 import { expect } from 'chai'
 import type pg from 'pg'
+import { migrate } from '../../src/db/migrate.ts'
 import { feedKey } from '../../src/lifecycle/followers.ts'
+import { createLog } from '../../src/ops/log.ts'
 import { appendEvents, createSessions } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
+import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
 
@@ -14,10 +17,13 @@ describe('changes of sessions in SQL', () => {
   let db: pg.Client
   let second: pg.Client
   let third: pg.Client
+  let keyOf: (tenant: string) => string
 
   before(async () => {
     database = await migratedDatabase()
     ;[db, second, third] = await Promise.all([connect(database), connect(database), connect(database)])
+    const { rows } = await db.query(`select starcite.secret_key('lifecycle feeds') as secret`)
+    keyOf = (tenant) => feedKey(rows[0].secret, tenant)
   })
   beforeEach(() =>
     db.query('truncate starcite.sessions, starcite.session_progress, starcite.lifecycle_heads cascade'),
@@ -159,7 +165,7 @@ describe('changes of sessions in SQL', () => {
 
       expect(await feed(db, 'a')).to.deep.equal(['2 #1 created 1', '4 #2 created 3', '5 #3 updated 1'])
       expect(await feed(db, 'b')).to.deep.equal(['2 #1 created 2'])
-      expect(placed.feeds).to.have.members([feedKey('a'), feedKey('b')])
+      expect(placed.feeds).to.have.members([keyOf('a'), keyOf('b')])
       expect(await place(db)).to.deep.equal({ feeds: [], waiting: [], is_more: false })
     })
 
@@ -226,7 +232,7 @@ describe('changes of sessions in SQL', () => {
       await waitsForLock(db)
       await second.query('commit')
 
-      expect(await placing).to.deep.equal({ feeds: [feedKey('default')], waiting: [sid], is_more: false })
+      expect(await placing).to.deep.equal({ feeds: [keyOf('default')], waiting: [sid], is_more: false })
       expect(await feed()).to.deep.equal(['2 #1 created a', '3 appended a 1', '5 #2 created b'])
     })
 
@@ -351,6 +357,21 @@ describe('changes of sessions in SQL', () => {
     const payloads = received.slice(0, -1)
     expect(payloads).to.have.lengthOf(3)
     expect(Math.max(...payloads.map((it) => it.length))).to.be.below(8000)
-    expect(payloads.flatMap((it) => JSON.parse(it))).to.have.members(tenants.map(feedKey))
+    expect(payloads.flatMap((it) => JSON.parse(it))).to.have.members(tenants.map(keyOf))
+  })
+
+  it('are announced under keys that say nothing of the tenant to others: each installation has its own', async () => {
+    const key = async (of: pg.Client) =>
+      (await of.query(`select starcite.feed_key('acme') as key`)).rows[0].key
+    const other = await freshDatabase()
+    await migrate(other.url, '0.0.0-test', createLog('silent'))
+    const theirs = await connect(other)
+
+    expect(await key(db))
+      .to.equal(keyOf('acme'))
+      .and.not.equal(await key(theirs))
+    expect(await key(db)).not.to.equal(createHash('sha256').update('acme').digest('hex').slice(0, 16))
+    await theirs.end()
+    await other.drop()
   })
 })
