@@ -80,3 +80,36 @@ begin
   deduped := v_result.outcome = 'deduped';
 end
 $$;
+
+-- The same with a payload, metadata and refs of jsonb, and with a payload of text, which is JSON. Postgres takes the second for
+-- a literal or a parameter without a type, which would otherwise fit json and jsonb alike. Both run with the rights of the
+-- caller, who needs EXECUTE on starcite.append with json and no other: these are granted to all.
+create or replace function starcite.append(
+  p_session_id text, p_type text, p_payload jsonb, p_actor text default 'anonymous', p_source text default null,
+  p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,
+  p_metadata jsonb default '{}', p_refs jsonb default '{}', p_expected_seq bigint default null,
+  p_tenant_id text default 'default',
+  out seq bigint, out last_seq bigint, out deduped boolean)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select a.seq, a.last_seq, a.deduped into seq, last_seq, deduped
+    from starcite.append(p_session_id, p_type, p_payload::json, p_actor, p_source, p_producer_id, p_producer_seq,
+                         p_idempotency_key, p_metadata::json, p_refs::json, p_expected_seq, p_tenant_id) a;
+end
+$$;
+
+create or replace function starcite.append(
+  p_session_id text, p_type text, p_payload text, p_actor text default 'anonymous', p_source text default null,
+  p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,
+  p_metadata json default '{}', p_refs json default '{}', p_expected_seq bigint default null,
+  p_tenant_id text default 'default',
+  out seq bigint, out last_seq bigint, out deduped boolean)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select a.seq, a.last_seq, a.deduped into seq, last_seq, deduped
+    from starcite.append(p_session_id, p_type, p_payload::json, p_actor, p_source, p_producer_id, p_producer_seq,
+                         p_idempotency_key, p_metadata, p_refs, p_expected_seq, p_tenant_id) a;
+end
+$$;

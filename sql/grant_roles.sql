@@ -10,6 +10,12 @@ as $$
 declare
   v_table text;
 begin
+  -- These two call starcite.append with json, as the caller, and can do nothing that the caller could not.
+  grant execute on function
+    starcite.append(text, text, jsonb, text, text, text, bigint, text, jsonb, jsonb, bigint, text),
+    starcite.append(text, text, text, text, text, text, bigint, text, json, json, bigint, text)
+    to public;
+
   if to_regrole('starcite_app') is not null then
     grant usage on schema starcite to starcite_app;
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,

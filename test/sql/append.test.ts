@@ -74,6 +74,36 @@ describe('starcite.append', () => {
     ])
   })
 
+  it('takes json, jsonb, text, and literals and parameters without a type', async () => {
+    for (const [payload, values] of [
+      [`'{"a": 1}'`, []],
+      [`'{"a": 1}'::json`, []],
+      [`'{"a": 1}'::text`, []],
+      [`'{"a": 1}'::jsonb`, []],
+      [`jsonb_build_object('a', 1)`, []],
+      [`json_build_object('a', 1)`, []],
+      ['$1', ['{"a": 1}']],
+    ] as const) {
+      for (const call of [
+        `starcite.append('${s}', 't', ${payload})`,
+        `starcite.append(p_session_id => '${s}', p_type => 't', p_payload => ${payload}, p_metadata => '{"m": 1}', p_refs => '{}')`,
+      ])
+        expect((await db.query(`select a.deduped from ${call} a`, [...values])).rows, call).to.deep.equal([
+          { deduped: false },
+        ])
+    }
+    await db.query(`select starcite.append('${s}', 't', '{"a": 1}'::jsonb, p_metadata => '{"m": 1}'::jsonb)`)
+
+    const { rows } = await db.query(
+      'select distinct e.payload::jsonb::text as payload from starcite.events e join starcite.sessions s using (sid) where s.id = $1',
+      [s],
+    )
+    expect(rows).to.deep.equal([{ payload: '{"a": 1}' }])
+    expect(await db.query(`select starcite.append('${s}', 't', 'no json')`).catch((it) => it.code)).to.equal(
+      '22P02',
+    )
+  })
+
   it('answers a retry with the seq of the original', async () => {
     const retry = { producer_id: 'p', producer_seq: 1, expected_seq: 0 }
     await append(retry)

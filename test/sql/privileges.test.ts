@@ -44,6 +44,7 @@ describe('privileges', () => {
       await db.query(`set role ${role}`)
 
       expect((await db.query(call)).rows, 'it even makes the segment').to.deep.equal([{ seq: 1 }])
+      await db.query(`select starcite.append('a', 't', '{}'::jsonb), starcite.append('a', 't', '{}'::json)`)
       for (const forbidden of [
         'select from starcite.events',
         'select from starcite.sessions',
