@@ -8,6 +8,7 @@ import type { Metrics } from '../ops/metrics.ts'
 import type { FollowChain } from './copy/lineChain.ts'
 import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
+import { VacuumRest } from './erase/vacuumRest.ts'
 import { deleteExpired } from './loaded/queries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
 import {
@@ -41,6 +42,7 @@ export interface TieringOptions {
   readonly metrics: Metrics
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
   readonly onMoved?: (moved: Readonly<MoveProgress>) => void
+  readonly vacuumRest?: VacuumRest
   readonly probe?: Probe
   /** While it is idle, it looks only now and then. */
   readonly idleness?: Idleness
@@ -80,6 +82,7 @@ export class TieringJob {
 
   constructor(options: TieringOptions) {
     this.#options = options
+    this.#vacuumRest = options.vacuumRest ?? new VacuumRest()
     const { log, retentionGraceMs: graceMs, monotonic } = options
     const { signal } = this.#stopping
     this.#retention = new Retention({ graceMs, log, signal, ...(monotonic && { monotonic }) })
@@ -100,6 +103,7 @@ export class TieringJob {
     return this.#retentionStatus
   }
 
+  readonly #vacuumRest: VacuumRest
   /** Of performance.now(), when it last found out what there is to move and to erase; 0: not yet, or it is at it. */
   get lookedAt(): number {
     return this.#lookedAt
@@ -160,6 +164,7 @@ export class TieringJob {
       store,
       signal,
       log,
+      vacuumRest: this.#vacuumRest,
       onDone: ({ kind, seconds }) => metrics.erased(kind, seconds),
       ...(probe && { probe }),
     })

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import type { ObjectStore } from '../../src/objects/objectStore.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
+import { VacuumRest } from '../../src/tiering/erase/vacuumRest.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
 import { residueOf, residueOnDisk, snapshots } from '../support/residue.ts'
 import { S3Server } from '../support/s3Server.ts'
@@ -235,6 +236,56 @@ describe('erasing, on disk', function () {
     lab = await TieringLab.open()
   })
   afterEach(() => lab.close())
+
+  it('vacuums on request only the tables that had the content, and then rests', async () => {
+    for (const id of ['victim', 'next']) {
+      await lab.session(id)
+      await lab.append([{ session: id, payload: '{"a":1}' }])
+    }
+    await lab.db.query(`select starcite.ensure_segment(clock_timestamp() + '1 year')`)
+    await lab.db.query(`update starcite.settings s set value = '10 years' where s.name = 'hot_retention'`)
+    const vacuums = async () => {
+      const { rows } = await lab.db.query<{ name: string; n: number }>(
+        `select v.relname as name, v.vacuum_count::int as n from pg_catalog.pg_stat_all_tables v
+          where v.schemaname = 'starcite' and v.vacuum_count > 0 order by 1`,
+      )
+      return rows.map(({ name, n }) => `${name.replace(/^events_.*/, 'a segment')} ${n}`)
+    }
+    const touched = (n: number) => [
+      `a segment ${n}`,
+      `archive_objects ${n}`,
+      `loaded_events ${n}`,
+      `producers ${n}`,
+    ]
+    let now = 0
+    const clock = () => {
+      now += 1000
+      return now
+    }
+    const job = lab.job({ vacuumRest: new VacuumRest(clock) })
+    const redact = (id: string) =>
+      lab.db.query(`select starcite.redact_event('default', $1, 1, null, null, null, true)`, [id])
+    const states = async () =>
+      (await lab.db.query('select e.state from starcite.erasures e order by e.erasure_id')).rows.map(
+        (it) => it.state,
+      )
+
+    await redact('victim')
+    await job.pass()
+    expect(await states()).to.deep.equal(['done'])
+    await until('the vacuums are counted', async () => (await vacuums()).length > 0)
+    expect((await vacuums()).sort()).to.deep.equal(touched(1))
+
+    await redact('next')
+    await job.pass()
+    expect(await states(), 'in its rest').to.deep.equal(['done', 'pending'])
+    await until('the rest is over', async () => {
+      await job.pass()
+      return (await states())[1] === 'done'
+    })
+    await until('the vacuums are counted', async () => (await vacuums()).includes('a segment 2'))
+    expect((await vacuums()).sort()).to.deep.equal(touched(2))
+  })
 
   it('leaves not a byte in heaps, TOAST, indexes and statistics once tables are vacuumed and rewritten', async () => {
     const noise = Array.from({ length: 400 }, () => randomUUID()).join('')

@@ -10,6 +10,7 @@ import * as leftovers from './leftovers/queries.ts'
 import * as objects from './objects/queries.ts'
 import { rewrite } from './objects/rewrite.ts'
 import * as queries from './queries.ts'
+import type { VacuumRest } from './vacuumRest.ts'
 
 export interface EraserOptions {
   /** Holds the job's lock, so no segment is being moved meanwhile, and nobody else erases. */
@@ -17,6 +18,7 @@ export interface EraserOptions {
   readonly store: ObjectStore
   readonly signal: AbortSignal
   readonly log: Log
+  readonly vacuumRest: VacuumRest
   readonly onDone?: (done: queries.Done) => void
   readonly probe?: Probe
 }
@@ -66,7 +68,7 @@ export class Eraser {
   }
 
   async #erase(batch: readonly queries.Erasure[]): Promise<unknown[]> {
-    const { session, log, probe, onDone } = this.#options
+    const { session, log, probe, onDone, vacuumRest } = this.#options
     for (const erasure of batch) await this.#emptyRows(erasure)
     await emptyLoaded(session, idsOf(batch))
     await probe?.('emptied')
@@ -74,11 +76,15 @@ export class Eraser {
     await this.#deleteSuperseded()
 
     const waiting = await queries.waitingForMoves(session, idsOf(batch))
-    const finished = batch.filter(({ erasureId }) => !failed.has(erasureId) && !waiting.has(erasureId))
+    const mayVacuum = vacuumRest.isOver
+    const finished = batch.filter(
+      ({ erasureId, vacuum }) => !failed.has(erasureId) && !waiting.has(erasureId) && (mayVacuum || !vacuum),
+    )
     if (finished.length === 0) return [...failed.values()]
     await this.#sweep(idsOf(finished))
     await probe?.('swept')
-    if (finished.some((it) => it.vacuum)) await queries.vacuum(session)
+    const vacuumed = finished.filter((it) => it.vacuum)
+    if (vacuumed.length > 0) await vacuumRest.after(() => queries.vacuum(session, vacuumed))
     for (const done of await queries.markDone(session, idsOf(finished))) {
       log.info(done, 'content was erased')
       onDone?.(done)

@@ -74,23 +74,33 @@ export async function waitingForMoves(
 }
 
 /**
- * Takes dead rows, and what statistics quote of them, out of the tables that had the content. ANALYZE samples titles,
- * small objects, and the salts and digests by which a guess of the content could be confirmed.
+ * Takes dead rows, and what statistics quote of them, out of the tables that had the content of these erasures, and of no
+ * others. ANALYZE samples titles, small objects, and the salts and digests by which a guess of the content could be
+ * confirmed.
  */
-export async function vacuum(session: DbSession): Promise<void> {
-  const tables = ['sessions', 'session_changes', 'producers', 'archive_objects', 'loaded_events']
-  for (const table of tables.map((it) => `starcite.${it}`).concat(await tablesOfEvents(session)))
+export async function vacuum(session: DbSession, erasures: readonly Erasure[]): Promise<void> {
+  const ofSessions = erasures.some((it) => it.kind === 'session') ? ['sessions', 'session_changes'] : []
+  const ofEvents = erasures.some((it) => it.kind !== 'segment') ? ['producers'] : []
+  const tables = [...ofSessions, ...ofEvents, 'archive_objects', 'loaded_events'].map(
+    (it) => `starcite.${it}`,
+  )
+  for (const table of [...tables, ...(await tablesOfEvents(session, erasures))])
     await session.query(`vacuum (analyze) ${table}`)
 }
 
 /** Segments one by one: statistics of the whole are made by nobody but an operator, and plans are without them. */
-async function tablesOfEvents(session: DbSession): Promise<string[]> {
+async function tablesOfEvents(session: DbSession, erasures: readonly Erasure[]): Promise<string[]> {
   const rows = await session.query(
     `with whole as (select exists (select from pg_stats s where s.schemaname = 'starcite' and s.tablename = 'events') as is_known)
      select 'starcite.events' from whole w where w.is_known
      union all
      select i.inhrelid::regclass::text from pg_inherits i cross join whole w
-      where i.inhparent = 'starcite.events'::regclass and not w.is_known`,
+      where i.inhparent = 'starcite.events'::regclass and not w.is_known
+        and i.inhrelid in (select x.tableoid
+                             from starcite.erasures e
+                             join starcite.events x on x.sid = e.sid and x.seq between e.first_seq and e.last_seq
+                            where e.erasure_id = any ($1::bigint[]))`,
+    [erasures.map(({ erasureId }) => erasureId)],
   )
   return rows.map(([name]) => name as string)
 }
