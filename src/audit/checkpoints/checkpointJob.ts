@@ -31,6 +31,9 @@ export type CheckpointResult =
 /** Nobody but the owner may write checkpoints. */
 const CHECKPOINTS: Job = { name: 'checkpoints', table: 'checkpoints', statementTimeout: '10min' }
 
+/** Contradictions logged one by one at each checkpoint: a restore may make one of every session. */
+const MAX_TOLD = 20
+
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 60_000
 
@@ -101,6 +104,7 @@ export class CheckpointJob {
 
   async #take(session: DbSession, minAgeMs: number): Promise<CheckpointResult> {
     const { store, signer, maxLeaves, probe, log, metrics } = this.#options
+    let contradictions = 0
     const checkpointer = new Checkpointer({
       session,
       store,
@@ -108,11 +112,14 @@ export class CheckpointJob {
       signal: this.#stopping.signal,
       onAdopted: ({ number }) =>
         log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
-      onContradiction: (it) =>
-        log.error(
-          { ...it },
-          'a log contradicts a checkpoint: its session is signed no more (docs/proofs.md, "Contradictions")',
-        ),
+      onContradiction: (it) => {
+        contradictions += 1
+        if (contradictions <= MAX_TOLD)
+          log.error(
+            { ...it },
+            'a log contradicts a checkpoint: its session is signed no more (docs/proofs.md, "Contradictions")',
+          )
+      },
       onLeavesGone: (number) =>
         log.error({ number }, 'the leaves of a checkpoint are gone from the object store'),
       ...(maxLeaves && { maxLeaves }),
@@ -131,6 +138,8 @@ export class CheckpointJob {
       taken.push(checkpoint)
       started = performance.now()
     })
+    if (contradictions > MAX_TOLD)
+      log.error({ contradictions }, 'more logs contradict checkpoints than are logged one by one')
     return { ran: true, taken }
   }
 

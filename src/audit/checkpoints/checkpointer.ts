@@ -14,7 +14,7 @@ import {
   type SignedCheckpoint,
 } from './checkpoint.ts'
 import * as contradictions from './contradictions/queries.ts'
-import { hashAt } from './contradictions/signedEvent.ts'
+import { hashesOf } from './contradictions/signedEvent.ts'
 import { type Leaf, leafBytes } from './leaf.ts'
 import { LeavesWriter, readLeaves } from './leaves.ts'
 import { MerkleRoot } from './merkle.ts'
@@ -168,17 +168,21 @@ export class Checkpointer {
   /** The names of sessions that are gone are in the lists of leaves. */
   async #named(suspects: readonly contradictions.Suspect[]): Promise<contradictions.Suspect[]> {
     const { session, store, signal } = this.#options
-    const named: contradictions.Suspect[] = []
-    for (const it of suspects) {
-      const key = it.tenantId === null ? await queries.leavesKeyOf(session, it.number) : undefined
+    const nameless = suspects.filter((it) => it.tenantId === null)
+    const names = new Map<string, Leaf>()
+    for (const number of new Set(nameless.map((it) => it.number))) {
+      const key = await queries.leavesKeyOf(session, number)
       const object = key === undefined ? undefined : await getIfThere(store, key, signal)
-      let name: Pick<contradictions.Suspect, 'tenantId' | 'sessionId'> = it
-      if (object !== undefined)
-        for await (const leaves of readLeaves(object))
-          name = leaves.find((leaf) => leaf.seq === it.signedSeq && leaf.hash === it.signedHash) ?? name
-      named.push({ ...it, tenantId: name.tenantId, sessionId: name.sessionId })
+      if (object === undefined) continue
+      const wanted = new Set(nameless.map((it) => `${it.signedSeq} ${it.signedHash}`))
+      for await (const leaves of readLeaves(object))
+        for (const leaf of leaves)
+          if (wanted.has(`${leaf.seq} ${leaf.hash}`)) names.set(`${number} ${leaf.seq} ${leaf.hash}`, leaf)
     }
-    return named
+    return suspects.map((it) => {
+      const name = names.get(`${it.number} ${it.signedSeq} ${it.signedHash}`)
+      return it.tenantId === null && name ? { ...it, tenantId: name.tenantId, sessionId: name.sessionId } : it
+    })
   }
 
   /** What a build that kept no hashes has signed of these sids is read from the lists of leaves. */
@@ -198,8 +202,9 @@ export class Checkpointer {
   async #keepOut(suspects: readonly contradictions.Suspect[]): Promise<number> {
     const { session, store, signal } = this.#options
     const wrong: contradictions.Suspect[] = []
+    const hashes = await hashesOf(session, store, suspects, signal)
     for (const it of suspects) {
-      const found = await hashAt(session, store, it, signal)
+      const found = hashes.get(it.sid)
       if (found === undefined) wrong.push({ ...it, foundHash: null, reason: 'gone' })
       else if (it.signedHash !== null && found !== it.signedHash)
         wrong.push({ ...it, foundHash: found, reason: 'changed' })

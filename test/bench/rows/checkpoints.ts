@@ -13,7 +13,7 @@ export const CHECKPOINT = {
   name: 'a checkpoint of 100,000 moved sessions of 1,000,000',
 } as const
 
-/** A million sessions that a first checkpoint has covered, and a node. Their events are not there: nothing looks at them. */
+/** A million sessions that a first checkpoint has covered, and a node. Each has its last event, for a checkpoint looks at it. */
 async function million(lab: Lab): Promise<string> {
   return lab.once('a million sessions', async () => {
     await lab.nodeOn('checkpoints', 'checkpoints') // which migrates
@@ -27,19 +27,29 @@ async function million(lab: Lab): Promise<string> {
        insert into starcite.session_heads (sid, last_seq, chain_hash)
        select s.sid, 1, sha256(s.id::bytea) from starcite.sessions s where s.tenant_id like 'tenant-%'`,
     )
+    await query(url, 'select starcite.ensure_segment(clock_timestamp())')
+    await query(url, lastEvents('starcite.session_heads'))
     await (await lab.checkpoints()).call('take', url)
-    for (const table of ['sessions', 'session_heads', 'checkpoint_heads'])
+    for (const table of ['sessions', 'session_heads', 'checkpoint_heads', 'events'])
       await query(url, `vacuum analyze starcite.${table}`)
     return url
   })
 }
 
+/** The last events of heads, as far as checkpoints look at them. */
+const lastEvents = (heads: string) => `
+  insert into starcite.events (sid, seq, inserted_at, type, actor, content_digest, hash, chain_version)
+  select h.sid, h.last_seq, clock_timestamp(), 'content', 'agent:a', h.chain_hash, h.chain_hash, 2 from ${heads} h`
+
 /** Every tenth of them, each time others. */
 async function move(url: string, round: number): Promise<void> {
   await query(
     url,
-    `update starcite.session_heads h set last_seq = h.last_seq + 1
-       from starcite.sessions s where s.sid = h.sid and s.tenant_id like 'tenant-%' and h.sid % ${SESSIONS / MOVED} = $1`,
+    `with moved as (
+       update starcite.session_heads h set last_seq = h.last_seq + 1
+         from starcite.sessions s where s.sid = h.sid and s.tenant_id like 'tenant-%' and h.sid % ${SESSIONS / MOVED} = $1
+       returning h.sid, h.last_seq, h.chain_hash
+     ) ${lastEvents('moved')}`,
     [round % (SESSIONS / MOVED)],
   )
 }

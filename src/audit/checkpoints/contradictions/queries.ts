@@ -217,30 +217,33 @@ export async function recordDiscontinuities(session: DbSession, number: number):
   )
 }
 
-const PLACE = `
+/** Where an object has an event, in its session's slice. */
+export interface Place {
+  readonly key: string
+  readonly offset: number
+  readonly bytes: number
+}
+
+const PLACES = `
   select encode(e.hash, 'hex'), o.key, o.byte_offset, o.bytes
-    from (select $1::bigint as sid, $2::bigint as seq) w
+    from unnest($1::bigint[], $2::bigint[]) with ordinality as w (sid, seq, n)
     left join lateral (select e.hash from starcite.events e where e.sid = w.sid and e.seq = w.seq limit 1) e on true
     left join lateral (
       select o.key, x.byte_offset, x.bytes
         from (select * from starcite.slices x where x.sid = w.sid and x.first_seq <= w.seq order by x.first_seq desc limit 1) x
         join starcite.objects o on o.object_id = x.object_id
         join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
-       where x.last_seq >= w.seq) o on true`
+       where x.last_seq >= w.seq) o on true
+   order by w.n`
 
-/** The hash of an event that is in Postgres, or where its session's manifest has it. */
-export async function whereIs(
+/** Of each signed event its hash, when it is in Postgres, or where its session's manifest has it. */
+export async function placesOf(
   session: DbSession,
-  sid: string,
-  seq: number,
-): Promise<{
-  readonly hash: string | undefined
-  readonly cold: { readonly key: string; readonly offset: number; readonly bytes: number } | undefined
-}> {
-  const [row] = await session.query(PLACE, [sid, seq])
-  const [hash, key, offset, bytes] = row ?? []
-  return {
+  suspects: readonly Suspect[],
+): Promise<{ readonly hash: string | undefined; readonly place: Place | undefined }[]> {
+  const rows = await session.query(PLACES, [suspects.map((it) => it.sid), suspects.map((it) => it.signedSeq)])
+  return rows.map(([hash, key, offset, bytes]) => ({
     hash: hash ?? undefined,
-    cold: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
-  }
+    place: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
+  }))
 }

@@ -3,29 +3,45 @@ import { pause } from '../../../lib/backoff.ts'
 import type { ObjectStore } from '../../../objects/objectStore.ts'
 import { archivedHashes } from '../../archivedHashes.ts'
 import { getIfThere } from '../store.ts'
-import { type Suspect, whereIs } from './queries.ts'
+import { type Place, placesOf, type Suspect } from './queries.ts'
 
 /** Events move, and objects are replaced, while they are looked for. */
 const ATTEMPTS = 4
 const PAUSE_MS = 50
 
-/** The hash of an event that was signed, wherever it lies; undefined when it is nowhere. Rejects when the store is away. */
-export async function hashAt(
+/** By sid, the hashes of events that were signed, wherever they lie; those that are nowhere are absent. Rejects when the store is away. */
+export async function hashesOf(
   session: DbSession,
   store: ObjectStore,
-  { sid, sessionId, signedSeq }: Suspect,
+  suspects: readonly Suspect[],
   signal: AbortSignal,
-): Promise<string | undefined> {
-  for (let attempt = 1; ; attempt += 1) {
-    const { hash, cold } = await whereIs(session, sid, signedSeq)
-    if (hash !== undefined) return hash
-    const object = cold && (await getIfThere(store, cold.key, signal))
-    if (cold !== undefined && object !== undefined) {
-      const slice = object.subarray(cold.offset, cold.offset + cold.bytes)
-      for await (const it of archivedHashes(slice))
-        if (it.seq === signedSeq && it.session === sessionId) return it.hash
+): Promise<ReadonlyMap<string, string>> {
+  const hashes = new Map<string, string>()
+  for (let [attempt, rest] = [1, suspects]; rest.length > 0; attempt += 1) {
+    const cold = new Map<string, Map<Suspect, Place>>()
+    for (const [i, { hash, place }] of (await placesOf(session, rest)).entries()) {
+      const it = rest[i] as Suspect
+      if (hash !== undefined) hashes.set(it.sid, hash)
+      else if (place !== undefined)
+        cold.set(place.key, (cold.get(place.key) ?? new Map<Suspect, Place>()).set(it, place))
     }
-    if (attempt === ATTEMPTS) return undefined
-    await pause(PAUSE_MS, signal)
+    for (const [key, those] of cold) {
+      const object = await getIfThere(store, key, signal)
+      if (object !== undefined) for (const [it, place] of those) await read(object, it, place, hashes)
+    }
+    rest = rest.filter((it) => !hashes.has(it.sid))
+    if (attempt === ATTEMPTS) break
+    if (rest.length > 0) await pause(PAUSE_MS, signal)
   }
+  return hashes
+}
+
+async function read(
+  object: Buffer,
+  { sid, sessionId, signedSeq }: Suspect,
+  { offset, bytes }: Place,
+  hashes: Map<string, string>,
+): Promise<void> {
+  for await (const it of archivedHashes(object.subarray(offset, offset + bytes)))
+    if (it.seq === signedSeq && it.session === sessionId) hashes.set(sid, it.hash)
 }
