@@ -91,7 +91,8 @@ select md5(string_agg(g.line, ' ' order by g.line collate "C")) as grants
           left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attacl is not null
          where c.relnamespace in (to_regnamespace('starcite'), to_regnamespace('audit')) and c.relkind in ('r', 'p', 'v')
          union all
-        select concat_ws(' ', p.oid, p.proacl)
+        select concat_ws(' ', p.oid, (select string_agg(i::text, ',' order by i::text collate "C")
+                                      from unnest(coalesce(p.proacl, acldefault('f', p.proowner))) as i))
           from pg_catalog.pg_proc p
          where p.pronamespace in (to_regnamespace('starcite'), to_regnamespace('audit'))
          union all
