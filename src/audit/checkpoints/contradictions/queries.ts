@@ -87,7 +87,7 @@ export interface Suspect {
  */
 export async function suspects(session: DbSession, after: bigint, upTo: bigint): Promise<Suspect[]> {
   const rows = await session.query(
-    `with c as (
+    `with c as materialized ( -- so that each event is looked for once
        select c.sid, h.last_seq, h.chain_hash, c.last_seq as signed_seq, c.number, c.signed_hash,
               case when h.last_seq > c.last_seq
                    then (select e.hash from starcite.events e where e.sid = c.sid and e.seq = c.last_seq limit 1) end as hash
