@@ -13,7 +13,9 @@ const MAX_REASON_CHARACTERS = 500
 
 const Title = Type.String({ maxLength: MAX_TITLE_CHARACTERS })
 const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
-const JsonObject = Type.Object({})
+/** Said in so many words: what is generated from an object without members has none otherwise. */
+const OPEN = { additionalProperties: true } as const
+const JsonObject = Type.Object({}, OPEN)
 
 export const Refs = Type.Object(
   {
@@ -22,7 +24,7 @@ export const Refs = Type.Object(
     request_id: Type.Optional(Type.String()),
     sequence_id: Type.Optional(Type.String()),
   },
-  { title: 'Refs' },
+  { title: 'Refs', ...OPEN },
 )
 
 export const NewEvent = Type.Object(

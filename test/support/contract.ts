@@ -1,4 +1,5 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { forTests } from '../../src/http/contract/forClients.ts'
 import { openApi } from '../../src/http/contract/openapi.ts'
 import { OPERATIONS } from '../../src/http/contract/operations.ts'
 import { SocketContract } from './socketContract.ts'
@@ -7,8 +8,10 @@ interface Response {
   readonly headers: Readonly<Record<string, { $ref?: string; required?: boolean }>>
   readonly content?: Readonly<Record<string, unknown>>
 }
+type Paths = Readonly<Record<string, Readonly<Record<string, { responses: Record<string, Response> }>>>>
 interface Document {
-  readonly paths: Readonly<Record<string, Readonly<Record<string, { responses: Record<string, Response> }>>>>
+  readonly paths: Paths
+  readonly 'x-websockets': Paths
   readonly 'x-otherwise': Readonly<Record<string, Response>>
   readonly components: { readonly headers: Readonly<Record<string, { required?: boolean }>> }
 }
@@ -23,16 +26,19 @@ export interface Answered {
 /** Those that mean something to a client: none may come unannounced. */
 const TELLING = ['Retry-After', 'WWW-Authenticate', 'Allow', 'Location', 'ETag']
 
+/** Where operations are: requests, and handshakes. */
+const WAYS = ['paths', 'x-websockets'] as const
+
 /** Checks answers against the OpenAPI document, as a client that was generated from it would meet them. */
 export class Contract {
   readonly #document: Document
   readonly #ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true })
   readonly #templates: { readonly template: string; readonly pattern: RegExp }[]
 
-  constructor(document: object = openApi(OPERATIONS, '0.0.0-test')) {
+  constructor(document: object = openApi(OPERATIONS, '0.0.0-test', forTests)) {
     this.#document = document as Document
     this.#ajv.addSchema(document, 'contract')
-    this.#templates = Object.keys(this.#document.paths).map((template) => ({
+    this.#templates = WAYS.flatMap((way) => Object.keys(this.#document[way])).map((template) => ({
       template,
       pattern: new RegExp(`^${template.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
     }))
@@ -59,13 +65,15 @@ export class Contract {
   ): { response: Response; pointer: string } | undefined {
     const verb = method === 'HEAD' ? 'get' : method.toLowerCase()
     const template = this.#templates.find(({ pattern }) => pattern.test(pathname))?.template
-    const operation = template === undefined ? undefined : this.#document.paths[template]?.[verb]
-    const response = operation?.responses[status]
-    if (template !== undefined && response)
-      return { response, pointer: `/paths/${escaped(template)}/${verb}/responses/${status}` }
+    const ways = WAYS.filter((way) => this.#document[way][template ?? '']?.[verb])
+    for (const way of ways) {
+      const response = this.#document[way][template ?? '']?.[verb]?.responses[status]
+      const pointer = `/${way}/${escaped(template ?? '')}/${verb}/responses/${status}`
+      if (response) return { response, pointer }
+    }
     const isUnknown = status === (template === undefined ? 404 : 405)
     const otherwise = this.#document['x-otherwise'][status]
-    return operation === undefined && isUnknown && otherwise
+    return ways.length === 0 && isUnknown && otherwise
       ? { response: otherwise, pointer: `/x-otherwise/${status}` }
       : undefined
   }

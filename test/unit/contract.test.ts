@@ -10,6 +10,7 @@ import { loadConfig } from '../../src/config.ts'
 import { createRouter } from '../../src/http/app.ts'
 import type { Services } from '../../src/http/context.ts'
 import { asyncApi } from '../../src/http/contract/asyncapi.ts'
+import { forTests } from '../../src/http/contract/forClients.ts'
 import { openApi } from '../../src/http/contract/openapi.ts'
 import { errorsOf } from '../../src/http/contract/operation.ts'
 import { OPERATIONS } from '../../src/http/contract/operations.ts'
@@ -48,6 +49,42 @@ describe('the contract for machines', () => {
 
     expect(missing).to.deep.equal(['method_not_allowed'])
     expect(openApi(OPERATIONS, RELEASE)).to.have.nested.property('x-otherwise.405')
+  })
+
+  it('lets answers gain members: only tests are held to those that are there', () => {
+    const published = JSON.stringify(openApi(OPERATIONS, RELEASE))
+    const held = JSON.stringify(openApi(OPERATIONS, RELEASE, forTests))
+
+    expect(published).not.to.include('"additionalProperties":false')
+    expect(held.replaceAll(/,?"additionalProperties":false/g, '')).to.equal(published)
+  })
+
+  it('has no shape that generators take for nothing', () => {
+    const schemas: Record<string, unknown>[] = []
+    JSON.stringify(openApi(OPERATIONS, RELEASE), (_, it) => {
+      if (typeof it === 'object' && it !== null) schemas.push(it)
+      return it
+    })
+    const isEmpty = ({ type, properties, additionalProperties }: Record<string, unknown>) =>
+      type === 'object' && additionalProperties === undefined && Object.keys(properties ?? {}).length === 0
+    const isMixed = ({ anyOf, oneOf, properties }: Record<string, unknown>) =>
+      properties !== undefined && (anyOf ?? oneOf) !== undefined
+    const isUntyped = (it: Record<string, unknown>) => Array.isArray(it.enum) && it.type === undefined
+    const isNarrow = (it: Record<string, unknown>) =>
+      it.type === 'integer' && (it.format !== 'int64' || it.maximum === undefined)
+
+    expect(
+      schemas.filter((it) => [isEmpty, isMixed, isUntyped, isNarrow].some((is) => is(it))),
+    ).to.deep.equal([])
+  })
+
+  it('offers handshakes to WebSocket clients only', () => {
+    const { paths, 'x-websockets': handshakes } = JSON.parse(JSON.stringify(openApi(OPERATIONS, RELEASE)))
+
+    expect(Object.keys(handshakes)).to.deep.equal(['/v1/sessions/{id}/tail', '/v1/socket/websocket'])
+    expect(JSON.stringify(paths)).not.to.include('"101":')
+    expect(paths).not.to.have.property('/v1/socket/websocket')
+    expect(handshakes).to.have.nested.property('/v1/socket/websocket.get.responses.101')
   })
 
   it('is OpenAPI 3.1 and AsyncAPI 3 to the linter, without a word of blame', async function () {
@@ -101,6 +138,17 @@ describe('what holds answers to the contract', () => {
     expect(append(of(409, { error: 'expected_seq_conflict', message: 'm', current_seq: 0 }))).to.deep.equal(
       [],
     )
+  })
+
+  it('checks the answers of handshakes, as those of requests', () => {
+    const refused = of(400, { error: 'invalid_websocket_upgrade', message: 'm' })
+    const open = (path: string, answer: ReturnType<typeof of>) =>
+      contract.violations('GET', `${base}${path}`, answer)
+
+    for (const path of ['/v1/socket/websocket', '/v1/sessions/ses_x/tail']) {
+      expect(open(path, refused)).to.deep.equal([])
+      expect(open(path, of(400, { error: 'session_exists', message: 'm' }))).not.to.deep.equal([])
+    }
   })
 
   for (const [what, answer] of [

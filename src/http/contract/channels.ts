@@ -4,7 +4,7 @@ import { MAX_BATCH_SIZE } from '../bounds.ts'
 import { NewEvent } from '../schemas.ts'
 import { Appended } from './appended.ts'
 import { errorsSchema } from './errors.ts'
-import { Event, SocketEvent } from './event.ts'
+import { SocketEvent, TailEvent } from './event.ts'
 import { LifecyclePush } from './lifecycle.ts'
 import { APPEND_ERRORS } from './operations/append.ts'
 import { aboutJoin, done, message, push, refused, reply } from './phoenixFrame.ts'
@@ -128,7 +128,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
       'erased',
       'changed',
     ],
-    sends: { event: Event, events: Type.Array(Event, { minItems: 1, maxItems: MAX_BATCH_SIZE }) },
+    sends: { event: TailEvent, events: Type.Array(TailEvent, { minItems: 1, maxItems: MAX_BATCH_SIZE }) },
     receives: {},
   },
   socket: {

@@ -1,10 +1,18 @@
 import type { TSchema } from 'typebox'
 
+/** What is written for an object of a schema. It also meets maps of members by name, in which each value is a schema. */
+export type Form = (schema: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
+
 /**
  * The schemas of a document. One with a title is written once, under that title, and referred to wherever it is used.
  */
 export class Components {
   readonly schemas: Record<string, unknown> = {}
+  readonly #form: Form
+
+  constructor(form: Form = (schema) => schema) {
+    this.#form = form
+  }
 
   /** The schema as it stands in the document. */
   of(schema: TSchema): unknown {
@@ -29,6 +37,7 @@ export class Components {
   }
 
   #members(schema: object): Record<string, unknown> {
-    return Object.fromEntries(Object.entries(schema).map(([name, value]) => [name, this.#convert(value)]))
+    const written = this.#form(schema as Record<string, unknown>)
+    return Object.fromEntries(Object.entries(written).map(([name, value]) => [name, this.#convert(value)]))
   }
 }

@@ -21,19 +21,25 @@ const MEMBERS = {
   inserted_at: Time('When it was stored.'),
 }
 
-/** `producer_id` and `producer_seq` are given together, or not at all. */
+const DESCRIPTION =
+  'The same bytes on every read: live, replayed, from cold storage. What was not given is absent.'
+
+/** An event as every reader of the HTTP API sees it. `producer_id` and `producer_seq` come together, or not at all. */
+export const Event = closed(MEMBERS, {
+  title: 'Event',
+  description: DESCRIPTION,
+  // Generators read an `anyOf` of required members as an alternative that may be anything.
+  dependentRequired: { producer_id: ['producer_seq'], producer_seq: ['producer_id'] },
+})
+
+/** The same rule for AsyncAPI, whose JSON Schema (draft 7) lacks `dependentRequired`. */
 const TOGETHER = [
   { required: ['producer_id', 'producer_seq'] },
   { properties: { producer_id: false, producer_seq: false } },
 ]
 
-/** An event as every reader sees it. What was not given is absent. */
-export const Event = closed(MEMBERS, {
-  title: 'Event',
-  description:
-    'The same bytes on every read: live, replayed, from cold storage. What was not given is absent.',
-  anyOf: TOGETHER,
-})
+/** An event as a tail sends it. */
+export const TailEvent = closed(MEMBERS, { title: 'Event', description: DESCRIPTION, anyOf: TOGETHER })
 
 /** An event on the multiplexed socket. */
 export const SocketEvent = closed(

@@ -1,14 +1,18 @@
 import { type TSchema, Type } from 'typebox'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
-import { Components } from './components.ts'
-import { discriminatorOf, errorsSchema, meaningOf } from './errors.ts'
+import { Components, type Form } from './components.ts'
+import { discriminatorOf, errorSchema, meaningOf } from './errors.ts'
+import { forClients } from './forClients.ts'
 import { type Answer, type Content, errorsOf, headersOf, type Operation } from './operation.ts'
 
 const DESCRIPTION = `Durable, ordered, replayable logs for AI sessions.
 
 Branch on \`error\`, never on \`message\`. HEAD is GET without the body. Unknown members of a body are ignored; \`null\`
 for an optional member means that it was not given (\`title: null\` clears); integers may be sent as decimal strings.
-What is answered to paths and methods that are not here is under \`x-otherwise\`. The sockets are in /asyncapi.json.`
+A later release may add members to answers, and codes to errors: ignore what you do not know.
+
+WebSocket handshakes are under \`x-websockets\`, in the form of \`paths\`; the sockets are in /asyncapi.json. What is
+answered to paths and methods that are not here is under \`x-otherwise\`.`
 
 const TAGS = [
   { name: 'sessions', description: 'What there is to say about a session apart from its log.' },
@@ -41,15 +45,17 @@ const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>
   Upgrade: { schema: Type.Literal('websocket'), description: 'The protocol from here on.' },
 }
 
-/** The HTTP API of a release as an OpenAPI 3.1 document. */
-export function openApi(operations: readonly Operation[], release: string): object {
-  const components = new Components()
-  const paths: Record<string, Record<string, unknown>> = {}
-  for (const operation of operations) {
-    const template = operation.path.replaceAll(/:(\w+)/g, '{$1}')
-    paths[template] ??= parametersOf(operation.path, components)
-    paths[template][operation.method] = operationObject(operation, components)
-  }
+/** What a handshake is answered: no HTTP client can take it, and generated ones are not to offer it. */
+const SWITCHED = 101
+
+/**
+ * The HTTP API of a release as an OpenAPI 3.1 document. `form` says how schemas are written: as it is, a node's answers
+ * may gain members; tests want to know of each.
+ */
+export function openApi(operations: readonly Operation[], release: string, form: Form = forClients): object {
+  const components = new Components(form)
+  const paths = pathsOf(operations.flatMap(asRequest), components)
+  const handshakes = pathsOf(operations.flatMap(asHandshake), components)
   const otherwise = responsesOfErrors(['not_found', 'method_not_allowed'], components)
   return {
     openapi: '3.1.1',
@@ -62,6 +68,7 @@ export function openApi(operations: readonly Operation[], release: string): obje
     servers: [{ url: '/', description: 'The node that serves this document.' }],
     tags: TAGS,
     paths,
+    'x-websockets': handshakes,
     'x-otherwise': otherwise,
     components: {
       securitySchemes: securitySchemes(operations),
@@ -74,6 +81,30 @@ export function openApi(operations: readonly Operation[], release: string): obje
       schemas: components.schemas,
     },
   }
+}
+
+/** The operation as an HTTP client can call it; none: it is a handshake, and no more. */
+function asRequest(operation: Operation): Operation[] {
+  const { [SWITCHED]: _, ...answers } = operation.answers
+  return Object.keys(answers).some((status) => status.startsWith('2')) ? [{ ...operation, answers }] : []
+}
+
+/** The operation as a WebSocket client calls it. */
+function asHandshake(operation: Operation): Operation[] {
+  const { answers } = operation
+  if (answers[SWITCHED] === undefined) return []
+  const ofHandshake = Object.entries(answers).filter(([status]) => !status.startsWith('2'))
+  return [{ ...operation, answers: Object.fromEntries(ofHandshake) }]
+}
+
+function pathsOf(operations: readonly Operation[], components: Components): Record<string, object> {
+  const paths: Record<string, Record<string, unknown>> = {}
+  for (const operation of operations) {
+    const template = operation.path.replaceAll(/:(\w+)/g, '{$1}')
+    paths[template] ??= parametersOf(operation.path, components)
+    paths[template][operation.method] = operationObject(operation, components)
+  }
+  return paths
 }
 
 function parametersOf(path: string, components: Components): Record<string, unknown> {
@@ -177,13 +208,16 @@ function errorResponse(codes: readonly ErrorCode[], components: Components): obj
     headers: { 'X-Request-Id': header('X-Request-Id'), ...Object.fromEntries(headers) },
     content: {
       'application/json': {
-        schema: {
-          ...(components.of(errorsSchema(codes)) as object),
-          ...(codes.length > 1 && { discriminator: discriminatorOf(codes) }),
-        },
+        schema: bodyOfErrors(codes, components),
       },
     },
   }
+}
+
+/** Nothing stands beside `oneOf`: generators intersect it with every shape, and the types are hard to read. */
+function bodyOfErrors(codes: readonly ErrorCode[], components: Components): unknown {
+  const shapes = codes.map((code) => components.of(errorSchema(code)))
+  return shapes.length === 1 ? shapes[0] : { oneOf: shapes, discriminator: discriminatorOf(codes) }
 }
 
 const header = (name: string) => ({ $ref: `#/components/headers/${name}` })

@@ -47,14 +47,14 @@ export const APPEND_OPERATIONS: readonly Operation[] = [
     id: 'appendEvents',
     tag: 'events',
     summary: 'Append many events, all or none',
-    description: 'A refusal names the `index` of the event. NDJSON: one event a line.',
+    description:
+      'A refusal names the `index` of the event. The body may also be NDJSON, with `Content-Type: ' +
+      'application/x-ndjson`: one event a line. It is described here only, because clients that are generated from ' +
+      'two types of body send neither.',
     scope: 'session:append',
     body: {
       required: true,
-      content: {
-        [JSON_TYPE]: Batch,
-        'application/x-ndjson': Type.String({ description: 'One NewEvent a line.' }),
-      },
+      content: { [JSON_TYPE]: Batch },
     },
     answers: {
       201: { description: 'All are stored, or were before.', content: { [JSON_TYPE]: AppendedBatch } },
