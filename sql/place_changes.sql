@@ -11,6 +11,9 @@
 -- all before it. A log's progress is told of only when none of its session's changes is left without a place, so an append
 -- is never told of before the creation of its session; behind a full batch of changes it waits. A change whose row somebody holds (the session is being erased) is placed later, and what
 -- follows it in its session after it; nobody waits for that.
+--
+-- Progress is placed at the time of now, or at that of what stands before it in the feed where the clock went back behind it: a
+-- reader that stands where progress has moved on from knows by that whether its feed went back (src/lifecycle/feed.ts).
 create or replace function starcite.place_changes(p_sids bigint[])
 returns table (feeds text[], waiting bigint[], is_more boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -23,6 +26,7 @@ declare
   c_pause constant interval := '1 second';
   c_most constant int := 1000;
   v_lock text;
+  v_now timestamptz := clock_timestamp();
   v_due bigint[];
   v_free bigint[];
   v_last bigint;
@@ -31,8 +35,9 @@ begin
   feeds := '{}';
   is_more := false;
   -- Every node asks, and nearly always another one, or nobody, has something to do: that takes no lock.
-  select coalesce(array_agg(h.sid) filter (where p.placed_at <= clock_timestamp() - c_pause is not false), '{}'),
-         coalesce(array_agg(h.sid) filter (where p.placed_at > clock_timestamp() - c_pause), '{}')
+  -- A time that is still to come says nothing of when that was: the clock went back.
+  select coalesce(array_agg(h.sid) filter (where p.placed_at between v_now - c_pause and v_now is not true), '{}'),
+         coalesce(array_agg(h.sid) filter (where p.placed_at between v_now - c_pause and v_now), '{}')
     into v_due, waiting
     from starcite.session_heads h
     left join starcite.session_progress p on p.sid = h.sid and p.sid = any (p_sids)
@@ -43,6 +48,7 @@ begin
   end if;
 
   select l.name into strict v_lock from starcite.locks l where l.name = 'lifecycle' for no key update;
+  v_now := clock_timestamp();
 
   select coalesce(array_agg(f.change_id), '{}') into v_free
     from (select c.change_id from starcite.session_changes c
@@ -57,7 +63,7 @@ begin
     select c.sid, c.change_id from starcite.session_changes c
      where c.place is null and c.change_id <= v_last and c.change_id <> all (v_free)
   ), change as (
-    select f.change_id, f.sid, f.tenant_id, case when f.kind = 'created' then 2 else 1 end as places
+    select f.change_id, f.sid, f.tenant_id, f.at, case when f.kind = 'created' then 2 else 1 end as places
       from starcite.session_changes f
      where f.change_id = any (v_free)
        and not exists (select from held k where k.sid = f.sid and k.change_id < f.change_id)
@@ -68,18 +74,26 @@ begin
       left join starcite.session_progress p on p.sid = h.sid and p.sid = any (v_due)
      where not is_more
        and h.sid = any (v_due) and h.last_seq > coalesce(p.last_seq, 0) and not h.erased
-       and p.placed_at <= clock_timestamp() - c_pause is not false
+       and p.placed_at between v_now - c_pause and v_now is not true
        and not exists (select from held k where k.sid = h.sid)
   ), entry as (
-    select c.tenant_id, c.change_id, null::bigint as sid, null::bigint as last_seq, c.places from change c
+    select c.tenant_id, c.change_id, null::bigint as sid, null::bigint as last_seq, c.places, c.at from change c
     union all
-    select p.tenant_id, null, p.sid, p.last_seq, 1 from progress p
+    select p.tenant_id, null, p.sid, p.last_seq, 1, v_now from progress p
   ), counted as (
     select e.*, sum(e.places) over w as place, count(e.change_id) over w as number
       from entry e
     window w as (partition by e.tenant_id order by e.change_id nulls last, e.sid rows unbounded preceding)
   ), grown as (
-    select c.tenant_id, max(c.place) as places, max(c.number) as numbers from counted c group by c.tenant_id
+    select c.tenant_id, max(c.place) as places, max(c.number) as numbers,
+           case when bool_or(c.sid is not null)
+                then greatest(max(c.at),
+                              (select f.at from starcite.session_changes f
+                                where f.tenant_id = c.tenant_id and f.place is not null order by f.place desc limit 1),
+                              (select p.placed_at from starcite.session_progress p
+                                where p.tenant_id = c.tenant_id order by p.place desc limit 1))
+            end as at
+      from counted c group by c.tenant_id
   ), head as (
     insert into starcite.lifecycle_heads as l (tenant_id, place, number)
     select g.tenant_id, g.places, g.numbers from grown g
@@ -87,7 +101,7 @@ begin
        set place = l.place + excluded.place, number = l.number + excluded.number
     returning l.tenant_id, l.place, l.number
   ), placed as (
-    select c.change_id, c.sid, c.tenant_id, c.last_seq,
+    select c.change_id, c.sid, c.tenant_id, c.last_seq, g.at,
            h.place - g.places + c.place as place, h.number - g.numbers + c.number as number
       from counted c
       join grown g on g.tenant_id = c.tenant_id
@@ -97,7 +111,7 @@ begin
       from placed p where c.change_id = p.change_id and c.change_id = any (v_free)
   ), told as (
     insert into starcite.session_progress as t (sid, tenant_id, place, last_seq, placed_at)
-    select p.sid, p.tenant_id, p.place, p.last_seq, clock_timestamp() from placed p where p.sid is not null
+    select p.sid, p.tenant_id, p.place, p.last_seq, p.at from placed p where p.sid is not null
         on conflict (sid) do update
        set place = excluded.place, last_seq = excluded.last_seq, placed_at = excluded.placed_at
   )

@@ -261,9 +261,10 @@ export class Db {
 
 /**
  * Another server, and the same one after a restore, which it takes a restart for, started at another time. Everybody may
- * ask, unlike for the timeline; and a file system that was rolled back keeps its timeline.
+ * ask, unlike for the timeline; and a file system that was rolled back keeps its timeline. A number, for the text of a time
+ * depends on the settings of whoever asks.
  */
-const SERVER_RUN = 'select pg_catalog.pg_postmaster_start_time()::text'
+const SERVER_RUN = `select pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text`
 
 /** Connects to where the server is at that moment. */
 function clientOf(options: PoolOptions) {

@@ -93,18 +93,20 @@ export class LifecycleFeed {
   }
 
   /**
-   * Where a reader starts: at the cursor that it has, or, without one, at the end. Throws invalid_cursor for one that is
-   * beyond the end: what comes next would never reach it; history_changed when the feed has something else there.
+   * Where a reader starts: at the cursor that it has, or, without one, at the end; with the time of what stands there.
+   * Throws invalid_cursor for one that is beyond the end: what comes next would never reach it; history_changed when the
+   * feed has something else there.
    */
   async startAt(tenantId: string, wanted: Cursor | undefined): Promise<Cursor> {
-    const standing = await readFeedStanding(this.#options.db, tenantId, wanted?.place ?? 0)
-    if (wanted === undefined) return standing.head
+    const standing = await readFeedStanding(this.#options.db, tenantId, wanted?.place)
+    const at = standing.at ?? standing.before
+    if (wanted === undefined) return { ...standing.head, at }
     if (isBeyond(wanted, standing)) {
       refuseReplica(standing)
       throw new AppError('invalid_cursor', 'cursor is beyond the end of this feed', { field: 'cursor' })
     }
     if (!isOf(wanted, standing)) throw changed()
-    return wanted
+    return { ...wanted, at: wanted.at ?? at }
   }
 
   /** The database may have gone back: followers are shown nothing before their cursors were compared with it. */
@@ -181,11 +183,13 @@ export class LifecycleFeed {
   }
 
   async #compare(tenantId: string, cursor: Cursor): Promise<void> {
-    const standing = await readFeedStanding(this.#options.db, tenantId, cursor.place)
-    if (isBeyond(cursor, standing)) refuseReplica(standing)
-    else if (isOf(cursor, standing)) return
-    this.#options.metrics.historyChanged()
-    this.#options.log.error({ tenant: tenantId, cursor, head: standing.head }, 'a lifecycle feed went back')
+    const { db, log, metrics } = this.#options
+    if (isIn(await readFeedStanding(db, tenantId, cursor.place), cursor)) return
+    db.renew() // it may have been a server that is the primary no more
+    const standing = await readFeedStanding(db, tenantId, cursor.place)
+    if (isIn(standing, cursor)) return
+    metrics.historyChanged()
+    log.error({ tenant: tenantId, cursor, head: standing.head }, 'a lifecycle feed went back')
     throw changed()
   }
 
@@ -231,13 +235,19 @@ const isBeyond = ({ place, number }: Cursor, { head }: FeedStanding): boolean =>
   place > head.place || number > head.number
 
 /**
- * Whether the feed still has what the cursor stands at. A change keeps its place and its time. Progress moves on, so of
- * that it can only be said that nothing before it in the feed was recorded after it.
+ * Whether the feed still has what the cursor stands at, which keeps its place and its time. Progress moves on; where it stood
+ * there is nothing then, and nothing before it has a later time (sql/place_changes.sql).
  */
-function isOf({ at }: Cursor, { change, lastChange = 0, lastProgress = 0 }: FeedStanding): boolean {
-  if (at === undefined) return true
-  if (change !== undefined) return change === at
-  return lastChange <= at && lastProgress <= at
+function isOf({ at: seen }: Cursor, { at, before = 0 }: FeedStanding): boolean {
+  if (seen === undefined) return true
+  return at === undefined ? before <= seen : at === seen
+}
+
+/** Throws storage_unavailable for a replica that cannot say yet. */
+function isIn(standing: FeedStanding, cursor: Cursor): boolean {
+  if (!isBeyond(cursor, standing)) return isOf(cursor, standing)
+  refuseReplica(standing)
+  return false
 }
 
 function refuseReplica({ isReplica }: FeedStanding): void {

@@ -68,38 +68,47 @@ const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000):
 
 const STANDING = {
   name: 'lifecycle_standing',
-  text: `select l.place, l.number, ${MICROSECONDS('clock_timestamp()')}, pg_is_in_recovery(),
+  text: `select l.place, l.number, pg_is_in_recovery(),
+                coalesce((select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                           where c.tenant_id = $1 and c.place = w.place),
+                         (select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                           where c.tenant_id = $1 and c.place = w.place + 1 and c.kind = 'created'),
+                         (select ${MICROSECONDS('p.placed_at')} from starcite.session_progress p
+                           where p.tenant_id = $1 and p.place = w.place)),
                 (select ${MICROSECONDS('c.at')} from starcite.session_changes c
-                  where c.tenant_id = $1 and (c.place = $2 or (c.place = $2 + 1 and c.kind = 'created')) limit 1),
-                (select ${MICROSECONDS('c.at')} from starcite.session_changes c
-                  where c.tenant_id = $1 and c.place <= $2 order by c.place desc limit 1),
+                  where c.tenant_id = $1 and c.place < w.place order by c.place desc limit 1),
                 (select ${MICROSECONDS('p.placed_at')} from starcite.session_progress p
-                  where p.tenant_id = $1 and p.place <= $2 order by p.place desc limit 1)
-           from (select) x left join starcite.lifecycle_heads l on l.tenant_id = $1`,
+                  where p.tenant_id = $1 and p.place < w.place order by p.place desc limit 1)
+           from (select) x left join starcite.lifecycle_heads l on l.tenant_id = $1
+          cross join lateral (select coalesce($2::bigint, l.place, 0)) as w (place)`,
 }
 
 /** What a feed has where a cursor stands. Times are microseconds since 1970; undefined: there is none. */
 export interface FeedStanding {
-  /** The end of the feed, and the time of now. */
-  readonly head: Cursor & { readonly at: number }
+  /** The end of the feed. */
+  readonly head: Cursor
   /** The server only replays what another one writes, and may be behind it. */
   readonly isReplica: boolean
-  /** The change at that place. */
-  readonly change: number | undefined
-  /** The last change, and the last progress, up to that place. */
-  readonly lastChange: number | undefined
-  readonly lastProgress: number | undefined
+  /** Of the entry at that place: no other history has one of the same time there. */
+  readonly at: number | undefined
+  /** Of the last change and the last progress before that place, whichever is later. */
+  readonly before: number | undefined
 }
 
-export async function readFeedStanding(db: Db, tenantId: string, place: number): Promise<FeedStanding> {
-  const [row] = await db.query(STANDING, [tenantId, place])
+/** `place` undefined: the end. */
+export async function readFeedStanding(
+  db: Db,
+  tenantId: string,
+  place: number | undefined,
+): Promise<FeedStanding> {
+  const [row] = await db.query(STANDING, [tenantId, place ?? null])
   const number = (i: number) => (row?.[i] == null ? undefined : Number(row[i]))
+  const [change, progress] = [number(4), number(5)]
   return {
-    head: { place: number(0) ?? 0, number: number(1) ?? 0, at: Number(row?.[2]) },
-    isReplica: row?.[3] === 't',
-    change: number(4),
-    lastChange: number(5),
-    lastProgress: number(6),
+    head: { place: number(0) ?? 0, number: number(1) ?? 0 },
+    isReplica: row?.[2] === 't',
+    at: number(3),
+    before: change === undefined && progress === undefined ? undefined : Math.max(change ?? 0, progress ?? 0),
   }
 }
 

@@ -334,7 +334,7 @@ export class Hub {
     )
     for (const { live, head } of astray) {
       const { lastSeq: real, at } = heads.get(live.sid) ?? NO_HEAD
-      if (live.isDoubted) continue
+      if (live.isDoubted || live.ring === undefined) continue // it is positioned next
       if (head > real) {
         if (live.head === head) live.head = real // else there was another hint, which is looked at next
       } else this.#restart(live, { seq: real, at })

@@ -2,7 +2,7 @@ import type { Db } from '../db/pool.ts'
 import { AppError } from '../protocol/errors.ts'
 import { microseconds, type Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
-import { readEventAt } from './queries.ts'
+import { readEventAt, readIsReplica } from './queries.ts'
 
 /** The session that a cursor is of, as it was just looked up. */
 export interface CursorSession {
@@ -23,6 +23,15 @@ export class Cursors {
     this.#cold = cold
   }
 
+  /** Throws cursor_ahead for a reader that is ahead of the log: it would miss what is appended next. */
+  async refuseAhead(cursor: Seq, lastSeq: Seq): Promise<void> {
+    if (cursor <= lastSeq) return
+    await this.#refuseReplica()
+    throw new AppError('cursor_ahead', `cursor is ${cursor}, the session is at ${lastSeq}`, {
+      last_seq: lastSeq,
+    })
+  }
+
   /**
    * `insertedAt` is that of the event at the cursor, as the reader has it; undefined: it does not say. Throws
    * history_changed when the log has another event there; rejects when cold storage cannot say.
@@ -31,6 +40,7 @@ export class Cursors {
     if (insertedAt === undefined || cursor === 0) return
     const at = cursor > lastSeq ? undefined : await this.at(sid, cursor)
     if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // or in no tier: the read tells
+    if (cursor > lastSeq) await this.#refuseReplica()
     throw new AppError(
       'history_changed',
       `event ${cursor} of this session is not the one of ${insertedAt}: the log went back since, read it again`,
@@ -46,5 +56,13 @@ export class Cursors {
   /** The same of an event that is not hot. */
   async coldAt(sid: string, seq: Seq): Promise<number | undefined> {
     return (await this.#cold.sliceAt(sid, seq))?.find((frame) => frame.seq === seq)?.at
+  }
+
+  /** One that has not caught up yet does not say that a log is short. */
+  async #refuseReplica(): Promise<void> {
+    if (await readIsReplica(this.#db))
+      throw new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
+        retry_after_ms: 1000,
+      })
   }
 }

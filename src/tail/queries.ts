@@ -76,3 +76,11 @@ export async function readEventAt(db: Db, sid: string, seq: Seq): Promise<number
   const [row] = await db.query(EVENT_AT, [sid, seq])
   return row?.[0] == null ? undefined : Number(row[0])
 }
+
+const IS_REPLICA = { name: 'is_replica', text: 'select pg_is_in_recovery()' }
+
+/** Whether the server only replays what another one writes, and may be behind it. */
+export async function readIsReplica(db: Db): Promise<boolean> {
+  const [row] = await db.query(IS_REPLICA, [])
+  return row?.[0] === 't'
+}

@@ -169,6 +169,59 @@ describe('the lifecycle feed', () => {
     await other.drop()
   })
 
+  it('does not take a reader for one of a feed that went back, wherever it stands and whatever the clock did', async () => {
+    const [{ feed, sessions }] = nodes
+    const ids = ['a', 'b', 'c', 'd']
+    const cursors = [await feed.startAt('doubted', undefined)]
+    const append = (lastSeq: number) =>
+      Promise.all([
+        appendEvents(
+          db,
+          ids.map((session) => ({ tenant: 'doubted', session })),
+        ),
+        ...ids.map((id) => seen(reader, `appended ${id} ${lastSeq}`)),
+      ])
+    const reader = follow(new FeedReader('doubted', cursors[0]), nodes[0])
+    for (const id of ids) {
+      await sessions.create({ ...NEW, tenantId: 'doubted', id })
+      await seen(reader, `created ${id}`)
+      cursors.push(await feed.startAt('doubted', undefined))
+    }
+    await append(1)
+    const { rows } = await db.query(
+      `update starcite.session_progress set placed_at = placed_at + interval '1 day'
+        where tenant_id = 'doubted' and place = (select max(place) from starcite.session_progress where tenant_id = 'doubted')
+       returning place::int`,
+    ) // as a clock leaves it that went ahead, and back
+    const late = follow(new FeedReader('doubted'), nodes[1])
+    await seen(late, `created d`)
+    await append(2)
+    await sessions.patch('doubted', 'a', { title: 'new' })
+    await seen(reader, 'updated a')
+    cursors.push(await feed.startAt('doubted', undefined))
+    await append(3)
+    await append(4) // nothing is where it was placed first
+    await seen(late, 'appended d 4')
+
+    const early = reader.cursors.filter(({ place }) => place !== rows[0]?.place)
+    for (const cursor of [...cursors, ...early, ...late.cursors]) {
+      expect(await feed.startAt('doubted', cursor)).to.deep.equal(cursor)
+      expect((await feed.startAt('doubted', { ...cursor, at: undefined })).place).to.equal(cursor.place)
+    }
+  })
+
+  it('goes on after a doubt for a reader from now that has seen nothing yet', async () => {
+    const [{ feed, sessions }] = nodes
+    await sessions.create({ ...NEW, tenantId: 'now', id: 'before' })
+    await seen(follow(new FeedReader('now'), nodes[0]), 'created before')
+    const reader = follow(new FeedReader('now', await feed.startAt('now', undefined)), nodes[0])
+    feed.doubtAll()
+    await sessions.create({ ...NEW, tenantId: 'now', id: 'after' })
+    await seen(reader, 'created after')
+
+    expect(reader.lines).to.deep.equal(['activated after', 'created after'])
+  })
+
   it('goes on while notifications cannot be had', async () => {
     const listenUrl = `postgres://127.0.0.1:${await freePort()}/nowhere`
     const deaf = await startLifecycleNode(database, { listenUrl, pollIntervalMs: 100 })

@@ -299,11 +299,15 @@ describe('operating a node', () => {
     try {
       await admin.query('alter table starcite.sessions rename column title to titel')
 
+      const origin = 'http://localhost:5173'
       const answers = [
-        await call('GET', `${other.url}/v1/sessions/x`, undefined, { traceparent: `00-${TRACE}-${SPAN}-01` }),
-        await call('GET', `${other.url}/v1/sessions`),
-        await call('POST', `${other.url}/v1/sessions`, { title: 'hunter2' }),
-        await call('PATCH', `${other.url}/v1/sessions/x`, { title: 'hunter2' }),
+        await call('GET', `${other.url}/v1/sessions/x`, undefined, {
+          origin,
+          traceparent: `00-${TRACE}-${SPAN}-01`,
+        }),
+        await call('GET', `${other.url}/v1/sessions`, undefined, { origin }),
+        await call('POST', `${other.url}/v1/sessions`, { title: 'hunter2' }, { origin }),
+        await call('PATCH', `${other.url}/v1/sessions/x`, { title: 'hunter2' }, { origin }),
       ]
 
       for (const answer of answers) {
@@ -311,7 +315,7 @@ describe('operating a node', () => {
         expect(answer.json).to.have.all.keys('error', 'message', 'request_id')
         expect(answer.text).not.to.match(/select|column|title|\.ts|\.js|at /)
         expect(answer.json.request_id).to.equal(answer.headers.get('x-request-id'))
-        expect(answer.headers.get('access-control-allow-origin')).to.equal('*')
+        expect(answer.headers.get('access-control-allow-origin')).to.equal(origin)
       }
       const line = faulty.find((it) => it.requestId === answers[0]?.json.request_id)
       expect(line).to.deep.include({ msg: 'a request failed', trace_id: TRACE, span_id: SPAN })

@@ -7,7 +7,6 @@ import { MAX_WAIT_SECONDS, PAGE } from '../bounds.ts'
 import { answerJson, findSession, type Services, type State } from '../context.ts'
 import { allow } from '../middleware.ts'
 import { choice, cursor, cursorInsertedAt, integer, one } from '../query.ts'
-import { refuseAhead } from '../refuseAhead.ts'
 
 export function eventRoutes(router: Router, services: Services): void {
   router.get('/v1/sessions/:id/events', allow('session:read'), async (ctx) => {
@@ -22,7 +21,7 @@ export function eventRoutes(router: Router, services: Services): void {
     }
     const seenAt = cursorInsertedAt(ctx.query)
     const session = await findSession(services, ctx)
-    if (request.order === 'asc') refuseAhead(request.cursor ?? 0, session.lastSeq)
+    if (request.order === 'asc') await services.cursors.refuseAhead(request.cursor ?? 0, session.lastSeq)
     await services.cursors.check(session, request.cursor ?? 0, seenAt)
     // Whoever waits holds what a tail holds.
     const release = request.waitMs > 0 ? services.tailQuota.take((ctx.state as State).principal) : undefined

@@ -9,7 +9,6 @@ import { MAX_BATCH_SIZE } from '../bounds.ts'
 import { arrivingOf, findSession, patienceOf, type Services, type State } from '../context.ts'
 import { allow, authenticate, limitRequests } from '../middleware.ts'
 import { choice, cursor, cursorInsertedAt, integer } from '../query.ts'
-import { refuseAhead } from '../refuseAhead.ts'
 import { boundArriving } from '../transports/arriving.ts'
 import { acceptsEventStream, beginEventStream, EventStream } from '../transports/eventStream.ts'
 import type { Patience } from '../transports/sockets.ts'
@@ -50,7 +49,7 @@ export function tailRoutes(router: Router, upgrades: Middleware, services: Servi
     })
     const follow = choice(ctx.query, 'follow', 'invalid_list_query', ['true', 'false']) !== 'false'
     const session = await findSession(services, ctx)
-    refuseAhead(start, session.lastSeq)
+    await services.cursors.refuseAhead(start, session.lastSeq)
     await services.cursors.check(session, given, seenAt)
     sockets.refuseIfFull()
     const wanted: Wanted = {

@@ -9,7 +9,6 @@ import type { Session } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { badSessionId, type Services } from '../context.ts'
 import type { WantedTail } from '../parseTails.ts'
-import { refuseAhead } from '../refuseAhead.ts'
 import type { EventStream } from './eventStream.ts'
 
 /** Pages of all tails together that may be on their way: each tail waits for its turn with nothing in memory. */
@@ -65,7 +64,7 @@ export class TailsStream {
     const end = await services.joins.take(nameOfPrincipal(principal) ?? stream, stream.signal)
     if (end === undefined) return undefined
     const session = await services.sessions.get(principal.tenantId, sessionId).finally(end)
-    refuseAhead(cursor, session.lastSeq)
+    await services.cursors.refuseAhead(cursor, session.lastSeq)
     await services.cursors.check(session, cursor, seenAt)
     return () => this.#follow(wanted, session)
   }

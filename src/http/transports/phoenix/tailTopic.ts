@@ -8,7 +8,6 @@ import { MAX_BATCH_SIZE } from '../../bounds.ts'
 import { badSessionId, type Services } from '../../context.ts'
 import { parseEvent, refuseTooLarge } from '../../parseEvents.ts'
 import { insertedAt } from '../../query.ts'
-import { refuseAhead } from '../../refuseAhead.ts'
 import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
@@ -24,7 +23,7 @@ export function tailTopic(services: Services, sessionId: string): Join {
     if (badSessionId(sessionId) !== undefined)
       throw new AppError('session_not_found', 'no session has such an id')
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
-    refuseAhead(cursor, lastSeq)
+    await services.cursors.refuseAhead(cursor, lastSeq)
     await services.cursors.check({ sid, lastSeq }, cursor, seenAt)
     const release = services.tailQuota.take(member.principal)
     return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
