@@ -1,4 +1,4 @@
-import type { Context, Middleware } from 'koa'
+import type { Context } from 'koa'
 import type { MemoryBudget } from '../lib/memoryBudget.ts'
 import { AppError } from '../protocol/errors.ts'
 import { holderOf, type State } from './context.ts'
@@ -7,25 +7,17 @@ import { holderOf, type State } from './context.ts'
 const SHORT_BYTES = 1024
 
 /**
- * A bound for answers that wait to be written, whoever is to read them: what is beyond it is answered `overloaded`. An
- * answer is held until its last byte has left this process; a peer that takes nothing is cut (see server.ts).
+ * Memory for an answer that is complete, whoever is to read it, until its last byte has left this process; a peer that
+ * takes nothing is cut (see server.ts). Throws overloaded.
  */
-export function boundAnswers(answers: MemoryBudget): Middleware {
-  return async (ctx, next) => {
-    try {
-      await next()
-      const length = ctx.respond === false ? 0 : (ctx.length ?? 0)
-      if (length > SHORT_BYTES) holdAnswer(ctx, answers, length)
-    } catch (error) {
-      ;(ctx.state as State).answer?.close()
-      throw error
-    }
-    const { answer } = ctx.state as State
-    if (answer) ctx.res.once('close', () => answer.close())
-  }
+export function holdUntilWritten(ctx: Context, answers: MemoryBudget): void {
+  const length = ctx.respond === false ? 0 : (ctx.length ?? 0)
+  if (length > SHORT_BYTES) holdAnswer(ctx, answers, length)
+  const { answer } = ctx.state as State
+  if (answer) ctx.res.once('close', () => answer.close())
 }
 
-/** Memory for what is there of an answer, or all of it, so far. Throws overloaded. */
+/** Memory for what is there of an answer so far. Throws overloaded. */
 export function holdAnswer(ctx: Context, answers: MemoryBudget, bytes: number): void {
   const state = ctx.state as State
   state.answer ??= answers.open(holderOf(ctx))

@@ -4,7 +4,6 @@ import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
 import koaEasyWs from 'koa-easy-ws'
 import type { Log } from '../ops/log.ts'
-import { boundAnswers } from './answers.ts'
 import type { Services, State } from './context.ts'
 import { answerErrors } from './errors.ts'
 import { exactId } from './exactId.ts'
@@ -73,10 +72,9 @@ export function createApp(services: Services, operations: Operations): Koa {
       maxAge: 600,
     }),
   )
-  app.use(answerErrors(log, (code) => metrics.error(code)))
+  app.use(answerErrors(log, (code) => metrics.error(code), services.answers))
   app.use(refuseForeign(config.admitted))
   app.use(gate(operations.health))
-  app.use(boundAnswers(services.answers))
   app.use(router.routes() as Koa.Middleware)
   app.use(unknownPath(router))
   return app

@@ -39,23 +39,31 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
 const MAX_CHUNKS = 1024
 
 /**
- * The whole body as text. Throws body_too_large, append_backpressure (past the memory that `account` is one of),
+ * The whole body as text. Throws body_too_large, append_backpressure (past the memory that `open` opens an account of),
  * invalid_json (not UTF-8), ClientGoneError.
  */
 export function readBody(
   req: IncomingMessage,
   maxBytes: number,
-  account: Account = new MemoryBudget(Number.POSITIVE_INFINITY).open(undefined),
+  open: () => Account = () => new MemoryBudget(Number.POSITIVE_INFINITY).open(undefined),
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
     let bytes = 0
+    let account: Account | undefined
+    const expectedBytes = Number(req.headers['content-length'])
+    /** What arrives in one piece does not wait for anything. */
+    const hold = () => {
+      if (bytes === expectedBytes && chunks.length === 1) return true
+      account ??= open()
+      return account.resize(bytes)
+    }
     let settled = false
     let refusal: AppError | undefined
     const refuse = (error: AppError) => {
       refusal = error
       chunks = []
-      account.close()
+      account?.close()
     }
     const onData = (chunk: Buffer) => {
       if (settled) return
@@ -64,7 +72,7 @@ export function readBody(
         chunks.push(chunk)
         if (chunks.length === MAX_CHUNKS) chunks = [Buffer.concat(chunks)]
         if (bytes > maxBytes) refuse(tooLarge(maxBytes))
-        else if (!account.resize(bytes)) refuse(noMemory())
+        else if (!hold()) refuse(noMemory())
       } else if (bytes > MAX_DISCARDED_BYTES) settle(() => reject(refusal))
     }
     const onEnd = () =>
@@ -79,7 +87,7 @@ export function readBody(
     const settle = (act: () => void) => {
       if (settled) return
       settled = true
-      account.close()
+      account?.close()
       act()
       chunks = []
     }

@@ -82,7 +82,7 @@ export const arrivingOf = ({ arriving, config }: Services, ctx: Context): Arrivi
 
 /** The whole body; see readBody. */
 export const bodyOf = (ctx: Context, maxBytes: number, { arriving }: Services): Promise<string> =>
-  readBody(ctx.req, maxBytes, arriving.open(holderOf(ctx)))
+  readBody(ctx.req, maxBytes, () => arriving.open(holderOf(ctx)))
 
 const MAX_ID_BYTES = 256
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for

@@ -2,10 +2,12 @@ import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
 import { isUnavailable } from '../db/failure.ts'
+import type { MemoryBudget } from '../lib/memoryBudget.ts'
 import { ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { DamagedObjectError } from '../tiering/archive.ts'
+import { holdUntilWritten } from './answers.ts'
 import { ClientGoneError } from './body.ts'
 import { challenge } from './challenge.ts'
 import { answerJson, type State } from './context.ts'
@@ -38,12 +40,21 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
   return new AppError('internal_error', 'something went wrong on our side', { request_id: requestId })
 }
 
-/** Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. */
-export function answerErrors(log: Log, onError: (code: ErrorCode) => void = () => {}): Middleware {
+/**
+ * Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. What is no
+ * error is held in the memory for answers, where there is one.
+ */
+export function answerErrors(
+  log: Log,
+  onError: (code: ErrorCode) => void = () => {},
+  answers?: MemoryBudget,
+): Middleware {
   return async (ctx, next) => {
     try {
       await next()
+      if (answers) holdUntilWritten(ctx, answers)
     } catch (thrown) {
+      ;(ctx.state as State).answer?.close()
       if (thrown instanceof ClientGoneError || ctx.res.headersSent) {
         ;(ctx.state as State).clientGone = true
         ctx.respond = false

@@ -21,9 +21,16 @@ const OPEN = new Set(['/openapi.json', '/asyncapi.json'])
  */
 export function refuseForeign(admitted: Admitted): Middleware {
   if (admitted.origins === '*' && admitted.hosts === '*') return (_, next) => next()
+  let good: string | undefined // as `Host` had it last; a node has few names
+  const hostProblem = (host: string | undefined) => {
+    if (host === undefined || host === good) return undefined
+    const why = foreignHost(host, admitted.hosts)
+    if (why === undefined) good = host
+    return why
+  }
   return (ctx, next) => {
     const why = ctx.path.startsWith('/v1/')
-      ? (foreignHost(ctx, admitted) ?? foreignOrigin(ctx, admitted))
+      ? (hostProblem(ctx.req.headers.host) ?? foreignOrigin(ctx, admitted))
       : undefined
     if (why === undefined) return next()
     if (ctx.path !== SOCKET_PATH) throw why
@@ -38,9 +45,8 @@ export function allowedOrigin(ctx: Context, admitted: Admitted): string {
   return origin !== undefined && isAdmitted(origin, admitted) ? origin : ''
 }
 
-function foreignHost({ req }: Context, { hosts }: Admitted): AppError | undefined {
-  const { host } = req.headers
-  if (hosts === '*' || host === undefined) return undefined
+function foreignHost(host: string, hosts: Admitted['hosts']): AppError | undefined {
+  if (hosts === '*') return undefined
   const name = hostOf(host)
   if (isOfNobody(name)) return undefined
   if (hosts.some((it) => (it.startsWith('.') ? name.endsWith(it) : it === name))) return undefined
