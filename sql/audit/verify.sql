@@ -12,8 +12,9 @@
 --                   head       where the session is said to end is not where its events end
 --   from_seq      first and
 --   to_seq        last event that should be in Postgres, as of when this began; null when none should
---   anchored      whether the chain was followed from its very start. False when earlier events are cold: what stands before
---                 the first in Postgres is then unknown here, and the chain holds from that event on
+--   anchored      whether the chain was followed from its very start. False when earlier events are cold: the first in Postgres
+--                 then has to follow the hash that was verified, and noted, when the last cold one was moved. Where an older
+--                 release moved it, that is unknown here, and the chain holds from the first in Postgres on
 --   chain_hash    the hash that the session is said to end with: what an outside anchor is compared with
 --   cold_events   how many events were not looked at, because they are in objects: the first ones of the session
 -- A session that does not exist, and one of a tenant that the caller may not read, raise SC404 alike. What `ok` says nothing
@@ -59,13 +60,18 @@ begin
   for v_attempt in 1 .. c_attempts loop
     v_fault_before := v_fault;
     select h.last_seq, h.chain_hash, c.last_seq, coalesce(l.seq, c.last_seq),
-           case when l.seq is not null then l.hash when c.last_seq = 0 then v_genesis end, f.first
+           coalesce(l.hash, c.hash), f.first
       into v_head_seq, chain_hash, v_cold_seq, v_last_seq, v_last_hash, v_fault
-      from (select coalesce(max(p.last_seq), 0) as last_seq
-              from starcite.slices p
-              join starcite.objects o on o.object_id = p.object_id
-              join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
-             where p.sid = v_sid) c
+      from (select coalesce(d.last_seq, 0) as last_seq, coalesce(d.last_chain_version, 1) as version,
+                   case when d.last_seq is null then v_genesis else d.last_hash end as hash
+              from (select) one
+              left join lateral (
+                   select p.last_seq, p.last_hash, p.last_chain_version
+                     from starcite.slices p
+                     join starcite.objects o on o.object_id = p.object_id
+                     join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')
+                    where p.sid = v_sid
+                    order by p.last_seq desc limit 1) d on true) c
       left join starcite.session_heads h on h.sid = v_sid
       left join (select e.seq, e.hash from starcite.events e where e.sid = v_sid order by e.seq desc limit 1) l on true
      cross join lateral (
@@ -85,10 +91,10 @@ begin
                            convert_to(starcite.framed(e.seq::text) || starcite.framed(e.at) || e.fields
                                       || case e.chain_version when 2 then starcite.framed(e.subject) else '' end,
                                       'UTF8') as link,
-                           coalesce(lag(e.chain_version) over by_seq, 1) as version_before,
+                           coalesce(lag(e.chain_version) over by_seq, c.version) as version_before,
                            coalesce(lag(e.seq) over by_seq, c.last_seq) as seq_before,
-                           -- Null behind cold events: nothing can differ from it.
-                           coalesce(lag(e.hash) over by_seq, case when c.last_seq = 0 then v_genesis end) as hash_before
+                           -- Null behind a slice without a hash: nothing can differ from it.
+                           coalesce(lag(e.hash) over by_seq, c.hash) as hash_before
                       from (select e.seq, e.hash, e.content_digest, e.chain_version, e.subject,
                                    starcite.wire_time(e.inserted_at) as at,
                                    starcite.event_fields(e.type, e.actor, e.source, e.producer_id, e.producer_seq,

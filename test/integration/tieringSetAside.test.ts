@@ -121,6 +121,16 @@ class DamagedLab {
     expect(await this.verified()).to.deep.equal([])
   }
 
+  /** What audit.verify says of the damaged session, of which a part is cold. */
+  async verdict(): Promise<unknown> {
+    const { rows } = await this.lab.db.query(
+      `select v.ok, v.reason, v.wrong_seq::int as seq
+         from starcite.sessions s cross join lateral audit.verify(s.tenant_id, s.id) v where s.sid = $1`,
+      [this.sid],
+    )
+    return rows[0]
+  }
+
   /** What `starcite audit verify` finds. */
   async verified(): Promise<string[]> {
     const found: string[] = []
@@ -214,6 +224,7 @@ describe('a session whose log is damaged', function () {
       expect(await it_.findings()).to.deep.equal([
         { session: 'damaged', seq: Number(seq), reason, state: 'set_aside' },
       ])
+      expect(await it_.verdict(), 'audit.verify').to.deep.equal({ ok: false, reason, seq: Number(seq) })
       await it_.expectOthersMoved()
       const [cold, firstHot] = await it_.tiers(it_.sid)
       expect(cold).to.equal(Math.max(EVENTS, Number(seq) - 1))
