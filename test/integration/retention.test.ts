@@ -202,6 +202,31 @@ describe('retention', () => {
     expect(await requested()).to.deep.equal([])
   })
 
+  it('counts the same time once when several nodes take turns at the job', async () => {
+    await lab.session('old')
+    await age('old', 100)
+    await rule(null, null, '30 days')
+    const clock = { hours: 0 }
+    const jobs = [0, 1, 2].map(() =>
+      lab.job({ retentionGraceMs: 86_400_000, monotonic: () => clock.hours * 3_600_000 }),
+    )
+    const passHours = async (hours: number) => {
+      for (const end = clock.hours + hours; clock.hours < end; ) {
+        clock.hours += 1
+        await lab.db.query(
+          `update starcite.retention_clock c set trusted_at = c.trusted_at - interval '1 hour'`,
+        )
+        await jobs[clock.hours % 3]?.pass()
+      }
+    }
+
+    await passHours(20)
+    expect(await requested()).to.deep.equal(['old'])
+    expect(await erased(), 'after 20 hours').to.deep.equal([])
+    await passHours(6)
+    expect(await erased(), 'after 26 hours').to.deep.equal(['old'])
+  })
+
   it('withdraws what was requested when the rules go', async () => {
     await lab.session('old')
     await age('old', 100)

@@ -21,15 +21,29 @@ export interface Clock {
   readonly observedSeconds: number
 }
 
-/** `elapsedSeconds`: since the clock was last found right by this process; undefined: it never was. */
+/** What a process has watched itself since the clock was last found right by it. */
+export interface Watched {
+  /** On its monotonic clock. */
+  readonly elapsedSeconds: number
+  /** `observedSeconds` of then. */
+  readonly observedSeconds: number
+}
+
+/**
+ * `watched` is undefined when this process never found the clock right. What other processes have counted meanwhile is part
+ * of the same time, and is not counted again: nodes take turns at the job.
+ */
 export async function observeClock(
   session: DbSession,
-  elapsedSeconds: number | undefined,
+  watched: Watched | undefined,
   now: Date,
 ): Promise<Clock> {
   const [row] = await session.query(
-    'select c.trusted, c.newly, c.ahead::text, c.observed_seconds from starcite.observe_clock($1, $2) c',
-    [elapsedSeconds ?? null, now.toISOString()],
+    `select c.trusted, c.newly, c.ahead::text, c.observed_seconds
+       from starcite.retention_clock k
+      cross join lateral starcite.observe_clock(
+              case when $1::float8 is not null then greatest(0, $1 - greatest(0, k.observed_seconds - $2::float8)) end, $3) c`,
+    [watched?.elapsedSeconds ?? null, watched?.observedSeconds ?? null, now.toISOString()],
   )
   const [trusted, newly, ahead, observed] = row ?? []
   return {

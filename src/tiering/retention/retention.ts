@@ -20,7 +20,8 @@ export interface RetentionOptions {
 export class Retention {
   readonly #options: RetentionOptions
   readonly #monotonic: () => number
-  #trustedAtMs: number | undefined
+  /** When this process last found the clock right, and how much had been watched by then. */
+  #trusted: { readonly atMs: number; readonly observedSeconds: number } | undefined
   #hasLogged = false
 
   constructor(options: RetentionOptions) {
@@ -46,8 +47,9 @@ export class Retention {
   /** Seconds watched so far; undefined when the database's clock is ahead. */
   async #observe(session: DbSession): Promise<number | undefined> {
     const now = this.#monotonic()
-    const elapsed = this.#trustedAtMs === undefined ? undefined : (now - this.#trustedAtMs) / 1000
-    const clock = await queries.observeClock(session, elapsed, new Date())
+    const { atMs = now, observedSeconds = 0 } = this.#trusted ?? {}
+    const watched = this.#trusted && { elapsedSeconds: (now - atMs) / 1000, observedSeconds }
+    const clock = await queries.observeClock(session, watched, new Date())
     const { log } = this.#options
     if (!clock.trusted) {
       const message =
@@ -58,7 +60,7 @@ export class Retention {
     }
     if (clock.newly) log.warn("the database's clock is trusted again: erasing by age goes on")
     this.#hasLogged = false
-    this.#trustedAtMs = now
+    this.#trusted = { atMs: now, observedSeconds: clock.observedSeconds }
     return clock.observedSeconds
   }
 
