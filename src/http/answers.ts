@@ -14,7 +14,9 @@ export function holdUntilWritten(ctx: Context, answers: MemoryBudget): void {
   const length = ctx.respond === false ? 0 : (ctx.length ?? 0)
   if (length > SHORT_BYTES) holdAnswer(ctx, answers, length)
   const { answer } = ctx.state as State
-  if (answer) ctx.res.once('close', () => answer.close())
+  // Where the client went away while its answer was made, the response is closed already, and will not say so again.
+  if (ctx.res.closed) answer?.close()
+  else if (answer) ctx.res.once('close', () => answer.close())
 }
 
 /** Memory for what is there of an answer so far. Throws overloaded. */
