@@ -226,7 +226,7 @@ export class Hub {
       else if (verdict === 'unknown') areAllKnown = false
       else this.#settle(live, standing?.head ?? NO_HEAD, standing?.name)
     }
-    if (gone.length > 0) await this.#lookAgain(gone)
+    if (gone.length > 0 && !(await this.#lookAgain(gone))) return false
     return areAllKnown
   }
 
@@ -252,16 +252,23 @@ export class Hub {
     }
   }
 
-  /** What was asked may have been a server that is the primary no more: asked once more, on new connections. */
-  async #lookAgain(lives: readonly Live[]): Promise<void> {
+  /**
+   * What was asked may have been a server that is the primary no more: asked once more, on new connections. False: some have
+   * to wait.
+   */
+  async #lookAgain(lives: readonly Live[]): Promise<boolean> {
     this.#options.db.renew()
     const doubts = this.#doubts
     const standings = await this.#standings(lives)
+    let areAllKnown = true
     for (const live of lives) {
       const standing = standings.get(live.sid)
-      if (standing === undefined || (await this.#compare(live, standing)) !== 'gone') this.#doubt(live)
-      else if (doubts === this.#doubts) this.#giveUp(live, standing)
+      if (standing === undefined || (await this.#compare(live, standing)) !== 'gone') {
+        this.#doubt(live)
+        areAllKnown = false
+      } else if (doubts === this.#doubts) this.#giveUp(live, standing)
     }
+    return areAllKnown
   }
 
   #giveUp(live: Live, { head, name }: Standing): void {

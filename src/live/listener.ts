@@ -52,9 +52,8 @@ export class NotHeardError extends Error {
 
 /**
  * The one LISTEN connection of a process. connecting → listening → (broken, or the node is idle) → connecting …, until
- * stopped. It is
- * listening when a notification has come back that was sent over another connection: poolers take LISTEN, and deliver
- * nothing.
+ * stopped. It is listening when a notification has come back that was sent over another connection: poolers take LISTEN,
+ * and deliver nothing.
  *
  * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
  * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try

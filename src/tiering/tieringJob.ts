@@ -70,6 +70,7 @@ export class TieringJob {
   readonly #options: TieringOptions
   readonly #stopping = new AbortController()
   readonly #retention: Retention
+  readonly #vacuumRest: VacuumRest
   #running: Promise<void> | undefined
   #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0, setAside: 0 }
   #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
@@ -103,7 +104,6 @@ export class TieringJob {
     return this.#retentionStatus
   }
 
-  readonly #vacuumRest: VacuumRest
   /** Of performance.now(), when it last found out what there is to move and to erase; 0: not yet, or it is at it. */
   get lookedAt(): number {
     return this.#lookedAt

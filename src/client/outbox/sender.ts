@@ -188,8 +188,7 @@ export class Sender {
     if (mayGoOn && typeof expected === 'number' && expected < entry.number) {
       if (!lane.hasGap) this.#tellForgotten({ producer_seq: entry.number, expected_producer_seq: expected })
       lane.closeGap(entry, expected)
-    } else if (isOwn ? !lane.hasGap : lane.isNew) throw error
-    else if (isOwn) throw error
+    } else if (isOwn || lane.isNew) throw error
     else {
       const { signal } = this.#attention
       const stored = await this.#untilAnswered(() => findStored(this.#http, this.#path, lane, signal)).catch(
