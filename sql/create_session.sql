@@ -1,6 +1,7 @@
 -- Creates a session and the head of its log. Answers its sid, or null when the tenant has a session of that id
 -- (erased ones count: an id is never used twice). An id that no address can say raises 22023, with the reason;
--- one of no bytes, or of more than 256, violates a constraint of the table.
+-- one of no bytes, or of more than 256, and metadata that is no object violate a constraint of the table. These are looked
+-- at before the row is: the table would have Postgres write the whole row, title and metadata too, to its own log.
 create or replace function starcite.create_session(
   p_tenant_id text, p_id text, p_title text default null, p_metadata json default '{}',
   p_creator_principal json default null)
@@ -13,8 +14,19 @@ declare
     when p_id ~ c_control then 'must not contain control characters'
     when p_id in ('.', '..') then format('must not be %s: in an address it names another place', p_id)
   end;
+  v_violated text := case
+    when octet_length(p_id) not between 1 and 256 then 'sessions_id_is_1_to_256_bytes'
+    when json_typeof(p_metadata) <> 'object' then 'sessions_metadata_is_an_object'
+  end;
   v_sid bigint;
 begin
+  if p_tenant_id is null or p_id is null then
+    raise exception 'starcite.create_session: tenant_id and id must not be null' using errcode = 'not_null_violation';
+  end if;
+  if v_violated is not null then
+    raise exception 'starcite.create_session: a value violates the constraint %', v_violated
+      using errcode = 'check_violation', table = 'sessions', constraint = v_violated;
+  end if;
   if v_problem is not null then
     raise exception 'starcite.create_session: id %', v_problem using errcode = 'invalid_parameter_value';
   end if;
