@@ -38,6 +38,9 @@ export function decodeChain(row: readonly (string | null)[], from: number): Chai
   }
 }
 
+/** A finite time in microseconds since 1970, exactly. */
+export const microsecondsOf = (time: string): string => `(extract(epoch from ${time}) * 1000000)::bigint`
+
 /** What an event weighs. octet_length of a toasted value is read off its header, so weighing does not unpack it. */
 export const EVENT_BYTES =
   'coalesce(octet_length(e.payload::text) + octet_length(e.metadata::text) + octet_length(e.refs::text), 0)'

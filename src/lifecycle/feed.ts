@@ -2,7 +2,7 @@ import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, replicaLags } from '../protocol/errors.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 import { type LifecycleEvent, renderEntry } from './entry.ts'
 import { Follower, Followers } from './followers.ts'
@@ -251,10 +251,7 @@ function isIn(standing: FeedStanding, cursor: Cursor): boolean {
 }
 
 function refuseReplica({ isReplica }: FeedStanding): void {
-  if (isReplica)
-    throw new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
-      retry_after_ms: 1000,
-    })
+  if (isReplica) throw replicaLags()
 }
 
 const changed = () =>

@@ -1,3 +1,4 @@
+import { microsecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { Cursor } from './cursor.ts'
 import type { Entry } from './entry.ts'
@@ -64,20 +65,18 @@ export async function readFeedHeads(db: Db, tenantIds: readonly string[]): Promi
   )
 }
 
-const MICROSECONDS = (time: string) => `(extract(epoch from ${time}) * 1000000)::bigint`
-
 const STANDING = {
   name: 'lifecycle_standing',
   text: `select l.place, l.number, pg_is_in_recovery(),
-                coalesce((select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                coalesce((select ${microsecondsOf('c.at')} from starcite.session_changes c
                            where c.tenant_id = $1 and c.place = w.place),
-                         (select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                         (select ${microsecondsOf('c.at')} from starcite.session_changes c
                            where c.tenant_id = $1 and c.place = w.place + 1 and c.kind = 'created'),
-                         (select ${MICROSECONDS('p.placed_at')} from starcite.session_progress p
+                         (select ${microsecondsOf('p.placed_at')} from starcite.session_progress p
                            where p.tenant_id = $1 and p.place = w.place)),
-                (select ${MICROSECONDS('c.at')} from starcite.session_changes c
+                (select ${microsecondsOf('c.at')} from starcite.session_changes c
                   where c.tenant_id = $1 and c.place < w.place order by c.place desc limit 1),
-                (select ${MICROSECONDS('p.placed_at')} from starcite.session_progress p
+                (select ${microsecondsOf('p.placed_at')} from starcite.session_progress p
                   where p.tenant_id = $1 and p.place < w.place order by p.place desc limit 1)
            from (select) x left join starcite.lifecycle_heads l on l.tenant_id = $1
           cross join lateral (select coalesce($2::bigint, l.place, 0)) as w (place)`,

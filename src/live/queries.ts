@@ -1,10 +1,9 @@
-import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS } from '../db/eventRows.ts'
+import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS, microsecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { Frame, Seq } from '../protocol/event.ts'
 
 /** Microseconds since 1970, exactly; 0 for a session that has no event. */
-const MICROSECONDS = (time: string) =>
-  `case when isfinite(${time}) then (extract(epoch from ${time}) * 1000000)::bigint else 0 end`
+const MICROSECONDS = (time: string) => `case when isfinite(${time}) then ${microsecondsOf(time)} else 0 end`
 
 const HEADS = {
   name: 'heads',

@@ -82,6 +82,12 @@ export class AppError extends Error {
   }
 }
 
+/** Of a server that only replays what another one writes: that it does not have something yet says nothing. */
+export const replicaLags = (): AppError =>
+  new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
+    retry_after_ms: 1000,
+  })
+
 /** How a server ends a WebSocket. 1000 is reserved for the end of `follow=false`: clients take it for "finished". */
 export const CLOSE = {
   finished: { code: 1000, reason: 'finished' },

@@ -1,5 +1,5 @@
 import type { Db } from '../db/pool.ts'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, replicaLags } from '../protocol/errors.ts'
 import { microseconds, type Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import { readEventAt, readIsReplica } from './queries.ts'
@@ -60,9 +60,6 @@ export class Cursors {
 
   /** One that has not caught up yet does not say that a log is short. */
   async #refuseReplica(): Promise<void> {
-    if (await readIsReplica(this.#db))
-      throw new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
-        retry_after_ms: 1000,
-      })
+    if (await readIsReplica(this.#db)) throw replicaLags()
   }
 }

@@ -1,7 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { AppError } from '../protocol/errors.ts'
+import { AppError, replicaLags } from '../protocol/errors.ts'
 import type { Seq } from '../protocol/event.ts'
 import { type LogEnd, readLogEnd } from './queries.ts'
 
@@ -26,10 +26,7 @@ export class MissingEvents {
     const end = await readLogEnd(this.#db, sid)
     if (end?.erased) throw new AppError('session_erased', 'the session was erased')
     if (end && end.lastSeq >= seq) return end
-    if (end?.isReplica)
-      throw new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
-        retry_after_ms: 1000,
-      })
+    if (end?.isReplica) throw replicaLags()
     throw new AppError(
       'history_changed',
       `event ${seq} is no longer in the log, which ends at ${end?.lastSeq ?? 0}: read the session again`,

@@ -1,3 +1,4 @@
+import { microsecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { Seq } from '../protocol/event.ts'
 
@@ -67,7 +68,7 @@ export async function findFirstMissing(
 
 const EVENT_AT = {
   name: 'event_at',
-  text: `select (extract(epoch from e.inserted_at) * 1000000)::bigint from starcite.events e
+  text: `select ${microsecondsOf('e.inserted_at')} from starcite.events e
           where e.sid = $1 and e.seq = $2`,
 }
 
