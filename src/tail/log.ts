@@ -56,8 +56,9 @@ export class LogReader {
   async after(cursor: Seq): Promise<readonly Frame[]> {
     const live = this.#subscription.after(cursor, PAGE_BOUNDS.events)
     if (live !== undefined) {
-      if (live.length > 0) this.#metrics.read('ring', live.length)
-      return live
+      const page = within(live, PAGE_BOUNDS.bytes)
+      if (page.length > 0) this.#metrics.read('ring', page.length)
+      return page
     }
     const isCold = cursor < this.#coldUntil
     const { sid } = this.#subscription
@@ -91,6 +92,17 @@ export class LogReader {
     }
     return page
   }
+}
+
+/** The first frames that are so long together, or the first one. */
+function within(frames: readonly Frame[], characters: number): readonly Frame[] {
+  let [count, length] = [0, 0]
+  for (const { text } of frames) {
+    if (length >= characters) return frames.slice(0, count)
+    count += 1
+    length += text.length
+  }
+  return frames
 }
 
 /** The part of a page that follows the cursor without a hole; what is behind a hole has older events in another tier. */

@@ -7,6 +7,8 @@ import type { Join, Topics } from './topic.ts'
 
 const TAIL = 'tail:'
 const LIFECYCLE = 'lifecycle'
+/** How many times STARCITE_STORAGE_TIMEOUT a join waits for its turn: with both at their defaults, as long as Phoenix's clients. */
+const PATIENCE = 2
 
 /** Every topic that can be joined. */
 export function createTopics(services: Services): Topics {
@@ -22,7 +24,7 @@ function inTurn({ config, joins, requestQuota }: Services, join: Join): Join {
   return async (payload, member) => {
     const { principal, connection, signal } = member
     if (requestQuota) await requestQuota.take(principal.tenantId)
-    const patience = AbortSignal.timeout(config.database.timeoutMs)
+    const patience = AbortSignal.timeout(PATIENCE * config.database.timeoutMs)
     const end = await joins.take(
       nameOfPrincipal(principal) ?? connection,
       AbortSignal.any([signal, patience]),
