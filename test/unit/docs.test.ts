@@ -1,0 +1,68 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect } from 'chai'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8')
+const isThere = (file: string) => existsSync(path.join(ROOT, file))
+const markdown = (directory: string) =>
+  readdirSync(path.join(ROOT, directory))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => path.posix.join(directory, file))
+
+const PAGES = [...markdown('.'), ...markdown('docs'), ...markdown('docs/decisions')]
+/** The text without blocks of code. */
+const prose = (file: string) => read(file).replaceAll(/^```.*?^```/gms, '')
+
+/** The anchors of a page, as GitHub makes them of its headings, and those that it names itself. */
+function anchorsOf(file: string): Set<string> {
+  const text = prose(file)
+  const headings = [...text.matchAll(/^#+ (.+)$/gm)].map((heading) =>
+    (heading[1] as string)
+      .toLowerCase()
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(/\s/g, '-'),
+  )
+  return new Set([
+    ...headings,
+    ...[...text.matchAll(/<a id="([^"]+)">/g)].map((anchor) => anchor[1] as string),
+  ])
+}
+
+describe('the documentation', () => {
+  it('links to files and headings that exist', () => {
+    const broken = PAGES.flatMap((page) =>
+      [...prose(page).matchAll(/\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)/g)]
+        .filter(([, to, anchor]) => {
+          const target = to ? path.posix.join(path.posix.dirname(page), to) : page
+          return !isThere(target) || (anchor !== undefined && !anchorsOf(target).has(anchor))
+        })
+        .map(([link]) => `${page}: ${link}`),
+    )
+
+    expect(broken).to.deep.equal([])
+  })
+
+  it('lists every page of docs/ in docs/README.md, and every decision in docs/decisions/README.md', () => {
+    for (const directory of ['docs', 'docs/decisions']) {
+      const index = read(`${directory}/README.md`)
+      const pages = markdown(directory).map((file) => path.posix.basename(file))
+
+      expect(pages.filter((page) => page !== 'README.md' && !index.includes(`(${page})`))).to.deep.equal([])
+    }
+  })
+
+  it('names files in CONTRIBUTING.md that exist, and scripts that package.json has', () => {
+    const text = read('CONTRIBUTING.md')
+    const named = [...text.matchAll(/`((?:src|test|sql|migrations|docs|deploy)\/[\w./-]*)`/g)].map(
+      (file) => file[1] as string,
+    )
+    const scripts = [...text.matchAll(/npm run ([\w:]+)/g)].map((script) => script[1] as string)
+
+    expect(named).not.to.be.empty
+    expect(named.filter((file) => !isThere(file))).to.deep.equal([])
+    expect(JSON.parse(read('package.json')).scripts).to.include.keys(scripts)
+  })
+})
