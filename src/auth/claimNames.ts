@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose'
+import { SCOPES } from './principal.ts'
 
 /** Where an issuer's tokens say what: each a claim's name, or a JSON pointer (RFC 6901) into a claim, such as `/o/id`. */
 export interface ClaimNames {
@@ -59,8 +60,12 @@ export function claimNames(
   return names.session === 'none' ? { ...names, session: undefined } : names
 }
 
-/** By these, too, a token states what it may do, whether or not they are read: the default scopes are not for it. */
-const STATEMENTS_OF_SCOPES = ['scope', 'scopes', 'scp', 'permissions', 'roles']
+/**
+ * By these, too, a token states what it may do, whether or not they are read: the default scopes are not for it. So it does by
+ * one in a namespace (`https://acme.example/permissions`), by Keycloak's, and by any claim that names a scope of ours.
+ */
+const STATEMENT_OF_SCOPES =
+  /(?:^|[/:.])(?:scopes?|scp|permissions|roles|authorities)$|^(?:realm|resource)_access$/i
 
 /** Undefined when the token does not have the claim. */
 export function readClaim(claims: JWTPayload, name: string): unknown {
@@ -76,5 +81,13 @@ export function readClaim(claims: JWTPayload, name: string): unknown {
 
 /** Whether the token says in any known way what it may do. */
 export function statesScopes(claims: JWTPayload, names: ClaimNames): boolean {
-  return [...names.scopes, ...STATEMENTS_OF_SCOPES].some((it) => readClaim(claims, it) !== undefined)
+  return (
+    names.scopes.some((it) => readClaim(claims, it) !== undefined) ||
+    Object.entries(claims).some(([name, value]) => STATEMENT_OF_SCOPES.test(name) || namesScope(value))
+  )
+}
+
+const namesScope = (value: unknown): boolean => {
+  const words = typeof value === 'string' ? value.split(/[\s,]+/) : Array.isArray(value) ? value : []
+  return words.some((it) => SCOPES.has(it))
 }

@@ -23,6 +23,8 @@ import { tailsRoutes } from './routes/tails.ts'
 
 /** What a raw tail is sent is ignored, so a client has no reason for larger frames. */
 const MAX_IGNORED_FRAME_BYTES = 64 * 1024
+/** Each costs some hundred bytes beside what is in it, which no budget sees. Clients have a few in their largest message. */
+const MAX_FRAGMENTS = 512
 /** Room in a frame of the multiplexed socket beside the largest event. */
 const MAX_ENVELOPE_BYTES = 64 * 1024
 
@@ -80,10 +82,12 @@ export function createApp(services: Services, operations: Operations): Koa {
   return app
 }
 
-/** koa-easy-ws; a frame over the bound closes its socket. The answer to a handshake is written by `ws`, not by Koa. */
+/** koa-easy-ws; a frame over the bound, or a message of too many, closes its socket. The answer to a handshake is written by `ws`, not by Koa. */
 function upgrades(maxPayload: number): Koa.Middleware {
   const requestIds = new WeakMap<IncomingMessage, string>()
-  const upgrade = easyWs('ws', { wsOptions: { maxPayload, perMessageDeflate: false } })
+  const upgrade = easyWs('ws', {
+    wsOptions: { maxPayload, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false },
+  })
   upgrade.server.on('headers', (headers: string[], req: IncomingMessage) => {
     headers.push(`X-Request-Id: ${requestIds.get(req)}`)
   })

@@ -35,7 +35,7 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
   throw refuse(`Content-Type ${JSON.stringify(header)} is not understood here`)
 }
 
-/** Chunks that a peer sends byte by byte cost many times what is in them: past so many they are made one. */
+/** Chunks that a peer sends byte by byte cost many times what is in them: so many are made one, and each byte is copied once. */
 const MAX_CHUNKS = 1024
 
 /**
@@ -49,12 +49,13 @@ export function readBody(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
+    let recent: Buffer[] = []
     let bytes = 0
     let account: Account | undefined
     const expectedBytes = Number(req.headers['content-length'])
     /** What arrives in one piece does not wait for anything. */
     const hold = () => {
-      if (bytes === expectedBytes && chunks.length === 1) return true
+      if (bytes === expectedBytes && chunks.length === 0 && recent.length === 1) return true
       account ??= open()
       return account.resize(bytes)
     }
@@ -62,15 +63,15 @@ export function readBody(
     let refusal: AppError | undefined
     const refuse = (error: AppError) => {
       refusal = error
-      chunks = []
+      chunks = recent = []
       account?.close()
     }
     const onData = (chunk: Buffer) => {
       if (settled) return
       bytes += chunk.length
       if (refusal === undefined) {
-        chunks.push(chunk)
-        if (chunks.length === MAX_CHUNKS) chunks = [Buffer.concat(chunks)]
+        recent.push(chunk)
+        if (recent.length === MAX_CHUNKS) chunks.push(Buffer.concat(recent.splice(0)))
         if (bytes > maxBytes) refuse(tooLarge(maxBytes))
         else if (!hold()) refuse(noMemory())
       } else if (bytes > MAX_DISCARDED_BYTES) settle(() => reject(refusal))
@@ -78,7 +79,8 @@ export function readBody(
     const onEnd = () =>
       settle(() => {
         if (refusal !== undefined) return reject(refusal)
-        const body = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+        const all = chunks.length === 0 ? recent : [...chunks, ...recent]
+        const body = all.length === 1 ? (all[0] as Buffer) : Buffer.concat(all)
         if (!isUtf8(body)) return reject(new AppError('invalid_json', 'the body is not UTF-8'))
         resolve(body.toString('utf8'))
       })
@@ -89,7 +91,7 @@ export function readBody(
       settled = true
       account?.close()
       act()
-      chunks = []
+      chunks = recent = []
     }
     req.on('data', onData).on('end', onEnd).on('close', onGone).on('error', onGone)
   })

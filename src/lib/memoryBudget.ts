@@ -7,9 +7,9 @@ export interface Account {
 }
 
 /**
- * A bound for memory of many things of one kind. No holder has more than half of it, so that one alone does not take it
- * from all others. What is alone is let in, however large: the only one of its holder past the half, the only one at all
- * past the whole.
+ * A bound for memory of many things of one kind. A holder gets at most half of what others leave, so that one alone does not
+ * take it from all others, nor do a few together: what is left is halved by each. What is alone is let in, however large: the
+ * only one of its holder past the half, the only one at all past the whole.
  */
 export class MemoryBudget {
   readonly maxBytes: number
@@ -38,7 +38,8 @@ export class MemoryBudget {
       resize: (wanted) => {
         const held = hold(wanted)
         const isInBudget = this.usedBytes <= this.maxBytes || this.usedBytes === wanted
-        const isInShare = held <= this.maxBytes / 2 || held === wanted
+        const others = this.usedBytes - held
+        const isInShare = held <= (this.maxBytes - others) / 2 || held === wanted
         if (isInBudget && isInShare) return true
         hold(0)
         return false

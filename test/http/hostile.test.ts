@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { expect } from 'chai'
@@ -301,6 +303,26 @@ describe('hostile clients', () => {
     })
   })
 
+  it('a body in chunks of one byte: each byte is copied twice at most', async () => {
+    const chunks = 50_000
+    const { concat } = Buffer
+    let copied = 0
+    Buffer.concat = (list, length) => {
+      const made = concat(list, length)
+      copied += made.length
+      return made
+    }
+    try {
+      const body = Readable.from(Array.from({ length: chunks }, () => Buffer.from('1')))
+      expect(await readBody(Object.assign(body, { headers: {} }) as IncomingMessage, chunks)).to.equal(
+        '1'.repeat(chunks),
+      )
+    } finally {
+      Buffer.concat = concat
+    }
+    expect(copied).to.be.at.most(2 * chunks)
+  })
+
   describe('who dawdle', () => {
     let server: HttpServer
     let base: string
@@ -382,6 +404,11 @@ describe('hostile clients', () => {
         'fragments that add up to 100 KB',
         Buffer.concat([frame(0x01, text(60_000)), frame(0x80, text(60_000))]),
         1009,
+      ],
+      [
+        'a message in 600 fragments',
+        Buffer.concat([frame(0x01, text(1)), ...Array.from({ length: 600 }, () => frame(0x00, text(1)))]),
+        1008,
       ],
       ['a frame without a mask', Buffer.from([0x81, 0x01, 0x41]), 1002],
       ['reserved bits', frame(0xf1, text(1)), 1002],

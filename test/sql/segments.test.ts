@@ -63,6 +63,8 @@ describe('segments', () => {
       ['1 month', '1 day'],
       ['1 year', '1 day'],
       ['1 month -30 days', '1 day'],
+      ['366000 days', '1 day'],
+      ['6 hours', '290000 years'],
       [null, '1 day'],
     ])
       expect(

@@ -115,7 +115,8 @@ describe('the claims of a token', () => {
     const options = { ...STRICT, defaultScopes: new Set(['session:create'] as const) }
     const scopes = (more: object) => [...toPrincipal({ ...bare, ...more }, options, signal).scopes]
 
-    expect(scopes({})).to.deep.equal(['session:create'])
+    for (const bareToken of [{}, { groups: ['a'] }, { role: 'authenticated' }, { sid: 'session:1' }])
+      expect(scopes(bareToken), JSON.stringify(bareToken)).to.deep.equal(['session:create'])
     expect(scopes({ scp: ['session:read', 'session:append'] })).to.deep.equal([
       'session:read',
       'session:append',
@@ -129,6 +130,15 @@ describe('the claims of a token', () => {
       { permissions: [] },
       { permissions: null },
       { roles: ['admin'] },
+      { 'https://acme.example/permissions': ['session:read'] },
+      { 'https://acme.example/roles': [] },
+      { 'custom:scope': '' },
+      { Scope: 'openid' },
+      { authorities: ['reader'] },
+      { realm_access: { roles: ['reader'] } },
+      { resource_access: {} },
+      { may: ['session:read'] },
+      { may: 'session:read,session:append' },
     ])
       expect(scopes(stated), JSON.stringify(stated)).to.deep.equal([])
     for (const wrong of [{ scp: 7 }, { scp: [7] }, { scp: null }])

@@ -16,6 +16,15 @@ describe('a budget of memory', () => {
     expect(budget.usedBytes).to.equal(0)
   })
 
+  it('leaves something to the next, however many take all that they can', () => {
+    const budget = new MemoryBudget(1024)
+    for (const holder of ['a', 'b', 'c', 'd'])
+      for (let bytes = 1; budget.open(holder).resize(bytes); bytes = 1);
+
+    expect(budget.usedBytes).to.equal(512 + 256 + 128 + 64)
+    expect([budget.open('e').resize(32), budget.open('a').resize(1)]).to.deep.equal([true, false])
+  })
+
   it('lets in what is alone, however large', () => {
     const budget = new MemoryBudget(100)
     const [large, other] = [budget.open('a'), budget.open('b')]
