@@ -34,11 +34,17 @@ export class Cursors {
 
   /**
    * `insertedAt` is that of the event at the cursor, as the reader has it; undefined: it does not say. Throws
-   * history_changed when the log has another event there; rejects when cold storage cannot say.
+   * history_changed when the log has another event there; rejects when cold storage cannot say. `beforeCold` is called before
+   * that is asked, which may take long.
    */
-  async check({ sid, lastSeq }: CursorSession, cursor: Seq, insertedAt: string | undefined): Promise<void> {
+  async check(
+    { sid, lastSeq }: CursorSession,
+    cursor: Seq,
+    insertedAt: string | undefined,
+    beforeCold: () => void = () => {},
+  ): Promise<void> {
     if (insertedAt === undefined || cursor === 0) return
-    const at = cursor > lastSeq ? undefined : await this.at(sid, cursor)
+    const at = cursor > lastSeq ? undefined : await this.#at(sid, cursor, beforeCold)
     if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // or in no tier: the read tells
     if (cursor > lastSeq) await this.#refuseReplica()
     throw new AppError(
@@ -49,8 +55,11 @@ export class Cursors {
   }
 
   /** The time of an event in microseconds; undefined when it is in no tier. */
-  async at(sid: string, seq: Seq): Promise<number | undefined> {
-    return (await readEventAt(this.#db, sid, seq)) ?? (await this.coldAt(sid, seq))
+  async #at(sid: string, seq: Seq, beforeCold: () => void): Promise<number | undefined> {
+    const hot = await readEventAt(this.#db, sid, seq)
+    if (hot !== undefined) return hot
+    beforeCold()
+    return this.coldAt(sid, seq)
   }
 
   /** The same of an event that is not hot. */

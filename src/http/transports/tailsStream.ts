@@ -63,10 +63,14 @@ export class TailsStream {
       throw new AppError('session_not_found', 'no session has such an id')
     const end = await services.joins.take(nameOfPrincipal(principal) ?? stream, stream.signal)
     if (end === undefined) return undefined
-    const session = await services.sessions.get(principal.tenantId, sessionId).finally(end)
-    await services.cursors.refuseAhead(cursor, session.lastSeq)
-    await services.cursors.check(session, cursor, seenAt)
-    return () => this.#follow(wanted, session)
+    try {
+      const session = await services.sessions.get(principal.tenantId, sessionId)
+      await services.cursors.refuseAhead(cursor, session.lastSeq)
+      await services.cursors.check(session, cursor, seenAt, end)
+      return () => this.#follow(wanted, session)
+    } finally {
+      end()
+    }
   }
 
   async #follow(tail: WantedTail, { sid, epoch }: Session): Promise<void> {

@@ -14,7 +14,7 @@ import type { Join, Joined, Member } from './topic.ts'
 
 /** `tail:<session_id>`: the session's events from a cursor on, and appends to it. */
 export function tailTopic(services: Services, sessionId: string): Join {
-  return async (payload, member) => {
+  return async (payload, member, endTurn) => {
     if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
     const cursor = cursorMember(payload, 'cursor') ?? 0
     const batchSize = integerMember(payload, 'batch_size', 1, MAX_BATCH_SIZE, 'invalid_tail_batch_size') ?? 1
@@ -24,7 +24,7 @@ export function tailTopic(services: Services, sessionId: string): Join {
       throw new AppError('session_not_found', 'no session has such an id')
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
     await services.cursors.refuseAhead(cursor, lastSeq)
-    await services.cursors.check({ sid, lastSeq }, cursor, seenAt)
+    await services.cursors.check({ sid, lastSeq }, cursor, seenAt, endTurn)
     const release = services.tailQuota.take(member.principal)
     return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
   }

@@ -29,8 +29,15 @@ export interface Joined {
   answerTo(event: string): ((message: Message) => Promise<string>) | undefined
 }
 
-/** A way into a topic. A refusal is an AppError, whose code is the reason that the client hears. */
-export type Join = (payload: Readonly<Record<string, unknown>>, member: Member) => Promise<Joined>
+/**
+ * A way into a topic. A refusal is an AppError, whose code is the reason that the client hears. `endTurn` is called before what
+ * has no need of Postgres, and may take long.
+ */
+export type Join = (
+  payload: Readonly<Record<string, unknown>>,
+  member: Member,
+  endTurn?: () => void,
+) => Promise<Joined>
 
 /** The way into a topic, by its name; undefined when there is no such topic. */
 export type Topics = (topic: string) => Join | undefined

@@ -34,7 +34,7 @@ function inTurn({ config, joins, requestQuota }: Services, join: Join): Join {
         retry_after_ms: 1000,
       })
     try {
-      return await join(payload, member)
+      return await join(payload, member, end)
     } finally {
       end()
     }
