@@ -51,6 +51,7 @@ describe('the quick start of the README', function () {
       await until('the event on the stream', () => streamed.includes('"actor":"agent:drafter"'))
 
       const db = await connect(database)
+      await db.query('set search_path = public')
       await db.query(
         `create table orders (id int primary key, state text); insert into orders values (7, 'open')`,
       )
