@@ -66,7 +66,10 @@ export class EnvReader {
   /** Origins, with spaces or commas between, or `*`; undefined when not set. */
   origins(name: string): '*' | readonly string[] | undefined {
     const isOrigin = (it: string) =>
-      URL.canParse(it) && /^https?:/.test(it) && new URL(it).origin === it.replace(/\/$/, '')
+      URL.canParse(it) &&
+      /^https?:/.test(it) &&
+      new URL(it).origin === it.replace(/\/$/, '') &&
+      !it.includes('*')
     const found = this.#words(name, isOrigin, 'origins such as https://app.example.com, or *')
     return Array.isArray(found) ? found.map((it) => new URL(it).origin) : found
   }

@@ -179,6 +179,7 @@ describe('web pages and names of a node', () => {
     ['STARCITE_CORS_ORIGIN', 'desk.example'],
     ['STARCITE_CORS_ORIGIN', 'https://desk.example/path'],
     ['STARCITE_CORS_ORIGIN', 'null'],
+    ['STARCITE_CORS_ORIGIN', 'https://*.desk.example'],
     ['STARCITE_ALLOWED_HOSTS', 'https://api.example'],
     ['STARCITE_ALLOWED_HOSTS', 'api.example:4000'],
   ] as const)

@@ -179,6 +179,22 @@ describe('a session of which events are missing', function () {
     socket.ws.terminate()
   })
 
+  it('cuts a stream of many tails once they have ended, which names the reason', async () => {
+    await lab.db.query(DAMAGES['a hot event']?.sql ?? '', [sid])
+    const response = await fetch(`${node.url}/v1/tails`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ tails: [{ session_id: id }] }),
+    })
+    let text = ''
+    const ended = await (async () => {
+      for await (const chunk of response.body ?? []) text += Buffer.from(chunk).toString()
+    })().catch(() => 'cut')
+
+    expect(text).to.include('"error":"history_damaged"')
+    expect(ended).to.equal('cut')
+  })
+
   for (const transport of ['websocket', 'sse'] as const)
     it(`fails the client's history and its tail over ${transport} with history_damaged, once and for all`, async () => {
       await lab.db.query(DAMAGES['a hot event']?.sql ?? '', [sid])

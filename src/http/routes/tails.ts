@@ -34,7 +34,8 @@ export function tailsRoutes(router: Router, services: Services): void {
     })
     // Not awaited: the request is answered.
     void tails.run(wanted).finally(() => {
-      stream.end()
+      if (tails.isCutShort) stream.fail()
+      else stream.end()
       unwatch()
       remove()
     })

@@ -28,6 +28,8 @@ export class TailsStream {
   readonly #options: TailsStreamOptions
   readonly #pages = new Semaphore(MAX_PAGES)
   #draining: Promise<void> | undefined
+  /** Whether a tail ended before the end of what it was to show. */
+  isCutShort = false
 
   constructor(options: TailsStreamOptions) {
     this.#options = options
@@ -103,6 +105,7 @@ export class TailsStream {
 
   #refuse({ sessionId }: WantedTail, error: unknown): undefined {
     const refusal = this.#options.toAppError(error)
+    if (refusal.code === 'history_damaged') this.isCutShort = true
     this.#options.stream.tell(JSON.stringify({ session_id: sessionId, ...refusal.toJSON() }))
   }
 }
