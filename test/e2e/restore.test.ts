@@ -16,7 +16,7 @@ import { TcpProxy } from '../support/tcpProxy.ts'
 import { until } from '../support/until.ts'
 
 /** Longer than the test: what is found out, is found out because the server is another one. */
-const SETTINGS = { STARCITE_POLL_INTERVAL: '5m', STARCITE_STORAGE_TIMEOUT: '2s' }
+const SETTINGS = { STARCITE_POLL_INTERVAL: '5m', STARCITE_STORAGE_TIMEOUT: '10s' }
 
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
@@ -283,6 +283,13 @@ describe('a node whose database goes back', function () {
       'it is read from',
       async () => (await call('GET', at(nodes[0].url, 'same', '/events'))).status === 200,
     )
+    const seen = `cursor=6&cursor_inserted_at=${JSON.parse(readers[0]?.raw.events[5] ?? '').inserted_at}`
+    for (const query of [seen, `${seen}&order=desc`])
+      expectError(
+        await call('GET', at(nodes[0].url, 'changed', `/events?${query}`)),
+        503,
+        'storage_unavailable',
+      )
     await postgres.promote()
     await append(nodes[1], 'changed', 'new 4', 'new 5', 'new 6', 'new 7')
     await append(nodes[1], 'same', '3')
