@@ -47,9 +47,9 @@ describe('the hub', () => {
     await proxy.stop()
   })
 
-  const openHub = (pollIntervalMs: number) =>
+  const openHub = (pollIntervalMs: number, reads = db) =>
     new Hub({
-      db,
+      db: reads,
       log,
       metrics: new Metrics(),
       ringEvents: 100,
@@ -247,6 +247,35 @@ describe('the hub', () => {
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3, 4, 5])
     expect(subscription.over).to.equal(undefined)
+    subscription.close()
+    await patient.stop()
+  })
+
+  it('hears of removed content after content was removed while it read where the log is', async () => {
+    let isReading = false
+    let answer = () => {}
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const query: Db['query'] = async (of, values) => {
+      const rows = await db.query(of, values)
+      if (of.name !== 'heads') return rows
+      isReading = true
+      await answered
+      return rows
+    }
+    const patient = openHub(300_000, Object.create(db, { query: { value: query } }))
+    const subscription = patient.register(sid)
+    await subscription.ready(never)
+    await client.query('update starcite.session_heads h set last_seq = 5 where h.sid = $1', [sid]) // none of them hot
+    patient.hint(sid, 5)
+    await until('it reads the head', () => isReading)
+    patient.hint(sid, 5, 1)
+    answer()
+    await subscription.changed(4, never)
+    patient.hint(sid, 5, 1)
+
+    expect(subscription.removals).to.equal(2)
     subscription.close()
     await patient.stop()
   })
