@@ -21,7 +21,7 @@ import {
 } from './queries.ts'
 import { type RetentionStatus, retentionStatus } from './retention/queries.ts'
 import { Retention } from './retention/retention.ts'
-import { Remainders } from './setAside/remainders.ts'
+import { Remainders, type RemaindersResult } from './setAside/remainders.ts'
 import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
 
@@ -44,6 +44,8 @@ export interface TieringOptions {
   readonly onMoved?: (moved: Readonly<MoveProgress>) => void
   readonly vacuumRest?: VacuumRest
   readonly probe?: Probe
+  /** How many sessions that are set aside a pass looks at. */
+  readonly setAsidePerPass?: number
   /** While it is idle, it looks only now and then. */
   readonly idleness?: Idleness
 }
@@ -190,10 +192,13 @@ export class TieringJob {
 
   /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
   async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
-    const { store, log, follow, onProgress, probe } = this.#options
+    const { store, log, follow, onProgress, probe, setAsidePerPass } = this.#options
     const common = { session, store, signal: this.#stopping.signal, follow, log, ...(probe && { probe }) }
     const mover = new Mover({ ...common, ...(onProgress && { onProgress }) })
-    const remainders = new Remainders(common)
+    const remainders = new Remainders({
+      ...common,
+      ...(setAsidePerPass && { sessionsPerPass: setAsidePerPass }),
+    })
     const moved: MoveProgress[] = []
     const failures: unknown[] = []
     // Empty partitions may wait for the end of somebody's long transaction; events need not.
@@ -215,8 +220,10 @@ export class TieringJob {
     // A session may come back only while no segment is under way that was planned without it.
     const underWay = due.findLastIndex(({ state }) => state !== 'hot') + 1
     await move(due.slice(0, underWay))
+    let failure: RemaindersResult['failure']
     try {
-      const { empty, hasMoved } = await remainders.run()
+      const { empty, hasMoved, ...rest } = await remainders.run()
+      failure = rest.failure
       if (hasMoved) await erase()
       for (const segment of empty) await drop(segment)
     } catch (cause) {
@@ -224,6 +231,7 @@ export class TieringJob {
       failures.push(cause)
     }
     await move(due.slice(underWay))
+    if (failure) failures.push(failure.cause)
     if (failures.length > 0) throw failures[0]
     return moved
   }

@@ -1,5 +1,7 @@
 import { expect } from 'chai'
+import { chainFollower } from '../../src/audit/verify/followChain.ts'
 import { verifyDatabase } from '../../src/audit/verify/verifyDatabase.ts'
+import type { FollowChain } from '../../src/tiering/copy/lineChain.ts'
 import type { Step } from '../../src/tiering/step.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
@@ -438,6 +440,49 @@ describe('a session whose log is damaged', function () {
     expect(spoiled).to.have.lengthOf(1)
     await it_.expectAllMoved()
   })
+
+  for (const [perPass, passes, what] of [
+    [1, 2, 'come after it'],
+    [2, 1, 'are looked at in the same pass'],
+  ] as const)
+    it(`does not hold up, when it fails, those set aside that ${what}`, async () => {
+      const other = it_.sids[1] as string
+      const spoil = (sid: string, seq: number) =>
+        lab.db.query(
+          `update starcite.events e set payload = '{"of":"no one"}' where e.sid = $1 and e.seq = $2`,
+          [sid, seq],
+        )
+      await spoil(other, SEQ)
+      await lab.move()
+      await it_.more()
+      await spoil(it_.sid, 2 * EVENTS + 5)
+      await lab.move()
+      await lab.move() // from here on, repairs pass
+      expect(await it_.findings()).to.have.lengthOf(2)
+      await lab.db.query(
+        `update starcite.events e set payload = s.payload from public.saved s where s.sid = e.sid and s.seq = e.seq;
+         update starcite.set_aside a set checked_at = '-infinity' where a.sid = ${it_.sid}`,
+      )
+      const follow: FollowChain = (owner, after) => {
+        if (owner.tenantId === DAMAGED.tenant && owner.sessionId === DAMAGED.session)
+          throw new Error('a fault')
+        return chainFollower()(owner, after)
+      }
+
+      const failures: string[] = []
+      for (let i = 0; i < passes; i += 1)
+        await lab
+          .move({ follow, setAsidePerPass: perPass })
+          .catch((error: Error) => failures.push(error.message))
+
+      expect(failures).to.deep.equal(['a fault'])
+      expect(await it_.tiers(other)).to.deep.equal([3 * EVENTS, null, null])
+      const [, second, third] = await lab.segments()
+      expect([second?.attached, third?.attached], 'the partition that keeps nothing is gone').to.deep.equal([
+        false,
+        true,
+      ])
+    })
 
   it('is moved, kept and mended whatever step the job loses its connection at', async () => {
     /** A pass that is cut at the n-th probe: answers its step; undefined when there were fewer. */

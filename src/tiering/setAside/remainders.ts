@@ -21,9 +21,18 @@ export interface RemaindersOptions {
   readonly follow: FollowChain
   readonly log: Log
   readonly probe?: Probe
+  /** A pass looks at so many; the next at those that were not looked at for longest. */
+  readonly sessionsPerPass?: number
 }
 
-/** A pass looks at so many; the next at those that were not looked at for longest. */
+export interface RemaindersResult {
+  /** Segments that keep nothing any more. */
+  readonly empty: readonly string[]
+  readonly hasMoved: boolean
+  /** The first of what failed; the others were done all the same. */
+  readonly failure: { readonly cause: unknown } | undefined
+}
+
 const SESSIONS_PER_PASS = 200
 const MAX_READ_BYTES = 8 * 1024 * 1024
 
@@ -40,10 +49,9 @@ export class Remainders {
     this.#options = options
   }
 
-  /** Answers segments that keep nothing any more, and whether something moved. Rejects with the first failure; the others are done all the same. */
-  async run(): Promise<{ readonly empty: readonly string[]; readonly hasMoved: boolean }> {
-    const { session, signal } = this.#options
-    const open = await queries.openSetAside(session, SESSIONS_PER_PASS)
+  async run(): Promise<RemaindersResult> {
+    const { session, signal, sessionsPerPass = SESSIONS_PER_PASS } = this.#options
+    const open = await queries.openSetAside(session, sessionsPerPass)
     const kept = await queries.keptSegments(session)
     const attached: string[] = []
     for (const segment of kept)
@@ -57,14 +65,15 @@ export class Remainders {
       try {
         await this.#retry(it, attached)
       } catch (cause) {
+        if (signal.aborted) throw cause
         failure ??= { cause }
+        await queries.noteChecked(session, it) // or it would be looked at before all others again
       }
     }
-    if (failure) throw failure.cause
     const empty: string[] = []
     for (const segment of kept)
       if (!attached.includes(segment) || (await queries.isEmpty(session, segment))) empty.push(segment)
-    return { empty, hasMoved: this.#hasMoved }
+    return { empty, hasMoved: this.#hasMoved, failure }
   }
 
   async #retry(it: queries.SetAside, segments: readonly string[]): Promise<void> {
