@@ -7,7 +7,7 @@ import { closeSocket } from './sockets.ts'
 export interface ArrivingOptions {
   readonly memory: MemoryBudget
   readonly holder: unknown
-  /** From its first byte, a message has this long to arrive. */
+  /** From its first byte, a message has this long to arrive, not counted while this side reads nothing. */
   readonly messageMs: number
 }
 
@@ -28,13 +28,12 @@ export function boundArriving(
   const account = memory.open(holder)
   let complete = socket.bytesRead
   let chunks = 0
-  let late: NodeJS.Timeout | undefined
+  const time = new ReadingTime(messageMs, () => end(CLOSE.unfinished))
   const settle = () => {
     complete = socket.bytesRead
-    if (late === undefined) return
+    if (chunks === 0) return
     chunks = 0
-    clearTimeout(late)
-    late = undefined
+    time.clear()
     account.resize(0)
   }
   // A control frame may stand between the fragments of a message, which go on to be held.
@@ -45,12 +44,16 @@ export function boundArriving(
     const bytes = socket.bytesRead - complete
     if (bytes === 0) return settle()
     chunks += 1
-    late ??= setTimeout(() => end(CLOSE.unfinished), messageMs)
+    if (!socket.isPaused()) time.run()
     if (!account.resize(bytes + chunks * CHUNK_BYTES)) end(CLOSE.overloaded)
   }
+  const pause = () => time.halt()
+  const resume = () => {
+    if (chunks > 0) time.run()
+  }
   const leave = () => {
-    clearTimeout(late)
-    socket.off('data', arrived)
+    time.clear()
+    socket.off('data', arrived).off('pause', pause).off('resume', resume)
     account.close()
   }
   const end = (why: Close) => {
@@ -59,5 +62,44 @@ export function boundArriving(
     socket.pause()
   }
   ws.on('message', settle).on('ping', control).on('pong', control).once('close', leave)
+  socket.on('pause', pause).on('resume', resume)
   socket.on('data', arrived) // behind that of `ws`, which has taken the chunk by then
+}
+
+/** Calls `onOver` once it has run for so long, halts not counted. */
+class ReadingTime {
+  readonly #ms: number
+  readonly #onOver: () => void
+  #leftMs: number
+  #since = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(ms: number, onOver: () => void) {
+    this.#ms = ms
+    this.#leftMs = ms
+    this.#onOver = onOver
+  }
+
+  run(): void {
+    if (this.#timer !== undefined) return
+    this.#since = performance.now()
+    this.#timer = setTimeout(this.#onOver, this.#leftMs)
+  }
+
+  halt(): void {
+    if (this.#timer === undefined) return
+    this.#stop()
+    this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#since))
+  }
+
+  /** The next run has the whole time. */
+  clear(): void {
+    this.#stop()
+    this.#leftMs = this.#ms
+  }
+
+  #stop(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+  }
 }
