@@ -2,9 +2,13 @@ import { expect } from 'chai'
 import { ANYONE } from '../../src/auth/principal.ts'
 import type { Db } from '../../src/db/pool.ts'
 import type { Services } from '../../src/http/context.ts'
+import type { WantedTail } from '../../src/http/parseTails.ts'
+import type { EventStream } from '../../src/http/transports/eventStream.ts'
 import type { Member } from '../../src/http/transports/phoenix/topic.ts'
 import { createTopics } from '../../src/http/transports/phoenix/topics.ts'
+import { TailsStream } from '../../src/http/transports/tailsStream.ts'
 import { FairTurns } from '../../src/lib/fairTurns.ts'
+import type { AppError } from '../../src/protocol/errors.ts'
 import { Cursors } from '../../src/tail/cursors.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 
@@ -42,5 +46,29 @@ describe('turns of joins', () => {
     await isCold
 
     expect(await join?.({}, { ...member, connection: {} })).to.have.property('run')
+  })
+
+  it('are waited for no longer by a tail of an event stream than by a join: then it is refused', async () => {
+    const joins = new FairTurns(1)
+    await joins.take('another', new AbortController().signal)
+    const told: string[] = []
+    const stream = { signal: new AbortController().signal, tell: (json: string) => told.push(json) }
+    const tails = new TailsStream({
+      services: { config: { database: { timeoutMs: 20 } }, joins } as unknown as Services,
+      principal: ANYONE,
+      stream: stream as unknown as EventStream,
+      toAppError: (error) => error as AppError,
+    })
+
+    await tails.run([{ sessionId: 'ses_1', cursor: 0 } as WantedTail])
+
+    expect(told.map((it) => JSON.parse(it))).to.deep.equal([
+      {
+        session_id: 'ses_1',
+        error: 'overloaded',
+        message: 'too many joins are waiting; join again later',
+        retry_after_ms: 1000,
+      },
+    ])
   })
 })

@@ -8,6 +8,7 @@ import type { Frame } from '../../protocol/event.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { badSessionId, type Services } from '../context.ts'
+import { takeJoinTurn } from '../joinTurn.ts'
 import type { WantedTail } from '../parseTails.ts'
 import type { EventStream } from './eventStream.ts'
 
@@ -63,7 +64,7 @@ export class TailsStream {
     requireSession(principal, sessionId)
     if (badSessionId(sessionId) !== undefined)
       throw new AppError('session_not_found', 'no session has such an id')
-    const end = await services.joins.take(nameOfPrincipal(principal) ?? stream, stream.signal)
+    const end = await takeJoinTurn(services, nameOfPrincipal(principal) ?? stream, stream.signal)
     if (end === undefined) return undefined
     try {
       const session = await services.sessions.get(principal.tenantId, sessionId)

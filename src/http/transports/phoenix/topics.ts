@@ -1,14 +1,13 @@
 import { nameOfPrincipal } from '../../../auth/principal.ts'
 import { AppError } from '../../../protocol/errors.ts'
 import type { Services } from '../../context.ts'
+import { takeJoinTurn } from '../../joinTurn.ts'
 import { lifecycleTopic } from './lifecycleTopic.ts'
 import { tailTopic } from './tailTopic.ts'
 import type { Join, Topics } from './topic.ts'
 
 const TAIL = 'tail:'
 const LIFECYCLE = 'lifecycle'
-/** How many times STARCITE_STORAGE_TIMEOUT a join waits for its turn: with both at their defaults, as long as Phoenix's clients. */
-const PATIENCE = 2
 
 /** Every topic that can be joined. */
 export function createTopics(services: Services): Topics {
@@ -20,19 +19,12 @@ export function createTopics(services: Services): Topics {
 }
 
 /** A join is one of the tenant's requests, and has Postgres asked: who sends thousands waits for itself, not others for it. */
-function inTurn({ config, joins, requestQuota }: Services, join: Join): Join {
+function inTurn(services: Services, join: Join): Join {
   return async (payload, member) => {
     const { principal, connection, signal } = member
-    if (requestQuota) await requestQuota.take(principal.tenantId)
-    const patience = AbortSignal.timeout(PATIENCE * config.database.timeoutMs)
-    const end = await joins.take(
-      nameOfPrincipal(principal) ?? connection,
-      AbortSignal.any([signal, patience]),
-    )
-    if (end === undefined)
-      throw new AppError('overloaded', 'too many joins are waiting; join again later', {
-        retry_after_ms: 1000,
-      })
+    await services.requestQuota?.take(principal.tenantId)
+    const end = await takeJoinTurn(services, nameOfPrincipal(principal) ?? connection, signal)
+    if (end === undefined) throw new AppError('overloaded', 'the connection has ended')
     try {
       return await join(payload, member, end)
     } finally {

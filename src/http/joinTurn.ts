@@ -1,0 +1,18 @@
+import { AppError } from '../protocol/errors.ts'
+import type { Services } from './context.ts'
+
+/** How many times STARCITE_STORAGE_TIMEOUT a join waits for its turn: with both at their defaults, as long as Phoenix's clients. */
+const PATIENCE = 2
+
+/** Resolves with what ends the turn; with undefined when the signal is aborted. Rejects with `overloaded` when the turn does not come in time. */
+export async function takeJoinTurn(
+  { config, joins }: Services,
+  key: unknown,
+  signal: AbortSignal,
+): Promise<(() => void) | undefined> {
+  const patience = AbortSignal.timeout(PATIENCE * config.database.timeoutMs)
+  const end = await joins.take(key, AbortSignal.any([signal, patience]))
+  if (end === undefined && !signal.aborted)
+    throw new AppError('overloaded', 'too many joins are waiting; join again later', { retry_after_ms: 1000 })
+  return end
+}
