@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg'
 
 /**
  * What the catalog has of each object: body, settings and attributes of its functions, their triggers, the definition of a
- * view.
+ * view. What Postgres words itself is apart from the rest: another release of it may word the same otherwise.
  */
 const PARTS = `
 with named as (
@@ -13,23 +13,26 @@ with named as (
 ), function as (
   select n.name, p.oid, concat_ws(' ', pg_get_function_identity_arguments(p.oid), p.prorettype::regtype, l.lanname,
            p.provolatile, p.proparallel, p.proisstrict, p.prosecdef, p.proconfig,
-           coalesce(pg_get_function_sqlbody(p.oid), p.prosrc), a.aggtransfn, a.agginitval) as part
+           p.prosrc, a.aggtransfn, a.agginitval) as part, pg_get_function_sqlbody(p.oid) as wording
     from named n
     join pg_catalog.pg_proc p on p.pronamespace = n.schema and p.proname = n.rest
     join pg_catalog.pg_language l on l.oid = p.prolang
     left join pg_catalog.pg_aggregate a on a.aggfnoid = p.oid
 ), part as (
-  select f.name, f.part from function f
+  select f.name, f.part, f.wording from function f
    union all
-  select f.name, concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled)
+  select f.name, concat_ws(' ', t.tgname, t.tgrelid::regclass, t.tgtype, t.tgenabled), pg_get_triggerdef(t.oid)
     from function f join pg_catalog.pg_trigger t on t.tgfoid = f.oid
    union all
-  select n.name, concat_ws(' ', pg_get_viewdef(c.oid), c.reloptions)
+  select n.name, concat_ws(' ', c.reloptions,
+           (select string_agg(concat_ws(' ', a.attname, a.atttypid::regtype), ', ' order by a.attnum)
+              from pg_catalog.pg_attribute a where a.attrelid = c.oid)), pg_get_viewdef(c.oid)
     from named n
     join pg_catalog.pg_class c on c.relnamespace = n.schema and c.relname = n.rest and c.relkind = 'v'
 )
-select p.name, current_setting('server_version_num')::int / 10000 || ':'
-               || encode(sha256(convert_to(string_agg(p.part, E'\\n' order by p.part collate "C"), 'UTF8')), 'hex') as fingerprint
+select p.name, concat_ws(':', current_setting('server_version_num')::int / 10000 || '/2',
+         encode(sha256(convert_to(string_agg(p.part, E'\\n' order by p.part collate "C"), 'UTF8')), 'hex'),
+         encode(sha256(convert_to(coalesce(string_agg(p.wording, E'\\n' order by p.wording collate "C"), ''), 'UTF8')), 'hex')) as fingerprint
   from part p
  group by p.name`
 
@@ -42,14 +45,20 @@ export async function fingerprintsOf(
   return new Map(rows.map((row) => [row.name, row.fingerprint]))
 }
 
-/** Whether an object is missing, or altered since this was noted of it. Another major version words definitions anew. */
-export function isDamaged(noted: string | null | undefined, found: string | undefined): boolean {
-  if (found === undefined) return true
-  if (noted == null || versionOf(noted) !== versionOf(found)) return false
-  return noted !== found
+/**
+ * How an object compares with what was noted of it: `reworded` when only the text differs that Postgres makes of a
+ * definition. Another major version words definitions anew.
+ */
+export function compareFingerprints(
+  noted: string | null | undefined,
+  found: string | undefined,
+): 'same' | 'reworded' | 'damaged' {
+  if (found === undefined) return 'damaged'
+  const [version, rest] = noted?.split(':') ?? []
+  const [versionFound, restFound] = found.split(':')
+  if (version !== versionFound || noted === found) return 'same'
+  return rest === restFound ? 'reworded' : 'damaged'
 }
-
-const versionOf = (fingerprint: string) => fingerprint.slice(0, fingerprint.indexOf(':'))
 
 export async function noteFingerprints(client: ClientBase, names: readonly string[]): Promise<void> {
   const found = await fingerprintsOf(client, names)

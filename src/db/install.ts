@@ -1,15 +1,21 @@
 import type { ClientBase } from 'pg'
-import { fingerprintsOf, isDamaged, noteFingerprints } from './fingerprints.ts'
+import { compareFingerprints, fingerprintsOf, noteFingerprints } from './fingerprints.ts'
 import type { Installation, SqlObject } from './installation.ts'
 
 /** How what the database has compares with what a build would install. */
 export type Comparison =
   | { readonly is: 'same' }
   /** Of the same build, but some objects are missing from the catalog, or altered there. */
-  | { readonly is: 'damaged'; readonly objects: readonly SqlObject[] }
+  | ({ readonly is: 'damaged' } & Differing)
   /** The database has what an older build installed, or nothing; `objects` are not, or not in this form, in it. */
-  | { readonly is: 'older'; readonly objects: readonly SqlObject[] }
+  | ({ readonly is: 'older' } & Differing)
   | { readonly is: 'newer'; readonly number: number }
+
+interface Differing {
+  readonly objects: readonly SqlObject[]
+  /** Those of them that may well be as they should: only the catalog's text of a definition is another. */
+  readonly reworded: readonly SqlObject[]
+}
 
 /** Another build has installed another content under the same number. */
 export class InstallationConflictError extends Error {
@@ -41,7 +47,10 @@ export async function compareInstalled(
     client,
     objects.map(({ name }) => name),
   )
-  const damaged = objects.filter(({ name }) => isDamaged(noted.get(name)?.fingerprint, found.get(name)))
+  const states = new Map(
+    objects.map(({ name }) => [name, compareFingerprints(noted.get(name)?.fingerprint, found.get(name))]),
+  )
+  const damaged = objects.filter(({ name }) => states.get(name) !== 'same')
   const installed = Math.max(-1, ...rows.map((row) => Number(row.number)))
   if (installed > number) {
     const missing = damaged.filter(({ name }) => !found.has(name))
@@ -52,9 +61,11 @@ export async function compareInstalled(
     )
   }
   const stale = objects.filter(({ name, hash }) => noted.get(name)?.hash !== hash)
-  if (installed < number)
-    return { is: 'older', objects: objects.filter((it) => stale.includes(it) || damaged.includes(it)) }
-  if (stale.length === 0) return damaged.length === 0 ? { is: 'same' } : { is: 'damaged', objects: damaged }
+  const differing = objects.filter((it) => stale.includes(it) || damaged.includes(it))
+  const reworded = differing.filter((it) => !stale.includes(it) && states.get(it.name) === 'reworded')
+  if (installed < number) return { is: 'older', objects: differing, reworded }
+  if (stale.length === 0)
+    return damaged.length === 0 ? { is: 'same' } : { is: 'damaged', objects: damaged, reworded }
   throw new InstallationConflictError(
     `this build and the one that installed the procedures of this database have the same number, ${number} ` +
       `(sql/installation.json), and differ in ${stale.map(({ name }) => name).join(', ')}. Neither is newer, so nothing ` +

@@ -202,11 +202,18 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
 async function refuseOlderSchema(client: pg.Client, installation: Installation, log: Log): Promise<void> {
   let told: string | undefined
   for (;;) {
-    const { holder, missing } = await inPinnedTransaction(client, async () => ({
+    const { holder, missing, reworded } = await inPinnedTransaction(client, async () => ({
       holder: await findHolder(client), // before we look: what it commits afterwards is seen
-      missing: await missingFrom(client, installation),
+      ...(await missingFrom(client, installation)),
     }))
-    if (missing.length === 0) return
+    if (missing.length === 0) {
+      if (reworded.length > 0)
+        log.warn(
+          { objects: reworded },
+          'the catalog words definitions otherwise than when they were installed: `starcite migrate` installs them anew',
+        )
+      return
+    }
     if (holder === undefined) throw notMigrated(missing)
     if (holder !== told) log.info({ holder }, `waiting for ${holder}, which migrates the schema`)
     told = holder
@@ -214,13 +221,22 @@ async function refuseOlderSchema(client: pg.Client, installation: Installation, 
   }
 }
 
-async function missingFrom(client: pg.Client, installation: Installation): Promise<string[]> {
+/** Names of what this build needs and the schema lacks, and of what is only worded otherwise by the catalog. */
+async function missingFrom(
+  client: pg.Client,
+  installation: Installation,
+): Promise<{ readonly missing: readonly string[]; readonly reworded: readonly string[] }> {
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
-  if (missing.length > 0) return missing
+  if (missing.length > 0) return { missing, reworded: [] }
   await refuseMissingTables(client)
   const comparison = await compareInstalled(client, installation)
-  return 'objects' in comparison ? comparison.objects.map(({ name }) => name) : []
+  if (!('objects' in comparison)) return { missing: [], reworded: [] }
+  const { objects, reworded } = comparison
+  return {
+    missing: objects.filter((it) => !reworded.includes(it)).map(({ name }) => name),
+    reworded: reworded.map(({ name }) => name),
+  }
 }
 
 function notMigrated(missing: readonly string[]): NotMigratedError {

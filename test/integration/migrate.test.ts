@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import type pg from 'pg'
+import { checkPostgres } from '../../src/cli/doctor/postgres.ts'
 import { SQL_OBJECTS } from '../../src/db/functions.ts'
 import { DamagedSchemaError, InstallationConflictError } from '../../src/db/install.ts'
 import { readInstallation } from '../../src/db/installation.ts'
-import { migrate, SchemaTooNewError } from '../../src/db/migrate.ts'
+import { migrate, NotMigratedError, SchemaTooNewError } from '../../src/db/migrate.ts'
 import { ForeignSchemaError } from '../../src/db/roles.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { call } from '../support/client.ts'
@@ -212,6 +214,65 @@ describe('migrating', () => {
       expect(await definitions()).to.deep.equal(bodies)
       const { rows } = await db.query(`select t.tgname from pg_catalog.pg_trigger t where t.tgenabled = 'D'`)
       expect(rows).to.deep.equal([])
+    })
+
+  /** What a node may do that does not own the schema. */
+  async function asNode<T>(database: FreshDatabase, db: pg.Client, run: (url: string) => Promise<T>) {
+    const role = `node_${randomUUID().replaceAll('-', '')}`
+    await db.query(`create role ${role} login password 'of a node' in role starcite_app`)
+    const url = Object.assign(new URL(database.url), { username: role, password: 'of a node' }).href
+    try {
+      return await run(url)
+    } finally {
+      await db.query(`drop role ${role}`)
+    }
+  }
+  /** What the catalog's text of a view is after it, which reads the same, and nothing else. */
+  async function reword(db: pg.Client, view: string) {
+    const { rows } = await db.query<{ definition: string; options: string }>(
+      `select rtrim(pg_get_viewdef(c.oid), ';') as definition, 'with (' || array_to_string(c.reloptions, ', ') || ')' as options
+         from pg_catalog.pg_class c where c.oid = $1::regclass`,
+      [view],
+    )
+    const { definition, options } = rows[0] as (typeof rows)[0]
+    await db.query(`create or replace view ${view} ${options ?? ''} as select v.* from (${definition}) v`)
+  }
+  const schemaFinding = async (url: string) => {
+    for await (const { name, result } of checkPostgres(url, url, 1)) if (name === 'schema') return result
+    return undefined
+  }
+
+  it('lets a node without rights start where only the text of a view differs, warns, and is put right by the owner', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await reword(db, 'audit.slices')
+    const lines = new LogLines()
+
+    await asNode(database, db, (url) => migrate(url, '0.0.0-test', lines.log))
+
+    expect(lines.text).to.include('audit.slices')
+    expect(await schemaFinding(database.url)).to.equal('warning')
+    await migrate(database.url, '0.0.0-test', log)
+    expect(await schemaFinding(database.url)).to.equal('ok')
+  })
+
+  for (const what of [
+    'a function body',
+    'a setting of a function',
+    'a trigger that was switched off',
+    'a view',
+    'the barrier of a view',
+  ])
+    it(`refuses a node without rights what is missing or altered: ${what}`, async () => {
+      const { database, db } = await open(await migratedDatabase())
+      await reword(db, 'audit.slices')
+      await db.query(DAMAGES[what] as string)
+
+      const refusal = await asNode(database, db, (url) =>
+        migrate(url, '0.0.0-test', log).catch((error: Error) => error),
+      )
+
+      expect(refusal).to.be.instanceOf(NotMigratedError)
+      expect(await schemaFinding(database.url)).to.equal('failed')
     })
 
   it('refuses a schema without a table that it had, and says which', async () => {

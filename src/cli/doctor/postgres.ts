@@ -193,6 +193,12 @@ async function installed(client: pg.Client, migrations: number): Promise<Finding
   try {
     const comparison = await compareInstalled(client, installation)
     const names = 'objects' in comparison ? comparison.objects.map(({ name }) => name).join(', ') : ''
+    if (comparison.is === 'damaged' && comparison.reworded.length === comparison.objects.length)
+      return warning(
+        'schema',
+        `worded otherwise by the catalog than when it was installed: ${names}`,
+        'Run `starcite migrate`, which installs it anew. If it comes back without an upgrade of Postgres, somebody alters it.',
+      )
     if (comparison.is === 'damaged')
       return failed(
         'schema',
