@@ -43,11 +43,6 @@ comment on column starcite.retention_requests.segment is 'The segment whose cont
 comment on column starcite.retention_requests.requested_at is 'When it was found to be due, by the database''s clock.';
 comment on column starcite.retention_requests.requested_seconds is 'retention_clock.observed_seconds then.';
 
--- Retention left the digests of events that it emptied in producers. They have no salt, so they would confirm a guess.
-update starcite.producers p set digest = ''
-  from starcite.slices s
-  join starcite.objects o on o.object_id = s.object_id
-  join starcite.erasures e on e.kind = 'segment' and e.segment = o.segment and e.tenant_id = o.tenant_id
-                          and e.done_object_id >= o.object_id
- where p.sid = s.sid and p.seq between s.first_seq and s.last_seq and p.digest <> ''
-   and not exists (select from starcite.legal_holds l where l.sid = s.sid);
+-- Retention left the digests of events that it emptied in producers. They have no salt, so they would confirm a guess. The job
+-- takes them out, some erasures in each pass, behind the erasure that this says (src/tiering/retention/).
+insert into starcite.settings (name, value) values ('retention_digests_cursor', '0');

@@ -337,6 +337,12 @@ describe('retention', () => {
       { producer: 'one q', kept: true },
       { producer: 'two p', kept: true },
     ])
+    // As a release before left it.
+    await lab.db.query(`update starcite.producers set digest = 'left' where digest = ''`)
+    await lab.db.query(`update starcite.settings s set value = '0' where s.name = 'retention_digests_cursor'`)
+    await lab.move()
+    expect((await digests()).map((it) => it.kept)).to.deep.equal([false, true, true])
+
     const retry = await lab
       .append([{ session: 'one', producer: ['p', 1], payload: '{"pin":"1234"}' }])
       .catch((error: Error) => error.message)

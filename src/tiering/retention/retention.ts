@@ -31,6 +31,7 @@ export class Retention {
 
   /** One bounded pass. `session` holds the job's lock. */
   async pass(session: DbSession): Promise<void> {
+    await queries.forgetOldDigests(session)
     if (!(await queries.hasRules(session))) return queries.withdrawAll(session)
     const observedSeconds = await this.#observe(session)
     if (observedSeconds === undefined) return
