@@ -1,6 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { PRESETS } from '../../src/auth/claimNames.ts'
+import { SCOPES } from '../../src/auth/principal.ts'
 import { redacted } from '../../src/cli/redact.ts'
 import { type Config, ConfigError, loadConfig, unknownSettings } from '../../src/config.ts'
 
@@ -235,6 +237,13 @@ describe('the configuration', () => {
       expect(problemsOf({ ...JWT, STARCITE_AUTH_JWKS_MAX_AGE: '59s' })).to.deep.equal([
         'STARCITE_AUTH_JWKS_MAX_AGE must be at least STARCITE_AUTH_JWKS_REFRESH_MS',
       ])
+    })
+
+    it('knows every preset and every scope that there is', () => {
+      for (const preset of Object.keys(PRESETS))
+        expect(problemsOf({ ...JWT, STARCITE_AUTH_PRESET: preset }), preset).to.deep.equal([])
+      for (const scope of SCOPES)
+        expect(problemsOf({ ...JWT, STARCITE_AUTH_SCOPE_MAP: `x=${scope}` }), scope).to.deep.equal([])
     })
 
     it('maps what the issuer calls scopes, and says which of ours is none', () => {
