@@ -87,34 +87,33 @@ export async function request(session: DbSession, observedSeconds: number): Prom
 /** Erasures of segments whose digests one pass looks at. */
 const DIGESTS_PER_PASS = 20
 
+const FORGET_OLD_DIGESTS = `with c as materialized (
+     select s.value::bigint as after from starcite.settings s where s.name = 'retention_digests_cursor'
+   ), due as materialized (
+     select e.erasure_id, e.segment, e.tenant_id, e.done_object_id
+       from starcite.erasures e, c
+      where e.kind = 'segment' and e.erasure_id > c.after and e.state = 'done'
+        and not exists (select from starcite.erasures p
+                         where p.kind = 'segment' and p.state = 'pending' and p.erasure_id > c.after
+                           and p.erasure_id < e.erasure_id)
+      order by e.erasure_id limit $1
+   ), forgotten as (
+     update starcite.producers p set digest = ''
+       from due e
+       join starcite.objects o on o.segment = e.segment and o.tenant_id = e.tenant_id and o.object_id <= e.done_object_id
+       join starcite.slices s on s.object_id = o.object_id
+      where p.sid = s.sid and p.seq between s.first_seq and s.last_seq and p.digest <> ''
+        and not exists (select from starcite.legal_holds l where l.sid = s.sid)
+   )
+   update starcite.settings s set value = (select max(e.erasure_id) from due e)::text
+    where s.name = 'retention_digests_cursor' and exists (select from due)`
+
 /**
  * Takes out the digests that earlier releases have left of what they erased by age, some erasures a pass: a digest without
  * a salt would confirm a guess. Of erasures since then there are none. (erase/objects/queries.ts forgets those.)
  */
 export async function forgetOldDigests(session: DbSession): Promise<void> {
-  await session.query(
-    `with c as materialized (
-       select s.value::bigint as after from starcite.settings s where s.name = 'retention_digests_cursor'
-     ), due as materialized (
-       select e.erasure_id, e.segment, e.tenant_id, e.done_object_id
-         from starcite.erasures e, c
-        where e.kind = 'segment' and e.erasure_id > c.after and e.state = 'done'
-          and not exists (select from starcite.erasures p
-                           where p.kind = 'segment' and p.state = 'pending' and p.erasure_id > c.after
-                             and p.erasure_id < e.erasure_id)
-        order by e.erasure_id limit $1
-     ), forgotten as (
-       update starcite.producers p set digest = ''
-         from due e
-         join starcite.objects o on o.segment = e.segment and o.tenant_id = e.tenant_id and o.object_id <= e.done_object_id
-         join starcite.slices s on s.object_id = o.object_id
-        where p.sid = s.sid and p.seq between s.first_seq and s.last_seq and p.digest <> ''
-          and not exists (select from starcite.legal_holds l where l.sid = s.sid)
-     )
-     update starcite.settings s set value = (select max(e.erasure_id) from due e)::text
-      where s.name = 'retention_digests_cursor' and exists (select from due)`,
-    [DIGESTS_PER_PASS],
-  )
+  await session.query(FORGET_OLD_DIGESTS, [DIGESTS_PER_PASS])
 }
 
 /** Without rules nothing may stay requested. */
