@@ -1,4 +1,4 @@
--- breaking: no. Older nodes read the columns that they know, and never look at the new table.
+-- breaking: no. Older nodes read the columns that they know, and never look at the new tables.
 --
 -- The files of sql/ carry a number that only grows (sql/installation.json). What is installed has the number of the build
 -- that brought it: a build replaces what has a lower number and leaves what has a higher one. Rows of earlier builds, which
@@ -13,6 +13,19 @@ comment on table starcite.installed_objects is 'Functions and views as installed
 comment on column starcite.installed_objects.number is 'The number of that build''s sql/installation.json: the highest that was installed here. 0: by a build that had none.';
 comment on column starcite.installed_objects.fingerprint is 'Of what the catalog had of it once it was installed, with the major version of Postgres before it: what is there now is compared with it.';
 comment on column starcite.installed_objects.release is 'The release of that build.';
+
+create table starcite.installed_tables (
+  relation text not null,
+  part text not null,
+  definition text not null,
+  server_version int not null,
+  constraint installed_tables_pkey primary key (relation, part)
+);
+comment on table starcite.installed_tables is 'What the tables of the schema had once migrations had been applied, part by part: what is there now is compared with it.';
+comment on column starcite.installed_tables.relation is 'The table.';
+comment on column starcite.installed_tables.part is 'A column, constraint, index or policy, with its name; or row security.';
+comment on column starcite.installed_tables.definition is 'As the catalog words it.';
+comment on column starcite.installed_tables.server_version is 'server_version_num of the Postgres whose words they are.';
 
 create table starcite.installation_secret (
   only_row boolean primary key default true,

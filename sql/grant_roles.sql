@@ -20,7 +20,7 @@ begin
     grant usage on schema starcite to starcite_app;
     grant select on starcite.sessions, starcite.session_heads, starcite.events, starcite.segments, starcite.objects,
                     starcite.slices, starcite.archive_objects, starcite.settings, starcite.migrations,
-                    starcite.installed_objects, starcite.erasures, starcite.tiering_status, starcite.session_changes,
+                    starcite.installed_objects, starcite.installed_tables, starcite.erasures, starcite.tiering_status, starcite.session_changes,
                     starcite.session_progress, starcite.lifecycle_heads, starcite.checkpoints, starcite.checkpoint_heads, starcite.checkpoint_contradictions
       to starcite_app;
     grant usage on schema audit to starcite_app;

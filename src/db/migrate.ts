@@ -9,6 +9,7 @@ import { type Installation, readInstallation } from './installation.ts'
 import { findHolder, inMigrationTurn } from './migrationTurn.ts'
 import { becomeOwner, ensureRoles, mendGrants } from './roles.ts'
 import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
+import { damagedTables, isWordedOtherwise, noteTables, RESTORE_COMPLETELY } from './tables.ts'
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
@@ -83,6 +84,7 @@ export async function migrate(
 
 /** In the transaction of the caller. Answers what it did. */
 async function bringUpToDate(client: pg.Client, ours: Installation, release: string, log: Log) {
+  await refuseDamagedTables(client) // before migrations alter them, and what they have is noted anew
   const applied = await runner({
     dbClient: insideTransaction(client),
     dir: fileURLToPath(MIGRATIONS_DIRECTORY),
@@ -102,6 +104,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
   })
   await refuseMissingTables(client)
   await pinTransaction(client) // the runner leaves its own
+  if (applied.length > 0 || (await isWordedOtherwise(client))) await noteTables(client, await ownTables())
   const comparison = await compareInstalled(client, ours)
   const functions =
     comparison.is === 'older' || comparison.is === 'damaged'
@@ -151,8 +154,8 @@ async function knownMigrations(): Promise<string[]> {
     .sort()
 }
 
-/** Tables that the migrations of this build make, and that are not there although they were. */
-export async function missingTables(client: ClientBase): Promise<string[]> {
+/** The tables that the migrations of this build make. */
+async function ownTables(): Promise<string[]> {
   const tables = new Set<string>()
   for (const name of await knownMigrations()) {
     const text = await readFile(new URL(`${name}.sql`, MIGRATIONS_DIRECTORY), 'utf8')
@@ -162,11 +165,33 @@ export async function missingTables(client: ClientBase): Promise<string[]> {
       if (verb?.toLowerCase() === 'create') tables.add(table)
       else tables.delete(table)
   }
+  return [...tables]
+}
+
+/** Tables that the migrations of this build make, and that are not there although they were. */
+export async function missingTables(client: ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     'select t.name from unnest($1::text[]) as t (name) where to_regclass(t.name) is null',
-    [[...tables]],
+    [await ownTables()],
   )
   return rows.map((row) => row.name)
+}
+
+/** In words, how tables are not as migrations left them; a restore that broke off is the likely cause. */
+export async function tableDamage(client: ClientBase): Promise<string[]> {
+  const damage = await damagedTables(client)
+  if (damage.length > 0 || (await appliedMigrations(client)).length > 0) return damage
+  const missing = await missingTables(client)
+  const there = (await ownTables()).filter((it) => !missing.includes(it))
+  return there.length === 0 ? [] : [`starcite.${MIGRATIONS_TABLE} has no row, and ${there[0]} is there`]
+}
+
+async function refuseDamagedTables(client: pg.Client): Promise<void> {
+  const damage = await tableDamage(client)
+  if (damage.length > 0)
+    throw new DamagedSchemaError(
+      `the tables are not as migrations left them: ${damage.join('; ')}. ${RESTORE_COMPLETELY}`,
+    )
 }
 
 async function refuseMissingTables(client: pg.Client): Promise<void> {
@@ -178,7 +203,7 @@ async function refuseMissingTables(client: pg.Client): Promise<void> {
     )
 }
 
-async function appliedMigrations(client: pg.Client): Promise<string[]> {
+async function appliedMigrations(client: ClientBase): Promise<string[]> {
   const { rows: tables } = await client.query(
     `select from pg_catalog.pg_tables t where t.schemaname = 'starcite' and t.tablename = $1`,
     [MIGRATIONS_TABLE],
@@ -229,6 +254,7 @@ async function missingFrom(
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
   if (missing.length > 0) return { missing, reworded: [] }
+  await refuseDamagedTables(client)
   await refuseMissingTables(client)
   const comparison = await compareInstalled(client, installation)
   if (!('objects' in comparison)) return { missing: [], reworded: [] }

@@ -314,6 +314,16 @@ describe('a Postgres where nobody has more rights than needed', () => {
     expect(stale).to.be.instanceOf(DatabaseStartError)
     expect(stale?.message).to.match(/lacks append, .*npm run migrate/)
 
+    await database.query('alter table starcite.slices drop constraint slices_last_hash_is_sha256')
+    const damaged = await start('app')
+    expect(damaged?.name).to.equal('DamagedSchemaError')
+    expect(damaged?.message).to.match(
+      /starcite\.slices lacks constraint slices_last_hash_is_sha256.*restore the backup/,
+    )
+    await database.query(
+      'alter table starcite.slices add constraint slices_last_hash_is_sha256 check (octet_length(last_hash) = 32)',
+    )
+
     const node = await startNode({ url: url('app_login') }, { STARCITE_MIGRATE_URL: url('deploy') })
     await node.stop()
     const { rows } = await database.query(

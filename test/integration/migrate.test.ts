@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import type pg from 'pg'
+import type { Finding } from '../../src/cli/doctor/check.ts'
 import { checkPostgres } from '../../src/cli/doctor/postgres.ts'
 import { SQL_OBJECTS } from '../../src/db/functions.ts'
 import { DamagedSchemaError, InstallationConflictError } from '../../src/db/install.ts'
@@ -283,6 +284,58 @@ describe('migrating', () => {
 
     expect(refusal).to.be.instanceOf(DamagedSchemaError)
     expect((refusal as Error).message).to.include('starcite.producers')
+  })
+
+  const TABLE_DAMAGES: Readonly<Record<string, string>> = {
+    'lacks column digest': 'alter table starcite.producers drop column digest',
+    'has another column digest':
+      'alter table starcite.producers alter column digest type text using digest::text',
+    'starcite.events lacks row security': 'alter table starcite.events disable row level security',
+    'lacks column last_hash': 'alter table starcite.slices drop column last_hash',
+    'lacks constraint producers_pkey': 'alter table starcite.producers drop constraint producers_pkey',
+    'lacks index sessions_tenant_metadata_idx': 'drop index starcite.sessions_tenant_metadata_idx',
+    'lacks policy granted_tenants': 'drop policy granted_tenants on starcite.producers',
+    'starcite.installed_tables is empty': 'truncate starcite.installed_tables',
+  }
+  for (const [words, damage] of Object.entries(TABLE_DAMAGES))
+    it(`refuses tables that are not as migrations left them: ${words}`, async () => {
+      const { database, db } = await open(await migratedDatabase())
+      await db.query(damage)
+
+      const refusal = await migrate(database.url, '0.0.0-test', log).catch((error: Error) => error)
+      const findings: Finding[] = []
+      for await (const finding of checkPostgres(database.url, database.url, 1)) findings.push(finding)
+
+      expect(refusal).to.be.instanceOf(DamagedSchemaError)
+      expect((refusal as Error).message)
+        .to.include(words)
+        .and.include('restore the backup completely')
+      const found = findings.find(({ name }) => name === 'schema')
+      expect(found).to.include({ result: 'failed' })
+      expect(found?.message).to.include(words)
+    })
+
+  it('lets be what operators have added to tables, and tuned', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query('create index of_an_operator on starcite.sessions (created_at)')
+    await db.query('alter table starcite.sessions add column of_an_operator text')
+    await db.query('alter index starcite.sessions_pkey set (fillfactor = 70)')
+    await db.query('alter index starcite.sessions_list_idx set (fillfactor = 70)')
+
+    await migrate(database.url, '0.0.0-test', log)
+  })
+
+  it('takes the words of another release of Postgres for what they are, and notes its own', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    const note = async () => (await db.query('select * from starcite.installed_tables order by 1, 2')).rows
+    const before = await note()
+    await db.query(
+      `update starcite.installed_tables set server_version = server_version - 1, definition = 'worded otherwise'`,
+    )
+
+    await migrate(database.url, '0.0.0-test', log)
+
+    expect(await note()).to.deep.equal(before)
   })
 
   it('refuses to put back by an older build what a newer one installed', async () => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
+import { DamagedSchemaError } from '../../src/db/install.ts'
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { at } from '../support/answers.ts'
@@ -48,7 +49,7 @@ describe('a dump', () => {
     directory = await mkdtemp(path.join(tmpdir(), 'starcite-dump-'))
     postgres = await throwAwayPostgres({}, system)
     const server = await connect(postgres.server)
-    for (const database of ['original', 'restored', 'halved'])
+    for (const database of ['original', 'restored', 'halved', 'broken', 'unfilled', 'begun'])
       await server.query(`create database ${database}`)
     await server.end()
     const node = await startNode({ url: url('original') })
@@ -117,6 +118,42 @@ describe('a dump', () => {
     await client.end()
     expect(rows).to.deep.equal([{ ok: true, events: 3 }])
     await serves('halved')
+  })
+
+  it('that was restored without its constraints and indexes, or without its rows, is refused', async () => {
+    await shell('pg_dump --format=custom --schema=starcite --schema=audit --file=whole.dump "$DATABASE_URL"')
+    const restore = (database: string, sections: readonly string[]) =>
+      run(path.join(bin, 'pg_restore'), [
+        ...sections.map((it) => `--section=${it}`),
+        '--exit-on-error',
+        '-d',
+        url(database),
+        path.join(directory, 'whole.dump'),
+      ])
+    await restore('broken', ['pre-data', 'data'])
+    await restore('unfilled', ['pre-data'])
+    await restore('begun', ['pre-data'])
+    const begun = await connect({ url: url('begun') })
+    await begun.query('drop table starcite.installed_tables')
+    await begun.end()
+
+    const refusals = await Promise.all(
+      ['broken', 'unfilled', 'begun'].map((it) =>
+        migrate(url(it), '0.0.0-test', createLog('silent')).then(
+          () => undefined,
+          (error: Error) => error,
+        ),
+      ),
+    )
+
+    for (const refusal of refusals) {
+      expect(refusal).to.be.instanceOf(DamagedSchemaError)
+      expect(refusal?.message).to.include('restore the backup completely')
+    }
+    expect(refusals[0]?.message).to.include('starcite.archive_objects lacks constraint archive_objects_pkey')
+    expect(refusals[0]?.message).to.match(/lacks .*; and \d+ more\./)
+    expect(refusals[1]?.message).to.include('installed_tables is empty')
+    expect(refusals[2]?.message).to.include('starcite.migrations has no row')
   })
 
   async function serves(database: string): Promise<void> {

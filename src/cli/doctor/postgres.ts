@@ -2,8 +2,9 @@ import { readdir } from 'node:fs/promises'
 import type pg from 'pg'
 import { compareInstalled } from '../../db/install.ts'
 import { readInstallation } from '../../db/installation.ts'
-import { missingTables } from '../../db/migrate.ts'
+import { missingTables, tableDamage } from '../../db/migrate.ts'
 import { examineSharing, type Sharing } from '../../db/sharing.ts'
+import { RESTORE_COMPLETELY } from '../../db/tables.ts'
 import { createLog } from '../../ops/log.ts'
 import { redactedUrl } from '../redact.ts'
 import { type Checks, type Finding, failed, ok, warning } from './check.ts'
@@ -169,6 +170,13 @@ async function schema(client: pg.Client): Promise<Finding> {
       'schema',
       `it is newer than this release: ${unknown.join(', ')}`,
       'Run the release that made it.',
+    )
+  const damage = await tableDamage(client)
+  if (damage.length > 0)
+    return failed(
+      'schema',
+      `tables are not as migrations left them: ${damage.join('; ')}`,
+      `${RESTORE_COMPLETELY}.`,
     )
   const due = known.filter((it) => !migrations.includes(it))
   if (due.length > 0)

@@ -1,0 +1,106 @@
+import type { ClientBase } from 'pg'
+
+/**
+ * What the catalog has of each table: columns, constraints, indexes, row security, policies. Left out is what operators may
+ * tune (storage parameters), and what starcite.grant_roles makes where it is missing.
+ */
+const FOUND = `
+  select t.relname::text as relation, p.part, p.definition
+    from pg_catalog.pg_class t
+   cross join lateral (
+     select 'column ' || a.attname as part,
+            concat_ws(' ', format_type(a.atttypid, a.atttypmod),
+                      'collate ' || quote_ident((select l.collname from pg_catalog.pg_collation l where l.oid = a.attcollation)),
+                      case when a.attnotnull then 'not null' end, 'identity ' || nullif(a.attidentity::text, ''),
+                      'default ' || (select pg_get_expr(d.adbin, d.adrelid) from pg_catalog.pg_attrdef d
+                                      where d.adrelid = a.attrelid and d.adnum = a.attnum)) as definition
+       from pg_catalog.pg_attribute a
+      where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
+      union all
+     select 'constraint ' || k.conname, pg_get_constraintdef(k.oid)
+       from pg_catalog.pg_constraint k
+      where k.conrelid = t.oid and k.contype in ('c', 'f', 'p', 'u', 'x') and k.conparentid = 0
+      union all
+     select 'index ' || i.relname,
+            regexp_replace(pg_get_indexdef(i.oid), ' WITH [(][^()]*[)]', '') || case when x.indisvalid then '' else ' invalid' end
+       from pg_catalog.pg_index x
+       join pg_catalog.pg_class i on i.oid = x.indexrelid
+      where x.indrelid = t.oid
+      union all
+     select 'row security', 'enabled' where t.relrowsecurity
+      union all
+     select 'policy ' || o.polname,
+            concat_ws(' ', o.polcmd, o.polpermissive, array(select pg_get_userbyid(r) from unnest(o.polroles) r), pg_get_expr(o.polqual, o.polrelid),
+                      'check ' || pg_get_expr(o.polwithcheck, o.polrelid))
+       from pg_catalog.pg_policy o
+      where o.polrelid = t.oid and o.polname <> 'nodes_see_all'
+   ) p
+   where t.relnamespace = to_regnamespace('starcite') and t.relkind in ('r', 'p') and not t.relispartition`
+
+/** Another release of Postgres may word definitions anew, also a minor one: then only what there is, is compared. */
+const SERVER = `current_setting('server_version_num')::int`
+
+/** A table that is missing as a whole is one row, and has no part. */
+const DAMAGED = `
+with found as (${FOUND})
+select distinct n.relation, case when to_regclass('starcite.' || quote_ident(n.relation)) is not null then n.part end as part,
+       f.part is not null as "isAltered"
+  from starcite.installed_tables n
+  left join found f on f.relation = n.relation and f.part = n.part
+ where f.part is null or (f.definition <> n.definition and n.server_version = ${SERVER})
+ order by 1, 2`
+
+const NOTED = `
+select not exists (select from starcite.installed_tables n) as "isEmpty",
+       exists (select from starcite.installed_tables n where n.server_version <> ${SERVER}) as "isOfAnotherRelease"`
+
+/** A restore that broke off leaves hundreds. */
+const MAX_NAMED = 20
+
+/** What can be done: reinstalling makes no table as it was. */
+export const RESTORE_COMPLETELY =
+  'Tables cannot be mended by installing anew: restore the backup completely (docs/deployment.md, "Dumps")'
+
+/**
+ * What is not in the tables as it was noted once migrations had been applied, in words; additions are not looked at. None
+ * where no migration has made the note yet. Run it with a pinned search path: definitions are written as that has them.
+ */
+export async function damagedTables(client: ClientBase): Promise<string[]> {
+  const noted = await readNote(client)
+  if (noted === undefined) return []
+  if (noted.isEmpty)
+    return ['starcite.installed_tables is empty: whatever filled the database broke off before its rows']
+  const { rows } = await client.query<{ relation: string; part: string | null; isAltered: boolean }>(DAMAGED)
+  const words = rows.slice(0, MAX_NAMED).map(({ relation, part, isAltered }) => {
+    if (part === null) return `starcite.${relation} is missing`
+    return isAltered ? `starcite.${relation} has another ${part}` : `starcite.${relation} lacks ${part}`
+  })
+  return rows.length > MAX_NAMED ? [...words, `and ${rows.length - MAX_NAMED} more`] : words
+}
+
+/** Notes what `tables` have, in place of what was noted. In the transaction that migrated them. */
+export async function noteTables(client: ClientBase, tables: readonly string[]): Promise<void> {
+  await client.query('delete from starcite.installed_tables')
+  await client.query(
+    `insert into starcite.installed_tables (relation, part, definition, server_version)
+     select f.relation, f.part, f.definition, ${SERVER}
+       from (${FOUND}) f
+      where 'starcite.' || f.relation = any ($1::text[])`,
+    [tables],
+  )
+}
+
+/** Whether the note was taken in the words of another release of Postgres. */
+export async function isWordedOtherwise(client: ClientBase): Promise<boolean> {
+  return (await readNote(client))?.isOfAnotherRelease ?? false
+}
+
+/** None before the migration that makes it. */
+async function readNote(client: ClientBase) {
+  const { rows: tables } = await client.query<{ isThere: boolean }>(
+    `select to_regclass('starcite.installed_tables') is not null as "isThere"`,
+  )
+  if (!tables[0]?.isThere) return undefined
+  const { rows } = await client.query<{ isEmpty: boolean; isOfAnotherRelease: boolean }>(NOTED)
+  return rows[0]
+}
