@@ -38,7 +38,7 @@ describe('audit export', function () {
     server = await S3Server.start()
     lab = await TieringLab.open(new S3Store(server.settings))
     folder = await makeScratch('export')
-    for (const [tenant, session] of SESSIONS.toReversed()) sids.unshift(await lab.session(session, tenant))
+    for (const [tenant, session] of SESSIONS.toReversed()) sids.unshift(await lab.oldSession(session, tenant))
     for (const round of [1, 2, 3]) {
       const events = someEvents(
         SESSIONS.map(([tenant, session]) => ({ tenant, session })),

@@ -261,6 +261,12 @@ describe('the pool', () => {
     }
   })
   it('knows that nothing was sent when a caller found no free connection in time', async () => {
+    await until('both connections are open', () =>
+      Promise.all([pid(), pid()]).then(
+        () => true,
+        () => false,
+      ),
+    )
     const busy = [1, 2].map(() => db.query({ text: 'select pg_sleep(0.3)' }, []))
     const waiting = Array.from({ length: 4 }, () => timed(db.ping().then(() => 'served')))
     await Promise.all(busy)

@@ -131,6 +131,17 @@ export class TieringLab {
     await this.move()
   }
 
+  /** A session of a release that took every id, control characters too. Answers its sid. */
+  async oldSession(id: string, tenant = 'default'): Promise<string> {
+    const { rows } = await this.db.query(
+      `with s as (insert into starcite.sessions (tenant_id, id) values ($1, $2) returning sid, tenant_id, id)
+       insert into starcite.session_heads (sid, chain_hash)
+       select s.sid, starcite.genesis_hash(s.tenant_id, s.id) from s returning sid`,
+      [tenant, id],
+    )
+    return rows[0].sid
+  }
+
   /** Creates a session and answers its sid. */
   async session(id: string, tenant = 'default'): Promise<string> {
     const { rows } = await this.db.query('select starcite.create_session($1, $2) as sid', [tenant, id])
