@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg'
 
 /**
  * What the catalog has of each table: columns, constraints, indexes, row security, policies. Left out is what operators may
- * tune (storage parameters), and what starcite.grant_roles makes where it is missing.
+ * tune (storage parameters, validation), and what starcite.grant_roles makes where it is missing.
  */
 const FOUND = `
   select t.relname::text as relation, p.part, p.definition
@@ -17,7 +17,7 @@ const FOUND = `
        from pg_catalog.pg_attribute a
       where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped
       union all
-     select 'constraint ' || k.conname, pg_get_constraintdef(k.oid)
+     select 'constraint ' || k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
        from pg_catalog.pg_constraint k
       where k.conrelid = t.oid and k.contype in ('c', 'f', 'p', 'u', 'x') and k.conparentid = 0
       union all

@@ -321,6 +321,7 @@ describe('migrating', () => {
     await db.query('alter table starcite.sessions add column of_an_operator text')
     await db.query('alter index starcite.sessions_pkey set (fillfactor = 70)')
     await db.query('alter index starcite.sessions_list_idx set (fillfactor = 70)')
+    await db.query('alter table starcite.slices validate constraint slices_last_hash_is_sha256')
 
     await migrate(database.url, '0.0.0-test', log)
   })
