@@ -1,4 +1,4 @@
-import { type HoldRequest, holdSession, listHolds, releaseSession } from '../sessions/holds/queries.ts'
+import { type HoldRequest, holdSession, listHolds, releaseSession } from '../sessions/holdQueries.ts'
 import { asOwner } from './owner.ts'
 import { harmless, out, showTable } from './terminal.ts'
 

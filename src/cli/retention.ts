@@ -6,7 +6,7 @@ import {
   removeRule,
   setRule,
   trustClock,
-} from '../sessions/retention/queries.ts'
+} from '../sessions/retentionQueries.ts'
 import { asOwner } from './owner.ts'
 import { amount, harmless, out, showTable } from './terminal.ts'
 

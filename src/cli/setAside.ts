@@ -1,4 +1,4 @@
-import { type GiveUpRequest, giveUpSession, listSetAside } from '../tiering/setAside/operator/queries.ts'
+import { type GiveUpRequest, giveUpSession, listSetAside } from '../tiering/setAside/operatorQueries.ts'
 import { asOwner } from './owner.ts'
 import { harmless, out, showTable } from './terminal.ts'
 

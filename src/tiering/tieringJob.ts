@@ -9,7 +9,7 @@ import type { FollowChain } from './copy/lineChain.ts'
 import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { VacuumRest } from './erase/vacuumRest.ts'
-import { deleteExpired } from './loaded/queries.ts'
+import { deleteExpired } from './loadedQueries.ts'
 import { type MoveProgress, Mover } from './mover.ts'
 import {
   confirmTime,

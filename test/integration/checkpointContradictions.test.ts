@@ -6,7 +6,7 @@ import { expect } from 'chai'
 import {
   acknowledgeContradictions,
   listContradictions,
-} from '../../src/audit/checkpoints/acknowledge/queries.ts'
+} from '../../src/audit/checkpoints/acknowledgementQueries.ts'
 import type { SignedCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts'
 import { trustedKeys } from '../../src/audit/checkpoints/signer.ts'
 import { checkpointTable } from '../../src/audit/checkpoints/verify/queries.ts'

@@ -1,6 +1,6 @@
 import { verify } from 'node:crypto'
 import { expect } from 'chai'
-import { acknowledgeContradictions } from '../../src/audit/checkpoints/acknowledge/queries.ts'
+import { acknowledgeContradictions } from '../../src/audit/checkpoints/acknowledgementQueries.ts'
 import { checkpointKey, digestOf, type SignedCheckpoint } from '../../src/audit/checkpoints/checkpoint.ts'
 import { Checkpointer, type CheckpointStep } from '../../src/audit/checkpoints/checkpointer.ts'
 import { DbSession } from '../../src/db/session.ts'

@@ -13,12 +13,12 @@ import {
   renderCheckpoint,
   type SignedCheckpoint,
 } from './checkpoint.ts'
-import * as contradictions from './contradictions/queries.ts'
-import { hashesOf } from './contradictions/signedEvent.ts'
+import * as contradictions from './contradictionQueries.ts'
 import { type Leaf, leafBytes } from './leaf.ts'
 import { LeavesWriter, readLeaves } from './leaves.ts'
 import { MerkleRoot } from './merkle.ts'
 import * as queries from './queries.ts'
+import { hashesOf } from './signedEvent.ts'
 import { isSignedBy, type Signer } from './signer.ts'
 import { ForkError, getIfThere, storeOnce } from './store.ts'
 import { treeOf } from './tree.ts'

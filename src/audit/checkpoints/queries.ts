@@ -1,6 +1,6 @@
 import type { DbSession } from '../../db/session.ts'
 import { parseBody, type SignedCheckpoint } from './checkpoint.ts'
-import { IS_OPEN, recordDiscontinuities } from './contradictions/queries.ts'
+import { IS_OPEN, recordDiscontinuities } from './contradictionQueries.ts'
 import type { Leaf } from './leaf.ts'
 
 // All of it on the one connection that holds the lock: who loses the lock can note nothing more.

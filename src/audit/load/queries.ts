@@ -22,7 +22,7 @@ export interface LoadedEvent {
 }
 
 // Content whose erasure was asked for since it was read is left out: this statement sees every erasure that was committed
-// before it began, and the eraser waits for this statement (src/tiering/loaded/queries.ts). A copy that is there already
+// before it began, and the eraser waits for this statement (src/tiering/loadedQueries.ts). A copy that is there already
 // stays as it is, and longer if that is asked for.
 const INSERT = {
   name: 'audit_load',

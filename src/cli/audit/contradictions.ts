@@ -2,7 +2,7 @@ import {
   acknowledgeContradictions,
   type ListedContradiction,
   listContradictions,
-} from '../../audit/checkpoints/acknowledge/queries.ts'
+} from '../../audit/checkpoints/acknowledgementQueries.ts'
 import { asOwner } from '../owner.ts'
 import { amount, harmless, out, showTable } from '../terminal.ts'
 import { withSources } from './sources.ts'

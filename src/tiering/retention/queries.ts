@@ -110,7 +110,7 @@ const FORGET_OLD_DIGESTS = `with c as materialized (
 
 /**
  * Takes out the digests that earlier releases have left of what they erased by age, some erasures a pass: a digest without
- * a salt would confirm a guess. Of erasures since then there are none. (erase/objects/queries.ts forgets those.)
+ * a salt would confirm a guess. Of erasures since then there are none. (erase/objectQueries.ts forgets those.)
  */
 export async function forgetOldDigests(session: DbSession): Promise<void> {
   await session.query(FORGET_OLD_DIGESTS, [DIGESTS_PER_PASS])

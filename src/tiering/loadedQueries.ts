@@ -1,4 +1,4 @@
-import type { DbSession } from '../../db/session.ts'
+import type { DbSession } from '../db/session.ts'
 
 /** Whoever loads holds the table for one statement at a time. */
 const LOCK_TIMEOUT = '10s'

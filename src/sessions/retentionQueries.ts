@@ -1,4 +1,4 @@
-import type { Db } from '../../db/pool.ts'
+import type { Db } from '../db/pool.ts'
 
 /** What is erased by age, as Postgres writes intervals; null: nothing. A null tenant: all without a rule of their own. */
 export interface Rule {

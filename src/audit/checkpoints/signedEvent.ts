@@ -1,9 +1,9 @@
-import type { DbSession } from '../../../db/session.ts'
-import { pause } from '../../../lib/backoff.ts'
-import type { ObjectStore } from '../../../objects/objectStore.ts'
-import { archivedHashes } from '../../archivedHashes.ts'
-import { getIfThere } from '../store.ts'
-import { type Place, placesOf, type Suspect } from './queries.ts'
+import type { DbSession } from '../../db/session.ts'
+import { pause } from '../../lib/backoff.ts'
+import type { ObjectStore } from '../../objects/objectStore.ts'
+import { archivedHashes } from '../archivedHashes.ts'
+import { type Place, placesOf, type Suspect } from './contradictionQueries.ts'
+import { getIfThere } from './store.ts'
 
 /** Events move, and objects are replaced, while they are looked for. */
 const ATTEMPTS = 4

@@ -1,5 +1,5 @@
-import type { DbSession } from '../../../db/session.ts'
-import type { Leaf } from '../leaf.ts'
+import type { DbSession } from '../../db/session.ts'
+import type { Leaf } from './leaf.ts'
 
 // All of it on the one connection that holds the lock.
 

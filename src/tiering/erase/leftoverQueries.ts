@@ -1,4 +1,4 @@
-import type { DbSession } from '../../../db/session.ts'
+import type { DbSession } from '../../db/session.ts'
 
 // All of it on the one connection that holds the job's lock.
 

@@ -1,5 +1,5 @@
-import type { Db } from '../../../db/pool.ts'
-import { IS_OPEN } from '../contradictions/queries.ts'
+import type { Db } from '../../db/pool.ts'
+import { IS_OPEN } from './contradictionQueries.ts'
 
 /** A contradiction as operators are shown it, under the names of audit.checkpoint_contradictions. */
 export interface ListedContradiction {

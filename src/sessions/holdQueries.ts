@@ -1,4 +1,4 @@
-import type { Db } from '../../db/pool.ts'
+import type { Db } from '../db/pool.ts'
 
 /** A session by its names, and on whose behalf; without a `subject` it is whoever is logged in. */
 export interface HoldRequest {

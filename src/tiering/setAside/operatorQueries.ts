@@ -1,4 +1,4 @@
-import type { Db } from '../../../db/pool.ts'
+import type { Db } from '../../db/pool.ts'
 
 /** A row of audit.set_aside, and where the tenant and the session are unknown, of what is behind it. */
 export interface SetAsideSession {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { DamagedObjectError } from '../../archive.ts'
-import type { PackedSlice } from '../../copy/packer.ts'
-import { linesOfSlice, packSlice, redactLine } from '../../slice.ts'
+import { DamagedObjectError } from '../archive.ts'
+import type { PackedSlice } from '../copy/packer.ts'
+import { linesOfSlice, packSlice, redactLine } from '../slice.ts'
 
 /** Events of a slice whose content is to go, and at whose wish. */
 export interface Redaction {
