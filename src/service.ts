@@ -31,7 +31,7 @@ import { openObjectStore } from './objects/open.ts'
 import { Health } from './ops/health.ts'
 import type { Log } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
-import { type Frame, renderEvent } from './protocol/event.ts'
+import { type RenderedEvent, renderEvent } from './protocol/event.ts'
 import { Erasures } from './sessions/erasure/erasures.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { Cursors } from './tail/cursors.ts'
@@ -375,7 +375,7 @@ function publish(hub: Hub, request: AppendRequest, rows: readonly OutcomeRow[]):
   const last = rows.at(-1)
   if (last === undefined) return
   hub.appended(last.sid, last.lastSeq, () =>
-    rows.flatMap((row, i): Frame[] => {
+    rows.flatMap((row, i): RenderedEvent[] => {
       const event = request.events[i]
       return event && row.outcome === 'appended'
         ? [renderEvent({ ...event, seq: row.seq, insertedAt: row.insertedAt })]

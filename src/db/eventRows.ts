@@ -1,4 +1,4 @@
-import { type Frame, renderEvent } from '../protocol/event.ts'
+import { type RenderedEvent, renderEvent } from '../protocol/event.ts'
 
 /**
  * The columns that make a frame, of a row of events called `e`. to_json writes a timestamp as ISO 8601 whatever DateStyle
@@ -49,7 +49,7 @@ export const EVENT_BYTES =
 const ERASED = '{}'
 
 /** The frame of a row in which EVENT_COLUMNS begin at index `from`. */
-export function decodeEvent(row: readonly (string | null)[], from: number): Frame {
+export function decodeEvent(row: readonly (string | null)[], from: number): RenderedEvent {
   const text = (i: number) => row[from + i] as string
   const orNull = (i: number) => row[from + i] ?? null
   const producerSeq = orNull(6)

@@ -3,7 +3,7 @@ import { jittered, pause } from '../lib/backoff.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import {
   type Head,
   type Known,
@@ -115,7 +115,7 @@ export class Hub {
   }
 
   /** Events that this node has just committed. `frames` is asked for only when somebody tails the session here. */
-  appended(sid: string, lastSeq: Seq, frames: () => readonly Frame[]): void {
+  appended(sid: string, lastSeq: Seq, frames: () => readonly RenderedEvent[]): void {
     const live = this.#sessions.get(sid)
     if (live === undefined) return
     if (!live.isDoubted && live.ring) this.#push(live, live.ring, frames())
@@ -167,7 +167,7 @@ export class Hub {
     live.removals += 1
   }
 
-  #push(live: Live, ring: Ring, frames: readonly Frame[]): void {
+  #push(live: Live, ring: Ring, frames: readonly RenderedEvent[]): void {
     const before = ring.last
     ring.push(frames)
     const last = frames.at(-1)
@@ -386,7 +386,7 @@ export class Hub {
 }
 
 /** Whether the ring has another event at that seq: a notification may overtake an answer, but not with another event. */
-function contradicts(ring: Ring, { seq, at }: Frame): boolean {
+function contradicts(ring: Ring, { seq, at }: RenderedEvent): boolean {
   const held = ring.after(seq - 1, 1)?.[0]
   return held !== undefined && held.at !== at
 }

@@ -1,6 +1,6 @@
 import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS, microsecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
 /** Microseconds since 1970, exactly; 0 for a session that has no event. */
 const MICROSECONDS = (time: string) => `case when isfinite(${time}) then ${microsecondsOf(time)} else 0 end`
@@ -97,7 +97,12 @@ const HOT_AFTER = {
 }
 
 /** Hot events of one session after `cursor`, in order. */
-export async function readHotAfter(db: Db, sid: string, cursor: Seq, bounds: PageBounds): Promise<Frame[]> {
+export async function readHotAfter(
+  db: Db,
+  sid: string,
+  cursor: Seq,
+  bounds: PageBounds,
+): Promise<RenderedEvent[]> {
   const rows = await db.query(HOT_AFTER, [sid, cursor, bounds.events, bounds.bytes])
   return rows.map((row) => decodeEvent(row, 0))
 }
@@ -119,9 +124,9 @@ export async function readHotAfterMany(
   db: Db,
   wanted: readonly { readonly sid: string; readonly cursor: Seq }[],
   bounds: PageBounds,
-): Promise<Map<string, Frame[]>> {
+): Promise<Map<string, RenderedEvent[]>> {
   const values = [wanted.map((it) => it.sid), wanted.map((it) => it.cursor), bounds.events, bounds.bytes]
-  const frames = new Map<string, Frame[]>()
+  const frames = new Map<string, RenderedEvent[]>()
   for (const row of await db.query(HOT_AFTER_MANY, values)) {
     const sid = row[0] as string
     const own = frames.get(sid)
@@ -159,7 +164,7 @@ export async function readHotHistory(
   sid: string,
   query: HistoryQuery,
   bounds: PageBounds,
-): Promise<Frame[]> {
+): Promise<RenderedEvent[]> {
   const values = [sid, query.above, query.below, query.type, query.actor, bounds.events, bounds.bytes]
   return (await db.query(HISTORY[query.order], values)).map((row) => decodeEvent(row, 0))
 }

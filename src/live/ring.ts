@@ -1,4 +1,4 @@
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
 /** Bytes that the rings of one node hold together, against one bound. */
 export class RingBudget {
@@ -23,7 +23,7 @@ export interface RingBounds {
 export class Ring {
   readonly #max: RingBounds
   readonly #budget: RingBudget
-  #frames: Frame[] = []
+  #frames: RenderedEvent[] = []
   #bytes = 0
   #last: Seq
 
@@ -39,7 +39,7 @@ export class Ring {
   }
 
   /** Takes frames that continue the ring; earlier ones are known already, later ones would leave a hole: ignored. */
-  push(frames: readonly Frame[]): void {
+  push(frames: readonly RenderedEvent[]): void {
     for (const frame of frames) {
       if (frame.seq !== this.#last + 1) continue
       this.#frames.push(frame)
@@ -50,7 +50,7 @@ export class Ring {
   }
 
   /** The events after `cursor`, at most `limit`, or undefined when the ring does not reach back that far. */
-  after(cursor: Seq, limit: number): readonly Frame[] | undefined {
+  after(cursor: Seq, limit: number): readonly RenderedEvent[] | undefined {
     const first = this.#last - this.#frames.length + 1
     if (cursor < first - 1) return undefined
     return this.#frames.slice(cursor - first + 1, cursor - first + 1 + limit)

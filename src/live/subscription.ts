@@ -1,4 +1,4 @@
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { Known } from './queries.ts'
 import type { Ring } from './ring.ts'
 
@@ -66,7 +66,7 @@ export class Subscription {
   }
 
   /** The events after `cursor` that the ring holds; undefined when they must come from storage. */
-  after(cursor: Seq, limit: number): readonly Frame[] | undefined {
+  after(cursor: Seq, limit: number): readonly RenderedEvent[] | undefined {
     return this.#live.isDoubted ? undefined : this.#live.ring?.after(cursor, limit)
   }
 

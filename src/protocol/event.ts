@@ -26,13 +26,13 @@ export interface StoredEvent {
 const DATA = '\ndata: '
 const LINE_END = /[\r\n]/
 /** The objects around a frame's text. */
-const FRAME_OVERHEAD_BYTES = 150
+const RENDERED_OVERHEAD_BYTES = 150
 
 /**
  * An event as every reader sees it, rendered once and shared. The text is the same whether the event is live, hot or
  * cold (I5), until its content is erased, so this function is the only place that writes it.
  */
-export class Frame {
+export class RenderedEvent {
   readonly seq: Seq
   readonly text: string
   #bytes: Buffer | undefined
@@ -77,7 +77,7 @@ export class Frame {
       const utf8 = this.#bytes?.length ?? Buffer.byteLength(this.text)
       // V8 keeps text beyond Latin-1 in two bytes a character.
       const text = utf8 === this.text.length ? utf8 : 2 * this.text.length
-      this.#memoryBytes = text + utf8 + FRAME_OVERHEAD_BYTES
+      this.#memoryBytes = text + utf8 + RENDERED_OVERHEAD_BYTES
     }
     return this.#memoryBytes
   }
@@ -92,7 +92,7 @@ const dataOf = (chunk: Buffer): Buffer =>
   chunk.subarray(chunk.indexOf(DATA) + DATA.length, chunk.length - '\n\n\r\n'.length)
 
 /** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
-export function renderEvent(event: StoredEvent): Frame {
+export function renderEvent(event: StoredEvent): RenderedEvent {
   let text = `{"seq":${event.seq},"type":${JSON.stringify(event.type)},"payload":${event.payload},"actor":${JSON.stringify(event.actor)}`
   if (event.subject !== null) text += `,"subject":${JSON.stringify(event.subject)}`
   if (event.source !== null) text += `,"source":${JSON.stringify(event.source)}`
@@ -102,7 +102,7 @@ export function renderEvent(event: StoredEvent): Frame {
   text += `,"metadata":${event.metadata},"refs":${event.refs}`
   if (event.redacted) text += ',"redacted":true'
   text += `,"inserted_at":"${event.insertedAt}"}`
-  return new Frame(event.seq, text)
+  return new RenderedEvent(event.seq, text)
 }
 
 interface EventOnTheWire {
@@ -118,8 +118,8 @@ interface EventOnTheWire {
 }
 
 /** The same event without its content: what renderEvent makes of it once that is erased. */
-export function redactFrame(frame: Frame): Frame {
-  const event = JSON.parse(frame.text) as EventOnTheWire
+export function withoutContent({ text }: RenderedEvent): RenderedEvent {
+  const event = JSON.parse(text) as EventOnTheWire
   return renderEvent({
     seq: event.seq,
     type: event.type,

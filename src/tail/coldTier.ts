@@ -1,4 +1,4 @@
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
 /** What reading a log needs of cold storage; tiering/cold/coldReader.ts is it. */
 export interface ColdTier {
@@ -8,7 +8,7 @@ export interface ColdTier {
    * The events of the slice that holds `seq`, all of them, in order; undefined when that event is not cold. Rejects
    * when the slice cannot be read now.
    */
-  sliceAt(sid: string, seq: Seq): Promise<readonly Frame[] | undefined>
+  sliceAt(sid: string, seq: Seq): Promise<readonly RenderedEvent[] | undefined>
   /** Reads the slice that holds `seq` ahead of a reader that is about to want it. */
   prefetch(sid: string, seq: Seq): void
 }

@@ -3,7 +3,7 @@ import { scanMembers } from '../lib/jsonScanner.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import type { MissingEvents } from './missingEvents.ts'
 import { countHot, findFirstMissing } from './queries.ts'
@@ -27,7 +27,7 @@ export interface HistoryRequest {
 }
 
 export interface HistoryPage {
-  readonly frames: readonly Frame[]
+  readonly frames: readonly RenderedEvent[]
   /** Where the next page goes on: past everything looked at, matching or not. Null: `desc` has reached the start. */
   readonly nextCursor: Seq | null
   readonly lastSeq: Seq
@@ -45,7 +45,7 @@ const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
  * how many characters were read.
  */
 interface Found {
-  readonly frames: readonly Frame[]
+  readonly frames: readonly RenderedEvent[]
   readonly reached: Seq
   readonly characters: number
 }
@@ -124,7 +124,7 @@ export class History {
   async #scan(request: HistoryRequest, first: Seq, last: Seq, signal: AbortSignal): Promise<Found> {
     const isAsc = request.order === 'asc'
     const isSearch = request.type !== null || request.actor !== null
-    const frames: Frame[] = []
+    const frames: RenderedEvent[] = []
     let [characters, looked] = [0, 0]
     let [from, to] = [first, last]
     while (from <= to && frames.length < request.limit && characters < MAX_PAGE_CHARACTERS) {
@@ -189,7 +189,7 @@ export class History {
     if (slice === undefined) return { missing: start }
     const wanted = slice.filter(({ seq }) => seq >= from && seq <= to)
     if (!isAsc) wanted.reverse()
-    const frames: Frame[] = []
+    const frames: RenderedEvent[] = []
     let characters = 0
     for (const frame of wanted) {
       characters += frame.text.length
@@ -209,7 +209,7 @@ export class History {
 
 const FILTERED = ['type', 'actor']
 
-function matches({ text }: Frame, { type, actor }: HistoryRequest): boolean {
+function matches({ text }: RenderedEvent, { type, actor }: HistoryRequest): boolean {
   if (type === null && actor === null) return true
   const members = scanMembers(text, FILTERED)
   const is = (name: string, wanted: string | null) => {
@@ -220,7 +220,7 @@ function matches({ text }: Frame, { type, actor }: HistoryRequest): boolean {
 }
 
 /** How many of the frames are where they should be, up to the first that is not. */
-function inPlace(frames: readonly Frame[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
+function inPlace(frames: readonly RenderedEvent[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
   const astray = frames.findIndex(({ seq }, i) => seq !== (order === 'asc' ? first + i : last - i))
   return astray === -1 ? frames.length : astray
 }

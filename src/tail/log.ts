@@ -2,7 +2,7 @@ import type { Db } from '../db/pool.ts'
 import { type PageBounds, readHotAfter } from '../live/queries.ts'
 import type { Subscription } from '../live/subscription.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import type { MissingEvents } from './missingEvents.ts'
 
@@ -53,7 +53,7 @@ export class LogReader {
    * The events that follow `cursor`, contiguous from `cursor + 1`; empty only when there are none yet. Rejects with
    * history_damaged when the next event must exist and is in no tier; see MissingEvents for other reasons.
    */
-  async after(cursor: Seq): Promise<readonly Frame[]> {
+  async after(cursor: Seq): Promise<readonly RenderedEvent[]> {
     const live = this.#subscription.after(cursor, PAGE_BOUNDS.events)
     if (live !== undefined) {
       const page = within(live, PAGE_BOUNDS.bytes)
@@ -73,14 +73,14 @@ export class LogReader {
     }
   }
 
-  async #fromHot(cursor: Seq): Promise<readonly Frame[]> {
+  async #fromHot(cursor: Seq): Promise<readonly RenderedEvent[]> {
     const { sid } = this.#subscription
     const page = contiguous(await readHotAfter(this.#db, sid, cursor, PAGE_BOUNDS), cursor)
     this.#metrics.read('hot', page.length)
     return page
   }
 
-  async #fromCold(cursor: Seq): Promise<readonly Frame[]> {
+  async #fromCold(cursor: Seq): Promise<readonly RenderedEvent[]> {
     const { sid } = this.#subscription
     const slice = (await this.#cold.sliceAt(sid, cursor + 1)) ?? []
     const page = slice.filter((frame) => frame.seq > cursor).slice(0, PAGE_BOUNDS.events)
@@ -95,7 +95,7 @@ export class LogReader {
 }
 
 /** The first frames that are so long together, or the first one. */
-function within(frames: readonly Frame[], characters: number): readonly Frame[] {
+function within(frames: readonly RenderedEvent[], characters: number): readonly RenderedEvent[] {
   let [count, length] = [0, 0]
   for (const { text } of frames) {
     if (length >= characters) return frames.slice(0, count)
@@ -106,7 +106,7 @@ function within(frames: readonly Frame[], characters: number): readonly Frame[] 
 }
 
 /** The part of a page that follows the cursor without a hole; what is behind a hole has older events in another tier. */
-function contiguous(page: readonly Frame[], cursor: Seq): readonly Frame[] {
+function contiguous(page: readonly RenderedEvent[], cursor: Seq): readonly RenderedEvent[] {
   const hole = page.findIndex((frame, i) => frame.seq !== cursor + 1 + i)
   return hole === -1 ? page : page.slice(0, hole)
 }

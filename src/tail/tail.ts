@@ -5,7 +5,7 @@ import type { Over, Subscription } from '../live/subscription.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
-import type { Frame, Seq } from '../protocol/event.ts'
+import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import { TailEnd } from './end.ts'
 import type { EventLog, LogReader } from './log.ts'
 
@@ -16,7 +16,7 @@ export interface Sink {
   /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
   room(signal: () => AbortSignal): Promise<void>
   /** Hands the events to the transport, which buffers what the peer does not take at once. Asked for room before. */
-  send(frames: readonly Frame[]): void
+  send(frames: readonly RenderedEvent[]): void
 }
 
 export interface TailOptions {
@@ -35,7 +35,7 @@ interface Way {
   cursor: Seq
   readonly until: Seq | undefined
   /** The page after the cursor, when it is being read already. */
-  ahead: Promise<readonly Frame[]> | undefined
+  ahead: Promise<readonly RenderedEvent[]> | undefined
   /** What the subscription's was when that page was asked for. */
   removals: number
   readonly subscription: Subscription
@@ -131,7 +131,7 @@ export class Tails {
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */
-  async #read({ reader, end }: Way, cursor: Seq): Promise<readonly Frame[]> {
+  async #read({ reader, end }: Way, cursor: Seq): Promise<readonly RenderedEvent[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await reader.after(cursor)
@@ -155,7 +155,7 @@ export const overError = (over: Over): AppError =>
     ? new AppError(over, 'the session was erased')
     : new AppError(over, 'the log went back behind what was read of it: read the session again')
 
-function upTo(page: readonly Frame[], until: Seq): readonly Frame[] {
+function upTo(page: readonly RenderedEvent[], until: Seq): readonly RenderedEvent[] {
   if ((page.at(-1)?.seq ?? 0) <= until) return page
   return page.filter((frame) => frame.seq <= until)
 }

@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { constants, gunzip, gzip } from 'node:zlib'
-import { Frame, redactFrame } from '../protocol/event.ts'
+import { RenderedEvent, withoutContent } from '../protocol/event.ts'
 
 const compress = promisify(gzip)
 const decompress = promisify(gunzip)
@@ -16,7 +16,7 @@ const GUNZIP_CHUNK_BYTES = 512 * 1024
 
 /** What stands on a line after the frame's own members; docs/archive-format.md describes it. */
 export interface ArchivedEvent {
-  readonly frame: Frame
+  readonly frame: RenderedEvent
   /** Lower-case hex; null once the content was erased. */
   readonly salt: string | null
   readonly contentDigest: string
@@ -47,22 +47,22 @@ export function archiveLine(sessionId: string, event: ArchivedEvent): string {
  * The frame of a line, byte for byte as it was. Inside JSON strings quotes are escaped, and no member after the frame
  * holds an object, so the last place where the marker stands is the one that archiveLine put there.
  */
-export function frameOfLine(line: string, seq: number): Frame {
+export function renderedEventOfLine(line: string, seq: number): RenderedEvent {
   const end = line.lastIndexOf(AFTER_FRAME)
   if (end === -1 || !line.startsWith(`{"seq":${seq},`)) throw new Error(`the line of event ${seq} is not one`)
   const text = `${line.slice(0, end)}}`
   const lineFeeds = line.endsWith(']}') ? line.lastIndexOf(LINE_FEEDS) : -1
-  if (lineFeeds < end) return new Frame(seq, text)
+  if (lineFeeds < end) return new RenderedEvent(seq, text)
   const offsets = line
     .slice(lineFeeds + LINE_FEEDS.length, -2)
     .split(',')
     .map(Number)
-  return new Frame(seq, withBytes(text, offsets, '\n'))
+  return new RenderedEvent(seq, withBytes(text, offsets, '\n'))
 }
 
 /** The same line once the event's content is erased; a line without content stays as it is. Neither has a line feed. */
 export function redactLine(line: string, seq: number): string {
-  const frame = redactFrame(frameOfLine(line, seq))
+  const frame = withoutContent(renderedEventOfLine(line, seq))
   const after = JSON.parse(`{${line.slice(line.lastIndexOf(AFTER_FRAME) + 1)}`) as {
     session_id: string
     content_digest: string
@@ -98,8 +98,14 @@ export function packSlice(lines: string | Buffer): Promise<Buffer> {
 }
 
 /** The frames of a slice that holds `firstSeq` to `lastSeq`. Rejects when it holds anything else. */
-export async function unpackSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<Frame[]> {
-  return (await linesOfSlice(member, firstSeq, lastSeq)).map((line, i) => frameOfLine(line, firstSeq + i))
+export async function unpackSlice(
+  member: Buffer,
+  firstSeq: number,
+  lastSeq: number,
+): Promise<RenderedEvent[]> {
+  return (await linesOfSlice(member, firstSeq, lastSeq)).map((line, i) =>
+    renderedEventOfLine(line, firstSeq + i),
+  )
 }
 
 /** Its lines, without their line feeds. */

@@ -8,7 +8,7 @@ import { NDJSON } from '../../src/audit/export/ndjson.ts'
 import { type Selection, UnreadableError } from '../../src/audit/read/selection.ts'
 import { openOutput } from '../../src/cli/audit/outputFile.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
-import { frameOfLine } from '../../src/tiering/slice.ts'
+import { renderedEventOfLine } from '../../src/tiering/slice.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
@@ -95,7 +95,7 @@ describe('audit export', function () {
         Array.from({ length: 3 * EACH }, (_, i) => [tenant, session, i + 1]),
       ),
     )
-    const frames = lines.map((line, i) => frameOfLine(line, (i % (3 * EACH)) + 1).text)
+    const frames = lines.map((line, i) => renderedEventOfLine(line, (i % (3 * EACH)) + 1).text)
     const shown = await Promise.all(sids.map((sid) => lab.read(sid)))
     expect(frames).to.deep.equal(shown.flat())
   })

@@ -6,7 +6,7 @@ import type { ObjectStore } from '../../src/objects/objectStore.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { ColdReader } from '../../src/tiering/cold/coldReader.ts'
-import { frameOfLine } from '../../src/tiering/slice.ts'
+import { renderedEventOfLine } from '../../src/tiering/slice.ts'
 import { memberTexts } from '../support/jsonText.ts'
 import { TEST_S3, TEST_S3_START_MS, testS3 } from '../support/s3.ts'
 import { S3Server } from '../support/s3Server.ts'
@@ -141,7 +141,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       for (const { tenant, session } of [...SESSIONS, HUGE]) {
         const own = lines.filter((it) => it.tenant === tenant && it.event.session_id === session)
         own.sort((a, b) => a.event.seq - b.event.seq)
-        const frames = own.map(({ line, event }) => frameOfLine(line, event.seq).text)
+        const frames = own.map(({ line, event }) => renderedEventOfLine(line, event.seq).text)
         expect(frames).to.deep.equal(hot.get(`${tenant}/${session}`)?.['by a tail'])
         const texts = frames.map((frame) => memberTexts(frame))
         const { rows } = await lab.db.query(VERIFY, [

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { endOfTurn } from '../../src/lib/endOfTurn.ts'
-import type { Frame, Seq } from '../../src/protocol/event.ts'
+import type { RenderedEvent, Seq } from '../../src/protocol/event.ts'
 import { History, type HistoryRequest } from '../../src/tail/history.ts'
 
 const SLICE = 1000
@@ -21,14 +21,17 @@ class ColdSession {
     return EVENTS
   }
 
-  async sliceAt(_sid: string, seq: Seq): Promise<readonly Frame[]> {
+  async sliceAt(_sid: string, seq: Seq): Promise<readonly RenderedEvent[]> {
     this.slicesRead += 1
     this.#onRead()
     await endOfTurn()
     const first = Math.floor((seq - 1) / SLICE) * SLICE + 1
     const text = (it: Seq) =>
       `{"seq":${it},"type":"a","payload":{"x":"${'x'.repeat(this.#bytes)}"},"actor":"b"}`
-    return Array.from({ length: SLICE }, (_, i) => ({ seq: first + i, text: text(first + i) }) as Frame)
+    return Array.from(
+      { length: SLICE },
+      (_, i) => ({ seq: first + i, text: text(first + i) }) as RenderedEvent,
+    )
   }
 
   prefetch(): void {}

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { Frame } from '../../src/protocol/event.ts'
+import { RenderedEvent } from '../../src/protocol/event.ts'
 import { type Owner, type PackedObject, Packer, type PackerBounds } from '../../src/tiering/copy/packer.ts'
 import { unpackSlice } from '../../src/tiering/slice.ts'
 
 interface Item {
   readonly owner: Owner
-  readonly frame: Frame
+  readonly frame: RenderedEvent
 }
 
 /** Incompressible, so that bounds in bytes are met. */
@@ -22,7 +22,7 @@ function session(tenantId: string, sid: number, lengths: readonly number[], firs
   return lengths.map((length, i) => {
     const seq = firstSeq + i
     const text = `{"seq":${seq},"payload":"${noise(`${sid}/${seq}`, length)}"}`
-    return { owner, frame: new Frame(seq, text) }
+    return { owner, frame: new RenderedEvent(seq, text) }
   })
 }
 

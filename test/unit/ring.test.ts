@@ -1,13 +1,13 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { Ring, RingBudget } from '../../src/live/ring.ts'
-import { Frame } from '../../src/protocol/event.ts'
+import { RenderedEvent } from '../../src/protocol/event.ts'
 
-const frame = (seq: number, length = 1) => new Frame(seq, 'x'.repeat(length))
+const frame = (seq: number, length = 1) => new RenderedEvent(seq, 'x'.repeat(length))
 /** What a frame of that length costs in memory, in ASCII: its text, its UTF-8, and the objects. */
 const cost = (length: number) => 2 * length + 150
 const bounds = (events: number, bytes = 1_000_000) => ({ events, bytes })
-const seqs = (frames: readonly Frame[] | undefined) => frames?.map((it) => it.seq)
+const seqs = (frames: readonly RenderedEvent[] | undefined) => frames?.map((it) => it.seq)
 
 describe('the ring', () => {
   it('hands out what follows a cursor, at most as much as was asked for', () => {
@@ -72,7 +72,7 @@ describe('the ring', () => {
     const budget = new RingBudget(1_000_000)
     const texts = ['x'.repeat(10), 'é'.repeat(10), '中'.repeat(10), '😀'.repeat(10)]
 
-    new Ring(0, bounds(100), budget).push(texts.map((text, i) => new Frame(i + 1, text)))
+    new Ring(0, bounds(100), budget).push(texts.map((text, i) => new RenderedEvent(i + 1, text)))
 
     expect(budget.usedBytes).to.equal(4 * 150 + (10 + 10) + (20 + 20) + (20 + 30) + (40 + 40))
   })

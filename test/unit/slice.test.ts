@@ -1,8 +1,14 @@
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import { type Frame, renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
-import { archiveLine, checkSlice, frameOfLine, packSlice, unpackSlice } from '../../src/tiering/slice.ts'
+import { type RenderedEvent, renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
+import {
+  archiveLine,
+  checkSlice,
+  packSlice,
+  renderedEventOfLine,
+  unpackSlice,
+} from '../../src/tiering/slice.ts'
 
 const HASHES = {
   salt: 'ab'.repeat(16),
@@ -70,7 +76,7 @@ const event: fc.Arbitrary<StoredEvent> = fc.record({
   insertedAt: fc.constant('2026-11-23T14:25:25.410000Z'),
 })
 
-const archived = (frame: Frame, salt: string | null = HASHES.salt) => ({ ...HASHES, salt, frame })
+const archived = (frame: RenderedEvent, salt: string | null = HASHES.salt) => ({ ...HASHES, salt, frame })
 
 describe('a slice', () => {
   it('gives each frame back byte for byte, whatever is in it (I5)', async () => {
@@ -140,7 +146,7 @@ describe('a slice', () => {
         `,"session_id":"s","salt":"${HASHES.salt}","content_digest":"${HASHES.contentDigest}","hash":"${HASHES.hash}","chain_version":2,"line_feeds":[32]}\n`,
     )
     expect(Buffer.from(frame.text)[32]).to.equal(0x0a)
-    expect(frameOfLine(line.trimEnd(), 1).text).to.equal(frame.text)
+    expect(renderedEventOfLine(line.trimEnd(), 1).text).to.equal(frame.text)
   })
 
   it('is a gzip file of its own, and so are several in a row', async () => {

@@ -4,7 +4,7 @@ import { Ring, RingBudget } from '../../src/live/ring.ts'
 import { type Live, Subscription } from '../../src/live/subscription.ts'
 import { createLog } from '../../src/ops/log.ts'
 import type { Metrics } from '../../src/ops/metrics.ts'
-import { Frame } from '../../src/protocol/event.ts'
+import { RenderedEvent } from '../../src/protocol/event.ts'
 import type { EventLog } from '../../src/tail/log.ts'
 import { Tails } from '../../src/tail/tail.ts'
 
@@ -27,12 +27,12 @@ function newReplay(options: { onAsked?: (after: number, live: Live) => void; unt
   }
   const order: string[] = []
   const ask = (after: number) =>
-    new Promise<readonly Frame[]>((resolve) =>
+    new Promise<readonly RenderedEvent[]>((resolve) =>
       process.nextTick(() => {
         order.push(`asked after ${after}`)
         options.onAsked?.(after, live)
         const seqs = Array.from({ length: PAGE }, (_, i) => after + 1 + i)
-        setImmediate(() => resolve(seqs.map((seq) => new Frame(seq, `{"seq":${seq}}`))))
+        setImmediate(() => resolve(seqs.map((seq) => new RenderedEvent(seq, `{"seq":${seq}}`))))
       }),
     )
   const hub = { register: () => new Subscription(live, () => {}) } as unknown as Hub
@@ -42,7 +42,8 @@ function newReplay(options: { onAsked?: (after: number, live: Live) => void; unt
   const sink = {
     readsAhead: true,
     room: () => Promise.resolve(),
-    send: (frames: readonly Frame[]) => void order.push(`sent ${frames.map(({ seq }) => seq).join(',')}`),
+    send: (frames: readonly RenderedEvent[]) =>
+      void order.push(`sent ${frames.map(({ seq }) => seq).join(',')}`),
   }
   const signal = new AbortController().signal
   return { order, run: () => tails.run({ sid: '1', cursor: 0, until: options.until, sink, signal }) }

@@ -4,7 +4,7 @@ import { nameOfPrincipal, type Principal } from '../../auth/principal.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { AppError } from '../../protocol/errors.ts'
-import type { Frame } from '../../protocol/event.ts'
+import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { badSessionId, type Services } from '../context.ts'
@@ -129,7 +129,7 @@ class SinkOfTail implements Sink {
     this.#pageSent ??= await this.#tails.page(signal)
   }
 
-  send(frames: readonly Frame[]): void {
+  send(frames: readonly RenderedEvent[]): void {
     const events = frames.map((frame) => frame.text).join(',')
     this.#stream.tell(`{"session_id":${this.#sessionIdText},"events":[${events}]}`)
     this.endPage()

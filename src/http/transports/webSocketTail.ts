@@ -3,7 +3,7 @@ import type { WebSocket } from 'ws'
 import type { Principal } from '../../auth/principal.ts'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { AppError, CLOSE, type Close, type ErrorCode } from '../../protocol/errors.ts'
-import type { Frame } from '../../protocol/event.ts'
+import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { closeSocket, type LongLived, type Patience, socketDrained } from './sockets.ts'
 
@@ -57,7 +57,7 @@ export class WebSocketSink implements Sink {
     this.#onStalled = options.onStalled
   }
 
-  send(frames: readonly Frame[]): void {
+  send(frames: readonly RenderedEvent[]): void {
     if (this.#ws.readyState !== this.#ws.OPEN) return
     this.#socket.cork() // one system call for the page, not two for each frame
     if (this.#batchSize === undefined)

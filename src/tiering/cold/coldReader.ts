@@ -6,7 +6,7 @@ import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
-import { type Frame, redactFrame, type Seq } from '../../protocol/event.ts'
+import { type RenderedEvent, type Seq, withoutContent } from '../../protocol/event.ts'
 import { DamagedObjectError } from '../archive.ts'
 import { unpackSlice } from '../slice.ts'
 import { coldUntil, findSlice, readEpochs, type Slice } from './queries.ts'
@@ -20,7 +20,7 @@ const CHECK_INTERVAL_MS = 30_000
 interface Kept {
   readonly sid: string
   readonly epoch: number
-  readonly frames: readonly Frame[]
+  readonly frames: readonly RenderedEvent[]
 }
 
 export interface ColdReaderOptions {
@@ -43,7 +43,7 @@ export interface ColdReaderOptions {
 export class ColdReader {
   readonly #options: ColdReaderOptions
   readonly #slices: LRUCache<string, Kept>
-  readonly #reading = new Map<string, Promise<readonly Frame[]>>()
+  readonly #reading = new Map<string, Promise<readonly RenderedEvent[]>>()
   readonly #stopping = new AbortController()
   #checking: Promise<void> | undefined
   #checkNow: (() => void) | undefined
@@ -82,7 +82,7 @@ export class ColdReader {
   }
 
   /** The cold events of the slice that holds `seq`, all of them; undefined when that event is not cold. */
-  async sliceAt(sid: string, seq: Seq): Promise<readonly Frame[] | undefined> {
+  async sliceAt(sid: string, seq: Seq): Promise<readonly RenderedEvent[] | undefined> {
     for (let missing: string | undefined; ; ) {
       const slice = await findSlice(this.#options.db, sid, seq)
       if (slice === undefined) return undefined
@@ -131,7 +131,7 @@ export class ColdReader {
     }
   }
 
-  async #frames(sid: string, slice: Slice): Promise<readonly Frame[]> {
+  async #frames(sid: string, slice: Slice): Promise<readonly RenderedEvent[]> {
     // After a restore the same place may be written anew: the digest says which bytes are meant.
     const name = `${slice.key}@${slice.offset} ${slice.sha256}`
     const cached = this.#slices.get(name)
@@ -147,7 +147,7 @@ export class ColdReader {
     return frames
   }
 
-  async #read({ key, offset, bytes, sha256, firstSeq, lastSeq }: Slice): Promise<readonly Frame[]> {
+  async #read({ key, offset, bytes, sha256, firstSeq, lastSeq }: Slice): Promise<readonly RenderedEvent[]> {
     const member = await this.#fetch(key, offset, bytes)
     if (createHash('sha256').update(member).digest('hex') === sha256)
       return unpackSlice(member, firstSeq, lastSeq)
@@ -178,9 +178,9 @@ export class ColdReader {
 
 const isMissing = (error: unknown) => error instanceof ObjectStoreError && error.kind === 'missing'
 
-function withoutHidden(frames: readonly Frame[], hidden: Slice['hidden']): readonly Frame[] {
+function withoutHidden(frames: readonly RenderedEvent[], hidden: Slice['hidden']): readonly RenderedEvent[] {
   if (hidden.length === 0) return frames
   return frames.map((frame) =>
-    hidden.some(([first, last]) => frame.seq >= first && frame.seq <= last) ? redactFrame(frame) : frame,
+    hidden.some(([first, last]) => frame.seq >= first && frame.seq <= last) ? withoutContent(frame) : frame,
   )
 }

@@ -1,7 +1,7 @@
 import { requireScope, requireSession } from '../../../auth/access.ts'
 import type { Principal } from '../../../auth/principal.ts'
 import { AppError } from '../../../protocol/errors.ts'
-import type { Frame } from '../../../protocol/event.ts'
+import type { RenderedEvent } from '../../../protocol/event.ts'
 import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
@@ -89,7 +89,7 @@ class JoinedTail implements Joined, Sink {
     this.#pageSent ??= await this.#member.page(signal)
   }
 
-  send(frames: readonly Frame[]): void {
+  send(frames: readonly RenderedEvent[]): void {
     const { batchSize } = this.#tail
     for (let i = 0; i < frames.length; i += batchSize) {
       const batch = frames.slice(i, i + batchSize)
