@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { Config } from '../config.ts'
 import { type Database, openDatabase } from '../db/database.ts'
 import type { Log } from '../ops/log.ts'
-import { redactedUrl } from './redact.ts'
+import { maskUrl } from './maskSecrets.ts'
 import { err } from './terminal.ts'
 
 /**
@@ -18,7 +18,7 @@ export async function openExisting(config: Config['database'], log: Log): Promis
 /** For people: which database it is, and which setting says so; no password. */
 export function nameOf(config: Config['database'], database: Database): string {
   if (database.embeddedDir !== undefined) return `the embedded Postgres in ${database.embeddedDir}`
-  return `${redactedUrl(config.url ?? database.directUrl)} (DATABASE_URL)`
+  return `${maskUrl(config.url ?? database.directUrl)} (DATABASE_URL)`
 }
 
 /** A signal that Ctrl-C aborts, once; the second one ends the process. */

@@ -1,6 +1,6 @@
 import { type HoldRequest, holdSession, listHolds, releaseSession } from '../sessions/holdQueries.ts'
 import { asOwner } from './owner.ts'
-import { harmless, out, showTable } from './terminal.ts'
+import { escapeControlCharacters, out, showTable } from './terminal.ts'
 
 export async function addHold(request: HoldRequest, reason: string): Promise<void> {
   const outcome = await asOwner((db) => holdSession(db, request, reason))
@@ -22,11 +22,11 @@ export async function showHolds(tenant: string | undefined, json: boolean): Prom
     ['TENANT', 'SESSION', 'SINCE', 'BY', 'REASON'],
     ...holds.map((it) =>
       [it.tenant, it.session, it.held_at.slice(0, 19).replace('T', ' '), it.subject, it.reason].map((cell) =>
-        harmless(cell ?? ''),
+        escapeControlCharacters(cell ?? ''),
       ),
     ),
   ])
 }
 
 const nameOf = ({ tenantId, sessionId }: HoldRequest) =>
-  `session ${harmless(sessionId)} of tenant ${harmless(tenantId)}`
+  `session ${escapeControlCharacters(sessionId)} of tenant ${escapeControlCharacters(tenantId)}`

@@ -8,7 +8,7 @@ import {
   trustClock,
 } from '../sessions/retentionQueries.ts'
 import { asOwner } from './owner.ts'
-import { amount, harmless, out, showTable } from './terminal.ts'
+import { amount, escapeControlCharacters, out, showTable } from './terminal.ts'
 
 export async function showRules(json: boolean): Promise<void> {
   const rules = await asOwner(listRules)
@@ -17,7 +17,7 @@ export async function showRules(json: boolean): Promise<void> {
   showTable([
     ['TENANT', 'CONTENT AFTER', 'SESSIONS AFTER'],
     ...rules.map((it) => [
-      it.tenant === null ? '(every other)' : harmless(it.tenant),
+      it.tenant === null ? '(every other)' : escapeControlCharacters(it.tenant),
       it.content_after ?? 'never',
       it.session_after ?? 'never',
     ]),
@@ -50,8 +50,8 @@ export async function showDue(json: boolean): Promise<void> {
     showTable([
       ['TENANT', 'SESSION', 'EVENTS', 'IDLE SINCE'],
       ...sessions.map((it) => [
-        harmless(it.tenant),
-        harmless(it.session),
+        escapeControlCharacters(it.tenant),
+        escapeControlCharacters(it.session),
         amount(it.events),
         seconds(it.idle_since),
       ]),
@@ -60,7 +60,7 @@ export async function showDue(json: boolean): Promise<void> {
     showTable([
       ['TENANT', 'CONTENT OF SEGMENT', 'EVENTS', 'ENDED', 'SESSIONS', 'OF THEM HELD'],
       ...segments.map((it) => [
-        harmless(it.tenant),
+        escapeControlCharacters(it.tenant),
         it.segment,
         amount(it.events),
         seconds(it.ended_at),
@@ -82,8 +82,8 @@ export async function showRequests(json: boolean): Promise<void> {
   showTable([
     ['TENANT', 'SESSION', 'CONTENT OF SEGMENT', 'REQUESTED', 'WATCHED FOR'],
     ...requests.map((it) => [
-      harmless(it.tenant),
-      harmless(it.session ?? ''),
+      escapeControlCharacters(it.tenant),
+      escapeControlCharacters(it.session ?? ''),
       it.segment ?? '',
       seconds(it.requested_at),
       `${(it.watched_seconds / 3600).toFixed(1)} h`,
@@ -97,5 +97,5 @@ export async function trustClockNow(): Promise<void> {
 }
 
 const whose = (tenant: string | null) =>
-  tenant === null ? 'Every tenant without a rule of its own' : `Tenant ${harmless(tenant)}`
+  tenant === null ? 'Every tenant without a rule of its own' : `Tenant ${escapeControlCharacters(tenant)}`
 const seconds = (time: string) => time.slice(0, 19).replace('T', ' ')

@@ -1,6 +1,6 @@
 import { type GiveUpRequest, giveUpSession, listSetAside } from '../tiering/setAside/operatorQueries.ts'
 import { asOwner } from './owner.ts'
-import { harmless, out, showTable } from './terminal.ts'
+import { escapeControlCharacters, out, showTable } from './terminal.ts'
 
 export async function showSetAside(tenant: string | undefined, all: boolean, json: boolean): Promise<void> {
   const found = await asOwner((db) => listSetAside(db, tenant, all))
@@ -17,7 +17,7 @@ export async function showSetAside(tenant: string | undefined, all: boolean, jso
         it.state,
         it.since.slice(0, 19).replace('T', ' '),
         it.detail,
-      ].map((cell) => harmless(cell ?? '')),
+      ].map((cell) => escapeControlCharacters(cell ?? '')),
     ),
   ])
 }
@@ -30,7 +30,7 @@ const REFUSALS = {
 
 export async function giveUp(request: GiveUpRequest): Promise<void> {
   const outcome = await asOwner((db) => giveUpSession(db, request))
-  const name = `session ${harmless(request.sessionId)} of tenant ${harmless(request.tenantId)}`
+  const name = `session ${escapeControlCharacters(request.sessionId)} of tenant ${escapeControlCharacters(request.tenantId)}`
   if (outcome !== 'given_up') throw new Error(`${outcome}: ${name}: ${REFUSALS[outcome]}`)
   out(`The next pass of the tiering job moves ${name} as it is. Verification goes on reporting the damage.\n`)
 }

@@ -25,8 +25,8 @@ export function styleOf(actor: string): Style {
   return ACTOR_STYLES[hash % ACTOR_STYLES.length] as Style
 }
 
-/** What others wrote must not steer the terminal: control characters are shown as escapes. */
-export function harmless(text: string): string {
+/** Shows control characters as escapes, so that stored text cannot steer the terminal. */
+export function escapeControlCharacters(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the ones to find
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (char) =>
     char === '\n' ? '\\n' : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,

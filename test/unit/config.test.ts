@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import { PRESETS } from '../../src/auth/claimNames.ts'
 import { SCOPES } from '../../src/auth/principal.ts'
-import { redacted } from '../../src/cli/redact.ts'
+import { maskSecrets } from '../../src/cli/maskSecrets.ts'
 import { type Config, ConfigError, loadConfig, unknownSettings } from '../../src/config.ts'
 
 interface Documented {
@@ -102,7 +102,7 @@ describe('the configuration', () => {
     })
 
     it('is printed without the key', () => {
-      const printed = JSON.stringify(redacted(loadConfig({ STARCITE_CHECKPOINT_KEY: pem })))
+      const printed = JSON.stringify(maskSecrets(loadConfig({ STARCITE_CHECKPOINT_KEY: pem })))
       expect(printed).to.include('"privateKey":"(set, not shown)"')
     })
   })

@@ -10,7 +10,7 @@ import {
   verifyCheckpoints,
 } from '../../audit/checkpoints/verify/verify.ts'
 import { interruption } from '../database.ts'
-import { amount, harmless, out, painter, progress, showTable } from '../terminal.ts'
+import { amount, escapeControlCharacters, out, painter, progress, showTable } from '../terminal.ts'
 import { readPublicKeys } from './publicKeys.ts'
 import { withSources } from './sources.ts'
 
@@ -118,16 +118,16 @@ const wireFinding = ({ reason, number, detail, log }: CheckpointFinding) => ({
 
 function lineOf({ reason, number, detail, log }: CheckpointFinding): string {
   const paint = painter(process.stdout)
-  const where = log && ` ${harmless(`${log.tenantId} ${log.sessionId}`)} ${log.seq}`
+  const where = log && ` ${escapeControlCharacters(`${log.tenantId} ${log.sessionId}`)} ${log.seq}`
   const which = number === 0 ? '' : ` checkpoint ${number}`
-  return `${paint('red', '✗')}${which}${where ?? ''}: ${paint('bold', reason)}: ${harmless(detail)}\n`
+  return `${paint('red', '✗')}${which}${where ?? ''}: ${paint('bold', reason)}: ${escapeControlCharacters(detail)}\n`
 }
 
 function lineOfAcknowledged({ number, log, discontinuity }: Acknowledged): string {
   const paint = painter(process.stdout)
-  const where = harmless(`${log.tenantId} ${log.sessionId}`)
+  const where = escapeControlCharacters(`${log.tenantId} ${log.sessionId}`)
   const signed = `checkpoint ${discontinuity.number} signed event ${discontinuity.seq}`
-  return `${paint('yellow', '!')} checkpoint ${number} ${where}: acknowledged: ${signed}: ${harmless(discontinuity.reason)}\n`
+  return `${paint('yellow', '!')} checkpoint ${number} ${where}: acknowledged: ${signed}: ${escapeControlCharacters(discontinuity.reason)}\n`
 }
 
 function summary(

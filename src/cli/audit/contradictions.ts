@@ -4,7 +4,7 @@ import {
   listContradictions,
 } from '../../audit/checkpoints/acknowledgementQueries.ts'
 import { asOwner } from '../owner.ts'
-import { amount, harmless, out, showTable } from '../terminal.ts'
+import { amount, escapeControlCharacters, out, showTable } from '../terminal.ts'
 import { withSources } from './sources.ts'
 
 export async function showContradictions({ json }: { json?: true }): Promise<void> {
@@ -35,8 +35,8 @@ function show(found: readonly ListedContradiction[]): void {
   showTable([
     ['TENANT', 'SESSION', 'CHECKPOINT', 'SIGNED', 'FOUND', 'REASON', 'SINCE', 'ACKNOWLEDGED'],
     ...found.map((it) => [
-      harmless(it.tenant ?? '?'),
-      harmless(it.session ?? '?'),
+      escapeControlCharacters(it.tenant ?? '?'),
+      escapeControlCharacters(it.session ?? '?'),
       String(it.number),
       String(it.signed_seq),
       it.found_seq === null ? '-' : String(it.found_seq),

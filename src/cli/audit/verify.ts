@@ -6,7 +6,7 @@ import { type VerifiedCopy, verifyCopy } from '../../audit/verify/verifyCopy.ts'
 import { type Verified, verifyDatabase } from '../../audit/verify/verifyDatabase.ts'
 import { interruption } from '../database.ts'
 import { UsageError } from '../exit.ts'
-import { amount, harmless, out, painter } from '../terminal.ts'
+import { amount, escapeControlCharacters, out, painter } from '../terminal.ts'
 import { Meter } from './meter.ts'
 import { requireScope, withSources } from './sources.ts'
 import { tenantOf } from './tenant.ts'
@@ -91,7 +91,7 @@ async function keptHeads(file: string | undefined): Promise<KeptHeads | undefine
 
 function line({ tenant, session, seq, reason, detail }: Finding): string {
   const paint = painter(process.stdout)
-  return `${paint('red', '✗')} ${harmless(`${tenant} ${session}`)} ${seq}: ${paint('bold', reason)}: ${harmless(detail)}\n`
+  return `${paint('red', '✗')} ${escapeControlCharacters(`${tenant} ${session}`)} ${seq}: ${paint('bold', reason)}: ${escapeControlCharacters(detail)}\n`
 }
 
 function summary(verified: Verified | VerifiedCopy, findings: number, seconds: number): string {

@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { ConfigError, loadConfig, unknownSettings } from '../../config.ts'
 import { EXIT, type SetExitCode } from '../exit.ts'
-import { redacted } from '../redact.ts'
+import { maskSecrets } from '../maskSecrets.ts'
 import { err, out } from '../terminal.ts'
 
 export function checkConfigCommand(setExitCode: SetExitCode): Command {
@@ -16,7 +16,7 @@ export function checkConfigCommand(setExitCode: SetExitCode): Command {
     )
     .action(({ json }: { json?: true }) => {
       try {
-        const config = redacted(loadConfig(process.env))
+        const config = maskSecrets(loadConfig(process.env))
         out(json ? `${JSON.stringify(config)}\n` : lines(config).join(''))
       } catch (error) {
         if (!(error instanceof ConfigError)) throw error

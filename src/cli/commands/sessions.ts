@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { Session } from '../../client/types.ts'
 import { UsageError } from '../exit.ts'
 import { clientOf, integer, type Target, withTarget } from '../target.ts'
-import { amount, harmless, out, showTable } from '../terminal.ts'
+import { amount, escapeControlCharacters, out, showTable } from '../terminal.ts'
 
 interface Options extends Target {
   readonly limit: number
@@ -53,10 +53,10 @@ function show(sessions: readonly Session[]): void {
   showTable([
     ['ID', 'EVENTS', 'CREATED', 'TITLE'],
     ...sessions.map((it) => [
-      harmless(it.id),
+      escapeControlCharacters(it.id),
       amount(it.last_seq),
       it.created_at.slice(0, 19).replace('T', ' '),
-      harmless(it.title ?? '') + (it.archived ? ' (archived)' : ''),
+      escapeControlCharacters(it.title ?? '') + (it.archived ? ' (archived)' : ''),
     ]),
   ])
 }

@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { TailState } from '../../client/tail/tail.ts'
 import type { SessionEvent } from '../../client/types.ts'
 import { clientOf, integer, type Target, withTarget } from '../target.ts'
-import { err, harmless, out, painter, styleOf } from '../terminal.ts'
+import { err, escapeControlCharacters, out, painter, styleOf } from '../terminal.ts'
 
 interface Options extends Target {
   readonly cursor: number
@@ -52,13 +52,15 @@ function lines(): (event: SessionEvent) => string {
   return ({ seq, type, actor, payload, inserted_at }) => {
     const time = inserted_at.slice(11, 19)
     const text = typeof payload.text === 'string' ? payload.text : JSON.stringify(payload)
-    const who = paint(styleOf(actor), harmless(actor))
-    return `${paint('dim', `${String(seq).padStart(4)}  ${time}`)}  ${who}  ${harmless(type)}  ${harmless(text)}\n`
+    const who = paint(styleOf(actor), escapeControlCharacters(actor))
+    return `${paint('dim', `${String(seq).padStart(4)}  ${time}`)}  ${who}  ${escapeControlCharacters(type)}  ${escapeControlCharacters(text)}\n`
   }
 }
 
 function report(state: TailState): void {
   if (state.at !== 'waiting') return
   const { error, ms } = state
-  err(`starcite tail: ${harmless(error.message)}; trying again in ${(ms / 1000).toFixed(1)} s\n`)
+  err(
+    `starcite tail: ${escapeControlCharacters(error.message)}; trying again in ${(ms / 1000).toFixed(1)} s\n`,
+  )
 }

@@ -6,7 +6,7 @@ import { missingTables, tableDamage } from '../../db/migrate.ts'
 import { examineSharing, type Sharing } from '../../db/sharing.ts'
 import { RESTORE_COMPLETELY } from '../../db/tables.ts'
 import { createLog } from '../../ops/log.ts'
-import { redactedUrl } from '../redact.ts'
+import { maskUrl } from '../maskSecrets.ts'
 import { type Checks, type Finding, failed, ok, warning } from './check.ts'
 import {
   connect,
@@ -34,7 +34,7 @@ export async function* checkPostgres(url: string, directUrl: string, connections
     if (client instanceof Error) {
       yield failed(
         'postgres',
-        `${redactedUrl(url)}: ${client.message || client.name}`,
+        `${maskUrl(url)}: ${client.message || client.name}`,
         'Look at DATABASE_URL: host, port, user, password, database, and whether the server is up.',
       )
       return

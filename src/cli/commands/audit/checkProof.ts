@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Command } from 'commander'
 import { EXIT, type SetExitCode, UsageError } from '../../exit.ts'
-import { harmless, out } from '../../terminal.ts'
+import { escapeControlCharacters, out } from '../../terminal.ts'
 
 export function checkProofCommand(setExitCode: SetExitCode): Command {
   return new Command('check-proof')
@@ -26,7 +26,9 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
         const proven = checkProof(text, keys)
         const { tenantId, sessionId, seq, frame, type, actor, insertedAt, contentDigest, checkpoint } = proven
         const by = proven.subject === null ? actor : `${actor} (appended by ${proven.subject})`
-        out(`Good: event ${seq} of session ${harmless(sessionId)} of tenant ${harmless(tenantId)},\n`)
+        out(
+          `Good: event ${seq} of session ${escapeControlCharacters(sessionId)} of tenant ${escapeControlCharacters(tenantId)},\n`,
+        )
         out(
           `signed in checkpoint ${checkpoint.number} of ${checkpoint.time} by the key ${checkpoint.keyId}.\n\n`,
         )
@@ -34,16 +36,16 @@ export function checkProofCommand(setExitCode: SetExitCode): Command {
         if (broken !== null)
           out(
             `The log does NOT continue what checkpoint ${broken.number} signed, event ${broken.seq} with the hash ${broken.hash}. ` +
-              `The operator says: ${harmless(broken.reason)}\n\n`,
+              `The operator says: ${escapeControlCharacters(broken.reason)}\n\n`,
           )
         if (frame === null)
           out(
-            `${harmless(type)} by ${harmless(by)} at ${harmless(insertedAt)}; its content has the digest ${contentDigest}\n`,
+            `${escapeControlCharacters(type)} by ${escapeControlCharacters(by)} at ${escapeControlCharacters(insertedAt)}; its content has the digest ${contentDigest}\n`,
           )
-        else out(`${harmless(frame)}\n`)
+        else out(`${escapeControlCharacters(frame)}\n`)
       } catch (error) {
         if (!(error instanceof ProofError)) throw error
-        out(`This proves nothing: ${harmless(error.message)}.\n`)
+        out(`This proves nothing: ${escapeControlCharacters(error.message)}.\n`)
         setExitCode(EXIT.failed)
       }
     })
