@@ -3,7 +3,6 @@ import type { AppendRequest } from './append/newEvent.ts'
 import type { OutcomeRow } from './append/queries.ts'
 import { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
 import { openSigner } from './audit/checkpoints/openSigner.ts'
-import { chainFollower } from './audit/verify/followChain.ts'
 import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
 import { claimNames } from './auth/claimNames.ts'
 import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
@@ -41,7 +40,7 @@ import { MissingEvents } from './tail/missingEvents.ts'
 import { TailQuota } from './tail/quota.ts'
 import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
-import { SegmentKeeper } from './tiering/segmentKeeper.ts'
+import { PartitionCreator } from './tiering/partitionCreator.ts'
 import { TieringJob } from './tiering/tieringJob.ts'
 
 /** Joins that have Postgres look a session up: less than it has connections for reading, so that others find one free. */
@@ -123,8 +122,8 @@ export async function startService(
         timeoutMs: config.database.timeoutMs,
         log,
         metrics,
-        latestTime: () => keeper.latestTime,
-        ensureSegments: () => keeper.ensure(),
+        latestTime: () => partitionCreator.latestTime,
+        ensureSegments: () => partitionCreator.ensure(),
         onAppended: (request, rows) => {
           publish(hub, request, rows)
           const last = rows.at(-1)
@@ -132,9 +131,9 @@ export async function startService(
         },
       }),
     )
-    const keeper = stack.add(
+    const partitionCreator = stack.add(
       'segments',
-      new SegmentKeeper(
+      new PartitionCreator(
         reads,
         config.database.segmentIntervalMs,
         config.tiering.hotRetentionMs,
@@ -162,7 +161,6 @@ export async function startService(
         store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
         intervalMs: config.tiering.flushIntervalMs,
         retentionGraceMs: config.tiering.retentionGraceMs,
-        follow: chainFollower(),
         log,
         metrics,
         idleness,
@@ -252,7 +250,7 @@ export async function startService(
         await HttpServer.start(createOpsApp(operations, log), config.opsPort, config.host, serving),
       )
     await unlessAborted(
-      database.prepare(release).then(() => keeper.start()),
+      database.prepare(release).then(() => partitionCreator.start()),
       signal,
     )
     listener.start()

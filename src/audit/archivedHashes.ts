@@ -1,5 +1,5 @@
-import { linesOf } from './archivedLine.ts'
-import { wholeLines } from './gunzip.ts'
+import { linesOf } from '../archive/archivedLine.ts'
+import { wholeLines } from '../archive/gunzip.ts'
 
 export interface ArchivedHash {
   readonly session: string

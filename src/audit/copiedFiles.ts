@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import path from 'node:path'
+import { EVENT_OBJECT_KEY } from '../archive/objectKey.ts'
 
 /** A file of a copy of the bucket. */
 export interface CopiedFile {
@@ -8,16 +9,6 @@ export interface CopiedFile {
   readonly key: string | undefined
 }
 
-/** Of an object with events. */
-export interface KeyParts {
-  readonly tenant: string
-  readonly segment: string
-  /** Of the object. */
-  readonly sha256: string
-}
-
-const EVENTS =
-  /(?:^|\/)(?<key>v1\/(?<tenant>[^/]+)\/(?<segment>[^/]+)\/(?<sha256>[0-9a-f]{64})(?:-[0-9a-f]{12})?\.ndjson\.gz)$/
 const CHECKPOINT = /(?:^|\/)(?<key>checkpoints\/v1\/[^/]+)$/
 
 /** All files below a directory, as `aws s3 sync` leaves them. Rejects when it cannot be read. */
@@ -28,17 +19,6 @@ export async function filesOfCopy(directory: string): Promise<CopiedFile[]> {
     .map((it) => {
       const file = path.join(it.parentPath, it.name)
       const name = path.relative(directory, file).split(path.sep).join('/')
-      return { path: file, key: (CHECKPOINT.exec(name) ?? EVENTS.exec(name))?.groups?.key }
+      return { path: file, key: (CHECKPOINT.exec(name) ?? EVENT_OBJECT_KEY.exec(name))?.groups?.key }
     })
-}
-
-/** What the key of an object with events says; undefined when it is of another object. */
-export function partsOf(key: string): KeyParts | undefined {
-  const { tenant, segment, sha256 } = EVENTS.exec(key)?.groups ?? {}
-  if (tenant === undefined || segment === undefined || sha256 === undefined) return undefined
-  try {
-    return { tenant: decodeURIComponent(tenant), segment, sha256 }
-  } catch {
-    return undefined // no node encodes a tenant like that
-  }
 }

@@ -1,10 +1,9 @@
-import { chainFollower } from '../audit/verify/followChain.ts'
 import { loadConfig } from '../config.ts'
 import { StopStack } from '../lib/stopStack.ts'
 import { openObjectStore } from '../objects/open.ts'
 import { createLog } from '../ops/log.ts'
 import { Metrics } from '../ops/metrics.ts'
-import type { MoveProgress } from '../tiering/mover.ts'
+import type { MoveProgress } from '../tiering/archiver.ts'
 import { TieringJob } from '../tiering/tieringJob.ts'
 import { openExisting } from './database.ts'
 import { amount, out, progress } from './terminal.ts'
@@ -28,7 +27,6 @@ export async function moveSegments(): Promise<number> {
       store,
       intervalMs: config.tiering.flushIntervalMs,
       retentionGraceMs: config.tiering.retentionGraceMs,
-      follow: chainFollower(),
       log,
       metrics: new Metrics(),
       onProgress: ({ segment, events, bytes }) =>

@@ -54,3 +54,8 @@ export class ObjectStoreError extends Error {
     this.kind = kind
   }
 }
+
+/** An object in the store is not what was written, or not what the manifest says. */
+export class DamagedObjectError extends Error {
+  override readonly name = 'DamagedObjectError'
+}

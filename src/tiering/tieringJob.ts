@@ -1,3 +1,4 @@
+import { chainFollower, type FollowChain } from '../archive/followChain.ts'
 import { type Job, type JobResult, runAlone } from '../db/job.ts'
 import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
@@ -5,12 +6,11 @@ import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import type { FollowChain } from './copy/lineChain.ts'
+import { Archiver, type MoveProgress } from './archiver.ts'
 import { Eraser } from './erase/eraser.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { VacuumRest } from './erase/vacuumRest.ts'
 import { deleteExpired } from './loadedQueries.ts'
-import { type MoveProgress, Mover } from './mover.ts'
 import {
   confirmTime,
   dueSegments,
@@ -36,8 +36,8 @@ export interface TieringOptions {
   readonly retentionGraceMs: number
   /** Milliseconds on a clock that never jumps. */
   readonly monotonic?: () => number
-  /** Verifies what is moved: digests and hash chain. */
-  readonly follow: FollowChain
+  /** Verifies digests and hash chain of what is copied. */
+  readonly follow?: FollowChain
   readonly log: Log
   readonly metrics: Metrics
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
@@ -192,9 +192,9 @@ export class TieringJob {
 
   /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
   async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
-    const { store, log, follow, onProgress, probe, setAsidePerPass } = this.#options
+    const { store, log, follow = chainFollower(), onProgress, probe, setAsidePerPass } = this.#options
     const common = { session, store, signal: this.#stopping.signal, follow, log, ...(probe && { probe }) }
-    const mover = new Mover({ ...common, ...(onProgress && { onProgress }) })
+    const archiver = new Archiver({ ...common, ...(onProgress && { onProgress }) })
     const remainders = new Remainders({
       ...common,
       ...(setAsidePerPass && { sessionsPerPass: setAsidePerPass }),
@@ -203,12 +203,12 @@ export class TieringJob {
     const failures: unknown[] = []
     // Empty partitions may wait for the end of somebody's long transaction; events need not.
     const drop = async (segment: string) => {
-      if (failures.length === 0) await mover.drop(segment).catch((cause: unknown) => failures.push(cause))
+      if (failures.length === 0) await archiver.drop(segment).catch((cause: unknown) => failures.push(cause))
     }
     const move = async (segments: readonly Segment[]) => {
       for (const segment of segments) {
         this.#status = await tieringStatus(session)
-        const progress = await this.#moveOne(mover, segment)
+        const progress = await this.#moveOne(archiver, segment)
         if (progress !== undefined) {
           moved.push(progress)
           await erase()
@@ -249,10 +249,10 @@ export class TieringJob {
   }
 
   /** Undefined when it had moved before. */
-  async #moveOne(mover: Mover, segment: Segment): Promise<MoveProgress | undefined> {
+  async #moveOne(archiver: Archiver, segment: Segment): Promise<MoveProgress | undefined> {
     const { log, metrics, onMoved } = this.#options
     const started = performance.now()
-    const progress = await mover.move(segment)
+    const progress = await archiver.move(segment)
     if (segment.state === 'moved') return undefined
     const seconds = (performance.now() - started) / 1000
     metrics.segmentMoved(progress.events, progress.bytes, seconds)

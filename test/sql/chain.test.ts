@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import type pg from 'pg'
-import { chainStep, contentDigest, eventLink, framed, genesisHash } from '../../src/audit/chain.ts'
+import { chainStep, contentDigest, eventLink, framed, genesisHash } from '../../src/archive/chain.ts'
 import { withoutHashing } from '../bench/rows/audit.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
@@ -27,7 +27,7 @@ const EVENTS: readonly EventItem[] = [
   },
 ]
 
-describe('src/audit/chain.ts', () => {
+describe('src/archive/chain.ts', () => {
   let database: FreshDatabase
   let db: pg.Client
 

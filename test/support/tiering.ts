@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto'
 import type pg from 'pg'
-import { chainFollower } from '../../src/audit/verify/followChain.ts'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
 import type { Patience } from '../../src/objects/attempts.ts'
@@ -106,7 +105,6 @@ export class TieringLab {
       store: this.store,
       intervalMs: 10,
       retentionGraceMs: 0,
-      follow: chainFollower(),
       log: SILENT,
       metrics: this.metrics,
       ...options,

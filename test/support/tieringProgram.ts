@@ -4,7 +4,6 @@
  * Arguments: the database's URL, and n (0: never).
  */
 
-import { chainFollower } from '../../src/audit/verify/followChain.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
@@ -20,7 +19,6 @@ const job = new TieringJob({
   store: new PostgresStore(db),
   intervalMs: 1000,
   retentionGraceMs: 0,
-  follow: chainFollower(),
   log: createLog('silent'),
   metrics: new Metrics(),
   probe: killAtProbe(Number(nth)),

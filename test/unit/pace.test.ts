@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { AHEAD, MAX_REST_MS, Pace, REST } from '../../src/tiering/copy/pace.ts'
+import { AHEAD, MAX_REST_MS, Pace, REST } from '../../src/db/pace.ts'
 
 const EVENT_BYTES = 700
 

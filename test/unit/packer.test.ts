@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { unpackSlice } from '../../src/archive/slice.ts'
 import { RenderedEvent } from '../../src/protocol/event.ts'
 import { type Owner, type PackedObject, Packer, type PackerBounds } from '../../src/tiering/copy/packer.ts'
-import { unpackSlice } from '../../src/tiering/slice.ts'
 
 interface Item {
   readonly owner: Owner

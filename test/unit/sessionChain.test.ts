@@ -1,9 +1,9 @@
 import { expect } from 'chai'
-import { chainStep, contentDigest, eventLink, genesisHash } from '../../src/audit/chain.ts'
-import { EventHasher } from '../../src/audit/eventHasher.ts'
-import { SessionChain } from '../../src/audit/verify/sessionChain.ts'
+import { chainStep, contentDigest, eventLink, genesisHash } from '../../src/archive/chain.ts'
+import { EventHasher } from '../../src/archive/eventHasher.ts'
+import { archiveLine, redactLine } from '../../src/archive/line.ts'
+import { SessionChain } from '../../src/archive/sessionChain.ts'
 import { renderEvent } from '../../src/protocol/event.ts'
-import { archiveLine, redactLine } from '../../src/tiering/slice.ts'
 
 const SALT = Buffer.alloc(16, 7)
 

@@ -1,14 +1,9 @@
 import { gunzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { archiveLine, renderedEventOfLine } from '../../src/archive/line.ts'
+import { checkSlice, packSlice, unpackSlice } from '../../src/archive/slice.ts'
 import { type RenderedEvent, renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
-import {
-  archiveLine,
-  checkSlice,
-  packSlice,
-  renderedEventOfLine,
-  unpackSlice,
-} from '../../src/tiering/slice.ts'
 
 const HASHES = {
   salt: 'ab'.repeat(16),

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
+import { appended, Pace } from '../../db/pace.ts'
 import type { DbSession } from '../../db/session.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { Pace } from '../../tiering/copy/pace.ts'
-import { appended } from '../../tiering/copy/queries.ts'
 import {
   bodyOf,
   checkpointKey,

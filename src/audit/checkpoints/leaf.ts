@@ -1,4 +1,4 @@
-import { framed } from '../chain.ts'
+import { framed } from '../../archive/chain.ts'
 
 /** Where the log of one session ended: what one leaf of a checkpoint's Merkle tree says. */
 export interface Leaf {

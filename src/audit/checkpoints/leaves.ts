@@ -4,7 +4,7 @@ import { type Leaf, leafLine, parseLeafLine } from './leaf.ts'
 
 const compress = promisify(gzip)
 
-/** Hashes do not compress, and the rest does at any level; see the slices of src/tiering/slice.ts. */
+/** Hashes do not compress, and the rest does at any level; see the slices of src/archive/slice.ts. */
 const GZIP = { level: 4, strategy: constants.Z_FILTERED }
 /** Of text: compressed by a thread of Node's pool, while leaves are read on. */
 const MEMBER_CHARACTERS = 512 * 1024

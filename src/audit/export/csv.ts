@@ -1,4 +1,4 @@
-import type { ArchivedLine } from '../archivedLine.ts'
+import type { ArchivedLine } from '../../archive/archivedLine.ts'
 import type { Selected } from '../read/selection.ts'
 import { type End, ForeignFileError, type Format, type ReadableFile } from './format.ts'
 

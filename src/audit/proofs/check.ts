@@ -1,5 +1,12 @@
 import type { KeyObject } from 'node:crypto'
-import { BEFORE_HASH, chainStep, contentDigest, eventLink, genesisHash, HASH_BYTES } from '../chain.ts'
+import {
+  BEFORE_HASH,
+  chainStep,
+  contentDigest,
+  eventLink,
+  genesisHash,
+  HASH_BYTES,
+} from '../../archive/chain.ts'
 import { type Checkpoint, parseBody } from '../checkpoints/checkpoint.ts'
 import { type Discontinuity, leafBytes } from '../checkpoints/leaf.ts'
 import { rootOfPath } from '../checkpoints/merkle.ts'

@@ -1,4 +1,4 @@
-import { BEFORE_DIGEST, type ChainVersion, HASH_BYTES } from '../chain.ts'
+import { BEFORE_DIGEST, type ChainVersion, HASH_BYTES } from '../../archive/chain.ts'
 import { expect } from './errors.ts'
 
 /** What a link says: eventLink, read back. */

@@ -1,5 +1,5 @@
+import type { ChainVersion, EventFields } from '../../archive/chain.ts'
 import { renderEvent } from '../../protocol/event.ts'
-import type { ChainVersion, EventFields } from '../chain.ts'
 import type { Discontinuity } from '../checkpoints/leaf.ts'
 
 /** What a person wrote: JSON texts as they were sent. */

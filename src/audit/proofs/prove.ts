@@ -1,7 +1,7 @@
+import { genesisHash } from '../../archive/chain.ts'
 import type { Db } from '../../db/pool.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { genesisHash } from '../chain.ts'
 import type { SignedCheckpoint } from '../checkpoints/checkpoint.ts'
 import { type Leaf, leafBytes } from '../checkpoints/leaf.ts'
 import { readLeaves } from '../checkpoints/leaves.ts'

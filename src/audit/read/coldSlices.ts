@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
+import { salvage } from '../../archive/gunzip.ts'
+import { openSlice } from '../../archive/slice.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
-import { openSlice } from '../../tiering/slice.ts'
-import { salvage } from '../gunzip.ts'
 import type { PlacedSlice } from './queries.ts'
 import type { ColdSlice } from './scope.ts'
 

@@ -1,3 +1,4 @@
+import { archiveLine } from '../../archive/line.ts'
 import {
   CHAIN_COLUMN_COUNT,
   CHAIN_COLUMNS,
@@ -7,7 +8,6 @@ import {
   EVENT_COLUMNS,
 } from '../../db/eventRows.ts'
 import type { Db } from '../../db/pool.ts'
-import { archiveLine } from '../../tiering/slice.ts'
 import type { ColdSlice, Scope, SessionHead } from './scope.ts'
 
 type Row = readonly (string | null)[]

@@ -1,6 +1,6 @@
+import type { Problem } from '../../archive/problem.ts'
 import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import type { Problem } from '../finding.ts'
 import { type OpenedSlice, openOne } from './coldSlices.ts'
 import { type HotStretch, hotRunAt } from './hotEvents.ts'
 import type { Peeked } from './peeked.ts'

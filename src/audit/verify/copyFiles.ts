@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
-import { filesOfCopy, type KeyParts, partsOf } from '../copiedFiles.ts'
+import { type KeyParts, partsOf } from '../../archive/objectKey.ts'
+import { filesOfCopy } from '../copiedFiles.ts'
 
 /** A file of a copy of the bucket that was an object with events. */
 export interface ObjectFile extends KeyParts {

@@ -1,5 +1,5 @@
-import { LineError, linesOf } from '../archivedLine.ts'
-import { salvage } from '../gunzip.ts'
+import { LineError, linesOf } from '../../archive/archivedLine.ts'
+import { salvage } from '../../archive/gunzip.ts'
 
 export interface Place {
   readonly session: string

@@ -1,4 +1,5 @@
-import type { Finding, Problem } from '../finding.ts'
+import type { Problem } from '../../archive/problem.ts'
+import type { Finding } from '../finding.ts'
 import type { Scope } from '../read/scope.ts'
 
 /** Hashes that were kept outside of the log: of receipts, checkpoints, an auditor's own notes. */

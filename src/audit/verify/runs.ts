@@ -1,9 +1,9 @@
-import { ArchivedLine } from '../archivedLine.ts'
-import type { ChainVersion } from '../chain.ts'
-import { type EventHasher, isHexOf } from '../eventHasher.ts'
-import type { Problem } from '../finding.ts'
-import { chainProblem } from './chainCheck.ts'
-import { contentProblem } from './contentCheck.ts'
+import { ArchivedLine } from '../../archive/archivedLine.ts'
+import type { ChainVersion } from '../../archive/chain.ts'
+import { chainProblem } from '../../archive/chainCheck.ts'
+import { contentProblem } from '../../archive/contentCheck.ts'
+import { type EventHasher, isHexOf } from '../../archive/eventHasher.ts'
+import type { Problem } from '../../archive/problem.ts'
 import type { KeptHeads } from './keptHeads.ts'
 
 const LINE_FEED = 0x0a

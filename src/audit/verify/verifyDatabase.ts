@@ -1,14 +1,15 @@
+import { EventHasher } from '../../archive/eventHasher.ts'
+import type { Problem } from '../../archive/problem.ts'
+import { SessionChain } from '../../archive/sessionChain.ts'
 import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { EventHasher } from '../eventHasher.ts'
-import type { Finding, Problem } from '../finding.ts'
+import type { Finding } from '../finding.ts'
 import type { Scope, SessionHead } from '../read/scope.ts'
 import type { Fault, SessionLog } from '../read/sessionLog.ts'
 import { SessionReader } from '../read/sessionReader.ts'
 import { type KeptHeads, KeptHeadsOfSession, unseen } from './keptHeads.ts'
 import { ObjectDigests } from './objectDigests.ts'
 import * as queries from './queries.ts'
-import { SessionChain } from './sessionChain.ts'
 
 export interface Verified {
   sessions: number

@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
+import { unpackSlice } from '../../archive/slice.ts'
 import type { Db } from '../../db/pool.ts'
 import { pause } from '../../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
-import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
+import { DamagedObjectError, type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
 import { type RenderedEvent, type Seq, withoutContent } from '../../protocol/event.ts'
-import { DamagedObjectError } from '../archive.ts'
-import { unpackSlice } from '../slice.ts'
 import { coldUntil, findSlice, readEpochs, type Slice } from './queries.ts'
 
 /** Somebody waits for a slice, which is small: so less than the store's own patience with large objects. */

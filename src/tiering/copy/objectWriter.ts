@@ -1,7 +1,9 @@
+import { objectKey, successorKey } from '../../archive/objectKey.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
-import { DamagedObjectError, objectKey, storeVerified, successorKey } from '../archive.ts'
+import { DamagedObjectError } from '../../objects/objectStore.ts'
 import type { Probe } from '../step.ts'
 import type { PackedObject } from './packer.ts'
+import { storeVerified } from './storeVerified.ts'
 
 /** Enough to hide a store's latency when a segment has many small tenants. */
 const MAX_OBJECTS = 8

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { type ArchivedEvent, archiveLine, packSlice } from '../slice.ts'
+import { type ArchivedEvent, archiveLine } from '../../archive/line.ts'
+import { packSlice } from '../../archive/slice.ts'
 
 /** Whose event it is. */
 export interface Owner {

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { ArchivedEvent } from '../../archive/line.ts'
 import {
   CHAIN_COLUMN_COUNT,
   CHAIN_COLUMNS,
@@ -9,8 +10,6 @@ import {
 } from '../../db/eventRows.ts'
 import type { DbSession } from '../../db/session.ts'
 import { table } from '../queries.ts'
-import type { ArchivedEvent } from '../slice.ts'
-import type { Appended } from './pace.ts'
 import type { Owner, PackedObject } from './packer.ts'
 
 /** One session's stretch of the segment that is still to be copied. */
@@ -242,15 +241,6 @@ export async function recordKept(
         where e.kind = 'segment' and e.segment = $3 and e.tenant_id = $2 and e.state = 'done'
      ) select`
   await session.query(text, objectValues(segment, key, object))
-}
-
-export async function appended(session: DbSession): Promise<Appended> {
-  const [row] = await session.query(
-    `select sum(pg_stat_get_tuples_inserted(t.oid)), sum(pg_table_size(t.oid))
-       from (select to_regclass(format('starcite.%I', g.name)) as oid
-               from starcite.segments g where g.state = 'hot') t`,
-  )
-  return { events: Number(row?.[0] ?? 0), bytes: Number(row?.[1] ?? 0) }
 }
 
 /** Events in the segment's partition, and in its recorded objects. */

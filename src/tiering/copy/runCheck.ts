@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import type { FollowChain } from '../../archive/followChain.ts'
+import type { Problem } from '../../archive/problem.ts'
+import type { ChainEnd, SessionChain } from '../../archive/sessionChain.ts'
+import { openSlice } from '../../archive/slice.ts'
 import type { DbSession } from '../../db/session.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
-import { openSlice } from '../slice.ts'
-import type { ChainEnd, Damage, FollowChain, LineChain } from './lineChain.ts'
 import type { UncheckedSlice } from './packer.ts'
 import * as queries from './queries.ts'
 
@@ -12,7 +14,7 @@ export interface RunCheckOptions {
   readonly signal: AbortSignal
   readonly follow: FollowChain
   /** Told of the first damage of a session; nothing more of the session is to be checked then. */
-  readonly onDamage: (run: queries.Run, damage: Damage) => unknown
+  readonly onDamage: (run: queries.Run, damage: Problem) => unknown
 }
 
 const LINE_FEED = 0x0a
@@ -31,7 +33,7 @@ interface LastLine {
 export class RunCheck {
   readonly #options: RunCheckOptions
   #sid: string | undefined
-  #chain: LineChain | undefined
+  #chain: SessionChain | undefined
 
   constructor(options: RunCheckOptions) {
     this.#options = options
@@ -45,7 +47,7 @@ export class RunCheck {
     return Math.max(0, damage.seq - slice.firstSeq)
   }
 
-  async #damageOf(run: queries.Run, slice: UncheckedSlice): Promise<Damage | undefined> {
+  async #damageOf(run: queries.Run, slice: UncheckedSlice): Promise<Problem | undefined> {
     const { firstSeq, text, hashes, versions } = slice
     const lastSeq = firstSeq + hashes.length - 1
     let from = 0
@@ -65,7 +67,7 @@ export class RunCheck {
       const problem = await this.#begin(run)
       if (problem !== undefined) return { seq: firstSeq, reason: 'broken', detail: problem }
     }
-    const chain = this.#chain as LineChain
+    const chain = this.#chain as SessionChain
     const lines = text.subarray(from)
     const wrong = chain.add(lines.includes(LINE_FEEDS) ? Buffer.from(lines) : lines)
     const unlawful = await this.#unlawfullyRedacted(run, chain, firstSeq)
@@ -115,9 +117,9 @@ export class RunCheck {
   /** Content that is gone although no erasure covers it. */
   async #unlawfullyRedacted(
     { sid }: queries.Run,
-    { redacted }: LineChain,
+    { redacted }: SessionChain,
     firstSeq: number,
-  ): Promise<Damage | undefined> {
+  ): Promise<Problem | undefined> {
     const met = redacted.filter(([, last]) => last >= firstSeq)
     if (met.length === 0) return undefined
     const covered = await queries.erasedRanges(this.#options.session, sid)
@@ -132,7 +134,7 @@ export class RunCheck {
   }
 }
 
-function headDamage({ head }: queries.Run, lastSeq: number, hashes: readonly string[]): Damage | undefined {
+function headDamage({ head }: queries.Run, lastSeq: number, hashes: readonly string[]): Problem | undefined {
   const firstSeq = lastSeq - hashes.length + 1
   if (head === undefined) return { seq: firstSeq, reason: 'head', detail: 'the session has no head' }
   if (head.lastSeq < lastSeq)

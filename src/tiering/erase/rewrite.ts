@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { DamagedObjectError } from '../archive.ts'
+import { redactLine } from '../../archive/line.ts'
+import { linesOfSlice, packSlice } from '../../archive/slice.ts'
+import { DamagedObjectError } from '../../objects/objectStore.ts'
 import type { PackedSlice } from '../copy/packer.ts'
-import { linesOfSlice, packSlice, redactLine } from '../slice.ts'
 
 /** Events of a slice whose content is to go, and at whose wish. */
 export interface Redaction {

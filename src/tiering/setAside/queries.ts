@@ -1,6 +1,6 @@
 import pg from 'pg'
+import type { Problem } from '../../archive/problem.ts'
 import type { DbSession } from '../../db/session.ts'
-import type { Damage } from '../copy/lineChain.ts'
 import { lockingSegment, table } from '../queries.ts'
 
 // All of it on the one connection that holds the job's lock.
@@ -24,7 +24,7 @@ export interface Named {
 export async function setAside(
   session: DbSession,
   sid: string,
-  { seq, reason, detail }: Damage,
+  { seq, reason, detail }: Problem,
 ): Promise<void> {
   await session.query(
     `insert into starcite.set_aside (sid, seq, reason, detail) values ($1, $2, $3, $4)
@@ -61,7 +61,7 @@ export async function noteChecked(session: DbSession, { id }: SetAside): Promise
 export async function endSetAside(
   session: DbSession,
   { id, sid, isGivenUp }: SetAside,
-  next: Damage | undefined,
+  next: Problem | undefined,
 ): Promise<Named> {
   return session.transaction(async () => {
     await session.query(

@@ -1,14 +1,15 @@
+import type { FollowChain } from '../../archive/followChain.ts'
+import { archiveLine } from '../../archive/line.ts'
+import type { Problem } from '../../archive/problem.ts'
 import type { DbSession } from '../../db/session.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
-import type { Damage, FollowChain } from '../copy/lineChain.ts'
 import { ObjectWriter } from '../copy/objectWriter.ts'
 import { PACKER_BOUNDS, type PackedObject, Packer } from '../copy/packer.ts'
 import { portions, remainder } from '../copy/portions.ts'
 import * as copying from '../copy/queries.ts'
 import { RunCheck } from '../copy/runCheck.ts'
 import { attachment } from '../queries.ts'
-import { archiveLine } from '../slice.ts'
 import type { Probe } from '../step.ts'
 import { StoppedError } from '../stopped.ts'
 import * as queries from './queries.ts'
@@ -98,9 +99,9 @@ export class Remainders {
   }
 
   /** Until the first event that does not hold. */
-  async #move(segment: string, run: copying.Run): Promise<Damage | undefined> {
+  async #move(segment: string, run: copying.Run): Promise<Problem | undefined> {
     const { session, store, signal, probe } = this.#options
-    let damage: Damage | undefined
+    let damage: Problem | undefined
     const check = () =>
       new RunCheck({
         ...this.#options,

@@ -1,4 +1,3 @@
-import { chainFollower } from '../../../src/audit/verify/followChain.ts'
 import { Db } from '../../../src/db/pool.ts'
 import { StopStack } from '../../../src/lib/stopStack.ts'
 import { PostgresStore } from '../../../src/objects/postgresStore.ts'
@@ -59,7 +58,6 @@ class Pass {
       store,
       intervalMs: 1000,
       retentionGraceMs: 0,
-      follow: chainFollower(),
       log,
       metrics: new Metrics(),
       onProgress: ({ read }) => {

@@ -1,5 +1,5 @@
+import { partsOf } from '../../../archive/objectKey.ts'
 import { type ArchivedHash, archivedHashes } from '../../archivedHashes.ts'
-import { partsOf } from '../../copiedFiles.ts'
 import type { Leaf } from '../leaf.ts'
 import type { CheckpointStore, Logs, OnWrong, Verifiable } from './verify.ts'
 

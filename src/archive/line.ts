@@ -1,18 +1,4 @@
-import { promisify } from 'node:util'
-import { constants, gunzip, gzip } from 'node:zlib'
 import { RenderedEvent, withoutContent } from '../protocol/event.ts'
-
-const compress = promisify(gzip)
-const decompress = promisify(gunzip)
-
-/**
- * Digests, which do not compress, are a good part of a line: level 6 takes a quarter longer and saves 1 %. The strategy
- * saves 7 %, for it does not take the short repeats that hexadecimal digits have by chance.
- */
-const GZIP = { level: 4, strategy: constants.Z_FILTERED }
-/** A slice comes out in a piece or two; with Node's own 16 KiB its threads come back for each of many. */
-const GZIP_CHUNK_BYTES = 128 * 1024
-const GUNZIP_CHUNK_BYTES = 512 * 1024
 
 /** What stands on a line after the frame's own members; docs/archive-format.md describes it. */
 export interface ArchivedEvent {
@@ -91,40 +77,3 @@ function withBytes(text: string, offsets: readonly number[], character: ' ' | '\
   for (const offset of offsets) bytes.write(character, offset)
   return bytes.toString()
 }
-
-/** A slice's lines as a gzip member of their own. */
-export function packSlice(lines: string | Buffer): Promise<Buffer> {
-  return compress(lines, { ...GZIP, chunkSize: GZIP_CHUNK_BYTES })
-}
-
-/** The frames of a slice that holds `firstSeq` to `lastSeq`. Rejects when it holds anything else. */
-export async function unpackSlice(
-  member: Buffer,
-  firstSeq: number,
-  lastSeq: number,
-): Promise<RenderedEvent[]> {
-  return (await linesOfSlice(member, firstSeq, lastSeq)).map((line, i) =>
-    renderedEventOfLine(line, firstSeq + i),
-  )
-}
-
-/** Its lines, without their line feeds. */
-export async function linesOfSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<string[]> {
-  const lines = (await openSlice(member)).toString('utf8').split('\n')
-  if (lines.pop() !== '' || lines.length !== lastSeq - firstSeq + 1)
-    throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines.length} lines`)
-  return lines
-}
-
-/** Rejects when a slice does not open, or has another number of lines than it should. */
-export async function checkSlice(member: Buffer, firstSeq: number, lastSeq: number): Promise<void> {
-  const text = await openSlice(member)
-  let lines = 0
-  for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines += 1
-  if (lines !== lastSeq - firstSeq + 1 || text.at(-1) !== LINE_FEED)
-    throw new Error(`the slice of ${firstSeq} to ${lastSeq} has ${lines} lines`)
-}
-
-/** The text of a slice. Rejects when it is no gzip member. */
-export const openSlice = (member: Buffer): Promise<Buffer> =>
-  decompress(member, { chunkSize: GUNZIP_CHUNK_BYTES })

@@ -1,10 +1,11 @@
+import type { FollowChain } from '../archive/followChain.ts'
+import type { Problem } from '../archive/problem.ts'
+import { appended, Pace } from '../db/pace.ts'
 import type { DbSession } from '../db/session.ts'
 import { readAhead } from '../lib/readAhead.ts'
 import type { ObjectStore } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
-import type { Damage, FollowChain } from './copy/lineChain.ts'
 import { ObjectWriter } from './copy/objectWriter.ts'
-import { Pace } from './copy/pace.ts'
 import { PACKER_BOUNDS, Packer } from './copy/packer.ts'
 import { portions, remainder } from './copy/portions.ts'
 import * as copying from './copy/queries.ts'
@@ -25,7 +26,7 @@ export interface MoveProgress {
   kept: number
 }
 
-export interface MoverOptions {
+export interface ArchiverOptions {
   readonly session: DbSession
   readonly store: ObjectStore
   readonly signal: AbortSignal
@@ -47,10 +48,10 @@ const MAX_READ_BYTES = 8 * 1024 * 1024
  * Moves one segment out of the hot tables: hot → closed → moved → dropped (migrations/0003_tiering.sql tells the steps).
  * Every step may be repeated, so a run that was cut anywhere is simply run again.
  */
-export class Mover {
-  readonly #options: MoverOptions
+export class Archiver {
+  readonly #options: ArchiverOptions
 
-  constructor(options: MoverOptions) {
+  constructor(options: ArchiverOptions) {
     this.#options = options
   }
 
@@ -138,7 +139,7 @@ export class Mover {
   /** What is left to be copied, in order. */
   async *#read(segment: string): AsyncGenerator<copying.RunEvent[], void> {
     const { session, signal } = this.#options
-    const pace = new Pace({ appended: () => copying.appended(session), signal })
+    const pace = new Pace({ appended: () => appended(session), signal })
     await pace.begin()
     await copying.openRuns(session, segment, await copying.progressOf(session, segment))
     for (;;) {
@@ -160,7 +161,7 @@ export class Mover {
   #damaged = 0
 
   /** No more of it is copied, here and in later segments, until it is mended or given up. */
-  async #setAside({ tenantId, sessionId, sid }: copying.Run, damage: Damage): Promise<void> {
+  async #setAside({ tenantId, sessionId, sid }: copying.Run, damage: Problem): Promise<void> {
     const { session, log } = this.#options
     await setAside(session, sid, damage)
     this.#damaged += 1

@@ -1,4 +1,5 @@
-import { pause } from '../../lib/backoff.ts'
+import { pause } from '../lib/backoff.ts'
+import type { DbSession } from './session.ts'
 
 /** What all nodes have appended to the segments that are hot. Both fall when one of them leaves. */
 export interface Appended {
@@ -82,4 +83,14 @@ export class Pace {
 /** A second. What came in less time counts as if it were all that comes in a second. */
 function growth(of: keyof Appended, from: Look, to: Look): number {
   return ((to[of] - from[of]) * 1000) / Math.max(BUSY_MS, to.at - from.at)
+}
+
+/** Reads what all nodes have appended, from the statistics of Postgres. */
+export async function appended(session: DbSession): Promise<Appended> {
+  const [row] = await session.query(
+    `select sum(pg_stat_get_tuples_inserted(t.oid)), sum(pg_table_size(t.oid))
+       from (select to_regclass(format('starcite.%I', g.name)) as oid
+               from starcite.segments g where g.state = 'hot') t`,
+  )
+  return { events: Number(row?.[0] ?? 0), bytes: Number(row?.[1] ?? 0) }
 }

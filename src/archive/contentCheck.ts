@@ -1,5 +1,5 @@
-import type { ArchivedLine, Span } from '../archivedLine.ts'
-import type { EventHasher } from '../eventHasher.ts'
+import type { ArchivedLine, Span } from './archivedLine.ts'
+import type { EventHasher } from './eventHasher.ts'
 
 /** What stands for each part of an event's content once that is erased. */
 const ERASED = Buffer.from('{}')

@@ -1,12 +1,18 @@
-import type { ChainEnd } from '../../tiering/copy/lineChain.ts'
-import { ArchivedLine, LineError } from '../archivedLine.ts'
-import { type ChainVersion, genesisHash } from '../chain.ts'
-import { type EventHasher, isHexOf } from '../eventHasher.ts'
-import type { Problem } from '../finding.ts'
+import { ArchivedLine, LineError } from './archivedLine.ts'
+import { type ChainVersion, genesisHash } from './chain.ts'
 import { chainProblem } from './chainCheck.ts'
 import { contentProblem } from './contentCheck.ts'
+import { type EventHasher, isHexOf } from './eventHasher.ts'
+import type { Problem } from './problem.ts'
 
 const LINE_FEED = 0x0a
+
+/** An event after which a chain continues: its hash, and the form of that (sql/chained_hash.sql). */
+export interface ChainEnd {
+  readonly seq: number
+  readonly hash: Buffer
+  readonly version: number
+}
 
 /** First and last seq. */
 export type Range = readonly [first: number, last: number]

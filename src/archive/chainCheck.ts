@@ -1,5 +1,5 @@
-import type { ArchivedLine } from '../archivedLine.ts'
-import type { ChainVersion } from '../chain.ts'
+import type { ArchivedLine } from './archivedLine.ts'
+import type { ChainVersion } from './chain.ts'
 
 /** What is wrong with the form by which an event is chained, in words; undefined when nothing is. */
 export function chainProblem(before: ChainVersion, line: ArchivedLine): string | undefined {

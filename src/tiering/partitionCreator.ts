@@ -12,7 +12,7 @@ const MAX_PERIOD_MS = 600_000
  * Makes segments ahead of time, so that no append has to. Every node does it; they meet in starcite.ensure_segment.
  * A node that fails to only leaves the work to the next append.
  */
-export class SegmentKeeper {
+export class PartitionCreator {
   readonly #db: Db
   readonly #intervalMs: number
   readonly #retentionMs: number

@@ -1,0 +1,34 @@
+import { checkSlice } from '../../archive/slice.ts'
+import { DamagedObjectError, type ObjectStore } from '../../objects/objectStore.ts'
+import type { PackedSlice } from './packer.ts'
+
+/** What of an object it takes to store it. */
+interface StorableObject {
+  readonly body: Buffer
+  readonly slices: readonly Pick<PackedSlice, 'offset' | 'bytes' | 'firstSeq' | 'lastSeq'>[]
+}
+
+export interface StoreOptions {
+  readonly signal: AbortSignal
+  /** Called between writing and reading back. */
+  readonly onStored: () => unknown
+}
+
+/**
+ * Writes an object and reads it back. Resolves only when the store returned exactly what was written, now or by an
+ * earlier attempt of the same content, and every slice in it opens.
+ */
+export async function storeVerified(
+  store: ObjectStore,
+  key: string,
+  object: StorableObject,
+  { signal, onStored }: StoreOptions,
+): Promise<void> {
+  await store.putNew(key, object.body, signal) // 'exists': an earlier attempt; what counts is what is there
+  await onStored()
+  const stored = await store.get(key, signal)
+  // Never overwritten or deleted from here: if another node has noted it, it may be all there is of its events.
+  if (!stored.equals(object.body)) throw new DamagedObjectError(`object ${key} was read back different`)
+  for (const { offset, bytes, firstSeq, lastSeq } of object.slices)
+    await checkSlice(stored.subarray(offset, offset + bytes), firstSeq, lastSeq)
+}
