@@ -39,7 +39,7 @@ interface Facts extends ErrorOptions {
 }
 
 /** Statuses that say "later". The same request may be sent again. */
-const saysLater = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status)
+const isRetryableStatus = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status)
 
 /** Every failure of this client. Branch on `code`; `message` is for people. */
 export class StarciteError extends Error {
@@ -59,7 +59,7 @@ export class StarciteError extends Error {
     this.code = code
     this.status = facts.status ?? 0
     this.details = facts.details ?? {}
-    this.retryable = facts.retryable ?? saysLater(this.status)
+    this.retryable = facts.retryable ?? isRetryableStatus(this.status)
     this.retryAfterMs = facts.retryAfterMs
   }
 }
@@ -76,7 +76,7 @@ function reasonOf(error: Error): string {
 }
 
 /** Whatever their status says. */
-const FINAL = new Set(['history_damaged'])
+const NEVER_RETRYABLE = new Set(['history_damaged'])
 /** What the server's codes look like. Other programs put "Bad Gateway", or a number, where it has one of these. */
 const CODE = /^[a-z][a-z0-9_]*$/
 /** A smaller body is refused for its size only by the server: no proxy has a bound that small. */
@@ -93,13 +93,13 @@ export interface RefusedRequest {
  * The error that an answer is. Only one in the form of the server, `{"error": code}`, is its word; any other status comes
  * from something in between, and says nothing about what was asked, but for a body that is too large for it to pass on.
  */
-export function errorOfAnswer(
+export function errorFromAnswer(
   request: RefusedRequest,
   status: number,
   text: string,
   retryAfter: string | null,
 ): StarciteError {
-  const refusal = status < 400 ? undefined : refusalOf(status, text, retryAfter)
+  const refusal = status < 400 ? undefined : serverErrorFrom(status, text, retryAfter)
   if (status === 413 && (refusal !== undefined || request.bytes >= LEAST_TOO_LARGE_BYTES)) {
     const by = refusal ? 'the server' : 'something between this client and the server'
     const message = `${request.what} with ${request.bytes} bytes is too large for ${by}`
@@ -121,12 +121,16 @@ export function errorOfAnswer(
   return new StarciteError(
     'network_error',
     `${request.what} was answered ${answer} by something between this client and the server`,
-    { status, retryable: true, retryAfterMs: waitOf(parseObject(text)?.retry_after_ms, retryAfter) },
+    {
+      status,
+      retryable: true,
+      retryAfterMs: retryAfterMsFrom(parseObject(text)?.retry_after_ms, retryAfter),
+    },
   )
 }
 
 /** What the server says in its form; undefined when the text has another. */
-export function refusalOf(
+export function serverErrorFrom(
   status: number,
   text: string,
   retryAfter: string | null = null,
@@ -136,12 +140,12 @@ export function refusalOf(
   return new StarciteError(error, typeof message === 'string' ? message : `the server answered ${status}`, {
     status,
     details,
-    retryable: !FINAL.has(error) && saysLater(status),
-    retryAfterMs: waitOf(details.retry_after_ms, retryAfter),
+    retryable: !NEVER_RETRYABLE.has(error) && isRetryableStatus(status),
+    retryAfterMs: retryAfterMsFrom(details.retry_after_ms, retryAfter),
   })
 }
 
-function waitOf(exactMs: unknown, retryAfter: string | null): number | undefined {
+function retryAfterMsFrom(exactMs: unknown, retryAfter: string | null): number | undefined {
   const ms =
     typeof exactMs === 'number' ? exactMs : retryAfter === null ? Number.NaN : Number(retryAfter) * 1000
   return ms >= 0 ? ms : undefined

@@ -1,6 +1,7 @@
-import { Attention, Backoff } from './attention.ts'
+import { Backoff } from './backoff.ts'
 import { networkError, StarciteError } from './errors.ts'
 import type { Http } from './http/http.ts'
+import { PageWakeups } from './pageWakeups.ts'
 import { EventStreamLink } from './tail/eventStreamLink.ts'
 import type { End } from './tail/link.ts'
 import type { LifecycleEvent } from './types.ts'
@@ -44,18 +45,18 @@ export async function* lifecycle(
   http: Http,
   options: LifecycleOptions,
 ): AsyncGenerator<LifecycleItem, void, undefined> {
-  const attention = new Attention(options.signal ?? new AbortController().signal)
+  const wakeups = new PageWakeups(options.signal ?? new AbortController().signal)
   const backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   let { cursor, cursorAt } = options
   try {
-    while (!attention.signal.aborted) {
+    while (!wakeups.signal.aborted) {
       let trouble = networkError('the stream ended', 'the lifecycle feed was cut')
       let link: EventStreamLink | undefined
       try {
         const call = { path: '/v1/lifecycle', query: { cursor, cursor_at: cursorAt } }
-        link = await EventStreamLink.open(http, call, { signal: attention.signal, whenDone: ENDED })
+        link = await EventStreamLink.open(http, call, { signal: wakeups.signal, whenDone: ENDED })
         if (link !== undefined) options.onConnection?.({ at: 'open', cursor })
-        for (let data = await next(link, attention); data !== undefined; data = await next(link, attention)) {
+        for (let data = await next(link, wakeups); data !== undefined; data = await next(link, wakeups)) {
           const item = readItem(data, link?.id ?? '')
           cursor = item.cursor
           cursorAt = item.cursorAt
@@ -65,33 +66,33 @@ export async function* lifecycle(
         // Who was cut off before the first event goes on from where the feed said that it began.
         cursor ??= link?.lastId || undefined
       } catch (error) {
-        if (attention.signal.aborted) return
+        if (wakeups.signal.aborted) return
         if (!(error instanceof StarciteError) || !error.retryable) throw error
         trouble = error
       } finally {
         link?.close()
       }
-      if (attention.signal.aborted) return
+      if (wakeups.signal.aborted) return
       const ms = backoff.next(trouble.retryAfterMs)
       options.onConnection?.({ at: 'waiting', cursor, error: trouble, ms })
-      await attention.wait(ms)
+      await wakeups.wait(ms)
     }
   } finally {
-    attention.stop()
+    wakeups.stop()
   }
 }
 
 /** Undefined when the connection has ended, or is taken for dead. */
-async function next(link: EventStreamLink | undefined, attention: Attention): Promise<string | undefined> {
+async function next(link: EventStreamLink | undefined, wakeups: PageWakeups): Promise<string | undefined> {
   if (link === undefined) return undefined
   const coming = link.next()
   for (;;) {
-    const wait = attention.start(link.heardAt + SILENCE_MS - Date.now())
+    const wait = wakeups.start(link.heardAt + SILENCE_MS - Date.now())
     const first = await Promise.race([coming, wait.over])
     wait.cancel()
     if (typeof first === 'string') return first
     if (typeof first === 'object' && first.at === 'refused') throw first.error
-    if (typeof first !== 'boolean' || attention.signal.aborted) return undefined
+    if (typeof first !== 'boolean' || wakeups.signal.aborted) return undefined
     if (first || Date.now() - link.heardAt >= SILENCE_MS) return undefined
   }
 }

@@ -1,11 +1,11 @@
 import { expect } from 'chai'
-import { Backoff } from '../../src/client/attention.ts'
-import { errorOfAnswer } from '../../src/client/errors.ts'
+import { Backoff } from '../../src/client/backoff.ts'
+import { errorFromAnswer } from '../../src/client/errors.ts'
 import { ERRORS } from '../../src/protocol/errors.ts'
 
 const REQUEST = { what: 'POST /v1/sessions', bytes: 2000 }
 const of = (status: number, body: unknown, retryAfter: string | null = null) =>
-  errorOfAnswer(REQUEST, status, typeof body === 'string' ? body : JSON.stringify(body), retryAfter)
+  errorFromAnswer(REQUEST, status, typeof body === 'string' ? body : JSON.stringify(body), retryAfter)
 
 describe('the error that an answer is to the client', () => {
   it('is the server’s for each of its codes, and may be repeated when the protocol says so', () => {

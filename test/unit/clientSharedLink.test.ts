@@ -3,7 +3,7 @@ import type { EventPage } from '../../src/client/http/answers.ts'
 import { readEvent } from '../../src/client/rawJson.ts'
 import type { Cursor } from '../../src/client/tail/cursor.ts'
 import type { End } from '../../src/client/tail/link.ts'
-import type { PageReader } from '../../src/client/tail/shared/page.ts'
+import type { PageReader } from '../../src/client/tail/shared/pageReader.ts'
 import { SharedLink } from '../../src/client/tail/shared/sharedLink.ts'
 import type { AnyEvents, SessionEvent } from '../../src/client/types.ts'
 
@@ -71,10 +71,10 @@ describe('a tail by way of a shared connection', () => {
           const [from, to] = [Math.max(0, pushed - take(3)), log.head]
           const isLost = take(3) === 0 && log.head < goal
           if (!isLost && to > from) link.onEvents(from + 1, range(from, to).map(text))
-          else if (take(2) === 0) link.onKnown(to)
+          else if (take(2) === 0) link.onLastSeq(to)
           pushed = to
         }
-        link?.onKnown(goal)
+        link?.onLastSeq(goal)
       }
       let position = 0
       const growing = grow()

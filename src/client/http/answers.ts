@@ -26,13 +26,13 @@ const isObject = (value: unknown): value is Members =>
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isSeq = (value: unknown): value is number => isCount(value) && value > 0
 
-function must(holds: boolean, what: string): asserts holds {
+function check(holds: boolean, what: string): asserts holds {
   if (!holds) throw new TypeError(what)
 }
 
 function objectOf(text: string): Members {
   const value: unknown = JSON.parse(text)
-  must(isObject(value), 'it is no object')
+  check(isObject(value), 'it is no object')
   return value
 }
 
@@ -40,36 +40,36 @@ function objectOf(text: string): Members {
 export function sessionAnswer(id: string | undefined, archived?: boolean): ReadAnswer<Session> {
   return (text) => {
     const session = sessionOf(objectOf(text))
-    must(id === undefined || session.id === id, `it is session ${session.id}`)
-    must(archived === undefined || session.archived === archived, `archived is ${session.archived}`)
+    check(id === undefined || session.id === id, `it is session ${session.id}`)
+    check(archived === undefined || session.archived === archived, `archived is ${session.archived}`)
     return session
   }
 }
 
 function sessionOf(value: unknown): Session {
-  must(isObject(value), 'a session is no object')
-  must(typeof value.id === 'string' && value.id !== '', 'a session has no id')
-  must(value.title === null || typeof value.title === 'string', 'a session has no title')
-  must(isObject(value.metadata), 'a session has no metadata')
-  must(isCount(value.last_seq), 'a session has no last_seq')
-  must(isSeq(value.version), 'a session has no version')
-  must(typeof value.archived === 'boolean', 'a session does not say whether it is archived')
+  check(isObject(value), 'a session is no object')
+  check(typeof value.id === 'string' && value.id !== '', 'a session has no id')
+  check(value.title === null || typeof value.title === 'string', 'a session has no title')
+  check(isObject(value.metadata), 'a session has no metadata')
+  check(isCount(value.last_seq), 'a session has no last_seq')
+  check(isSeq(value.version), 'a session has no version')
+  check(typeof value.archived === 'boolean', 'a session does not say whether it is archived')
   for (const name of ['tenant_id', 'created_at', 'updated_at'])
-    must(typeof value[name] === 'string', `a session has no ${name}`)
+    check(typeof value[name] === 'string', `a session has no ${name}`)
   return value as unknown as Session
 }
 
 /** How far a session is; no more is looked at. */
 export const lastSeqAnswer: ReadAnswer<number> = (text) => {
   const { id, last_seq } = objectOf(text)
-  must(typeof id === 'string' && isCount(last_seq), 'it is no session')
+  check(typeof id === 'string' && isCount(last_seq), 'it is no session')
   return last_seq
 }
 
 /** How many events a page has; no more is looked at. */
 export const countAnswer: ReadAnswer<number> = (text) => {
   const { events, last_seq } = objectOf(text)
-  must(Array.isArray(events) && isCount(last_seq), 'it is no page of events')
+  check(Array.isArray(events) && isCount(last_seq), 'it is no page of events')
   return events.length
 }
 
@@ -77,9 +77,9 @@ export const countAnswer: ReadAnswer<number> = (text) => {
 export function sessionPageAnswer(cursor: string | undefined): ReadAnswer<SessionPage> {
   return (text) => {
     const { sessions, next_cursor } = objectOf(text)
-    must(Array.isArray(sessions), 'it has no sessions')
-    must(next_cursor === null || typeof next_cursor === 'string', 'it has no next_cursor')
-    must(next_cursor === null || (next_cursor !== '' && next_cursor !== cursor), 'it goes on where it began')
+    check(Array.isArray(sessions), 'it has no sessions')
+    check(next_cursor === null || typeof next_cursor === 'string', 'it has no next_cursor')
+    check(next_cursor === null || (next_cursor !== '' && next_cursor !== cursor), 'it goes on where it began')
     return { sessions: sessions.map(sessionOf), next_cursor }
   }
 }
@@ -89,10 +89,10 @@ export function appendedAnswer(expectedSeq: number | undefined): ReadAnswer<Appe
   return (text) => {
     const answer = objectOf(text)
     const { seq, last_seq, deduped, cursor, committed_cursor } = answer
-    must(isSeq(seq) && typeof deduped === 'boolean', 'it has no seq, or no deduped')
-    must(isSeq(last_seq) && last_seq >= seq, `seq is ${seq} and last_seq ${last_seq}`)
-    must(cursor === seq && committed_cursor === last_seq, 'its cursors are not its seqs')
-    must(
+    check(isSeq(seq) && typeof deduped === 'boolean', 'it has no seq, or no deduped')
+    check(isSeq(last_seq) && last_seq >= seq, `seq is ${seq} and last_seq ${last_seq}`)
+    check(cursor === seq && committed_cursor === last_seq, 'its cursors are not its seqs')
+    check(
       deduped || expectedSeq === undefined || seq === expectedSeq + 1,
       `${seq} does not follow expected_seq`,
     )
@@ -112,22 +112,22 @@ export function batchAnswer({ count, expectedSeq, isOneProducers }: SentBatch): 
   return (text) => {
     const answer = objectOf(text)
     const { results, last_seq, cursor, committed_cursor } = answer
-    must(
+    check(
       Array.isArray(results) && results.length === count,
       `it has not one result for each of ${count} events`,
     )
     let [newest, previous] = [expectedSeq, 0]
     for (const result of results as unknown[]) {
-      must(isObject(result), 'a result is no object')
+      check(isObject(result), 'a result is no object')
       const { seq, deduped } = result
-      must(isSeq(seq) && typeof deduped === 'boolean', 'a result has no seq, or no deduped')
-      must(isSeq(last_seq) && last_seq >= seq, `a seq is ${seq} and last_seq ${last_seq}`)
-      must(!isOneProducers || seq > previous, `${seq} comes after ${previous}`)
-      must(deduped || newest === undefined || seq === newest + 1, `${seq} is stored after ${newest}`)
+      check(isSeq(seq) && typeof deduped === 'boolean', 'a result has no seq, or no deduped')
+      check(isSeq(last_seq) && last_seq >= seq, `a seq is ${seq} and last_seq ${last_seq}`)
+      check(!isOneProducers || seq > previous, `${seq} comes after ${previous}`)
+      check(deduped || newest === undefined || seq === newest + 1, `${seq} is stored after ${newest}`)
       previous = seq
       if (!deduped) newest = seq
     }
-    must(cursor === previous && committed_cursor === last_seq, 'its cursors are not its seqs')
+    check(cursor === previous && committed_cursor === last_seq, 'its cursors are not its seqs')
     return answer as unknown as BatchAppended
   }
 }
@@ -147,20 +147,20 @@ export function eventPageAnswer<Events>(request: PageRequest): ReadAnswer<EventP
   return (text) => {
     const { next_cursor, last_seq } = objectOf(text)
     const start = EVENTS.exec(text)?.[0].length
-    must(start !== undefined, 'it does not begin with events')
-    must(isCount(last_seq), 'it has no last_seq')
+    check(start !== undefined, 'it does not begin with events')
+    check(isCount(last_seq), 'it has no last_seq')
     const events = elementsOf(text, start).map((raw) => readEvent<Events>(raw))
     const seqs = events.map(({ seq }) => seq)
     if (request.order === 'asc') {
-      must(isCount(next_cursor), 'it has no next_cursor')
-      refuseGaps([request.cursor ?? 0, ...seqs], next_cursor, Math.min(next_cursor, last_seq), request)
-      must(next_cursor > (request.cursor ?? 0) || next_cursor >= last_seq, 'it goes on where it began')
+      check(isCount(next_cursor), 'it has no next_cursor')
+      assertNoGaps([request.cursor ?? 0, ...seqs], next_cursor, Math.min(next_cursor, last_seq), request)
+      check(next_cursor > (request.cursor ?? 0) || next_cursor >= last_seq, 'it goes on where it began')
     } else {
-      must(next_cursor === null || isSeq(next_cursor), 'it has no next_cursor')
+      check(next_cursor === null || isSeq(next_cursor), 'it has no next_cursor')
       const before = Math.min(request.cursor ?? Number.POSITIVE_INFINITY, last_seq + 1)
       const end = next_cursor ?? 1
-      refuseGaps([-before, ...seqs.map((it) => -it)], -end, before > 1 ? -end : -before, request)
-      must(next_cursor === null || next_cursor < before, 'it goes on where it began')
+      assertNoGaps([-before, ...seqs.map((it) => -it)], -end, before > 1 ? -end : -before, request)
+      check(next_cursor === null || next_cursor < before, 'it goes on where it began')
     }
     return { events, next_cursor, last_seq }
   }
@@ -170,7 +170,7 @@ export function eventPageAnswer<Events>(request: PageRequest): ReadAnswer<EventP
  * Places, each of which must be past the one before; unfiltered the next one, up to `covered`, which the page says that it
  * has reached. Descending ones are negative.
  */
-function refuseGaps(
+function assertNoGaps(
   places: readonly number[],
   end: number,
   covered: number,
@@ -178,14 +178,14 @@ function refuseGaps(
 ): void {
   for (let i = 1; i < places.length; i += 1) {
     const [before, at] = [places[i - 1] as number, places[i] as number]
-    must(at > before && at <= end, `event ${Math.abs(at)} comes after ${Math.abs(before)}`)
-    if (!isFiltered && at !== before + 1) throw hole(before, at)
+    check(at > before && at <= end, `event ${Math.abs(at)} comes after ${Math.abs(before)}`)
+    if (!isFiltered && at !== before + 1) throw gapError(before, at)
   }
   const last = places.at(-1) as number
-  if (!isFiltered && last < covered) throw hole(last, covered)
+  if (!isFiltered && last < covered) throw gapError(last, covered)
 }
 
-function hole(before: number, at: number): StarciteError {
+function gapError(before: number, at: number): StarciteError {
   const [cursor, seq] = [Math.abs(before), Math.abs(at)]
   return new StarciteError('events_missing', `events between ${cursor} and ${seq} are missing`, {
     details: { cursor, seq },

@@ -1,5 +1,6 @@
-import { Attention, Backoff } from '../attention.ts'
-import { errorOfAnswer, networkError, StarciteError } from '../errors.ts'
+import { Backoff } from '../backoff.ts'
+import { errorFromAnswer, networkError, StarciteError } from '../errors.ts'
+import { PageWakeups } from '../pageWakeups.ts'
 import { utf8Bytes } from '../utf8.ts'
 import type { ReadAnswer } from './answers.ts'
 import type { Tokens } from './tokens.ts'
@@ -62,7 +63,7 @@ export class Http {
   /** What `read` makes of the answer. The caller's abort rejects with the reason it gave. */
   async answer<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
     const attempts = call.attempts ?? (call.retry ? MAX_ATTEMPTS : 1)
-    const attention = new Attention(call.signal ?? new AbortController().signal)
+    const wakeups = new PageWakeups(call.signal ?? new AbortController().signal)
     const backoff = new Backoff(RETRY_BASE_MS, RETRY_MAX_MS)
     try {
       for (let attempt = 1; ; attempt += 1) {
@@ -70,17 +71,17 @@ export class Http {
           return await this.#answerOnce(call, read)
         } catch (error) {
           if (attempt >= attempts || !(error instanceof StarciteError) || !error.retryable) throw error
-          await attention.wait(backoff.next(error.retryAfterMs))
+          await wakeups.wait(backoff.next(error.retryAfterMs))
         }
       }
     } finally {
-      attention.stop()
+      wakeups.stop()
     }
   }
 
   async #answerOnce<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
     const sendingMs = (call.body?.length ?? 0) / SLOW_BYTES_PER_MS
-    return within(TIMEOUT_MS + sendingMs, call.signal, async (signal) => {
+    return withTimeout(TIMEOUT_MS + sendingMs, call.signal, async (signal) => {
       const { status, text } = await this.open(call, signal).then(async (response) => ({
         status: response.status,
         text: await response.text(),
@@ -106,7 +107,7 @@ export class Http {
       if (response.ok) return response
       const { status, headers } = response
       const request = { what: nameOf(call), bytes: utf8Bytes(call.body ?? '') }
-      const error = errorOfAnswer(request, status, await response.text(), headers.get('retry-after'))
+      const error = errorFromAnswer(request, status, await response.text(), headers.get('retry-after'))
       if (status !== 401 || error.code === 'network_error' || isRenewed) throw error
       const renewed = await this.tokens.renew(token)
       if (renewed === undefined) throw error
@@ -178,7 +179,7 @@ function invalidAnswer(call: Call, status: number, cause: unknown): StarciteErro
 }
 
 /** Runs with a signal that is aborted past the time, and with the caller's. */
-export async function within<T>(
+export async function withTimeout<T>(
   ms: number,
   outer: AbortSignal | undefined,
   run: (signal: AbortSignal) => Promise<T>,

@@ -1,11 +1,11 @@
-import { Attention } from '../attention.ts'
 import { StarciteError } from '../errors.ts'
 import { eventText } from '../eventText.ts'
 import type { Http } from '../http/http.ts'
+import { PageWakeups } from '../pageWakeups.ts'
 import type { AnyEvents, Appended, NewEvent } from '../types.ts'
-import { type Entry, Lane, newEntry } from './lane.ts'
 import { newId } from './newId.ts'
 import { PendingEvent } from './pending.ts'
+import { newQueuedEvent, ProducerQueue, type QueuedEvent } from './producerQueue.ts'
 import { Sender, type SenderOptions } from './sender.ts'
 import { memoryStore, type OutboxStore } from './store.ts'
 
@@ -24,7 +24,7 @@ export interface OutboxOptions extends Partial<SenderOptions> {
 }
 
 /** Outboxes of one session in one store at a time, say in tabs; and keys that may hold what is no outbox's. */
-const MAX_LANES = 32
+const MAX_QUEUES = 32
 
 /**
  * Appends that survive: each event is stored once, in the order of `send`, however often requests and answers are lost,
@@ -35,17 +35,17 @@ export class Outbox<Events = AnyEvents> {
   readonly #key: string
   readonly #options: OutboxOptions
   readonly #abort = new AbortController()
-  readonly #attention = new Attention(this.#abort.signal)
+  readonly #wakeups = new PageWakeups(this.#abort.signal)
   readonly #sender: Sender
   readonly #running: Promise<void>
-  readonly #lanes: Lane[] = []
+  readonly #queues: ProducerQueue[] = []
   readonly #store: OutboxStore
   readonly #listeners = new Set<() => void>()
-  readonly #keys = new WeakMap<Entry, string>()
+  readonly #keys = new WeakMap<QueuedEvent, string>()
   #nextKey = 1
   #events: readonly PendingEvent<Events>[] | undefined
-  #isTelling = false
-  #waiting: Entry[] = []
+  #isNotifyScheduled = false
+  #waiting: QueuedEvent[] = []
   #state: 'open' | 'closing' | 'ended' = 'open'
   #wake: (() => void) | undefined
   #error: unknown
@@ -57,7 +57,7 @@ export class Outbox<Events = AnyEvents> {
     this.#sender = new Sender(
       http,
       path,
-      this.#attention,
+      this.#wakeups,
       { ...options, maxBatch: options.maxBatch ?? 100 },
       () => this.#changed(),
     )
@@ -66,7 +66,10 @@ export class Outbox<Events = AnyEvents> {
 
   /** How many events are not acknowledged yet, those of earlier lives that were found in the store included. */
   get pending(): number {
-    return this.#lanes.reduce((sum, lane) => sum + lane.entries.length, this.#own ? 0 : this.#waiting.length)
+    return this.#queues.reduce(
+      (sum, queue) => sum + queue.entries.length,
+      this.#own ? 0 : this.#waiting.length,
+    )
   }
 
   /**
@@ -75,7 +78,7 @@ export class Outbox<Events = AnyEvents> {
    */
   get events(): readonly PendingEvent<Events>[] {
     this.#events ??= [
-      ...this.#lanes.flatMap((lane) => lane.entries.map((entry) => this.#show(entry, lane.producerId))),
+      ...this.#queues.flatMap((queue) => queue.entries.map((entry) => this.#show(entry, queue.producerId))),
       ...(this.#own ? [] : this.#waiting.map((entry) => this.#show(entry, undefined))),
     ]
     return this.#events
@@ -94,13 +97,13 @@ export class Outbox<Events = AnyEvents> {
   send(event: NewEvent<Events> | string): Promise<Appended> {
     let text: string
     try {
-      this.#refuseWhenOver()
+      this.#assertAccepting()
       text = eventText(event, { numbered: false })
     } catch (error) {
       return Promise.reject(error)
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push(newEntry(text, { resolve, reject }))
+      this.#waiting.push(newQueuedEvent(text, { resolve, reject }))
       this.#changed()
       this.#own?.save().catch(() => {}) // told by the save before it is sent
       this.#wake?.()
@@ -128,24 +131,24 @@ export class Outbox<Events = AnyEvents> {
    */
   async discard(): Promise<readonly PendingEvent<Events>[]> {
     await this.stop()
-    this.#lanes.splice(0)
-    const lanes = await this.#open()
-    const events = lanes.flatMap((lane) => lane.entries.map((it) => this.#show(it, lane.producerId)))
+    this.#queues.splice(0)
+    const queues = await this.#open()
+    const events = queues.flatMap((queue) => queue.entries.map((it) => this.#show(it, queue.producerId)))
     try {
-      for (const lane of lanes) if (lane.entries.splice(0).length > 0) await lane.save()
+      for (const queue of queues) if (queue.entries.splice(0).length > 0) await queue.save()
     } finally {
-      await Promise.all(lanes.map((lane) => lane.close()))
+      await Promise.all(queues.map((queue) => queue.close()))
     }
     this.#waiting = []
     this.#changed()
     return events
   }
 
-  get #own(): Lane | undefined {
-    return this.#lanes.at(-1)
+  get #own(): ProducerQueue | undefined {
+    return this.#queues.at(-1)
   }
 
-  #refuseWhenOver(): void {
+  #assertAccepting(): void {
     if (this.#state !== 'open')
       throw new StarciteError('outbox_closed', 'the outbox takes no more events', { cause: this.#error })
     const { maxPending = 1000 } = this.#options
@@ -155,41 +158,41 @@ export class Outbox<Events = AnyEvents> {
 
   async #run(): Promise<void> {
     try {
-      const lanes = await this.#open()
-      const own = lanes.at(-1)
+      const queues = await this.#open()
+      const own = queues.at(-1)
       own?.entries.push(...this.#waiting)
       this.#waiting = own?.entries ?? []
-      this.#lanes.push(...lanes)
+      this.#queues.push(...queues)
       this.#changed()
-      for (const lane of lanes) await this.#refuseSpoilt(lane)
-      for (const lane of lanes) while (lane.entries.length > 0) await this.#step(lane)
+      for (const queue of queues) await this.#rejectInvalid(queue)
+      for (const queue of queues) while (queue.entries.length > 0) await this.#sendNextBatch(queue)
       while (this.#state === 'open' || this.#waiting.length > 0) {
-        if (own && this.#waiting.length > 0) await this.#step(own)
+        if (own && this.#waiting.length > 0) await this.#sendNextBatch(own)
         else await this.#sleep()
       }
     } catch (error) {
       this.#error = error
     }
     this.#state = 'ended'
-    this.#attention.stop()
+    this.#wakeups.stop()
     // What came before the store was open, or before it ended, is kept too.
-    const unsaved = this.#lanes.filter((lane) => lane.entries.some((it) => !it.isSaved))
-    await Promise.all(unsaved.map((lane) => lane.save().catch(() => {})))
+    const unsaved = this.#queues.filter((queue) => queue.entries.some((it) => !it.isSaved))
+    await Promise.all(unsaved.map((queue) => queue.save().catch(() => {})))
     for (const { settle } of this.#waiting) settle?.reject(this.#error)
-    await Promise.all(this.#lanes.map((lane) => lane.close()))
+    await Promise.all(this.#queues.map((queue) => queue.close()))
   }
 
   /** What the store gave back is looked at as what `send` takes is: one bad event would spoil each batch that it is in. */
-  async #refuseSpoilt(lane: Lane): Promise<void> {
-    for (const entry of lane.entries.filter((it) => it.settle === undefined))
+  async #rejectInvalid(queue: ProducerQueue): Promise<void> {
+    for (const entry of queue.entries.filter((it) => it.settle === undefined))
       try {
         eventText(entry.event, { numbered: false })
       } catch (error) {
-        await this.#sender.refuse(lane, entry, error as StarciteError)
+        await this.#sender.reject(queue, entry, error as StarciteError)
       }
   }
 
-  #show(entry: Entry, producerId: string | undefined): PendingEvent<Events> {
+  #show(entry: QueuedEvent, producerId: string | undefined): PendingEvent<Events> {
     let key = this.#keys.get(entry)
     if (key === undefined) {
       key = String(this.#nextKey)
@@ -201,17 +204,17 @@ export class Outbox<Events = AnyEvents> {
 
   #changed(): void {
     this.#events = undefined
-    if (this.#isTelling || this.#listeners.size === 0) return
-    this.#isTelling = true
+    if (this.#isNotifyScheduled || this.#listeners.size === 0) return
+    this.#isNotifyScheduled = true
     queueMicrotask(() => {
-      this.#isTelling = false
+      this.#isNotifyScheduled = false
       for (const listener of [...this.#listeners]) listener()
     })
   }
 
-  async #step(lane: Lane): Promise<void> {
+  async #sendNextBatch(queue: ProducerQueue): Promise<void> {
     this.#abort.signal.throwIfAborted()
-    await this.#sender.step(lane)
+    await this.#sender.sendNextBatch(queue)
   }
 
   async #sleep(): Promise<void> {
@@ -223,37 +226,37 @@ export class Outbox<Events = AnyEvents> {
     this.#abort.signal.throwIfAborted()
   }
 
-  /** The lanes that earlier lives have left something in, and, last, the one that this outbox goes on with. */
-  async #open(): Promise<Lane[]> {
+  /** The queues that earlier lives have left something in, and, last, the one that this outbox goes on with. */
+  async #open(): Promise<ProducerQueue[]> {
     const { producerId } = this.#options
     const claim = this.#store.claim?.bind(this.#store)
     const isAlone = producerId !== undefined || claim === undefined
     const key = producerId === undefined ? this.#key : `${this.#key} ${producerId}`
-    const lanes: Lane[] = []
-    let own: Lane | undefined
+    const queues: ProducerQueue[] = []
+    let own: ProducerQueue | undefined
     try {
-      for (let i = 0; i < MAX_LANES; i += 1) {
+      for (let i = 0; i < MAX_QUEUES; i += 1) {
         // One that is alone keeps to its key, and leaves it only when that holds what is no outbox's.
-        const laneKey = isAlone && i === 0 ? key : `${key} ${i}`
-        const letGo = claim === undefined ? () => {} : await claim(laneKey)
-        if (letGo === undefined && isAlone)
+        const queueKey = isAlone && i === 0 ? key : `${key} ${i}`
+        const release = claim === undefined ? () => {} : await claim(queueKey)
+        if (release === undefined && isAlone)
           throw new StarciteError('outbox_in_use', `another outbox has the producer ${producerId}`)
-        if (letGo === undefined) continue // of an outbox that is alive
-        const lane = await Lane.open(this.#store, laneKey, () => producerId ?? newId(), letGo)
-        if (typeof lane === 'string') {
-          this.#options.onDamaged?.({ key: laneKey, text: lane })
+        if (release === undefined) continue // of an outbox that is alive
+        const queue = await ProducerQueue.open(this.#store, queueKey, () => producerId ?? newId(), release)
+        if (typeof queue === 'string') {
+          this.#options.onDamaged?.({ key: queueKey, text: queue })
           continue
         }
-        if (own === undefined) own = lane
-        else if (lane.entries.length > 0) lanes.push(lane)
-        else await lane.close()
-        if (lane.isNew || isAlone) break
+        if (own === undefined) own = queue
+        else if (queue.entries.length > 0) queues.push(queue)
+        else await queue.close()
+        if (queue.isNew || isAlone) break
       }
       if (own === undefined)
-        throw new StarciteError('outbox_in_use', `${MAX_LANES} outboxes of this session are open`)
-      return [...lanes, own]
+        throw new StarciteError('outbox_in_use', `${MAX_QUEUES} outboxes of this session are open`)
+      return [...queues, own]
     } catch (error) {
-      await Promise.all([...lanes, ...(own ? [own] : [])].map((lane) => lane.close()))
+      await Promise.all([...queues, ...(own ? [own] : [])].map((queue) => queue.close()))
       throw error
     }
   }

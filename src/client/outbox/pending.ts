@@ -1,5 +1,5 @@
 import type { AnyEvents, NewEvent } from '../types.ts'
-import type { Entry } from './lane.ts'
+import type { QueuedEvent } from './producerQueue.ts'
 
 /**
  * An event of an outbox that is not acknowledged yet. A tail shows it, once it is stored, with the same `producer_id` and
@@ -16,7 +16,7 @@ export class PendingEvent<Events = AnyEvents> {
   readonly producer_seq: number | undefined
   #event: NewEvent<Events> | undefined
 
-  constructor(key: string, entry: Entry, producerId: string | undefined) {
+  constructor(key: string, entry: QueuedEvent, producerId: string | undefined) {
     this.key = key
     this.state = entry.isSending ? 'sending' : 'waiting'
     this.text = entry.event

@@ -1,14 +1,16 @@
-import { type Attention, Backoff, orOffline } from '../attention.ts'
+import { Backoff } from '../backoff.ts'
 import { StarciteError } from '../errors.ts'
 import { batchAnswer } from '../http/answers.ts'
 import type { Http } from '../http/http.ts'
+import { offlineErrorOr } from '../offline.ts'
+import type { PageWakeups } from '../pageWakeups.ts'
 import type { Appended, BatchAppended } from '../types.ts'
-import type { Entry, Lane } from './lane.ts'
+import { findStored } from './findStored.ts'
 import { newId } from './newId.ts'
-import { findStored } from './stored.ts'
+import type { ProducerQueue, QueuedEvent } from './producerQueue.ts'
 
 export interface SenderOptions {
-  /** Default: a random one for each lane of the store. One of your own needs a store that is never lost. */
+  /** Default: a random one for each queue of the store. One of your own needs a store that is never lost. */
   readonly producerId?: string | undefined
   readonly maxBatch: number
   /** An event was stored, whether its `send` is still waited for or not. */
@@ -31,11 +33,11 @@ const SMALL_BATCH_CHARS = 16_384
 const BACKOFF_BASE_MS = 200
 const BACKOFF_MAX_MS = 15_000
 
-/** Sends what lanes hold, one batch at a time, each until it is settled. */
+/** Sends what queues hold, one batch at a time, each until it is settled. */
 export class Sender {
   readonly #http: Http
   readonly #path: string
-  readonly #attention: Attention
+  readonly #wakeups: PageWakeups
   readonly #options: SenderOptions
   readonly #onChange: () => void
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
@@ -45,60 +47,60 @@ export class Sender {
   /** Goes down to what passes, for good: whatever has such a bound refuses each larger batch after having read it. */
   #maxChars = MAX_BATCH_CHARS
   /** Goes down while batches have no answer, and up again with each that has one. */
-  #wantedChars = MAX_BATCH_CHARS
+  #targetChars = MAX_BATCH_CHARS
 
-  constructor(http: Http, path: string, attention: Attention, options: SenderOptions, onChange: () => void) {
+  constructor(http: Http, path: string, wakeups: PageWakeups, options: SenderOptions, onChange: () => void) {
     this.#http = http
     this.#path = path
-    this.#attention = attention
+    this.#wakeups = wakeups
     this.#options = options
     this.#onChange = onChange
     this.#limit = options.maxBatch
   }
 
   /**
-   * Sends the next batch of the lane, and settles its events. Rejects, with every event still in the lane, when the
+   * Sends the next batch of the queue, and settles its events. Rejects, with every event still in the queue, when the
    * producer cannot go on.
    */
-  async step(lane: Lane): Promise<void> {
-    const batch = await this.#savedBatch(lane)
-    this.#mark(batch, true)
+  async sendNextBatch(queue: ProducerQueue): Promise<void> {
+    const batch = await this.#savedBatch(queue)
+    this.#setSending(batch, true)
     try {
-      const answer = await this.#deliver(lane, batch)
-      if (this.#options.producerId !== undefined) refuseLostState(lane, answer)
-      this.#noteSeqs(answer)
+      const answer = await this.#deliver(queue, batch)
+      if (this.#options.producerId !== undefined) assertProducerUnused(queue, answer)
+      this.#trackAcknowledged(answer)
       const { last_seq, committed_cursor } = answer
       this.#settle(
-        lane,
+        queue,
         batch.map((entry, i) => {
           const result = answer.results[i] as BatchAppended['results'][0]
           return [entry, { ...result, last_seq, cursor: result.seq, committed_cursor }]
         }),
       )
       this.#limit = this.#options.maxBatch
-      this.#wantedChars = Math.min(MAX_BATCH_CHARS, 2 * this.#wantedChars)
+      this.#targetChars = Math.min(MAX_BATCH_CHARS, 2 * this.#targetChars)
     } catch (error) {
-      if (!(error instanceof StarciteError) || this.#attention.signal.aborted) throw error
-      await this.#onRefusal(lane, batch, error)
+      if (!(error instanceof StarciteError) || this.#wakeups.signal.aborted) throw error
+      await this.#onRejected(queue, batch, error)
     } finally {
-      this.#mark(batch, false)
+      this.#setSending(batch, false)
     }
   }
 
   /** Takes an event out that is not to be stored, and says so. */
-  async refuse(lane: Lane, entry: Entry, error: StarciteError): Promise<void> {
-    lane.takeOut(entry, { isRefused: error.details.refused_by !== 'intermediary' })
-    await lane.save().catch(() => {}) // the next step's own save tells; until then it would be refused again
+  async reject(queue: ProducerQueue, entry: QueuedEvent, error: StarciteError): Promise<void> {
+    queue.remove(entry, { isRefused: error.details.refused_by !== 'intermediary' })
+    await queue.save().catch(() => {}) // the next step's own save tells; until then it would be refused again
     entry.settle?.reject(error)
-    tell(this.#options.onRefused, error, entry.event)
+    runCallback(this.#options.onRefused, error, entry.event)
     this.#onChange()
   }
 
   /** The next batch, numbered, and in the store. When nothing more fits into that, what it has already goes: that makes room. */
-  async #savedBatch(lane: Lane): Promise<readonly Entry[]> {
-    const batch = lane.number(this.#count(lane.entries))
+  async #savedBatch(queue: ProducerQueue): Promise<readonly QueuedEvent[]> {
+    const batch = queue.number(this.#count(queue.entries))
     try {
-      await lane.save()
+      await queue.save()
       return batch
     } catch (error) {
       const unsaved = batch.findIndex((it) => !it.isSaved)
@@ -108,9 +110,9 @@ export class Sender {
     }
   }
 
-  #count(entries: readonly Entry[]): number {
+  #count(entries: readonly QueuedEvent[]): number {
     let count = 0
-    const maxChars = Math.min(this.#maxChars, this.#wantedChars)
+    const maxChars = Math.min(this.#maxChars, this.#targetChars)
     for (let chars = 0; count < Math.min(this.#limit, entries.length); count += 1) {
       chars += entries[count]?.event.length ?? 0
       if (count > 0 && chars > maxChars) break
@@ -119,9 +121,9 @@ export class Sender {
   }
 
   /** The same body again and again, until the server says yes or no, or the batch is taken for too large. */
-  async #deliver(lane: Lane, batch: readonly Entry[]): Promise<BatchAppended> {
-    const body = bodyOf(lane.producerId, batch)
-    const { signal } = this.#attention
+  async #deliver(queue: ProducerQueue, batch: readonly QueuedEvent[]): Promise<BatchAppended> {
+    const body = bodyOf(queue.producerId, batch)
+    const { signal } = this.#wakeups
     const call = { method: 'POST', path: `${this.#path}/events`, body, signal, retry: true, attempts: 1 }
     const read = batchAnswer({ count: batch.length, isOneProducers: true })
     const canBeSmaller = batch.length > 1 && charsOf(batch) > SMALL_BATCH_CHARS
@@ -129,7 +131,7 @@ export class Sender {
     return this.#untilAnswered(
       () => this.#http.answer(call, read),
       ({ status }) => {
-        lane.isNew = false // it may be stored, and its answer lost: the next one may say so
+        queue.isNew = false // it may be stored, and its answer lost: the next one may say so
         for (const entry of batch) entry.mayBeStored = true
         cuts = status === 0 ? cuts + 1 : 0
         return canBeSmaller && cuts === MAX_CUTS
@@ -148,27 +150,30 @@ export class Sender {
         this.#backoff.reset()
         return answer
       } catch (error) {
-        if (this.#attention.signal.aborted || !(error instanceof StarciteError) || !error.retryable)
-          throw error
+        if (this.#wakeups.signal.aborted || !(error instanceof StarciteError) || !error.retryable) throw error
         if (givesUp(error)) throw error
         const ms = this.#backoff.next(error.retryAfterMs)
-        tell(this.#options.onRetry, orOffline(error), ms)
-        await this.#attention.wait(ms)
+        runCallback(this.#options.onRetry, offlineErrorOr(error), ms)
+        await this.#wakeups.wait(ms)
       }
     }
   }
 
   /** The server, or for the size something before it, has said no. Rejects when that is not one event's fault. */
-  async #onRefusal(lane: Lane, batch: readonly Entry[], error: StarciteError): Promise<void> {
-    if (/^producer_(seq|replay)_conflict$/.test(error.code)) return this.#onConflict(lane, batch, error)
+  async #onRejected(
+    queue: ProducerQueue,
+    batch: readonly QueuedEvent[],
+    error: StarciteError,
+  ): Promise<void> {
+    if (/^producer_(seq|replay)_conflict$/.test(error.code)) return this.#onConflict(queue, batch, error)
     if (error.code === 'network_error') {
-      this.#wantedChars = Math.max(SMALL_BATCH_CHARS, charsOf(batch) / 2)
+      this.#targetChars = Math.max(SMALL_BATCH_CHARS, charsOf(batch) / 2)
       return
     }
     if (!isAboutEvents(error)) throw error
     const at = batch.length === 1 ? 0 : error.details.index
     const refused = typeof at === 'number' ? batch[at] : undefined
-    if (refused !== undefined) return this.refuse(lane, refused, error)
+    if (refused !== undefined) return this.reject(queue, refused, error)
     if (error.status === 413) this.#maxChars = charsOf(batch) / 2
     else this.#limit = Math.ceil(batch.length / 2) // it does not say which: fewer then
   }
@@ -178,61 +183,69 @@ export class Sender {
    * been stored, or the store is older than what was sent. Random producers go on, with each event stored once: what the
    * session has already counts as sent, and the rest goes on from the number that is waited for, or as a new producer's.
    */
-  async #onConflict(lane: Lane, batch: readonly Entry[], error: StarciteError): Promise<void> {
+  async #onConflict(
+    queue: ProducerQueue,
+    batch: readonly QueuedEvent[],
+    error: StarciteError,
+  ): Promise<void> {
     const { index = 0, expected_producer_seq: expected } = error.details
     const entry = batch[Number(index)]
     const isOwn = this.#options.producerId !== undefined
     if (entry?.number === undefined) throw error
     // Nothing from that number on is stored, so none of what waits is. Where somebody has to hear of it, somebody does.
-    const mayGoOn = !isOwn || lane.hasGap || this.#options.onHistoryChanged !== undefined
+    const mayGoOn = !isOwn || queue.hasGap || this.#options.onHistoryChanged !== undefined
     if (mayGoOn && typeof expected === 'number' && expected < entry.number) {
-      if (!lane.hasGap) this.#tellForgotten({ producer_seq: entry.number, expected_producer_seq: expected })
-      lane.closeGap(entry, expected)
-    } else if (isOwn || lane.isNew) throw error
+      if (!queue.hasGap)
+        this.#reportHistoryChanged({ producer_seq: entry.number, expected_producer_seq: expected })
+      queue.closeGap(entry, expected)
+    } else if (isOwn || queue.isNew) throw error
     else {
-      const { signal } = this.#attention
-      const stored = await this.#untilAnswered(() => findStored(this.#http, this.#path, lane, signal)).catch(
+      const { signal } = this.#wakeups
+      const stored = await this.#untilAnswered(() => findStored(this.#http, this.#path, queue, signal)).catch(
         (cause) => {
           throw cause instanceof StarciteError && !signal.aborted ? error : cause // it may not be allowed to read
         },
       )
-      this.#settle(lane, stored)
-      lane.startAnew(newId())
+      this.#settle(queue, stored)
+      queue.restartAs(newId())
     }
-    await lane.save()
+    await queue.save()
   }
 
-  #noteSeqs({ results }: BatchAppended): void {
+  #trackAcknowledged({ results }: BatchAppended): void {
     const isBelow = results.some(({ seq, deduped }) => !deduped && seq <= this.#acknowledged)
-    if (isBelow) this.#tellForgotten({ acknowledged_seq: this.#acknowledged, seq: results[0]?.seq })
+    if (isBelow) this.#reportHistoryChanged({ acknowledged_seq: this.#acknowledged, seq: results[0]?.seq })
     const highest = Math.max(0, ...results.map(({ seq }) => seq))
     this.#acknowledged = isBelow ? highest : Math.max(this.#acknowledged, highest)
   }
 
-  #tellForgotten(details: Record<string, unknown>): void {
+  #reportHistoryChanged(details: Record<string, unknown>): void {
     const message =
       'the server was restored, and has lost events that it had acknowledged: read the session again'
     this.#acknowledged = 0 // said once
-    tell(this.#options.onHistoryChanged, new StarciteError('history_changed', message, { details }))
+    runCallback(this.#options.onHistoryChanged, new StarciteError('history_changed', message, { details }))
   }
 
-  #settle(lane: Lane, stored: readonly (readonly [Entry, Appended])[]): void {
+  #settle(queue: ProducerQueue, stored: readonly (readonly [QueuedEvent, Appended])[]): void {
     const gone = new Set(stored.map(([entry]) => entry))
-    lane.entries.splice(0, lane.entries.length, ...lane.entries.filter((it) => !gone.has(it)))
-    lane.save().catch(() => {}) // the next step's own save tells; until then these would be sent twice, and dedupe
+    queue.entries.splice(0, queue.entries.length, ...queue.entries.filter((it) => !gone.has(it)))
+    queue.save().catch(() => {}) // the next step's own save tells; until then these would be sent twice, and dedupe
     for (const [{ settle }, appended] of stored) settle?.resolve(appended)
-    for (const [{ event }, appended] of stored) tell(this.#options.onSent, appended, event)
+    for (const [{ event }, appended] of stored) runCallback(this.#options.onSent, appended, event)
     this.#onChange()
   }
 
-  #mark(batch: readonly Entry[], isSending: boolean): void {
+  #setSending(batch: readonly QueuedEvent[], isSending: boolean): void {
     for (const entry of batch) entry.isSending = isSending
     this.#onChange()
   }
 }
 
 /** What a callback throws is its own affair, and ends no outbox. */
-function tell<Args extends unknown[]>(callback: ((...args: Args) => void) | undefined, ...args: Args): void {
+function runCallback<Args extends unknown[]>(
+  callback: ((...args: Args) => void) | undefined,
+  ...args: Args
+): void {
   try {
     callback?.(...args)
   } catch (error) {
@@ -246,9 +259,9 @@ function isAboutEvents({ code, status, details }: StarciteError): boolean {
   return [400, 413, 422].includes(status) || ['actor_mismatch', 'expected_seq_conflict'].includes(code)
 }
 
-const charsOf = (batch: readonly Entry[]) => batch.reduce((sum, { event }) => sum + event.length, 0)
+const charsOf = (batch: readonly QueuedEvent[]) => batch.reduce((sum, { event }) => sum + event.length, 0)
 
-function bodyOf(producerId: string, batch: readonly Entry[]): string {
+function bodyOf(producerId: string, batch: readonly QueuedEvent[]): string {
   const id = JSON.stringify(producerId)
   const events = batch.map(
     ({ event, number }) =>
@@ -261,11 +274,11 @@ function bodyOf(producerId: string, batch: readonly Entry[]): string {
  * A producer of the caller's that believes it has never sent anything, and is told that its first event was there already.
  * Random ones are nobody else's: there, a duplicate is a repetition by `fetch`, as Deno's does over a kept connection.
  */
-function refuseLostState(lane: Lane, answer: BatchAppended): void {
-  if (lane.isNew && answer.results.some((it) => it.deduped))
+function assertProducerUnused(queue: ProducerQueue, answer: BatchAppended): void {
+  if (queue.isNew && answer.results.some((it) => it.deduped))
     throw new StarciteError(
       'producer_state_lost',
-      `the producer ${lane.producerId} was used before, and nothing is kept of it here: take another producer id`,
+      `the producer ${queue.producerId} was used before, and nothing is kept of it here: take another producer id`,
     )
-  lane.isNew = false
+  queue.isNew = false
 }

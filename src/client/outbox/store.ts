@@ -53,9 +53,9 @@ export function byWebLocks(): Pick<OutboxStore, 'claim'> {
     claim: (key) =>
       new Promise((resolve, reject) => {
         const held = (lock: unknown) =>
-          new Promise<void>((letGo) => {
-            resolve(lock === null ? undefined : letGo)
-            if (lock === null) letGo()
+          new Promise<void>((release) => {
+            resolve(lock === null ? undefined : release)
+            if (lock === null) release()
           })
         locks.request(key, { ifAvailable: true }, held).catch(reject)
       }),

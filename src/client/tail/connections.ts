@@ -1,10 +1,10 @@
 import type { Http } from '../http/http.ts'
-import { isBrowser, type TabTools, tabTools } from './shared/browser.ts'
+import { isBrowser, type TabApis, tabApis } from './shared/browser.ts'
 import { Hub } from './shared/hub.ts'
-import { identityOf } from './shared/identity.ts'
-import type { Live } from './shared/live.ts'
+import type { LiveFeed } from './shared/liveFeed.ts'
 import { PROTOCOL } from './shared/messages.ts'
-import { Tabs } from './shared/tabs.ts'
+import { TabGroup } from './shared/tabGroup.ts'
+import { sharingKeyOf } from './shared/tokenClaims.ts'
 import { type TailTransport, TransportChoice } from './transportChoice.ts'
 import type { WebSocketConstructor } from './webSocketLink.ts'
 
@@ -19,10 +19,10 @@ export class Connections {
   readonly http: Http
   readonly WebSocket: WebSocketConstructor | undefined
   readonly #sharing: Sharing
-  readonly #tools: TabTools | undefined
+  readonly #apis: TabApis | undefined
   readonly #choices = new Map<TailTransport, TransportChoice>()
   /** By transport and by whom the token is for: what one may see is not asked for with the token of another. */
-  readonly #shared = new Map<string, Live>()
+  readonly #shared = new Map<string, LiveFeed>()
 
   constructor(
     http: Http,
@@ -32,34 +32,34 @@ export class Connections {
     this.http = http
     this.WebSocket = WebSocket
     this.#sharing = sharing
-    this.#tools = sharing === 'tabs' ? tabTools() : undefined
+    this.#apis = sharing === 'tabs' ? tabApis() : undefined
   }
 
   get areShared(): boolean {
     return this.#sharing !== 'none'
   }
 
-  choice(wanted: TailTransport): TransportChoice {
-    const known = this.#choices.get(wanted) ?? new TransportChoice(wanted, this.WebSocket !== undefined)
-    this.#choices.set(wanted, known)
+  choice(requested: TailTransport): TransportChoice {
+    const known = this.#choices.get(requested) ?? new TransportChoice(requested, this.WebSocket !== undefined)
+    this.#choices.set(requested, known)
     return known
   }
 
   /** The connection that tails with this token share. */
-  async shared(wanted: TailTransport, token: string | undefined): Promise<Live> {
-    const whose = JSON.stringify([PROTOCOL, this.http.url(''), wanted, identityOf(token)])
-    const name = this.#tools === undefined ? whose : `starcite ${await this.#tools.sha256(whose)}`
+  async shared(requested: TailTransport, token: string | undefined): Promise<LiveFeed> {
+    const whose = JSON.stringify([PROTOCOL, this.http.url(''), requested, sharingKeyOf(token)])
+    const name = this.#apis === undefined ? whose : `starcite ${await this.#apis.sha256(whose)}`
     const known = this.#shared.get(name)
     if (known !== undefined) return known
-    const live = this.#open(wanted, name)
+    const live = this.#open(requested, name)
     this.#shared.set(name, live)
     return live
   }
 
-  #open(wanted: TailTransport, name: string): Live {
+  #open(requested: TailTransport, name: string): LiveFeed {
     const forget = () => this.#shared.delete(name)
-    const openHub = (onIdle: () => void) => new Hub(this.http, this.choice(wanted), this.WebSocket, onIdle)
-    if (this.#tools !== undefined) return new Tabs(name, this.#tools, openHub, forget)
+    const openHub = (onIdle: () => void) => new Hub(this.http, this.choice(requested), this.WebSocket, onIdle)
+    if (this.#apis !== undefined) return new TabGroup(name, this.#apis, openHub, forget)
     const hub: Hub = openHub(() => {
       forget()
       hub.close({ at: 'broken', reason: 'closed by this side' })

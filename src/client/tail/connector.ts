@@ -4,9 +4,9 @@ import type { Connections } from './connections.ts'
 import { type Cursor, queryOf } from './cursor.ts'
 import { EventStreamLink } from './eventStreamLink.ts'
 import type { End, Link } from './link.ts'
-import { endOf } from './shared/identity.ts'
-import { PageReader } from './shared/page.ts'
+import { PageReader } from './shared/pageReader.ts'
 import { SharedLink } from './shared/sharedLink.ts'
+import { endOf } from './shared/tokenClaims.ts'
 import type { TailTransport, TransportChoice } from './transportChoice.ts'
 import { WebSocketLink } from './webSocketLink.ts'
 
@@ -29,7 +29,7 @@ export class Connector {
   readonly #connections: Connections
   readonly #sessionId: string
   readonly #path: string
-  readonly #wanted: TailTransport
+  readonly #requested: TailTransport
   readonly #choice: TransportChoice
   readonly #query: { batch_size: number; follow: false | undefined }
   readonly #pages: PageReader
@@ -42,8 +42,8 @@ export class Connector {
     this.#connections = connections
     this.#sessionId = sessionId
     this.#path = path
-    this.#wanted = options.transport ?? 'auto'
-    this.#choice = connections.choice(this.#wanted)
+    this.#requested = options.transport ?? 'auto'
+    this.#choice = connections.choice(this.#requested)
     this.transport = this.#choice.transport
     const follow = options.follow === false ? false : undefined
     this.#query = { batch_size: options.batchSize ?? BATCH_SIZE, follow }
@@ -63,7 +63,7 @@ export class Connector {
   async #openShared(cursor: Cursor, signal: AbortSignal): Promise<Link | undefined> {
     const follow = async (end: Cursor, link: SharedLink) => {
       this.token = await this.#connections.http.tokens.current()
-      const live = await this.#connections.shared(this.#wanted, this.token)
+      const live = await this.#connections.shared(this.#requested, this.token)
       return live.subscribe(this.#sessionId, end, link)
     }
     try {

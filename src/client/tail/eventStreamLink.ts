@@ -1,4 +1,4 @@
-import { networkError, refusalOf, StarciteError } from '../errors.ts'
+import { networkError, StarciteError, serverErrorFrom } from '../errors.ts'
 import type { Call, Http } from '../http/http.ts'
 import { EventStreamParser, type StreamEvent } from './eventStreamParser.ts'
 import type { End, Link } from './link.ts'
@@ -107,6 +107,6 @@ export class EventStreamLink implements Link {
 
 /** What a stream ends with when the server cannot go on: an event that has the name, and the form, of an error. */
 function errorOf({ name, data }: StreamEvent): StarciteError | undefined {
-  const error = name === undefined ? undefined : refusalOf(0, data)
+  const error = name === undefined ? undefined : serverErrorFrom(0, data)
   return error?.code === name ? error : undefined
 }

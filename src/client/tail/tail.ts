@@ -1,7 +1,9 @@
-import { Attention, Backoff, orOffline } from '../attention.ts'
+import { Backoff } from '../backoff.ts'
 import { networkError, StarciteError } from '../errors.ts'
 import { countAnswer } from '../http/answers.ts'
-import { type Http, within } from '../http/http.ts'
+import { type Http, withTimeout } from '../http/http.ts'
+import { offlineErrorOr } from '../offline.ts'
+import { PageWakeups } from '../pageWakeups.ts'
 import { readFrame } from '../rawJson.ts'
 import type { SessionEvent } from '../types.ts'
 import type { Connections } from './connections.ts'
@@ -50,7 +52,7 @@ export class Tail<Events> {
   readonly #http: Http
   readonly #path: string
   readonly #options: TailOptions
-  readonly #attention: Attention
+  readonly #wakeups: PageWakeups
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   readonly #connector: Connector
   #cursor: number
@@ -65,7 +67,7 @@ export class Tail<Events> {
     this.#options = options
     this.#cursor = options.cursor ?? 0
     this.#insertedAt = options.cursorInsertedAt
-    this.#attention = new Attention(options.signal ?? new AbortController().signal)
+    this.#wakeups = new PageWakeups(options.signal ?? new AbortController().signal)
     this.#connector = new Connector(connections, sessionId, path, options)
   }
 
@@ -93,12 +95,12 @@ export class Tail<Events> {
         await this.#recover(end, Date.now() - openedAt)
       }
     } finally {
-      this.#attention.stop()
+      this.#wakeups.stop()
     }
   }
 
   get #isAborted(): boolean {
-    return this.#attention.signal.aborted
+    return this.#wakeups.signal.aborted
   }
 
   get #at(): Cursor {
@@ -108,7 +110,7 @@ export class Tail<Events> {
   /** Undefined when it has to be tried again, and the wait for that is over. */
   async #open(): Promise<Link | 'finished' | undefined> {
     try {
-      const link = await this.#connector.open(this.#at, this.#attention.signal)
+      const link = await this.#connector.open(this.#at, this.#wakeups.signal)
       if (link === undefined) {
         if (this.#options.follow === false) return 'finished'
         throw new StarciteError('invalid_answer', 'an endless stream was answered 204', {
@@ -121,7 +123,7 @@ export class Tail<Events> {
     } catch (error) {
       if (this.#isAborted) return undefined
       if (!(error instanceof StarciteError) || !error.retryable) throw error
-      if (error.code === 'events_missing' && this.#isHoleKnown()) throw error
+      if (error.code === 'events_missing' && this.#isGapPersistent()) throw error
       await this.#wait(error)
       return undefined
     }
@@ -130,7 +132,7 @@ export class Tail<Events> {
   /** Something in between can end a connection as the server does, so the session is asked how far it goes. */
   async #isThrough(): Promise<boolean> {
     try {
-      this.#lastSeq ??= await this.#connector.lastSeq(this.#attention.signal)
+      this.#lastSeq ??= await this.#connector.lastSeq(this.#wakeups.signal)
       if (this.#cursor >= this.#lastSeq) return true
       await this.#wait(
         networkError(`it ended after event ${this.#cursor} of ${this.#lastSeq}`, 'the tail was cut'),
@@ -153,7 +155,7 @@ export class Tail<Events> {
       for (const event of events as readonly SessionEvent<Events>[]) {
         if (this.#isAborted) return { at: 'finished', isCertain: true }
         if (event.seq <= this.#cursor) continue
-        if (event.seq !== this.#cursor + 1) return this.#hole(event.seq)
+        if (event.seq !== this.#cursor + 1) return this.#gapError(event.seq)
         this.#cursor = event.seq
         this.#insertedAt = event.inserted_at
         this.#inARow = 0
@@ -169,12 +171,12 @@ export class Tail<Events> {
     const coming = link.next()
     for (let checkedAt = 0; ; ) {
       const silentSince = Math.max(link.heardAt, checkedAt)
-      const wait = this.#attention.start(silentSince + silenceMs - Date.now())
+      const wait = this.#wakeups.start(silentSince + silenceMs - Date.now())
       const first = await Promise.race([coming, wait.over])
       wait.cancel()
       if (typeof first !== 'boolean') return first
       if (this.#isAborted) return { at: 'finished', isCertain: true }
-      if (this.#attention.wentOffline()) return { at: 'broken', reason: 'the browser is offline' }
+      if (this.#wakeups.takeWentOffline()) return { at: 'broken', reason: 'the browser is offline' }
       if (!first && link.heardAt > silentSince) continue // a ping came meanwhile
       const missed = await this.#missed()
       if (missed !== undefined && link.heardAt <= silentSince) {
@@ -188,7 +190,7 @@ export class Tail<Events> {
   /** Asks for what lies past the cursor. Undefined when there is nothing: the link may well be good. */
   async #missed(): Promise<End | undefined> {
     try {
-      const count = await within(CHECK_TIMEOUT_MS, this.#attention.signal, (signal) =>
+      const count = await withTimeout(CHECK_TIMEOUT_MS, this.#wakeups.signal, (signal) =>
         this.#http.answer(
           { path: `${this.#path}/events`, query: { ...queryOf(this.#at), limit: 1 }, signal },
           countAnswer,
@@ -202,15 +204,15 @@ export class Tail<Events> {
     }
   }
 
-  #hole(seq: number): End {
+  #gapError(seq: number): End {
     const details = { cursor: this.#cursor, seq }
     const message = `after event ${this.#cursor} came ${seq}`
-    if (!this.#isHoleKnown()) return { at: 'broken', reason: message }
+    if (!this.#isGapPersistent()) return { at: 'broken', reason: message }
     return { at: 'refused', error: new StarciteError('events_missing', message, { details }) }
   }
 
   /** Counts that a hole was shown; whether that was often enough in a row. */
-  #isHoleKnown(): boolean {
+  #isGapPersistent(): boolean {
     this.#inARow += 1
     return this.#inARow >= MAX_IN_A_ROW
   }
@@ -244,9 +246,9 @@ export class Tail<Events> {
 
   async #wait(trouble: StarciteError): Promise<void> {
     const ms = this.#backoff.next(trouble.retryAfterMs)
-    const error = orOffline(trouble)
+    const error = offlineErrorOr(trouble)
     this.#options.onConnection?.({ at: 'waiting', cursor: this.#cursor, error, ms })
-    await this.#attention.wait(ms)
+    await this.#wakeups.wait(ms)
   }
 }
 

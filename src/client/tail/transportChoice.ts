@@ -9,9 +9,9 @@ export class TransportChoice {
   readonly #mayFallBack: boolean
   #failedHandshakes = 0
 
-  constructor(wanted: TailTransport, hasWebSocket: boolean) {
-    this.#mayFallBack = wanted === 'auto'
-    this.transport = wanted === 'sse' || (wanted === 'auto' && !hasWebSocket) ? 'sse' : 'websocket'
+  constructor(requested: TailTransport, hasWebSocket: boolean) {
+    this.#mayFallBack = requested === 'auto'
+    this.transport = requested === 'sse' || (requested === 'auto' && !hasWebSocket) ? 'sse' : 'websocket'
   }
 
   /** WebSockets come through here. */

@@ -34,7 +34,7 @@ const { navigator, BroadcastChannel, crypto } = globalThis as unknown as Browser
 /** A page or worker of a browser: servers do not say whether they are online. */
 export const isBrowser = typeof navigator?.onLine === 'boolean'
 
-export interface TabTools {
+export interface TabApis {
   readonly locks: Locks
   readonly openChannel: (name: string) => Channel
   readonly sha256: (text: string) => Promise<string>
@@ -51,7 +51,7 @@ export function onPage(types: readonly string[], act: () => void): () => void {
 }
 
 /** What tabs need to find each other; undefined where a browser does not have it: over plain HTTP, as a rule. */
-export function tabTools(): TabTools | undefined {
+export function tabApis(): TabApis | undefined {
   const [locks, subtle] = [navigator?.locks, crypto?.subtle]
   if (locks === undefined || subtle === undefined || BroadcastChannel === undefined) return undefined
   return {

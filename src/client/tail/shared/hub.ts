@@ -5,10 +5,10 @@ import type { End } from '../link.ts'
 import type { TransportChoice } from '../transportChoice.ts'
 import type { WebSocketConstructor } from '../webSocketLink.ts'
 import { onPage } from './browser.ts'
-import type { Listener, Live, Subscription } from './live.ts'
-import { SocketSource } from './socketSource.ts'
-import type { Source, SourceEvents } from './source.ts'
-import { StreamSource } from './streamSource.ts'
+import type { LiveFeed, LiveListener, Subscription } from './liveFeed.ts'
+import type { MultiplexedEvents, MultiplexedLink } from './multiplexedLink.ts'
+import { MultiplexedSocket } from './multiplexedSocket.ts'
+import { MultiplexedStream } from './multiplexedStream.ts'
 import { later } from './timer.ts'
 
 /** A page goes from one session to the next: the connection waits so long for another follower. */
@@ -16,7 +16,7 @@ const LINGER_MS = 2000
 
 interface Followed {
   cursor: Cursor
-  readonly listeners: Set<Listener>
+  readonly listeners: Set<LiveListener>
   readonly joined: Promise<void>
 }
 
@@ -24,7 +24,7 @@ interface Followed {
  * The one connection of a page: opened for the first follower, closed a little after the last. Followers of one session
  * share what is heard of it. When the connection ends, so do all subscriptions; who comes back opens the next one.
  */
-export class Hub implements Live {
+export class Hub implements LiveFeed {
   readonly #http: Http
   readonly #choice: TransportChoice
   readonly #WebSocket: WebSocketConstructor | undefined
@@ -32,8 +32,8 @@ export class Hub implements Live {
   readonly #closed = new AbortController()
   readonly #stopHearing: () => void
   readonly #onIdle: () => void
-  #source: Promise<Source> | undefined
-  #current: Source | undefined
+  #source: Promise<MultiplexedLink> | undefined
+  #current: MultiplexedLink | undefined
   #stopLinger = () => {}
   /** Subscriptions, those that are being made too. */
   #users = 0
@@ -64,7 +64,7 @@ export class Hub implements Live {
     return this.#source === undefined && this.#users === 0
   }
 
-  async subscribe(sessionId: string, cursor: Cursor, listener: Listener): Promise<Subscription> {
+  async subscribe(sessionId: string, cursor: Cursor, listener: LiveListener): Promise<Subscription> {
     this.#stopLinger()
     this.#users += 1
     let leave = () => this.#lingerIfUnused()
@@ -107,14 +107,14 @@ export class Hub implements Live {
     source?.close()
   }
 
-  #follow(source: Source, sessionId: string, cursor: Cursor): Followed {
-    const place = { cursor, listeners: new Set<Listener>() }
+  #follow(source: MultiplexedLink, sessionId: string, cursor: Cursor): Followed {
+    const place = { cursor, listeners: new Set<LiveListener>() }
     const followed: Followed = Object.assign(place, { joined: source.join(sessionId, place) })
     this.#followed.set(sessionId, followed)
     return followed
   }
 
-  #leave(sessionId: string, followed: Followed, listener: Listener): void {
+  #leave(sessionId: string, followed: Followed, listener: LiveListener): void {
     followed.listeners.delete(listener)
     if (followed.listeners.size === 0 && this.#followed.get(sessionId) === followed) {
       this.#followed.delete(sessionId)
@@ -133,7 +133,7 @@ export class Hub implements Live {
     })
   }
 
-  #connected(): Promise<Source> {
+  #connected(): Promise<MultiplexedLink> {
     if (this.#source === undefined) {
       const source = this.#open()
       this.#source = source
@@ -144,9 +144,9 @@ export class Hub implements Live {
     return this.#source
   }
 
-  async #open(): Promise<Source> {
-    let [opened, hasEnded]: [Source?, boolean?] = []
-    const events: SourceEvents = {
+  async #open(): Promise<MultiplexedLink> {
+    let [opened, hasEnded]: [MultiplexedLink?, boolean?] = []
+    const events: MultiplexedEvents = {
       onEvents: (sessionId, texts) => this.#onEvents(sessionId, texts),
       onLeft: (sessionId, reason) => this.#onLeft(sessionId, { at: 'broken', reason }),
       onEnd: (end) => {
@@ -155,7 +155,9 @@ export class Hub implements Live {
       },
     }
     opened =
-      this.#choice.transport === 'sse' ? new StreamSource(this.#http, events) : await this.#openSocket(events)
+      this.#choice.transport === 'sse'
+        ? new MultiplexedStream(this.#http, events)
+        : await this.#openSocket(events)
     if (hasEnded || this.#closed.signal.aborted) {
       opened.close()
       throw networkError('the connection is over', 'the tail was not begun')
@@ -165,7 +167,7 @@ export class Hub implements Live {
   }
 
   /** Followers have read from the server over HTTP just before, so a handshake that fails is that of a WebSocket. */
-  async #openSocket(events: SourceEvents): Promise<Source> {
+  async #openSocket(events: MultiplexedEvents): Promise<MultiplexedLink> {
     if (this.#WebSocket === undefined)
       throw new StarciteError(
         'websocket_missing',
@@ -175,7 +177,7 @@ export class Hub implements Live {
     const url = this.#http.url('/v1/socket/websocket', { vsn: '2.0.0', token })
     try {
       const { signal } = this.#closed
-      const source = await SocketSource.open(this.#WebSocket, url.replace(/^http/, 'ws'), events, signal)
+      const source = await MultiplexedSocket.open(this.#WebSocket, url.replace(/^http/, 'ws'), events, signal)
       this.#choice.worked()
       return source
     } catch (error) {

@@ -2,7 +2,7 @@ import { StarciteError } from '../../errors.ts'
 import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
 import type { Channel } from './browser.ts'
-import type { Live, Subscription } from './live.ts'
+import type { LiveFeed, Subscription } from './liveFeed.ts'
 import { charsOf, type OfLeader, type ToLeader, type ToTab } from './messages.ts'
 
 /** Characters that may be on their way to a tab. Past it the tab only learns which events there are, and reads them. */
@@ -11,14 +11,14 @@ const MAX_UNTAKEN_CHARS = 1_048_576
 /** One tab as the tab that leads sees it: what it follows, and how much it has yet to take. */
 export class ServedTab {
   readonly #leader: string
-  readonly #live: Live
+  readonly #live: LiveFeed
   readonly #channel: Channel
   readonly #subscriptions = new Map<number, Subscription | undefined>()
   /** Of subscriptions that were not sent all of their events: the last of these. */
   readonly #missed = new Map<number, number>()
   #untaken = 0
 
-  constructor(leader: string, live: Live, channel: Channel) {
+  constructor(leader: string, live: LiveFeed, channel: Channel) {
     this.#leader = leader
     this.#live = live
     this.#channel = channel
@@ -63,7 +63,7 @@ export class ServedTab {
     try {
       const subscription = await this.#live.subscribe(sessionId, cursor, {
         onEvents: (first, texts) => this.#onEvents(n, first, texts),
-        onKnown: (seq) => this.#post({ at: 'known', n, seq }),
+        onLastSeq: (seq) => this.#post({ at: 'known', n, seq }),
         onEnd: (end) => this.#onEnd(n, end),
       })
       if (!this.#subscriptions.has(n)) return subscription.leave()

@@ -4,9 +4,9 @@ import { readEvent } from '../../rawJson.ts'
 import type { AnyEvents, SessionEvent } from '../../types.ts'
 import type { Cursor } from '../cursor.ts'
 import type { End, Link } from '../link.ts'
-import type { Listener, Subscription } from './live.ts'
+import type { LiveListener, Subscription } from './liveFeed.ts'
 import { charsOf } from './messages.ts'
-import type { PageReader } from './page.ts'
+import type { PageReader } from './pageReader.ts'
 import { later } from './timer.ts'
 
 /** Characters of live events that may wait for a reader. Past it they are dropped, and read from the server in time. */
@@ -32,7 +32,7 @@ interface Frame {
  *
  * The first page is read before anything is handed out, so that the server has judged the reader's own token.
  */
-export class SharedLink implements Link, Listener {
+export class SharedLink implements Link, LiveListener {
   readonly #pages: PageReader
   readonly #ends: boolean
   readonly #abort = new AbortController()
@@ -128,7 +128,7 @@ export class SharedLink implements Link, Listener {
     const last = first + texts.length - 1
     const chars = charsOf(texts)
     const waiting = this.#live.at(-1)
-    this.onKnown(last)
+    this.onLastSeq(last)
     if (this.#end !== undefined || (waiting && last <= waiting.last)) return
     const isTooMuch = this.#liveChars + chars > MAX_WAITING_CHARS
     if (isTooMuch || (waiting && first > waiting.last + 1)) this.#drop()
@@ -137,7 +137,7 @@ export class SharedLink implements Link, Listener {
     this.#liveChars += chars
   }
 
-  onKnown(seq: number): void {
+  onLastSeq(seq: number): void {
     this.#known = Math.max(this.#known, seq)
     this.#wake()
   }
@@ -161,7 +161,7 @@ export class SharedLink implements Link, Listener {
       () => {},
     )
     const { position } = await Promise.race([subscribing, aborted])
-    this.onKnown(position)
+    this.onLastSeq(position)
   }
 
   #takePage(): readonly SessionEvent[] | undefined {

@@ -1,5 +1,5 @@
 /** Claims that differ between tokens of one principal with the same rights. */
-const OF_ONE_TOKEN = new Set(['exp', 'iat', 'nbf', 'jti'])
+const PER_TOKEN_CLAIMS = new Set(['exp', 'iat', 'nbf', 'jti'])
 
 type Claims = Readonly<Record<string, unknown>>
 
@@ -7,10 +7,10 @@ type Claims = Readonly<Record<string, unknown>>
  * Whom a token is for, and what it may do: everything in it but when it was made and how long it is good. Tokens that
  * cannot be read stand for themselves. The server judges tokens; this only tells apart what must not be mixed.
  */
-export function identityOf(token: string | undefined): string {
+export function sharingKeyOf(token: string | undefined): string {
   const claims = claimsOf(token)
   if (claims === undefined) return JSON.stringify(['token', token ?? null])
-  const kept = Object.entries(claims).filter(([name]) => !OF_ONE_TOKEN.has(name))
+  const kept = Object.entries(claims).filter(([name]) => !PER_TOKEN_CLAIMS.has(name))
   return JSON.stringify(['claims', kept.sort(([a], [b]) => (a < b ? -1 : 1))])
 }
 

@@ -3,7 +3,7 @@ import type { Appended } from '../types.ts'
 import type { OutboxStore } from './store.ts'
 
 /** An event that waits, as the JSON text that is sent. */
-export interface Entry {
+export interface QueuedEvent {
   readonly event: string
   /** Its `producer_seq`, from the first try on. It may have been stored under it, so it is kept. */
   number: number | undefined
@@ -16,7 +16,11 @@ export interface Entry {
   mayBeStored: boolean
 }
 
-export const newEntry = (event: string, settle?: Entry['settle'], number?: number): Entry => ({
+export const newQueuedEvent = (
+  event: string,
+  settle?: QueuedEvent['settle'],
+  number?: number,
+): QueuedEvent => ({
   event,
   number,
   settle,
@@ -34,8 +38,8 @@ interface Saved {
 }
 
 /** A producer and what it has still to send, kept in a store under one key. */
-export class Lane {
-  readonly entries: Entry[]
+export class ProducerQueue {
+  readonly entries: QueuedEvent[]
   /** Whether no event of this producer can be stored, as far as is known here. */
   isNew: boolean
   /** An event was taken out whose number may be used up or not. */
@@ -44,19 +48,21 @@ export class Lane {
   #nextNumber: number
   readonly #store: OutboxStore
   readonly #key: string
-  readonly #letGo: () => void
+  readonly #release: () => void
   #saving: Promise<void> = Promise.resolve()
   #nextSave: Promise<void> | undefined
 
-  private constructor(saved: Saved, isNew: boolean, store: OutboxStore, key: string, letGo: () => void) {
+  private constructor(saved: Saved, isNew: boolean, store: OutboxStore, key: string, release: () => void) {
     this.#producerId = saved.producer_id
-    this.entries = saved.pending.map(([event, number]) => newEntry(event, undefined, number ?? undefined))
+    this.entries = saved.pending.map(([event, number]) =>
+      newQueuedEvent(event, undefined, number ?? undefined),
+    )
     this.isNew = isNew
     this.hasGap = saved.gap === true
     this.#nextNumber = saved.next
     this.#store = store
     this.#key = key
-    this.#letGo = letGo
+    this.#release = release
   }
 
   /**
@@ -67,19 +73,19 @@ export class Lane {
     store: OutboxStore,
     key: string,
     producerId: () => string,
-    letGo: () => void,
-  ): Promise<Lane | string> {
+    release: () => void,
+  ): Promise<ProducerQueue | string> {
     try {
       const text = await store.load(key)
       if (text !== undefined) {
         const saved = readSaved(text)
-        if (saved !== undefined) return new Lane(saved, false, store, key, letGo)
-        letGo()
+        if (saved !== undefined) return new ProducerQueue(saved, false, store, key, release)
+        release()
         return text
       }
-      return new Lane({ producer_id: producerId(), next: 1, pending: [] }, true, store, key, letGo)
+      return new ProducerQueue({ producer_id: producerId(), next: 1, pending: [] }, true, store, key, release)
     } catch (cause) {
-      letGo()
+      release()
       throw new StarciteError('store_failed', "the outbox's store could not be read", { cause })
     }
   }
@@ -89,7 +95,7 @@ export class Lane {
   }
 
   /** Numbers the first `count` events that have no number yet. */
-  number(count: number): readonly Entry[] {
+  number(count: number): readonly QueuedEvent[] {
     const batch = this.entries.slice(0, count)
     for (const entry of batch) {
       if (entry.number !== undefined) continue
@@ -103,7 +109,7 @@ export class Lane {
    * Takes out an event that is not to be stored. A refusal uses up no number, so the later ones move up; an event that may
    * have been stored before leaves a gap, until the server says which number it waits for.
    */
-  takeOut(entry: Entry, { isRefused }: { isRefused: boolean }): void {
+  remove(entry: QueuedEvent, { isRefused }: { isRefused: boolean }): void {
     const at = this.entries.indexOf(entry)
     this.entries.splice(at, 1)
     if (entry.number === undefined) return
@@ -112,13 +118,13 @@ export class Lane {
   }
 
   /** The server waits for this number at the place of that event: what was before it is not there any more. */
-  closeGap(entry: Entry, number: number): void {
+  closeGap(entry: QueuedEvent, number: number): void {
     this.#renumber(this.entries.indexOf(entry), number)
     this.hasGap = false
   }
 
   /** What is left is another producer's from here on. */
-  startAnew(producerId: string): void {
+  restartAs(producerId: string): void {
     this.#producerId = producerId
     this.isNew = true
     this.hasGap = false
@@ -152,7 +158,7 @@ export class Lane {
   /** Waits for the last write, and lets the key go. */
   async close(): Promise<void> {
     await this.#saving.catch(() => {})
-    this.#letGo()
+    this.#release()
   }
 
   #renumber(at: number, number: number): void {

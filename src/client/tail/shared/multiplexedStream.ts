@@ -4,7 +4,7 @@ import { elementsOf } from '../../rawJson.ts'
 import { queryOf } from '../cursor.ts'
 import { EventStreamLink } from '../eventStreamLink.ts'
 import type { End } from '../link.ts'
-import type { Place, Source, SourceEvents } from './source.ts'
+import type { MultiplexedEvents, MultiplexedLink, SessionPosition } from './multiplexedLink.ts'
 import { later } from './timer.ts'
 
 /** Sessions that are joined within so long are asked for by one request. */
@@ -18,7 +18,7 @@ const ENDED: End = { at: 'broken', reason: 'the stream ended' }
 const EVENTS = /^\{"session_id":("(?:[^"\\]|\\.)*"),"events":(?=\[)/
 
 interface Joined {
-  readonly place: Place
+  readonly place: SessionPosition
   readonly settle: { resolve(): void; reject(error: unknown): void }
 }
 
@@ -26,10 +26,10 @@ interface Joined {
  * One event stream for all sessions (`POST /v1/tails`). A request cannot be changed, so with every session that comes or
  * goes the stream is asked for anew, from where each session was heard; the old one is read until the new one is there.
  */
-export class StreamSource implements Source {
+export class MultiplexedStream implements MultiplexedLink {
   readonly transport = 'sse'
   readonly #http: Http
-  readonly #events: SourceEvents
+  readonly #events: MultiplexedEvents
   readonly #abort = new AbortController()
   readonly #sessions = new Map<string, Joined>()
   #link: EventStreamLink | undefined
@@ -39,7 +39,7 @@ export class StreamSource implements Source {
   #due: { readonly at: number; readonly stop: () => void } | undefined
   #stopWatch = () => {}
 
-  constructor(http: Http, events: SourceEvents) {
+  constructor(http: Http, events: MultiplexedEvents) {
     this.#http = http
     this.#events = events
     this.#watch()
@@ -49,7 +49,7 @@ export class StreamSource implements Source {
     return this.#link?.heardAt ?? 0
   }
 
-  join(sessionId: string, place: Place): Promise<void> {
+  join(sessionId: string, place: SessionPosition): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#abort.signal.aborted)
         return reject(networkError('the stream is over', 'the tail was not begun'))

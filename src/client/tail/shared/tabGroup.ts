@@ -1,9 +1,9 @@
 import { networkError, StarciteError } from '../../errors.ts'
 import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
-import { type Channel, onPage, type TabTools } from './browser.ts'
+import { type Channel, onPage, type TabApis } from './browser.ts'
 import type { Hub } from './hub.ts'
-import type { Listener, Live, Subscription } from './live.ts'
+import type { LiveFeed, LiveListener, Subscription } from './liveFeed.ts'
 import { charsOf, type OfLeader, type OfTab, type ToLeader, type ToTab } from './messages.ts'
 import { ServedTab } from './servedTab.ts'
 import { later } from './timer.ts'
@@ -19,7 +19,7 @@ interface Remote {
   readonly n: number
   readonly sessionId: string
   readonly cursor: Cursor
-  readonly listener: Listener
+  readonly listener: LiveListener
   readonly settle: { resolve(subscription: Subscription): void; reject(error: unknown): void }
   isJoined: boolean
 }
@@ -36,10 +36,10 @@ interface Remote {
  * Messages between tabs may be lost with the tab that sends or receives them; followers find out and read what they
  * missed (SharedLink), so nothing here is sent twice.
  */
-export class Tabs implements Live {
+export class TabGroup implements LiveFeed {
   readonly #name: string
   readonly #id: string
-  readonly #tools: TabTools
+  readonly #apis: TabApis
   readonly #openHub: (onIdle: () => void) => Hub
   readonly #onLeft: () => void
   /** From every tab to the one that leads, and from that one to all. */
@@ -66,21 +66,21 @@ export class Tabs implements Live {
   #taken = 0
 
   /** `onLeft`: this one is used up; who comes later makes another. */
-  constructor(name: string, tools: TabTools, openHub: (onIdle: () => void) => Hub, onLeft: () => void) {
+  constructor(name: string, apis: TabApis, openHub: (onIdle: () => void) => Hub, onLeft: () => void) {
     this.#name = name
     this.#id = Math.random().toString(36).slice(2)
-    this.#tools = tools
+    this.#apis = apis
     this.#openHub = openHub
     this.#onLeft = onLeft
-    this.#all = tools.openChannel(name)
-    this.#own = tools.openChannel(this.#channelOf(this.#id))
+    this.#all = apis.openChannel(name)
+    this.#own = apis.openChannel(this.#channelOf(this.#id))
     this.#all.onmessage = ({ data }) => this.#onShared(data as OfTab | OfLeader)
     this.#own.onmessage = ({ data }) => this.#onOwn(data as OfLeader)
     this.#stopHearing = onPage(['pagehide', 'freeze'], () => this.leave())
     void this.#enter()
   }
 
-  async subscribe(sessionId: string, cursor: Cursor, listener: Listener): Promise<Subscription> {
+  async subscribe(sessionId: string, cursor: Cursor, listener: LiveListener): Promise<Subscription> {
     this.#stopIdle()
     if (this.#left.signal.aborted) throw gone()
     if (this.#hub) return this.#hub.subscribe(sessionId, cursor, listener)
@@ -120,7 +120,7 @@ export class Tabs implements Live {
         resolve()
         return this.#untilLeft()
       }
-      this.#tools.locks.request(this.#channelOf(this.#id), {}, held).catch(() => this.leave())
+      this.#apis.locks.request(this.#channelOf(this.#id), {}, held).catch(() => this.leave())
     })
     this.#hasEntered = true
     this.#queue({ signal: this.#queued.signal })
@@ -129,7 +129,7 @@ export class Tabs implements Live {
 
   #queue(how: { readonly steal?: boolean; readonly signal?: AbortSignal }): void {
     if (this.#left.signal.aborted) return
-    this.#tools.locks.request(this.#name, how, () => this.#lead()).catch(() => this.#onTaken(how.signal))
+    this.#apis.locks.request(this.#name, how, () => this.#lead()).catch(() => this.#onTaken(how.signal))
   }
 
   /** Holds the lock until the promise is settled. */
@@ -215,7 +215,7 @@ export class Tabs implements Live {
         listener.onEvents(message.first, message.texts)
         return
       case 'known':
-        listener.onKnown(message.seq)
+        listener.onLastSeq(message.seq)
         return
       case 'ended':
         this.#remotes.delete(remote.n)
@@ -268,10 +268,10 @@ export class Tabs implements Live {
   #servedOf(tab: string, hub: Hub): ServedTab {
     const known = this.#served.get(tab)
     if (known) return known
-    const served = new ServedTab(this.#leader ?? '', hub, this.#tools.openChannel(this.#channelOf(tab)))
+    const served = new ServedTab(this.#leader ?? '', hub, this.#apis.openChannel(this.#channelOf(tab)))
     this.#served.set(tab, served)
     // Granted when the tab is gone, however that came about.
-    this.#tools.locks
+    this.#apis.locks
       .request(this.#channelOf(tab), { signal: this.#leading.signal }, () => {
         if (this.#served.get(tab) === served) this.#served.delete(tab)
         served.close()

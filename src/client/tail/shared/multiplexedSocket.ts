@@ -4,7 +4,7 @@ import { queryOf } from '../cursor.ts'
 import type { End } from '../link.ts'
 import type { WebSocketConstructor } from '../webSocketLink.ts'
 import { WebSocketLink } from '../webSocketLink.ts'
-import type { Place, Source, SourceEvents } from './source.ts'
+import type { MultiplexedEvents, MultiplexedLink, SessionPosition } from './multiplexedLink.ts'
 import { later } from './timer.ts'
 
 const TOPIC = 'tail:'
@@ -27,10 +27,10 @@ interface Joining {
 }
 
 /** The multiplexed socket (docs/protocol.md): each session is a topic. */
-export class SocketSource implements Source {
+export class MultiplexedSocket implements MultiplexedLink {
   readonly transport = 'websocket'
   readonly #link: WebSocketLink
-  readonly #events: SourceEvents
+  readonly #events: MultiplexedEvents
   /** The ref of the join of each session that is joined, or is being joined. */
   readonly #refs = new Map<string, string>()
   readonly #joining = new Map<string, Joining>()
@@ -39,7 +39,7 @@ export class SocketSource implements Source {
   #stopTimer = () => {}
   #hasEnded = false
 
-  private constructor(link: WebSocketLink, events: SourceEvents) {
+  private constructor(link: WebSocketLink, events: MultiplexedEvents) {
     this.#link = link
     this.#events = events
     this.#beatLater()
@@ -49,10 +49,10 @@ export class SocketSource implements Source {
   static async open(
     make: WebSocketConstructor,
     url: string,
-    events: SourceEvents,
+    events: MultiplexedEvents,
     signal: AbortSignal,
-  ): Promise<SocketSource> {
-    return new SocketSource(
+  ): Promise<MultiplexedSocket> {
+    return new MultiplexedSocket(
       await WebSocketLink.open(make, url, { follow: true, bounds: UNBOUNDED, signal }),
       events,
     )
@@ -62,7 +62,7 @@ export class SocketSource implements Source {
     return this.#link.heardAt
   }
 
-  join(sessionId: string, { cursor }: Place): Promise<void> {
+  join(sessionId: string, { cursor }: SessionPosition): Promise<void> {
     const ref = this.#nextRef()
     this.#refs.set(sessionId, ref)
     return new Promise((resolve, reject) => {

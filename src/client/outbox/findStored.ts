@@ -1,22 +1,22 @@
 import type { Http } from '../http/http.ts'
 import { history } from '../paging.ts'
 import type { AnyEvents, Appended, SessionEvent } from '../types.ts'
-import type { Entry, Lane } from './lane.ts'
+import type { ProducerQueue, QueuedEvent } from './producerQueue.ts'
 
 const PAGE_SIZE = 1000
 
-/** Which of the lane's events the session has, as its history tells: under their numbers, and with their content. */
+/** Which of the queue's events the session has, as its history tells: under their numbers, and with their content. */
 export async function findStored(
   http: Http,
   path: string,
-  { producerId, entries }: Lane,
+  { producerId, entries }: ProducerQueue,
   signal: AbortSignal,
-): Promise<(readonly [Entry, Appended])[]> {
+): Promise<(readonly [QueuedEvent, Appended])[]> {
   const byNumber = new Map(
     entries.flatMap((it) => (it.number === undefined ? [] : [[it.number, it] as const])),
   )
   const first = Math.min(...byNumber.keys())
-  const stored: (readonly [Entry, Appended])[] = []
+  const stored: (readonly [QueuedEvent, Appended])[] = []
   for await (const event of history<AnyEvents>(http, path, { order: 'desc', pageSize: PAGE_SIZE, signal })) {
     if (event.producer_id !== producerId || event.producer_seq === undefined) continue
     const entry = byNumber.get(event.producer_seq)
@@ -30,7 +30,7 @@ export async function findStored(
 const placeOf = ({ seq }: SessionEvent) => ({ seq, last_seq: seq, cursor: seq, committed_cursor: seq })
 
 /** Of an event whose content was erased, its number is all there is to go by. */
-function isSame(stored: SessionEvent, { event }: Entry): boolean {
+function isSame(stored: SessionEvent, { event }: QueuedEvent): boolean {
   const sent = JSON.parse(event) as { type: unknown; payload: unknown }
   return stored.redacted === true || isEqual([stored.type, stored.payload], [sent.type, sent.payload])
 }

@@ -2,12 +2,12 @@ import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
 
 /** How far a session was heard. */
-export interface Place {
+export interface SessionPosition {
   readonly cursor: Cursor
 }
 
 /** What a connection tells of the sessions that are followed on it. */
-export interface SourceEvents {
+export interface MultiplexedEvents {
   /** JSON texts of events that follow one another. */
   onEvents(sessionId: string, texts: readonly string[]): void
   /** The server follows this session no longer. */
@@ -17,11 +17,11 @@ export interface SourceEvents {
 }
 
 /** One connection on which many sessions are followed. */
-export interface Source {
+export interface MultiplexedLink {
   readonly transport: 'websocket' | 'sse'
   readonly heardAt: number
   /** Follows a session from its place on. Rejects with StarciteError when the server refuses, or the connection ends. */
-  join(sessionId: string, place: Place): Promise<void>
+  join(sessionId: string, place: SessionPosition): Promise<void>
   leave(sessionId: string): void
   check(): void
   close(): void

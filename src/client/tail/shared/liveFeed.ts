@@ -2,11 +2,11 @@ import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
 
 /** What a follower of one session hears from a connection that it shares. */
-export interface Listener {
+export interface LiveListener {
   /** Events that follow one another, as JSON texts; `first` is the seq of the first. */
   onEvents(first: number, texts: readonly string[]): void
   /** The session has events up to this seq, some of which will not be heard. */
-  onKnown(seq: number): void
+  onLastSeq(seq: number): void
   /** Nothing more will be heard. */
   onEnd(end: End): void
 }
@@ -26,7 +26,7 @@ export interface Subscription {
  * Live events of many sessions from one connection. Nothing is buffered for a follower that is slow, and nothing is
  * replayed: a follower that misses events learns that they exist, and reads them (SharedLink).
  */
-export interface Live {
+export interface LiveFeed {
   /** Resolves once the session is followed. A listener may hear events before. Rejects with StarciteError. */
-  subscribe(sessionId: string, cursor: Cursor, listener: Listener): Promise<Subscription>
+  subscribe(sessionId: string, cursor: Cursor, listener: LiveListener): Promise<Subscription>
 }
