@@ -1,6 +1,5 @@
-/** Payloads by event type: `interface MyEvents { content: { text: string } }`. */
-export type EventMap = { readonly [type: string]: object }
-// biome-ignore lint/suspicious/noExplicitAny: without a map of one's own, any type has any payload
+/** Payloads by event type, when the caller gives no map of its own such as `interface MyEvents { content: { text: string } }`. */
+// biome-ignore lint/suspicious/noExplicitAny: without such a map, any event type has any payload
 export type AnyEvents = { readonly [type: string]: any }
 
 export interface EventFields {

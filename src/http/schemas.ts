@@ -3,10 +3,10 @@ import { Type } from 'typebox'
 /** The largest integer that every JSON reader keeps; Postgres's bigint goes further. */
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER
 /** Ample for names of things; an index entry of Postgres holds some 2,700 bytes. */
-export const MAX_NAME_CHARACTERS = 512
+const MAX_NAME_CHARACTERS = 512
 
 /** Titles are shown in lists of up to 1,000. */
-export const MAX_TITLE_CHARACTERS = 1024
+const MAX_TITLE_CHARACTERS = 1024
 
 /** A sentence or a case number; it is kept for ever, and so is no place for what is erased. */
 const MAX_REASON_CHARACTERS = 500

@@ -25,7 +25,7 @@ export interface ListenerOptions {
 }
 
 export const HEADS_CHANNEL = 'starcite_heads'
-export const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
+const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
 /** Carries nothing but the question of a listener whether notifications arrive: every node hears all of them. */
 const PROBE_CHANNEL = 'starcite_probe'
 
@@ -46,7 +46,7 @@ const RETRY_BASE_MS = 100
 const RETRY_MAX_MS = 5000
 
 /** What was sent over another connection did not arrive here. */
-export class NotHeardError extends Error {
+class NotHeardError extends Error {
   override readonly name = 'NotHeardError'
 }
 

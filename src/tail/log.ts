@@ -10,7 +10,7 @@ import type { MissingEvents } from './missingEvents.ts'
  * A slow reader costs its node one page and one page ahead, so pages are small; they are large enough that reading
  * them one after the other keeps Postgres busier than the round trips between them.
  */
-export const PAGE_BOUNDS: PageBounds = { events: 1000, bytes: 256 * 1024 }
+const PAGE_BOUNDS: PageBounds = { events: 1000, bytes: 256 * 1024 }
 
 /** The one place that knows where events are: the ring of a tailed session, Postgres, or objects. */
 export class EventLog {

@@ -1,4 +1,4 @@
-export function sorted(values: Iterable<number>): Float64Array {
+function sorted(values: Iterable<number>): Float64Array {
   return Float64Array.from(values).sort()
 }
 

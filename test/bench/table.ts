@@ -47,7 +47,7 @@ export function renderFigure({ value, unit }: Row): string {
   }
 }
 
-export function renderVerdict({ what, got, wanted, bound, met }: Verdict): string {
+function renderVerdict({ what, got, wanted, bound, met }: Verdict): string {
   const sign = bound === 'at least' ? '≥' : '≤'
   return `${met ? 'met   ' : 'MISSED'} ${short(got)} ${what} (${sign} ${wanted.toLocaleString('en')})`
 }

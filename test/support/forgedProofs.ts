@@ -258,7 +258,7 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
 }
 
 /** Of this text the digest, with this salt, reads as text: 460 million salts were tried. */
-export const GROUND = {
+const GROUND = {
   payload: '{"paid":true}',
   salt: '1643462c59255a6c000000001b7f2814',
   digest: Buffer.from('7f4f0b205fdc9c6c1d6f79ef92bb6d72412b17e68e9d44dbab41031cdaad5e1c', 'hex'),

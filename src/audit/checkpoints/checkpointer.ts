@@ -51,7 +51,7 @@ interface Gathered {
   readonly through: bigint
 }
 
-export const MAX_LEAVES = 200_000
+const MAX_LEAVES = 200_000
 /** Hashed in some 10 ms; then others have their turn on the event loop. */
 const LEAVES_PER_READ = 1000
 /** Compared in some 20 ms. */

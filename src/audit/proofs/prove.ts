@@ -24,7 +24,7 @@ export interface ProofRequest {
 }
 
 /** There is nothing that could be proven; the message says what is missing. */
-export class NotProvableError extends Error {
+class NotProvableError extends Error {
   override readonly name = 'NotProvableError'
 }
 

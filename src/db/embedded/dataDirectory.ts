@@ -84,7 +84,7 @@ async function initdb(
   }
 }
 
-export const initLogOf = (dir: string): string => `${dir}.initdb.log`
+const initLogOf = (dir: string): string => `${dir}.initdb.log`
 
 /** An `initdb` whose parent was killed may still be at work in its draft: what resists is left for next time. */
 async function removeDrafts(dir: string): Promise<void> {

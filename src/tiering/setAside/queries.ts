@@ -74,7 +74,7 @@ export async function endSetAside(
   })
 }
 
-export async function nameOf(session: DbSession, sid: string): Promise<Named> {
+async function nameOf(session: DbSession, sid: string): Promise<Named> {
   const [row] = await session.query('select s.tenant_id, s.id from starcite.sessions s where s.sid = $1', [
     sid,
   ])
