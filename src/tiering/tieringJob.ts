@@ -1,51 +1,28 @@
-import { chainFollower, type FollowChain } from '../archive/followChain.ts'
 import { type Job, type JobResult, runAlone } from '../db/job.ts'
 import type { DbSession } from '../db/session.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
-import type { ObjectStore } from '../objects/objectStore.ts'
-import type { Log } from '../ops/log.ts'
-import type { Metrics } from '../ops/metrics.ts'
-import { Archiver, type MoveProgress } from './archiver.ts'
-import { Eraser } from './erase/eraser.ts'
+import type { MoveProgress } from './archiver.ts'
+import { DueSegments } from './dueSegments.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
 import { VacuumRest } from './erase/vacuumRest.ts'
-import { deleteExpired } from './loadedQueries.ts'
-import {
-  confirmTime,
-  dueSegments,
-  type Segment,
-  stateArchiveFormat,
-  type TieringStatus,
-  tieringStatus,
-} from './queries.ts'
+import { type TieringStatus, tieringStatus } from './queries.ts'
 import { type RetentionStatus, retentionStatus } from './retention/queries.ts'
 import { Retention } from './retention/retention.ts'
-import { Remainders, type RemaindersResult } from './setAside/remainders.ts'
-import type { Probe } from './step.ts'
 import { StoppedError } from './stopped.ts'
+import { type PassOptions, TieringPass } from './tieringPass.ts'
 
-export interface TieringOptions {
+export interface TieringOptions extends PassOptions {
   /** A direct connection: the job's lock belongs to its session. Read for each connection. */
   readonly url: string
   readonly connectTimeoutMs: number
-  readonly store: ObjectStore
   /** How often to look for segments that are due. */
   readonly intervalMs: number
   /** Between the request of an erasure by age and the erasure. */
   readonly retentionGraceMs: number
   /** Milliseconds on a clock that never jumps. */
   readonly monotonic?: () => number
-  /** Verifies digests and hash chain of what is copied. */
-  readonly follow?: FollowChain
-  readonly log: Log
-  readonly metrics: Metrics
-  readonly onProgress?: (progress: Readonly<MoveProgress>) => void
-  readonly onMoved?: (moved: Readonly<MoveProgress>) => void
   readonly vacuumRest?: VacuumRest
-  readonly probe?: Probe
-  /** How many sessions that are set aside a pass looks at. */
-  readonly setAsidePerPass?: number
   /** While it is idle, it looks only now and then. */
   readonly idleness?: Idleness
 }
@@ -56,9 +33,6 @@ export type PassResult =
 
 /** Taking a partition away needs its owner. */
 export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
-
-/** In the ordinary course it is two hours at most (sql/confirm_time.sql), and the time between two passes. */
-const MAX_BEHIND_SECONDS = 3 * 3600
 
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 60_000
@@ -73,6 +47,7 @@ export class TieringJob {
   readonly #stopping = new AbortController()
   readonly #retention: Retention
   readonly #vacuumRest: VacuumRest
+  readonly #due: DueSegments
   #running: Promise<void> | undefined
   #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0, setAside: 0 }
   #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
@@ -81,12 +56,12 @@ export class TieringJob {
   #isWanted = false
   #lookedAt = 0
   #foundOutAt = 0
-  #isBehind = false
 
   constructor(options: TieringOptions) {
     this.#options = options
     this.#vacuumRest = options.vacuumRest ?? new VacuumRest()
     const { log, retentionGraceMs: graceMs, monotonic } = options
+    this.#due = new DueSegments(log)
     const { signal } = this.#stopping
     this.#retention = new Retention({ graceMs, log, signal, ...(monotonic && { monotonic }) })
   }
@@ -158,107 +133,18 @@ export class TieringJob {
     this.#foundOutAt = at
   }
 
-  async #eraseAndMove(session: DbSession): Promise<MoveProgress[]> {
-    const { store, log, metrics, probe } = this.#options
-    const { signal } = this.#stopping
-    const eraser = new Eraser({
+  #eraseAndMove(session: DbSession): Promise<MoveProgress[]> {
+    return new TieringPass({
+      ...this.#options,
       session,
-      store,
-      signal,
-      log,
+      signal: this.#stopping.signal,
+      due: this.#due,
+      retention: this.#retention,
       vacuumRest: this.#vacuumRest,
-      onDone: ({ kind, seconds }) => metrics.erased(kind, seconds),
-      ...(probe && { probe }),
-    })
-    await stateArchiveFormat(session)
-    let failure: { readonly cause: unknown } | undefined
-    const erase = async () => {
-      failure = await eraser.run().then(
-        () => undefined,
-        (cause: unknown) => ({ cause }),
-      )
-    }
-    await deleteExpired(session)
-    const asked = await this.#retention.pass(session).then(
-      () => undefined,
-      (cause: unknown) => ({ cause }),
-    )
-    await erase()
-    const moved = await this.#moveDue(session, erase)
-    const failed = failure ?? asked
-    if (failed) throw failed.cause
-    return moved
-  }
-
-  /** `erase` is called after each move: for what has waited for it, or has come meanwhile. */
-  async #moveDue(session: DbSession, erase: () => Promise<void>): Promise<MoveProgress[]> {
-    const { store, log, follow = chainFollower(), onProgress, probe, setAsidePerPass } = this.#options
-    const common = { session, store, signal: this.#stopping.signal, follow, log, ...(probe && { probe }) }
-    const archiver = new Archiver({ ...common, ...(onProgress && { onProgress }) })
-    const remainders = new Remainders({
-      ...common,
-      ...(setAsidePerPass && { sessionsPerPass: setAsidePerPass }),
-    })
-    const moved: MoveProgress[] = []
-    const failures: unknown[] = []
-    // Empty partitions may wait for the end of somebody's long transaction; events need not.
-    const drop = async (segment: string) => {
-      if (failures.length === 0) await archiver.drop(segment).catch((cause: unknown) => failures.push(cause))
-    }
-    const move = async (segments: readonly Segment[]) => {
-      for (const segment of segments) {
+      onSegment: async () => {
         this.#status = await tieringStatus(session)
-        const progress = await this.#moveOne(archiver, segment)
-        if (progress !== undefined) {
-          moved.push(progress)
-          await erase()
-        }
-        if (progress === undefined || progress.kept === 0) await drop(segment.name)
-      }
-    }
-    const due = await this.#due(session)
-    // A session may come back only while no segment is under way that was planned without it.
-    const underWay = due.findLastIndex(({ state }) => state !== 'hot') + 1
-    await move(due.slice(0, underWay))
-    let failure: RemaindersResult['failure']
-    try {
-      const { empty, hasMoved, ...rest } = await remainders.run()
-      failure = rest.failure
-      if (hasMoved) await erase()
-      for (const segment of empty) await drop(segment)
-    } catch (cause) {
-      if (cause instanceof StoppedError) throw cause
-      failures.push(cause)
-    }
-    await move(due.slice(underWay))
-    if (failure) failures.push(failure.cause)
-    if (failures.length > 0) throw failures[0]
-    return moved
-  }
-
-  async #due(session: DbSession): Promise<Segment[]> {
-    const { confirmed, behindSeconds } = await confirmTime(session)
-    const isBehind = behindSeconds > MAX_BEHIND_SECONDS
-    if (isBehind && !this.#isBehind)
-      this.#options.log.warn(
-        { confirmed },
-        "the database's clock has jumped ahead, or no job has run for long: segments that end later wait for an hour or two",
-      )
-    this.#isBehind = isBehind
-    return dueSegments(session, confirmed)
-  }
-
-  /** Undefined when it had moved before. */
-  async #moveOne(archiver: Archiver, segment: Segment): Promise<MoveProgress | undefined> {
-    const { log, metrics, onMoved } = this.#options
-    const started = performance.now()
-    const progress = await archiver.move(segment)
-    if (segment.state === 'moved') return undefined
-    const seconds = (performance.now() - started) / 1000
-    metrics.segmentMoved(progress.events, progress.bytes, seconds)
-    log.info({ ...progress, seconds }, 'a segment was moved')
-    onMoved?.(progress)
-    return progress
+      },
+    }).run()
   }
 
   async #run(): Promise<void> {
