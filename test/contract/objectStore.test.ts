@@ -7,7 +7,6 @@ import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { faultOf, listed, objectStoreContract } from '../support/objectStoreContract.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TEST_S3, TEST_S3_START_MS, testS3 } from '../support/s3.ts'
 import {
   ACCESS_DENIED,
@@ -18,8 +17,10 @@ import {
   SLOW_DOWN,
 } from '../support/s3Server.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 /** Gives up within the time of a test. */
 const HASTY: Patience = { attempts: 3, attemptMs: 300, pauseMs: 2, maxPauseMs: 10 }
@@ -36,17 +37,15 @@ const poolOf = (url: string, timeoutMs = 5000) =>
 
 describe('object stores', () => {
   describe('in Postgres', () => {
-    let database: FreshDatabase
+    const database = useDatabase()
     let db: Db
 
     before(async () => {
-      database = await migratedDatabase()
       db = poolOf(database.url)
     })
 
     after(async () => {
       await db?.stop()
-      await database?.drop()
     })
 
     objectStoreContract('a table in Postgres', async () => new PostgresStore(db))
@@ -162,11 +161,10 @@ describe('object stores', () => {
 
   describe('in S3, when something goes wrong', () => {
     const BODY = Buffer.from('0123456789'.repeat(1000))
-    let server: S3Server
+    const server = useEach(() => S3Server.start())
     let store: S3Store
 
     beforeEach(async () => {
-      server = await S3Server.start()
       store = new S3Store(server.settings, HASTY)
       await store.putNew('k', BODY)
       server.requests.length = 0
@@ -174,7 +172,6 @@ describe('object stores', () => {
 
     afterEach(async () => {
       await store.stop()
-      await server.stop()
     })
 
     objectStoreContract(

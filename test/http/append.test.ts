@@ -1,27 +1,15 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/
 /** An event with nothing wrong, and what a test puts over it. */
 const event = (over: Record<string, unknown> = {}) => ({ type: 'content', payload: { text: 'hi' }, ...over })
 
 describe('appending one event over HTTP', () => {
-  let database: FreshDatabase
-  let node: Service
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const node = useNode(database)
 
   async function session(): Promise<string> {
     const answer = await call('POST', `${node.url}/v1/sessions`, { id: unique() })

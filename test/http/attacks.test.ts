@@ -10,9 +10,9 @@ import { call, refusedUpgrade } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { claims, Issuer, inSeconds, type SigningKey, sign, signingKey } from '../support/issuer.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { use } from '../support/use.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
 
@@ -23,8 +23,8 @@ function withSecret(header: object, payload: JWTPayload, secret: string | Buffer
 }
 
 describe('attacks from outside', () => {
-  let database: FreshDatabase
-  let issuer: Issuer
+  const database = useDatabase()
+  const issuer = use(() => Issuer.start('RS256'))
   let node: Service
   let mallory: SigningKey
   let bearer: { authorization: string }
@@ -34,8 +34,6 @@ describe('attacks from outside', () => {
   let lured = 0
 
   before(async () => {
-    database = await migratedDatabase()
-    issuer = await Issuer.start('RS256')
     mallory = await signingKey(issuer.key.kid, 'RS256')
     node = await startNode(database, issuer.settings)
     bearer = await issuer.bearer()
@@ -48,8 +46,6 @@ describe('attacks from outside', () => {
   after(async () => {
     lure.close()
     await node?.stop()
-    await issuer?.stop()
-    await database?.drop()
   })
 
   const lureUrl = () => `http://127.0.0.1:${(lure.address() as AddressInfo).port}/jwks.json`

@@ -1,10 +1,7 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const NDJSON = { 'content-type': 'application/x-ndjson' }
 const event = (n: number, over: Record<string, unknown> = {}) => ({ type: 'n', payload: { n }, ...over })
@@ -12,17 +9,8 @@ const from = (producer_seq: number, over: Record<string, unknown> = {}) =>
   event(producer_seq, { producer_id: 'p', producer_seq, ...over })
 
 describe('appending many events over HTTP', () => {
-  let database: FreshDatabase
-  let node: Service
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, { STARCITE_MAX_BATCH_BYTES: '512KB', STARCITE_MAX_EVENT_BYTES: '64KB' })
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const node = useNode(database, { STARCITE_MAX_BATCH_BYTES: '512KB', STARCITE_MAX_EVENT_BYTES: '64KB' })
 
   async function session(): Promise<string> {
     return (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id

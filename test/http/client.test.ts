@@ -3,13 +3,10 @@ import { WebSocket } from 'ws'
 import type { StarciteError } from '../../src/client/errors.ts'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { SessionEvent } from '../../src/client/types.ts'
-import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 type Events = { content: { n: number; text?: string } }
 
@@ -29,18 +26,12 @@ const rejection = (promise: Promise<unknown>): Promise<StarciteError> =>
   )
 
 describe('the client', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database, { STARCITE_PING_INTERVAL: '100ms' })
   let client: Starcite<Events>
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, { STARCITE_PING_INTERVAL: '100ms' })
     client = new Starcite({ url: node.url, WebSocket })
-  })
-  after(async () => {
-    await node.stop()
-    await database.drop()
   })
 
   it('creates, gets, changes, archives and lists sessions, page after page', async () => {

@@ -3,12 +3,9 @@ import { WebSocket } from 'ws'
 import type { StarciteError } from '../../src/client/errors.ts'
 import { memoryStore, type OutboxStore } from '../../src/client/outbox/store.ts'
 import { Starcite } from '../../src/client/starcite.ts'
-import type { Service } from '../../src/service.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { ResponseDropper } from '../support/responseDropper.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 type Events = { content: { n: number; text?: string } }
 
@@ -16,19 +13,13 @@ const content = (n: number) => ({ type: 'content' as const, payload: { n } })
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
 describe("the client's outbox", () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let direct: Starcite<Events>
   let made = 0
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
     direct = new Starcite({ url: node.url, WebSocket })
-  })
-  after(async () => {
-    await node.stop()
-    await database.drop()
   })
 
   async function newSession(): Promise<string> {

@@ -6,12 +6,9 @@ import type { StarciteError } from '../../src/client/errors.ts'
 import { memoryStore } from '../../src/client/outbox/store.ts'
 import { Starcite } from '../../src/client/starcite.ts'
 import type { TailTransport } from '../../src/client/tail/transportChoice.ts'
-import type { Service } from '../../src/service.ts'
 import { hasNginx, Nginx } from '../support/nginx.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 type Events = { content: { n: number; text?: string } }
 
@@ -29,19 +26,13 @@ const rejection = (promise: Promise<unknown>): Promise<StarciteError> =>
   )
 
 describe('the client behind what stands in between', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let direct: Starcite<Events>
   let made = 0
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
     direct = new Starcite({ url: node.url })
-  })
-  after(async () => {
-    await node.stop()
-    await database.drop()
   })
 
   async function newSession(): Promise<string> {

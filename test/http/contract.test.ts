@@ -5,25 +5,18 @@ import { OPERATIONS } from '../../src/http/contract/operations.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 import { call } from '../support/client.ts'
 import { startGuardedNode } from '../support/guardedNode.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { use } from '../support/use.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const RELEASE = '0.0.0-test'
 
 describe('the contract for machines, served', () => {
-  let database: FreshDatabase
-  let node: Awaited<ReturnType<typeof startGuardedNode>>
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startGuardedNode(database, {
+  const database = useDatabase()
+  const node = use(() =>
+    startGuardedNode(database, {
       authenticate: () => Promise.reject(new AppError('unauthorized', 'nobody is let in')),
-    })
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+    }),
+  )
 
   for (const [path, document] of [
     ['/openapi.json', openApi(OPERATIONS, RELEASE)],

@@ -1,27 +1,20 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { WebSocket } from 'ws'
 import { Starcite } from '../../src/client/starcite.ts'
-import type { Service } from '../../src/service.ts'
 import { expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase, useNode } from '../support/useNode.ts'
 
 const EVENT = { type: 'a', payload: { n: 1 } }
 
 describe('ids that addresses cannot express', () => {
-  let database: FreshDatabase
-  let node: Service
-  let db: pg.Client
+  const database = useDatabase()
+  const node = useNode(database)
+  const db = useConnection(database)
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-    db = await connect(database)
     // As older releases made them.
     for (const id of ['.', '..'])
       await db.query(
@@ -30,11 +23,6 @@ describe('ids that addresses cannot express', () => {
          insert into starcite.session_heads (sid, chain_hash) select sid, starcite.genesis_hash('default', $1) from s`,
         [id],
       )
-  })
-  after(async () => {
-    await db?.end()
-    await node?.stop()
-    await database?.drop()
   })
 
   it('are refused where a session is created, over HTTP and in SQL, with the reason', async () => {

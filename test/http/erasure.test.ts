@@ -15,6 +15,7 @@ import { SocketClient } from '../support/socketClient.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { HASTY } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 import { faultsOfChain } from '../support/wholeChain.ts'
 
 const SECRET = `secret-${randomUUID()}`
@@ -60,14 +61,13 @@ describe('erasure by tokens', () => {
 })
 
 describe('erasure over HTTP, on two nodes', () => {
-  let server: S3Server
+  const server = use(() => S3Server.start())
   let database: FreshDatabase
   let db: pg.Client
   let store: S3Store
   let nodes: Service[]
 
   before(async () => {
-    server = await S3Server.start()
     database = await migratedDatabase()
     db = await connect(database)
     const { settings } = server
@@ -88,7 +88,6 @@ describe('erasure over HTTP, on two nodes', () => {
     await store.stop()
     await db.end()
     await database.drop()
-    await server.stop()
   })
 
   const [A, B] = [0, 1].map((n) => (path: string) => `${nodes[n]?.url}/v1${path}`) as [

@@ -1,34 +1,24 @@
 import { execFile } from 'node:child_process'
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const SSE = { accept: 'text/event-stream' }
 const seqsFrom = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
 describe('tails as server-sent events', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database, { STARCITE_SSE_KEEPALIVE: '100ms' })
   const streams: EventStreamClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, { STARCITE_SSE_KEEPALIVE: '100ms' })
-  })
   afterEach(() => {
     for (const stream of streams.splice(0)) stream.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function session(count = 0): Promise<string> {
@@ -287,12 +277,7 @@ describe('tails as server-sent events', () => {
   })
 
   describe('at the bounds of the node', () => {
-    let small: Service
-
-    before(async () => {
-      small = await startNode(database, { STARCITE_MAX_SOCKETS: '2', STARCITE_STALL_TIMEOUT: '300ms' })
-    })
-    after(() => small?.stop())
+    const small = useNode(database, { STARCITE_MAX_SOCKETS: '2', STARCITE_STALL_TIMEOUT: '300ms' })
     const open = async () =>
       Number(
         /^starcite_sockets\{transport="sse"\} (\d+)/m.exec(

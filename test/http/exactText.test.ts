@@ -1,13 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call, TailClient } from '../support/client.ts'
 import { elementTexts, memberTexts } from '../support/jsonText.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 /** The members that must come back to the letter, as one text. */
 function kept(event: string): string {
@@ -20,20 +17,12 @@ const agentRun = readFileSync(new URL('../data/agent-run.ndjson', import.meta.ur
   .filter((line) => line !== '')
 
 describe('what was sent comes back to the letter (I5)', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   const tails: TailClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
   afterEach(() => {
     for (const tail of tails.splice(0)) tail.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function session(): Promise<string> {

@@ -5,12 +5,9 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { unique } from '../support/answers.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { makeScratch } from '../support/scratch.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const GENERATORS = fileURLToPath(new URL('../generators/', import.meta.url))
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -23,13 +20,11 @@ const COMPILER_OPTIONS = {
 }
 
 describe('clients that are generated from /openapi.json', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let directory: string
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
     directory = await makeScratch('generated')
     const modules = createRequire(`${GENERATORS}package.json`).resolve('openapi-fetch/package.json')
     const orval = {
@@ -54,8 +49,6 @@ describe('clients that are generated from /openapi.json', () => {
     ])
   })
   after(async () => {
-    await node?.stop()
-    await database?.drop()
     if (directory) await rm(directory, { recursive: true })
   })
 

@@ -1,33 +1,24 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const COUNT = 25
 const seqsFrom = (first: number, last: number) =>
   Array.from({ length: Math.abs(last - first) + 1 }, (_, i) => (last > first ? first + i : first - i))
 
 describe('history over HTTP', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let id: string
 
   /** Event n is of type `t0`, `t1` or `t2`, by actor `a0` or `a1`. */
   const event = (n: number) => ({ type: `t${n % 3}`, actor: `a${n % 2}`, payload: { n } })
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
     id = await session()
     await append(id, ...seqsFrom(1, COUNT).map(event))
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function session(): Promise<string> {

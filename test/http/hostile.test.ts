@@ -11,14 +11,11 @@ import { readBody } from '../../src/http/body.ts'
 import { answerErrors } from '../../src/http/errors.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { createLog } from '../../src/ops/log.ts'
-import type { Service } from '../../src/service.ts'
 import { at, unique } from '../support/answers.ts'
 import { call, TailClient } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { type RawAnswer, RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const EVENT = '{"type":"a","payload":{}}'
 const CHUNKED = 'POST /v1/sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: '
@@ -33,15 +30,11 @@ function expectJsonError(answer: RawAnswer | undefined, status: number, code: st
 }
 
 describe('hostile clients', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let id: string
   const connections: RawConnection[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
   beforeEach(async () => {
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
   })
@@ -49,10 +42,6 @@ describe('hostile clients', () => {
     for (const connection of connections.splice(0)) connection.destroy()
     // Whatever was done to it, the node works.
     expect((await call('POST', at(node.url, id, '/append'), EVENT)).status).to.equal(201)
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function connect(base = node.url): Promise<RawConnection> {

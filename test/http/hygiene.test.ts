@@ -1,11 +1,8 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const EXPECTED = {
   'x-content-type-options': 'nosniff',
@@ -15,17 +12,8 @@ const EXPECTED = {
 }
 
 describe('the headers of every answer', () => {
-  let database: FreshDatabase
-  let node: Service
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const node = useNode(database)
 
   it('tell browsers to render, frame, sniff and keep nothing, good or bad, preflight or health', async () => {
     const id = unique()

@@ -1,44 +1,30 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { ANYONE, type Principal, SCOPES } from '../../src/auth/principal.ts'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { Guests, startGuardedNode } from '../support/guardedNode.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useConnection, useDatabase, useNode } from '../support/useNode.ts'
 
 const OK = { status: 'ok', response: {} }
 const refused = (reason: string) => ({ status: 'error', response: { reason } })
 const BAD_CURSORS = ['', '7', '1.2.3', 'x', '-1.0', '1.2', '1.0 ', '1e3.1', '0.0\n', `${'9'.repeat(16)}.0`]
 
 describe('the lifecycle feed over HTTP', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let node: Service
-  let guarded: Awaited<ReturnType<typeof startGuardedNode>>
+  const database = useDatabase()
+  const db = useConnection(database)
+  const node = useNode(database, { STARCITE_SSE_KEEPALIVE: '100ms' })
+  const guarded = use(() => startGuardedNode(database, guests))
   const guests = new Guests()
   const streams: EventStreamClient[] = []
   const sockets: SocketClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    node = await startNode(database, { STARCITE_SSE_KEEPALIVE: '100ms' })
-    guarded = await startGuardedNode(database, guests)
-  })
   afterEach(() => {
     for (const it of [...streams.splice(0), ...sockets.splice(0)]) it.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await guarded?.stop()
-    await db?.end()
-    await database?.drop()
   })
 
   async function stream(query = '', headers = {}, base = node.url): Promise<EventStreamClient> {

@@ -3,15 +3,13 @@ import type { Socket } from 'node:net'
 import { expect } from 'chai'
 import Koa from 'koa'
 import { HttpServer } from '../../src/http/server.ts'
-import type { Service } from '../../src/service.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const KB = 1024
 const EVENT = { type: 'a', payload: {} }
@@ -28,27 +26,19 @@ function expectRetryLater(answer: Answer, status: number, code: string): void {
 }
 
 describe('the limits of a node', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database, {
+    STARCITE_MAX_EVENT_BYTES: '16KB',
+    STARCITE_MAX_BATCH_BYTES: '64KB',
+    STARCITE_MAX_BATCH_EVENTS: '3',
+    STARCITE_MAX_SESSION_METADATA_BYTES: '1KB',
+    STARCITE_MAX_EVENT_METADATA_BYTES: '2KB',
+    STARCITE_MAX_SOCKETS: '2',
+  })
   let id: string
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, {
-      STARCITE_MAX_EVENT_BYTES: '16KB',
-      STARCITE_MAX_BATCH_BYTES: '64KB',
-      STARCITE_MAX_BATCH_EVENTS: '3',
-      STARCITE_MAX_SESSION_METADATA_BYTES: '1KB',
-      STARCITE_MAX_EVENT_METADATA_BYTES: '2KB',
-      STARCITE_MAX_SOCKETS: '2',
-    })
-  })
   beforeEach(async () => {
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   const append = (body: unknown) => call('POST', at(node.url, id, '/append'), body)

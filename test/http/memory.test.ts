@@ -2,14 +2,12 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import type { Service } from '../../src/service.ts'
 import { at, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { spawnNode, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const KB = 1024
 const MB = 1024 * KB
@@ -18,18 +16,16 @@ const NEIGHBOUR = { localAddress: '127.0.0.2' }
 
 describe('what waits in a node (I8)', function () {
   this.timeout(60_000)
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database, {
+    STARCITE_ANSWER_MEMORY: '16MB',
+    STARCITE_BODY_MEMORY: '2MB',
+    STARCITE_TAIL_MEMORY: '2MB',
+  })
   let long: string
   const sockets: { destroy(): void }[] = []
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, {
-      STARCITE_ANSWER_MEMORY: '16MB',
-      STARCITE_BODY_MEMORY: '2MB',
-      STARCITE_TAIL_MEMORY: '2MB',
-    })
     long = await session()
     const events = Array.from({ length: 6 }, () => ({ type: 'a', payload: { text: 'x'.repeat(MB - KB) } }))
     for (let i = 0; i < 4; i += 1)
@@ -37,10 +33,6 @@ describe('what waits in a node (I8)', function () {
   })
   afterEach(() => {
     for (const socket of sockets.splice(0)) socket.destroy()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   const session = async () => (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id

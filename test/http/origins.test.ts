@@ -9,31 +9,24 @@ import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call, refusedUpgrade, request } from '../support/client.ts'
 import { freePort, runProgram, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const EVENT = '{"type":"a","payload":{}}'
 const FOREIGN = 'https://evil.example'
 
 describe('web pages and names of a node', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let id: string
   const others: Service[] = []
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
   })
   afterEach(async () => {
     for (const other of others.splice(0)) await other.stop()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function start(settings: Record<string, string>): Promise<Service> {

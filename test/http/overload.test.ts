@@ -1,28 +1,18 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const EVENT = { type: 'a', payload: {} }
 
 describe('a node at its bounds', () => {
-  let database: FreshDatabase
-  let admin: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    admin = await connect(database)
-  })
-  after(async () => {
-    await admin?.end()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const admin = useConnection(database)
 
   async function session(node: Service): Promise<string> {
     return (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
@@ -101,12 +91,11 @@ describe('a node at its bounds', () => {
     const TIMEOUT_MS = 500
     /** The node's time-out, once for a connection and once for the statement, and what a busy machine adds. */
     const BOUND_MS = 4 * TIMEOUT_MS + 1000
-    let proxy: TcpProxy
+    const proxy = use(() => TcpProxy.start(database))
     let node: Service
     let id: string
 
     before(async () => {
-      proxy = await TcpProxy.start(database)
       node = await startNode(proxy, { STARCITE_STORAGE_TIMEOUT: `${TIMEOUT_MS}ms` })
       id = await session(node)
     })
@@ -114,7 +103,6 @@ describe('a node at its bounds', () => {
       proxy?.flow()
       proxy?.cut()
       await node?.stop()
-      await proxy?.stop()
     })
 
     const everyCall = () =>

@@ -1,30 +1,22 @@
 import { gzipSync } from 'node:zlib'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call, request, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const EVENT = '{"type":"a","payload":{}}'
 
 describe('HTTP conventions', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database, { STARCITE_CORS_ORIGIN: '*' })
   let id: string
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database, { STARCITE_CORS_ORIGIN: '*' })
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   const to = (method: string, path: string, headers = {}, body?: string) =>

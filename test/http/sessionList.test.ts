@@ -1,24 +1,12 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 describe('listing sessions', () => {
-  let database: FreshDatabase
-  let node: Service
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const node = useNode(database)
 
   const list = (query: string) => call('GET', `${node.url}/v1/sessions?${query}`)
   async function create(body: Record<string, unknown>): Promise<string> {

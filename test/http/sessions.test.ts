@@ -1,25 +1,13 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/
 
 describe('sessions over HTTP', () => {
-  let database: FreshDatabase
-  let node: Service
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
-  })
+  const database = useDatabase()
+  const node = useNode(database)
 
   const create = (body?: unknown) => call('POST', `${node.url}/v1/sessions`, body)
   const get = (id: string) => call('GET', at(node.url, id))

@@ -1,15 +1,13 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const OK = { status: 'ok', response: {} }
 const refused = (reason: string) => ({ status: 'error', response: { reason } })
@@ -17,20 +15,12 @@ const seqsFrom = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
 describe('the multiplexed socket', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   const clients: SocketClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
   afterEach(() => {
     for (const client of clients.splice(0)) client.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   async function session(count = 0, id = unique()): Promise<string> {
@@ -589,18 +579,13 @@ describe('the multiplexed socket', () => {
   })
 
   describe('at the bounds of its node', () => {
-    let small: Service
-
-    before(async () => {
-      small = await startNode(database, {
-        STARCITE_SOCKET_HEARTBEAT_TIMEOUT: '300ms',
-        STARCITE_SOCKET_MAX_TOPICS: '3',
-        STARCITE_SOCKET_MAX_APPENDS: '5',
-        STARCITE_MAX_SOCKETS: '2',
-        STARCITE_PING_INTERVAL: '100ms',
-      })
+    const small = useNode(database, {
+      STARCITE_SOCKET_HEARTBEAT_TIMEOUT: '300ms',
+      STARCITE_SOCKET_MAX_TOPICS: '3',
+      STARCITE_SOCKET_MAX_APPENDS: '5',
+      STARCITE_MAX_SOCKETS: '2',
+      STARCITE_PING_INTERVAL: '100ms',
     })
-    after(() => small?.stop())
 
     it('is closed with 4008 for a client that sends nothing, pongs though it may', async () => {
       const client = await open(undefined, small.url)

@@ -6,10 +6,10 @@ import { Starcite } from '../../src/client/starcite.ts'
 import { unique } from '../support/answers.ts'
 import { Guests, startGuardedNode } from '../support/guardedNode.ts'
 import { PhoenixTails } from '../support/phoenixTails.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const OK = { status: 'ok', response: {} }
 const refused = (reason: string) => ({ status: 'error', response: { reason } })
@@ -18,21 +18,13 @@ const EVENT = { type: 'a', payload: {} }
 const SOON_MS = 700
 
 describe('tokens on the multiplexed socket', () => {
-  let database: FreshDatabase
-  let node: Awaited<ReturnType<typeof startGuardedNode>>
+  const database = useDatabase()
+  const node = use(() => startGuardedNode(database, guests))
   const guests = new Guests()
   const clients: SocketClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startGuardedNode(database, guests)
-  })
   afterEach(() => {
     for (const client of clients.splice(0)) client.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   /** A token for that; without more, Lena's of tenant acme, with every scope and no end. */

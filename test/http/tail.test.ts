@@ -1,32 +1,22 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const seqsFrom = (first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, i) => first + i)
 
 describe('tails over WebSocket', () => {
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   const tails: TailClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-  })
   afterEach(() => {
     for (const tail of tails.splice(0)) tail.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await database?.drop()
   })
 
   /** A session with so many events. */
@@ -277,17 +267,12 @@ describe('tails over WebSocket', () => {
   })
 
   describe('at the bounds of the node', () => {
-    let small: Service
-
-    before(async () => {
-      small = await startNode(database, {
-        STARCITE_MAX_SOCKETS: '2',
-        STARCITE_PING_INTERVAL: '100ms',
-        STARCITE_STALL_TIMEOUT: '300ms',
-        STARCITE_RING_EVENTS: '2',
-      })
+    const small = useNode(database, {
+      STARCITE_MAX_SOCKETS: '2',
+      STARCITE_PING_INTERVAL: '100ms',
+      STARCITE_STALL_TIMEOUT: '300ms',
+      STARCITE_RING_EVENTS: '2',
     })
-    after(() => small?.stop())
 
     it('are refused with 503 past the most sockets, until one leaves', async () => {
       const id = await session(1)

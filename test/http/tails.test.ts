@@ -1,13 +1,12 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { Issuer, inSeconds } from '../support/issuer.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const seqs = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
@@ -20,23 +19,13 @@ interface Told {
 }
 
 describe('many tails on one event stream', () => {
-  let database: FreshDatabase
-  let issuer: Issuer
-  let node: Service
+  const database = useDatabase()
+  const issuer = use(() => Issuer.start())
+  const node = useNode(database, { STARCITE_SSE_KEEPALIVE: '100ms', STARCITE_SOCKET_MAX_TOPICS: '3' })
   const streams: EventStreamClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-    issuer = await Issuer.start()
-    node = await startNode(database, { STARCITE_SSE_KEEPALIVE: '100ms', STARCITE_SOCKET_MAX_TOPICS: '3' })
-  })
   afterEach(() => {
     for (const stream of streams.splice(0)) stream.close()
-  })
-  after(async () => {
-    await node?.stop()
-    await issuer?.stop()
-    await database?.drop()
   })
 
   async function session(count = 0, base = node.url): Promise<string> {

@@ -1,13 +1,12 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { Issuer } from '../support/issuer.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 type Bearer = { authorization: string }
 
@@ -20,28 +19,20 @@ function shapeOf(answer: Answer, id: string): unknown {
 }
 
 describe('tenants (I7)', () => {
-  let database: FreshDatabase
-  let issuer: Issuer
-  let node: Service
+  const database = useDatabase()
+  const issuer = use(() => Issuer.start())
+  const node = useNode(database, () => ({
+    ...issuer.settings,
+    STARCITE_SEGMENT_INTERVAL: '1s',
+    STARCITE_HOT_RETENTION: '0s',
+    STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
+  }))
   let acme: Bearer
   let zeta: Bearer
 
   before(async () => {
-    database = await migratedDatabase()
-    issuer = await Issuer.start()
-    node = await startNode(database, {
-      ...issuer.settings,
-      STARCITE_SEGMENT_INTERVAL: '1s',
-      STARCITE_HOT_RETENTION: '0s',
-      STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '100',
-    })
     acme = await issuer.bearer({ tenant_id: 'acme', sub: 'user:a' })
     zeta = await issuer.bearer({ tenant_id: 'zeta', sub: 'user:z' })
-  })
-  after(async () => {
-    await node?.stop()
-    await issuer?.stop()
-    await database?.drop()
   })
 
   const create = (bearer: Bearer, body: object) => call('POST', `${node.url}/v1/sessions`, body, bearer)

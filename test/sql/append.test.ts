@@ -2,26 +2,17 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { createSessions } from '../support/appendEvents.ts'
 import { faultsOfLog } from '../support/chain.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('starcite.append', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let other: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
+  const other = useConnection(database)
   let s: string
   let sessions = 0
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    other = await connect(database)
     await db.query('create table public.orders (id int primary key, state text)')
-  })
-  after(async () => {
-    await db.end()
-    await other.end()
-    await database.drop()
   })
   beforeEach(async () => {
     sessions += 1

@@ -2,25 +2,23 @@ import { expect } from 'chai'
 import type pg from 'pg'
 import { appendEvents, briefly, createSessions, type EventItem } from '../support/appendEvents.ts'
 import { faultsOfLog } from '../support/chain.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 describe('starcite.append_events on several connections', () => {
-  let database: FreshDatabase
+  const database = useDatabase()
   let writers: pg.Client[]
   let db: pg.Client
   let second: pg.Client
 
   before(async () => {
-    database = await migratedDatabase()
     writers = await Promise.all(Array.from({ length: 6 }, () => connect(database)))
     db = writers[0]!
     second = writers[1]!
   })
   after(async () => {
     await Promise.all(writers.map((it) => it.end()))
-    await database.drop()
   })
 
   const blocked = (client: pg.Client) =>

@@ -1,26 +1,18 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { appendEvents } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 /** So few that, by Postgres's costs, reading them all is cheaper than one look-up. */
 const SESSIONS = 200
 const IDS = Array.from({ length: SESSIONS }, (_, n) => `ses_${n}`)
 
 describe('an append to some of few sessions', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     await db.query(`select starcite.create_session('default', n) from unnest($1::text[]) n`, [IDS])
     await db.query('analyze starcite.sessions, starcite.session_heads')
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
   })
 
   /** Rows of both tables that this session has read so far by scanning them, and by their indexes. */

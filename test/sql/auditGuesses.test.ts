@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import type pg from 'pg'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 interface Plan {
   readonly Plans?: readonly Plan[]
@@ -13,12 +11,10 @@ interface Plan {
 describe('an auditor who guesses at rows of other tenants', function () {
   this.timeout(60_000)
   const auditor = `starcite_test_${randomUUID().replaceAll('-', '')}`
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     await db.query(`select starcite.ensure_segment(clock_timestamp())`)
     for (const tenant of ['mine', 'theirs'])
       for (let i = 1; i <= 5; i += 1)
@@ -55,8 +51,6 @@ describe('an auditor who guesses at rows of other tenants', function () {
   after(async () => {
     await db.query('delete from starcite.tenant_grants')
     await db.query(`drop role ${auditor}`)
-    await db.end()
-    await database.drop()
   })
 
   /** All that `explain` counts, estimates included, a node a line, and the rows that the statistics views count as read. */

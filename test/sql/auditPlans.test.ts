@@ -1,8 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
-import type pg from 'pg'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const EVENTS = 1_000_000
 const SESSIONS = 2000
@@ -25,12 +23,10 @@ describe('what auditors ask of a million events', function () {
   const auditor = name()
   /** Of all tenants. */
   const overseer = name()
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     // Of a hundred sessions one is of `small`, nineteen of `acme`, the rest of others.
     await db.query('alter table starcite.sessions disable trigger sessions_record_change')
     await db.query(
@@ -75,8 +71,6 @@ describe('what auditors ask of a million events', function () {
   after(async () => {
     await db.query(`delete from starcite.tenant_grants`)
     for (const role of [auditor, overseer]) await db.query(`drop role ${role}`)
-    await db.end()
-    await database.drop()
   })
 
   const flat = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(flat)]

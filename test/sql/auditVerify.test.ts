@@ -1,10 +1,8 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type pg from 'pg'
 import { appendEvents } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { someEvents } from '../support/tiering.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const EVENTS = 12
 
@@ -16,13 +14,11 @@ interface Verdict {
 }
 
 describe('audit.verify', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let sid: string
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     const { rows } = await db.query(`select starcite.create_session('acme', 's') as sid`)
     sid = rows[0].sid
     await db.query(`select starcite.create_session('acme', 'neighbour')`)
@@ -40,10 +36,6 @@ describe('audit.verify', () => {
       `create view public.e as select e.* from starcite.events e where e.sid = ${sid}`, // to be brief below
     )
     await db.query(`create view public.h as select h.* from starcite.session_heads h where h.sid = ${sid}`)
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
   })
 
   async function verify(session = 's'): Promise<Verdict> {

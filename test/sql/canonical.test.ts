@@ -1,24 +1,13 @@
 import { expect } from 'chai'
-import type pg from 'pg'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const MOST = 1_000_000
 /** Enough of them for more zeros than are written out. */
 const many = (number: string, rest = '0') => `[${`${number},`.repeat(1100)}${rest}]`
 
 describe('the canonical text of a value', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
-  })
+  const database = useDatabase()
+  const db = useConnection(database)
 
   const canonical = async (json: string): Promise<string> =>
     (await db.query('select starcite.canonical($1) as text', [json])).rows[0].text

@@ -1,10 +1,8 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { chainStep, contentDigest, eventLink, framed, genesisHash } from '../../src/archive/chain.ts'
 import { withoutHashing } from '../bench/rows/audit.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const TENANT = 'ténant 1:é'
 const SESSION = 'sés:1-'
@@ -28,17 +26,11 @@ const EVENTS: readonly EventItem[] = [
 ]
 
 describe('src/archive/chain.ts', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     await db.query('select starcite.create_session($1, $2)', [TENANT, SESSION])
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
   })
 
   it('frames values as Postgres does', async () => {

@@ -5,22 +5,22 @@ import { migrate } from '../../src/db/migrate.ts'
 import { feedKey } from '../../src/lifecycle/followers.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { appendEvents, createSessions } from '../support/appendEvents.ts'
-import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { freshDatabase } from '../support/postgres.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 /** How many times as long as creating sessions it may take to place them. */
 const CREATIONS = 2
 
 describe('changes of sessions in SQL', () => {
-  let database: FreshDatabase
+  const database = useDatabase()
   let db: pg.Client
   let second: pg.Client
   let third: pg.Client
   let keyOf: (tenant: string) => string
 
   before(async () => {
-    database = await migratedDatabase()
     ;[db, second, third] = await Promise.all([connect(database), connect(database), connect(database)])
     const { rows } = await db.query(`select starcite.secret_key('lifecycle feeds') as secret`)
     keyOf = (tenant) => feedKey(rows[0].secret, tenant)
@@ -31,7 +31,6 @@ describe('changes of sessions in SQL', () => {
   afterEach(() => second.query('rollback'))
   after(async () => {
     await Promise.all([db.end(), second.end(), third.end()])
-    await database.drop()
   })
 
   const rename = (client: pg.Client, id: string, title: string) =>

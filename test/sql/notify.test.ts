@@ -1,28 +1,18 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { appendEvents, createSessions } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('notifications of new heads', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let listener: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
+  const listener = useConnection(database)
   let received: string[]
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    listener = await connect(database)
     listener.on('notification', ({ payload }) => received.push(payload ?? ''))
     await listener.query('listen starcite_heads')
     await createSessions(db, 'a', 'b', 'c')
-  })
-  after(async () => {
-    await db.end()
-    await listener.end()
-    await database.drop()
   })
   beforeEach(() => {
     received = []

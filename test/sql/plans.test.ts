@@ -1,13 +1,12 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Db, Query } from '../../src/db/pool.ts'
 import { readEntries } from '../../src/lifecycle/queries.ts'
 import { readHotAfter, readHotAfterMany, readHotHistory } from '../../src/live/queries.ts'
 import { findSession, listSessions, type SessionList } from '../../src/sessions/queries.ts'
 import { appendEvents } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const SESSIONS = 120_000
 const EVENTS_PER_SEGMENT = 30_000
@@ -24,13 +23,11 @@ interface Node {
 }
 
 describe('plans over large tables', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
 
   before(async function () {
     this.timeout(120_000)
-    database = await migratedDatabase()
-    db = await connect(database)
     // Placed by hand below, without the trigger: faster, and what is asked of them is how they are read.
     await db.query('alter table starcite.sessions disable trigger sessions_record_change')
     // In the tenant `big` all but 100 sessions are archived; each has a user of its own and one of two kinds.
@@ -75,10 +72,6 @@ describe('plans over large tables', () => {
       'vacuum (analyze) starcite.sessions, starcite.session_heads, starcite.producers, starcite.session_changes, starcite.session_progress',
     )
     await db.query('analyze starcite.events')
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
   })
 
   /**

@@ -4,22 +4,20 @@ import type pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { appendEvents, createSessions } from '../support/appendEvents.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const DENIED = '42501'
 /** A view of several tables takes no changes, whoever tries. */
 const NOT_UPDATABLE = '55000'
 
 describe('the roles', () => {
-  let database: FreshDatabase
-  let admin: pg.Client
+  const database = useDatabase()
+  const admin = useConnection(database)
   const logins: string[] = []
   const clients: pg.Client[] = []
 
   before(async () => {
-    database = await migratedDatabase()
-    admin = await connect(database)
     for (const tenant of ['acme', 'zeta'])
       await admin.query(`select starcite.create_session($1, 'same')`, [tenant])
     await createSessions(admin, 'own')
@@ -36,8 +34,6 @@ describe('the roles', () => {
       await admin.query(`drop owned by ${login}`)
       await admin.query(`drop role ${login}`)
     }
-    await admin.end()
-    await database.drop()
   })
 
   /** Somebody who logs in, a member of these roles. */

@@ -1,24 +1,13 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { expect } from 'chai'
-import type pg from 'pg'
 import { describeSchema } from '../support/describeSchema.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const DESCRIPTION = new URL('schema.txt', import.meta.url)
 
 describe('the schema', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
-  })
+  const database = useDatabase()
+  const db = useConnection(database)
 
   it('is the one that schema.txt describes (UPDATE_SCHEMA=1 writes it anew)', async () => {
     const actual = await describeSchema(db)

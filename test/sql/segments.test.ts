@@ -1,9 +1,8 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { appendEvents, briefly, createSessions } from '../support/appendEvents.ts'
 import { faultsOfLog } from '../support/chain.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
+import { useConnectionEach, useDatabaseEach } from '../support/useNode.ts'
 
 interface Segment {
   readonly name: string
@@ -12,20 +11,9 @@ interface Segment {
 }
 
 describe('segments', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let second: pg.Client
-
-  beforeEach(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    second = await connect(database)
-  })
-  afterEach(async () => {
-    await db.end()
-    await second.end()
-    await database.drop()
-  })
+  const database = useDatabaseEach()
+  const db = useConnectionEach(database)
+  const second = useConnectionEach(database)
 
   const ensure = async (at: string, client = db): Promise<string> =>
     (await client.query('select starcite.ensure_segment($1) as name', [at])).rows[0].name

@@ -1,24 +1,13 @@
 import { expect } from 'chai'
 import type pg from 'pg'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('sessions in SQL', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let second: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    second = await connect(database)
-  })
-  after(async () => {
-    await db.end()
-    await second.end()
-    await database.drop()
-  })
+  const database = useDatabase()
+  const db = useConnection(database)
+  const second = useConnection(database)
 
   const create = async (client: pg.Client, id: string, tenant = 'default'): Promise<string | null> =>
     (await client.query('select starcite.create_session($1, $2) as sid', [tenant, id])).rows[0].sid

@@ -1,22 +1,11 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import type pg from 'pg'
 import { textArray } from '../../src/db/textArray.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('arrays in the binary format', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
-  })
+  const database = useDatabase()
+  const db = useConnection(database)
 
   const read = async (type: 'text' | 'json', values: readonly (string | null)[]) => {
     const { rows } = await db.query<{ text: string | null }>(
