@@ -1,16 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Service } from '../../src/service.ts'
 import { faultsOfLog } from '../support/chain.ts'
 import { call, TailClient } from '../support/client.ts'
 import { memberTexts } from '../support/jsonText.ts'
 import { type LiveReader, openReaders, reparsed } from '../support/liveReaders.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const LINES = readFileSync(new URL('../data/agent-run.ndjson', import.meta.url), 'utf8')
   .split('\n')
@@ -27,15 +25,13 @@ const keptTexts = (json: string) => KEPT.map((name) => memberTexts(json).get(nam
 
 describe('the agent run, through two nodes, while a third party appends by SQL', function () {
   this.timeout(120_000)
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let nodes: Service[]
   let tails: ResumingTail[]
   let readers: LiveReader[]
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     nodes = await Promise.all([startNode(database), startNode(database)])
     await call('POST', `${nodes[0]?.url}/v1/sessions`, { id: 'run' })
     tails = nodes.flatMap(({ url }) => [
@@ -52,8 +48,6 @@ describe('the agent run, through two nodes, while a third party appends by SQL',
     for (const tail of tails) tail.stop()
     for (const reader of readers) reader.stop()
     await Promise.all(nodes.map((node) => node.stop()))
-    await db.end()
-    await database.drop()
   })
 
   const total = () => LINES.length + Math.ceil(LINES.length / 3)

@@ -10,20 +10,19 @@ import { S3Server } from '../support/s3Server.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const EVENTS = 12_000
 
 describe('starcite audit, the command', function () {
   this.timeout(120_000)
-  let server: S3Server
-  let lab: TieringLab
+  const server = use(() => S3Server.start())
+  const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   let env: Record<string, string>
   let folder: string
 
   before(async () => {
     const built = buildCommand()
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
     const { bucket, endpoint, credentials, prefix } = server.settings
     env = {
       DATABASE_URL: lab.database.url,
@@ -43,8 +42,6 @@ describe('starcite audit, the command', function () {
     await built
   })
   after(async () => {
-    await lab.close()
-    await server.stop()
     await rm(folder, { recursive: true, force: true })
   })
 

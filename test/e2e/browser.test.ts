@@ -1,15 +1,13 @@
 import { expect } from 'chai'
-import type { Page } from 'playwright-core'
-import type { Service } from '../../src/service.ts'
 import { at } from '../support/answers.ts'
-import { type Browser, startBrowser } from '../support/browser.ts'
-import { BROWSER_START_MS, hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
+import { startBrowser } from '../support/browser.ts'
+import { hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use, useEach } from '../support/use.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 /** What the pages of these tests keep in `window`. */
 interface PageState {
@@ -31,29 +29,14 @@ describe('in a real browser', () => {
     })
     return
   }
-  let database: FreshDatabase
-  let node: Service
-  let browser: Browser
-  let page: Page
+  const database = useDatabase()
+  const node = useNode(database)
+  const browser = use(startBrowser)
+  const page = useEach(() => browser.open())
   const proxies: TcpProxy[] = []
 
-  before(async function () {
-    this.timeout(BROWSER_START_MS)
-    database = await migratedDatabase()
-    node = await startNode(database)
-    browser = await startBrowser()
-  })
-  beforeEach(async () => {
-    page = await browser.open()
-  })
   afterEach(async () => {
-    await page?.close()
     for (const proxy of proxies.splice(0)) await proxy.stop()
-  })
-  after(async () => {
-    await browser?.stop()
-    await node?.stop()
-    await database?.drop()
   })
 
   async function proxied(): Promise<TcpProxy> {

@@ -11,6 +11,7 @@ import { ResumingTail } from '../support/resumingTail.ts'
 import { groupBy, type Stored, storedEvents } from '../support/storedEvents.ts'
 import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const CHAOS_MS = 30_000
 const WRITERS = 8
@@ -20,7 +21,7 @@ const SESSIONS = Array.from({ length: 20 }, (_, i) => `chaos-${i}`)
 
 describe('eight writers on two nodes, with nodes and Postgres killed under them', function () {
   this.timeout(CHAOS_MS + 150_000)
-  let lab: EmbeddedPostgresLab
+  const lab = use(() => EmbeddedPostgresLab.open())
   let server: EmbeddedPostgres
   let ports: number[]
   let nodes: NodeProcess[]
@@ -30,7 +31,6 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
   let stored: Map<string, Stored[]>
 
   before(async () => {
-    lab = await EmbeddedPostgresLab.open()
     server = await lab.start({ durable: true })
     ports = [await freePort(), await freePort()]
     nodes = await Promise.all(ports.map(startNodeOn))
@@ -67,7 +67,6 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
     for (const { tail } of tails ?? []) tail.stop()
     for (const { child } of nodes ?? []) child.kill('SIGKILL')
     await db?.end()
-    await lab.end()
   })
 
   const startNodeOn = (port: number) => spawnNode(server, { PORT: String(port) })

@@ -2,7 +2,6 @@ import { expect } from 'chai'
 import type { Page } from 'playwright-core'
 import { WebSocket } from 'ws'
 import { Starcite } from '../../src/client/starcite.ts'
-import type { Service } from '../../src/service.ts'
 import { hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
 import {
   ClientBrowser,
@@ -12,11 +11,10 @@ import {
   type TranscriptWindow,
   transcriptOf,
 } from '../support/clientBrowser.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const count = (n: number) => Array.from({ length: n }, (_, i) => i + 1)
 
@@ -28,26 +26,20 @@ describe('a browser page that uses the client', function () {
     })
     return
   }
-  let database: FreshDatabase
-  let node: Service
-  let proxy: TcpProxy
+  const database = useDatabase()
+  const node = useNode(database)
+  const proxy = use(() => TcpProxy.start({ url: node.url }))
   let browser: ClientBrowser
   let urls: { socketUrl: string; url: string }
   let writer: Starcite<{ said: { text: string } }>
 
   before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-    proxy = await TcpProxy.start({ url: node.url })
     urls = { socketUrl: proxy.url.replace(/\/$/, ''), url: node.url }
     writer = new Starcite({ url: node.url, WebSocket })
     browser = await ClientBrowser.start()
   })
   after(async () => {
     await browser?.stop()
-    await proxy?.stop()
-    await node?.stop()
-    await database?.drop()
   })
 
   const append = (id: string, n: number) =>

@@ -5,10 +5,9 @@ import { BROWSER_START_MS, hasChromium, NO_CHROMIUM } from '../support/chromium.
 import { call } from '../support/client.ts'
 import { Issuer } from '../support/issuer.ts'
 import { freePort, spawnNode, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TailsBrowser, type TailsTab } from '../support/tailsBrowser.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 const count = (n: number, from = 1) => Array.from({ length: n }, (_, i) => i + from)
 const TABS = 8
@@ -21,8 +20,8 @@ describe('the tabs of a browser', function () {
     })
     return
   }
-  let database: FreshDatabase
-  let node: Service
+  const database = useDatabase()
+  const node = useNode(database)
   let writer: Starcite
   let first: TailsBrowser
   let second: TailsBrowser
@@ -30,8 +29,6 @@ describe('the tabs of a browser', function () {
 
   before(async function () {
     this.timeout(BROWSER_START_MS)
-    database = await migratedDatabase()
-    node = await startNode(database)
     writer = new Starcite({ url: node.url })
     ;[first, second] = await Promise.all([TailsBrowser.start(), TailsBrowser.start()])
   })
@@ -42,8 +39,6 @@ describe('the tabs of a browser', function () {
   after(async () => {
     await first?.stop()
     await second?.stop()
-    await node?.stop()
-    await database?.drop()
   })
 
   async function newSession(): Promise<string> {

@@ -2,12 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { call } from '../support/client.ts'
 import { freePort, type NodeProcess, spawnNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { RawConnection } from '../support/rawHttp.ts'
 import { TailCrowd } from '../support/tailCrowd.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const TAILS = 2000
 /** What a loaded machine may take for an append among all this; the node's own bound is five seconds. */
@@ -15,13 +14,12 @@ const APPEND_BOUND_MS = 15_000
 
 describe('two thousand tails on one node', function () {
   this.timeout(120_000)
-  let database: FreshDatabase
+  const database = useDatabase()
   let node: NodeProcess
   let port: string
   let crowd: TailCrowd
 
   before(async () => {
-    database = await migratedDatabase()
     port = String(await freePort())
   })
   beforeEach(async () => {
@@ -32,7 +30,6 @@ describe('two thousand tails on one node', function () {
     crowd.destroy()
     await node.kill('SIGKILL')
   })
-  after(() => database.drop())
 
   const newSession = async (): Promise<string> => (await call('POST', `${node.url}/v1/sessions`, {})).json.id
   const append = (id: string, bytes = 10) =>

@@ -11,6 +11,7 @@ import { ResumingTail } from '../support/resumingTail.ts'
 import { SmallDisk } from '../support/smallDisk.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
 
 const TIMEOUT_MS = 1000
 const SLACK_MS = 1500
@@ -19,13 +20,12 @@ const MAX_APPENDS = 1500
 
 describe('a node, when the disk is full', function () {
   this.timeout(120_000)
-  let lab: EmbeddedPostgresLab
+  const lab = useEach(() => EmbeddedPostgresLab.open())
   let disk: SmallDisk
   let node: Service | undefined
   let tail: ResumingTail | undefined
 
   beforeEach(async function () {
-    lab = await EmbeddedPostgresLab.open()
     const mounted = await SmallDisk.mount(lab.path('disk'), 64)
     if (mounted === undefined) {
       console.log('      NOT TESTED: mounting a small file system takes root and the right to mount')
@@ -39,7 +39,6 @@ describe('a node, when the disk is full', function () {
     // Postgres goes first, and then the disk under it.
     await lab.stopServers()
     await disk?.unmount()
-    await lab.end()
   })
 
   async function startOn(database: { url: string }): Promise<Service> {

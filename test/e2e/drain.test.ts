@@ -1,28 +1,18 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
-import type pg from 'pg'
 import { call, TailClient } from '../support/client.ts'
 import { freePort, runProgram, spawnNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const SPREAD_MS = 1000
 const TAILS = 20
 
 describe('a node that is told to stop', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
-  })
+  const database = useDatabase()
+  const db = useConnection(database)
 
   const start = (settings: Record<string, string> = {}) =>
     spawnNode(database, { STARCITE_DRAIN_SPREAD: `${SPREAD_MS}ms`, ...settings })

@@ -1,11 +1,9 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { WebSocket } from 'ws'
 import { call, TailClient } from '../support/client.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 /** Past every time-out that Node's HTTP server, the pings and common proxies know. */
 const LIFE_MS = 3 * 60_000
@@ -13,19 +11,15 @@ const TALK_EVERY_MS = 5_000
 
 describe('tails that live for three minutes', function () {
   this.timeout(LIFE_MS + 150_000)
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let node: NodeProcess
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     node = await spawnNode(database)
   })
   after(async () => {
     await node.kill('SIGTERM')
-    await db.end()
-    await database.drop()
   })
 
   it('get every event, early and late, whether their client talks or is silent', async () => {

@@ -1,18 +1,10 @@
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
-import type { Service } from '../../src/service.ts'
 import { at, unique } from '../support/answers.ts'
-import {
-  BROWSER_START_MS,
-  type ChromiumOnSite,
-  hasChromium,
-  NO_CHROMIUM,
-  startChromium,
-} from '../support/chromium.ts'
+import { BROWSER_START_MS, hasChromium, NO_CHROMIUM, startChromium } from '../support/chromium.ts'
 import { call } from '../support/client.ts'
-import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { use } from '../support/use.ts'
+import { useDatabase, useNode } from '../support/useNode.ts'
 
 /** The attacks of a page, run in it; each answers what it got. */
 function attack(page: Page, base: string, id: string): Promise<Record<string, string>> {
@@ -56,27 +48,19 @@ describe('a foreign page in a real browser, at a node without tokens', function 
   if (!hasChromium) it(NO_CHROMIUM)
   if (!hasChromium) return
   this.timeout(BROWSER_START_MS)
-  let database: FreshDatabase
-  let node: Service
-  let chromium: ChromiumOnSite
-  let id: string
-
-  before(async () => {
-    database = await migratedDatabase()
-    node = await startNode(database)
-    chromium = await startChromium('<!doctype html><title>evil</title>', [
+  const database = useDatabase()
+  const node = useNode(database)
+  const chromium = use(() =>
+    startChromium('<!doctype html><title>evil</title>', [
       '--host-resolver-rules=MAP *.example 127.0.0.1',
       '--disable-features=BlockInsecurePrivateNetworkRequests,LocalNetworkAccessChecks,PrivateNetworkAccessSendPreflights',
-    ])
-  })
+    ]),
+  )
+  let id: string
+
   beforeEach(async () => {
     id = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id
     await call('POST', at(node.url, id, '/append'), { type: 'a', payload: { text: 'secret' } })
-  })
-  after(async () => {
-    await chromium?.stop()
-    await node?.stop()
-    await database?.drop()
   })
 
   async function open(url: string): Promise<Page> {

@@ -1,14 +1,13 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
+import { useConnectionEach, useDatabaseEach } from '../support/useNode.ts'
 
 /** Several times every interval of the node below. */
 const WATCHED_MS = 2500
@@ -24,21 +23,13 @@ const BUSY = {
 }
 
 describe('a node without anybody', () => {
-  let database: FreshDatabase
-  let db: pg.Client
-  let proxy: TcpProxy
+  const database = useDatabaseEach()
+  const db = useConnectionEach(database)
+  const proxy = useEach(() => TcpProxy.start(database))
   let node: Service
 
-  beforeEach(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-    proxy = await TcpProxy.start(database)
-  })
   afterEach(async () => {
     await node.stop()
-    await proxy.stop()
-    await db.end()
-    await database.drop()
   })
 
   const probe = async () => {

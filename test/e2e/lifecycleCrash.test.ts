@@ -3,17 +3,11 @@ import { at, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { spawnNode, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 describe('the lifecycle feed and the death of nodes', function () {
   this.timeout(120_000)
-  let database: FreshDatabase
-
-  before(async () => {
-    database = await migratedDatabase()
-  })
-  after(() => database.drop())
+  const database = useDatabase()
 
   it('has all that was acknowledged, although the only node is killed right after it, again and again', async () => {
     const lastSeqs = new Map<string, number>()

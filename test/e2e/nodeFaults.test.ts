@@ -2,27 +2,21 @@ import { once } from 'node:events'
 import { connect as connectTo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'chai'
-import type pg from 'pg'
 import { faultsOfLog } from '../support/chain.ts'
 import { type Answer, call } from '../support/client.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('a node whose machine fails it', function () {
   this.timeout(120_000)
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let node: NodeProcess | undefined
   let tails: ResumingTail[]
   let sockets: Socket[]
 
-  before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
-  })
   beforeEach(() => {
     tails = []
     sockets = []
@@ -31,10 +25,6 @@ describe('a node whose machine fails it', function () {
     for (const tail of tails) tail.stop()
     for (const socket of sockets) socket.destroy()
     await node?.kill('SIGKILL')
-  })
-  after(async () => {
-    await db.end()
-    await database.drop()
   })
 
   const newSession = async (url: string): Promise<string> =>

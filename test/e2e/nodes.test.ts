@@ -1,23 +1,19 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('several nodes on one Postgres', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let a: Service
   let b: Service
   let id: string
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     // Longer than any test: what is seen in time was notified, not polled.
     const settings = { STARCITE_POLL_INTERVAL: '5m' }
     ;[a, b] = await Promise.all([startNode(database, settings), startNode(database, settings)])
@@ -28,8 +24,6 @@ describe('several nodes on one Postgres', () => {
   })
   after(async () => {
     await Promise.all([a.stop(), b.stop()])
-    await db.end()
-    await database.drop()
   })
   beforeEach(async () => {
     id = (await call('POST', `${a.url}/v1/sessions`, {})).json.id

@@ -6,21 +6,21 @@ import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { startNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
 import { connect } from '../support/template.ts'
-import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
+import { throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 /** Of 8 KB; Postgres's own default makes 8 GB of them, which only takes longer to fill. */
 const QUEUE_PAGES = '64'
 
 describe("Postgres's notification queue, filled from another database of the server", () => {
-  let postgres: ThrowAwayPostgres
+  const postgres = use(() => throwAwayPostgres({ max_notify_queue_pages: QUEUE_PAGES }))
   let other: pg.Client
   let culprit: pg.Client
   let node: Service
   let second: Service
 
   before(async function () {
-    postgres = await throwAwayPostgres({ max_notify_queue_pages: QUEUE_PAGES })
     const { url } = postgres.server
     const admin = await connect({ url })
     await admin.query('create database starcite_nodes')
@@ -36,7 +36,6 @@ describe("Postgres's notification queue, filled from another database of the ser
   after(async () => {
     await Promise.all([node?.stop(), second?.stop()])
     await Promise.all([other?.end(), culprit?.end()])
-    await postgres?.end()
   })
 
   const fill = async () => {

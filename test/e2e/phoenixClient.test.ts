@@ -2,21 +2,16 @@ import { expect } from 'chai'
 import { call } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import { PhoenixTails } from '../support/phoenixTails.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const TOPICS = 50
 
 describe('Phoenix’s own client', () => {
-  let database: FreshDatabase
+  const database = useDatabase()
   let tails: PhoenixTails | undefined
 
-  before(async () => {
-    database = await migratedDatabase()
-  })
   afterEach(() => tails?.close())
-  after(() => database.drop())
 
   const sessions = (url: string, count: number): Promise<string[]> =>
     Promise.all(

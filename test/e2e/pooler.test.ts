@@ -1,20 +1,20 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
 import { LogLines } from '../support/logLines.ts'
 import { runProgram, startNode } from '../support/node.ts'
 import { hasPgbouncer, PgBouncer } from '../support/pgbouncer.ts'
-import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
+import { freshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
-import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
+import { useConnectionEach } from '../support/useNode.ts'
 
 const KEEPS = 'does not keep prepared statements'
 
 describe('a node behind PgBouncer', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useEach(freshDatabase)
+  const db = useConnectionEach(database)
   let pooler: PgBouncer | undefined
   let url: string
   let node: Service | undefined
@@ -24,17 +24,11 @@ describe('a node behind PgBouncer', () => {
     console.log('      NOT TESTED: pgbouncer is not installed (on Debian: apt-get install pgbouncer)')
     this.skip()
   })
-  beforeEach(async () => {
-    database = await freshDatabase()
-    db = await connect(database)
-  })
   afterEach(async () => {
     await node?.stop()
     node = undefined
     await pooler?.stop()
     pooler = undefined
-    await db.end()
-    await database.drop()
   })
 
   /** Answers the URL of the database by way of a new one. */

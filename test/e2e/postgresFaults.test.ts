@@ -9,6 +9,7 @@ import { startNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const event = (type = 't') => ({ type, payload: {} })
 
@@ -163,13 +164,12 @@ describe('a node, when Postgres', function () {
   const TIMEOUT_MS = 1000
   /** What a loaded machine may add. */
   const SLACK_MS = 1000
-  let lab: EmbeddedPostgresLab
+  const lab = use(() => EmbeddedPostgresLab.open())
   let server: EmbeddedPostgres
   let node: Service
   let id: string
 
   before(async () => {
-    lab = await EmbeddedPostgresLab.open()
     server = await lab.start({ settings: { max_connections: '20' } })
     node = await startNode(server, {
       STARCITE_STORAGE_TIMEOUT: `${TIMEOUT_MS}ms`,
@@ -179,7 +179,6 @@ describe('a node, when Postgres', function () {
   })
   after(async () => {
     await node.stop()
-    await lab.end()
   })
 
   /** Every process of the server: what stops it and starts it again, as a machine that hangs would. */

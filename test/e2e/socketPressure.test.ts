@@ -2,25 +2,21 @@ import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { call } from '../support/client.ts'
 import { spawnNode, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { SocketClient } from '../support/socketClient.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
+import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const seqs = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
 
 describe('the multiplexed socket under pressure', function () {
   this.timeout(120_000)
-  let database: FreshDatabase
+  const database = useDatabase()
   const clients: SocketClient[] = []
 
-  before(async () => {
-    database = await migratedDatabase()
-  })
   afterEach(() => {
     for (const client of clients.splice(0)) client.close()
   })
-  after(() => database.drop())
 
   async function open(url: string): Promise<SocketClient> {
     const client = await SocketClient.open(url)

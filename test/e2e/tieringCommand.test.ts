@@ -7,6 +7,7 @@ import { DbSession } from '../../src/db/session.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { TIERING } from '../../src/tiering/tieringJob.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 const COMMAND = fileURLToPath(new URL('../../src/cli/tier.ts', import.meta.url))
 
@@ -27,14 +28,12 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
 }
 
 describe('npm run tier', () => {
-  let lab: TieringLab
+  const lab = use(() => TieringLab.open())
   let env: Record<string, string>
 
   before(async () => {
-    lab = await TieringLab.open()
     env = { DATABASE_URL: lab.database.url }
   })
-  after(() => lab.close())
 
   it('moves what is due by the retention of the nodes, says what it did, and then that nothing is due', async () => {
     const sid = await lab.session('one')

@@ -12,6 +12,7 @@ import { S3Store } from '../../src/objects/s3Store.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 /** In the order of an export: bytewise, which is not the order in which they are made. */
 const SESSIONS = [
@@ -25,8 +26,8 @@ const HALF = EACH / 2
 
 describe('audit export', function () {
   this.timeout(120_000)
-  let server: S3Server
-  let lab: TieringLab
+  const server = use(() => S3Server.start())
+  const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   let folder: string
   const sids: string[] = []
   /** Between the first and the second segment, and between the second and what is in Postgres. */
@@ -35,8 +36,6 @@ describe('audit export', function () {
   const hotHalves: number[] = []
 
   before(async () => {
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
     folder = await makeScratch('export')
     for (const [tenant, session] of SESSIONS.toReversed()) sids.unshift(await lab.oldSession(session, tenant))
     for (const round of [1, 2, 3]) {
@@ -65,8 +64,6 @@ describe('audit export', function () {
     await lab.db.query(`select starcite.redact_event('default', 'a', 3)`) // still in its object
   })
   after(async () => {
-    await lab.close()
-    await server.stop()
     await rm(folder, { recursive: true, force: true })
   })
 

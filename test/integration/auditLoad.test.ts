@@ -7,6 +7,7 @@ import { residueOf } from '../support/residue.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const EACH = 40
 const SECRET = `secret-${randomUUID()}`
@@ -14,11 +15,10 @@ const DAY_MS = 86_400_000
 
 describe('audit load', function () {
   this.timeout(120_000)
-  let lab: TieringLab
+  const lab = use(() => TieringLab.open())
   const sids = new Map<string, string>()
 
   before(async () => {
-    lab = await TieringLab.open()
     const sessions = ['one', 'erased', 'redacted', 'late', 'aged'].map((session) => ({
       session,
       tenant: session === 'aged' ? 'aging' : 'default',
@@ -29,7 +29,6 @@ describe('audit load', function () {
     await lab.move()
     await lab.append(someEvents([{ session: 'one' }], 3).map(({ producer: _, ...it }) => it))
   })
-  after(() => lab.close())
 
   const load = (selection: Partial<Selection> = {}, keepMs = DAY_MS) =>
     loadEvents({

@@ -12,6 +12,7 @@ import { renderEvent } from '../../src/protocol/event.ts'
 import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 /** Of each session so many events lie in a first segment, in a second, and in Postgres. */
 const EACH = 30
@@ -37,8 +38,8 @@ const ENVELOPE =
 
 describe('audit verify', function () {
   this.timeout(120_000)
-  let server: S3Server
-  let lab: TieringLab
+  const server = use(() => S3Server.start())
+  const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   const sids = new Map<string, string>()
   const sessions = [
     ...TENANTS.map((tenant) => ({ tenant, session: 'ses:"1"' })),
@@ -57,8 +58,6 @@ describe('audit verify', function () {
   ]
 
   before(async () => {
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
     for (const { tenant, session } of sessions)
       sids.set(`${tenant} ${session}`, await lab.session(session, tenant))
     await lab.session('empty')
@@ -74,10 +73,6 @@ describe('audit verify', function () {
       .move({ probe: stopAtCopied })
       .then(() => expect.fail('it was not cut'))
       .catch(() => {})
-  })
-  after(async () => {
-    await lab.close()
-    await server.stop()
   })
 
   async function fill(round: number) {

@@ -5,14 +5,10 @@ import { ensureSegments } from '../../src/tiering/queries.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
 
 describe('the audit views', () => {
-  let lab: TieringLab
-
-  beforeEach(async () => {
-    lab = await TieringLab.open()
-  })
-  afterEach(() => lab.close())
+  const lab = useEach(() => TieringLab.open())
 
   const rows = async (sql: string, values: unknown[] = []) => (await lab.db.query(sql, values)).rows
   const verify = async (session: string) =>

@@ -11,6 +11,7 @@ import { newKey, takeCheckpoint } from '../support/checkpoints.ts'
 import { appendInFormOne } from '../support/formOne.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 import { faultsOfChain } from '../support/wholeChain.ts'
 
 const { signer, publicPem } = newKey()
@@ -18,17 +19,8 @@ const TENANT = 'acme'
 const OLD = Array.from({ length: 3 }, () => ({}))
 
 describe('the two forms of the hash chain', () => {
-  let server: S3Server
-  let lab: TieringLab
-
-  beforeEach(async () => {
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
-  })
-  afterEach(async () => {
-    await lab.close()
-    await server.stop()
-  })
+  const server = useEach(() => S3Server.start())
+  const lab = useEach(() => TieringLab.open(new S3Store(server.settings)))
 
   const append = (session: string, count: number, subject?: string) =>
     lab.append(

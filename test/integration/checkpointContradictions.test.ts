@@ -18,6 +18,7 @@ import type { Log } from '../../src/ops/log.ts'
 import { checkpointJob, leavesOf, newKey, takeCheckpoint } from '../support/checkpoints.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 const { signer, publicPem } = newKey()
 const keys = trustedKeys([publicPem])
@@ -26,16 +27,14 @@ const script = /```js\n(\/\/ node check-proof\.mjs[\s\S]*?)```/.exec(
 )?.[1] as string
 
 describe('a log that contradicts what was signed', () => {
-  let lab: TieringLab
+  const lab = useEach(() => TieringLab.open())
 
   beforeEach(async () => {
-    lab = await TieringLab.open()
     for (const session of ['s', 'other']) await lab.session(session, 'acme')
     await append('s', 5)
     await append('other', 2)
     await takeCheckpoint(lab, { signer })
   })
-  afterEach(() => lab.close())
 
   const append = (session: string, count: number) =>
     lab.append(Array.from({ length: count }, () => ({ tenant: 'acme', session })))

@@ -20,18 +20,18 @@ import { type CheckpointFinding, verifyCheckpoints } from '../../src/audit/check
 import { newKey, takeCheckpoint } from '../support/checkpoints.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 const { signer, publicPem } = newKey()
 const keys = trustedKeys([publicPem])
 const signal = new AbortController().signal
 
 describe('verifying checkpoints', () => {
-  let lab: TieringLab
+  const lab = useEach(() => TieringLab.open())
   let copy: string | undefined
 
   /** Four checkpoints: of cold events and hot ones, of a session that is erased, of one in which nothing had moved. */
   beforeEach(async () => {
-    lab = await TieringLab.open()
     for (const [tenant, id] of [
       ['one', 'cold'],
       ['two', 'hot'],
@@ -53,7 +53,6 @@ describe('verifying checkpoints', () => {
     await append('two', 'hot', 1)
   })
   afterEach(async () => {
-    await lab.close()
     if (copy !== undefined) await rm(copy, { recursive: true, force: true })
     copy = undefined
   })

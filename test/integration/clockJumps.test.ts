@@ -6,6 +6,7 @@ import { call } from '../support/client.ts'
 import { FakeClockPostgres, fakeTimeLibrary } from '../support/fakeClock.ts'
 import { startNode } from '../support/node.ts'
 import { TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 const LIBRARY = fakeTimeLibrary()
 const JUMP = '+1200d'
@@ -19,12 +20,11 @@ if (LIBRARY === undefined)
 else
   describe("a jump of Postgres's clock", function () {
     this.timeout(60_000)
-    let clock: FakeClockPostgres
+    const clock = useEach(() => FakeClockPostgres.start(LIBRARY))
     let lab: TieringLab
     let node: Service | undefined
 
     beforeEach(async () => {
-      clock = await FakeClockPostgres.start(LIBRARY)
       const { url } = clock.server
       await migrate(url, '0.0.0-test', createLog('silent'))
       lab = await TieringLab.open(undefined, { url, name: 'postgres', drop: async () => {} })
@@ -35,7 +35,6 @@ else
       await node?.stop()
       node = undefined
       await lab.close()
-      await clock.end()
     })
 
     const append = async (): Promise<number> => {

@@ -1,18 +1,16 @@
 import { expect } from 'chai'
-import type { Service } from '../../src/service.ts'
 import { at, expectError } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 describe('a cursor that says which event it stands at', () => {
-  let lab: TieringLab
-  let node: Service
+  const lab = use(() => TieringLab.open())
+  const node = use(() => startNode(lab.database, { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' }))
   let times: string[]
 
   before(async () => {
-    lab = await TieringLab.open()
-    node = await startNode(lab.database, { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' })
     await lab.makeAllDue()
     const sid = await lab.session('s')
     for (let i = 0; i < 4; i += 1) {
@@ -21,10 +19,6 @@ describe('a cursor that says which event it stands at', () => {
       await lab.append(someEvents([{ session: 's' }], 3).map(({ producer: _, ...it }) => it))
     }
     times = (await lab.read(sid)).map((text) => JSON.parse(text).inserted_at)
-  })
-  after(async () => {
-    await node?.stop()
-    await lab?.close()
   })
 
   const page = (cursor: number, insertedAt: string) =>

@@ -14,6 +14,7 @@ import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { startNode } from '../support/node.ts'
 import { SocketClient } from '../support/socketClient.ts'
 import { type FollowingTail, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 /** Two segments in objects, and one in Postgres. */
 const EACH = 20
@@ -39,7 +40,7 @@ const DAMAGES: Readonly<Record<string, { missing: number; sql: string }>> = {
 
 describe('a session of which events are missing', function () {
   this.timeout(60_000)
-  let lab: TieringLab
+  const lab = use(() => TieringLab.open())
   let node: Service
   const unused: { id: string; sid: string }[] = []
   let id: string
@@ -47,7 +48,6 @@ describe('a session of which events are missing', function () {
 
   // All of them before the first is damaged: a damaged session does not move.
   before(async () => {
-    lab = await TieringLab.open()
     for (let i = 0; i < 20; i += 1) {
       const name = unique()
       unused.push({ id: name, sid: await lab.session(name) })
@@ -68,7 +68,6 @@ describe('a session of which events are missing', function () {
   })
   after(async () => {
     await node?.stop()
-    await lab?.close()
   })
 
   beforeEach(() => {

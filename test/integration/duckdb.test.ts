@@ -8,6 +8,7 @@ import { copyOfBucket } from '../support/bucketCopy.ts'
 import { S3Server } from '../support/s3Server.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 const DOCUMENT = new URL('../../docs/audit-offline.md', import.meta.url)
 const EACH = 40
@@ -41,8 +42,8 @@ async function copied(db: pg.Client, query: string): Promise<Buffer> {
 
 describe('DuckDB, from the objects and from Postgres, with nothing of ours between', function () {
   this.timeout(120_000)
-  let server: S3Server
-  let lab: TieringLab
+  const server = use(() => S3Server.start())
+  const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   let copy: Awaited<ReturnType<typeof copyOfBucket>>
   let folder: string
   let duck: DuckDBConnection
@@ -50,8 +51,6 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
   const sids: string[] = []
 
   before(async () => {
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
     folder = await makeScratch('duckdb')
     for (const [tenant, session] of SESSIONS) sids.push(await lab.session(session, tenant))
     const sessions = SESSIONS.map(([tenant, session]) => ({ tenant, session }))
@@ -84,8 +83,6 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
     duck.closeSync()
     await copy.remove()
     await rm(folder, { recursive: true, force: true })
-    await lab.close()
-    await server.stop()
   })
 
   function notTheHotOnes(step: string) {

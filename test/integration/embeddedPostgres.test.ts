@@ -24,17 +24,13 @@ import { createCluster } from '../../src/db/embedded/dataDirectory.ts'
 import { readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import { commandLineOf } from '../../src/db/embedded/processes.ts'
 import { EmbeddedPostgresLab, eventually, killed, query } from '../support/embeddedPostgres.ts'
+import { useEach } from '../support/use.ts'
 
 const asRoot = process.getuid?.() === 0
 
 describe('embedded Postgres', function () {
   this.timeout(120_000)
-  let lab: EmbeddedPostgresLab
-
-  beforeEach(async () => {
-    lab = await EmbeddedPostgresLab.open()
-  })
-  afterEach(() => lab.end())
+  const lab = useEach(() => EmbeddedPostgresLab.open())
 
   describe('starting', () => {
     it('creates a database that is reached over loopback only, in UTF8 and the C locale', async () => {

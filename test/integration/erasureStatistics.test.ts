@@ -1,18 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 const SESSIONS = 5
 /** Postgres samples no value of more than a kilobyte, and shows no single one. */
 const SMALL_OBJECTS = 2
 
 describe('erasing, in statistics', () => {
-  let lab: TieringLab
-
-  beforeEach(async () => {
-    lab = await TieringLab.open()
-  })
-  afterEach(() => lab.close())
+  const lab = useEach(() => TieringLab.open())
 
   /** Which columns of which tables Postgres quotes any of these values of. */
   async function quoted(values: readonly string[]): Promise<string[]> {

@@ -1,35 +1,25 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
 import { readHotAfter } from '../../src/live/queries.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 describe('the hub', () => {
-  let database: FreshDatabase
-  let proxy: TcpProxy
-  let client: pg.Client
+  const database = useDatabase()
+  const client = useConnection(database)
+  const proxy = useEach(() => TcpProxy.start(database))
   let db: Db
   let hub: Hub
   let sid: string
   const never = new AbortController().signal
-
-  before(async () => {
-    database = await migratedDatabase()
-    client = await connect(database)
-  })
-  after(async () => {
-    await client.end()
-    await database.drop()
-  })
   const log = createLog('silent')
+
   beforeEach(async () => {
-    proxy = await TcpProxy.start(database)
     db = new Db({
       url: proxy.url,
       size: 2,
@@ -44,7 +34,6 @@ describe('the hub', () => {
   afterEach(async () => {
     await hub.stop()
     await db.stop()
-    await proxy.stop()
   })
 
   const openHub = (pollIntervalMs: number, reads = db) =>

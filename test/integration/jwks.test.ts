@@ -6,19 +6,16 @@ import { createLog } from '../../src/ops/log.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 import { AUDIENCE, claims, ISSUER, Issuer, sign, signingKey } from '../support/issuer.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
 
 const HOUR_MS = 3_600_000
 
 describe('the key server', () => {
-  let issuer: Issuer
+  const issuer = useEach(() => Issuer.start())
   const started: JwtAuthenticator[] = []
 
-  beforeEach(async () => {
-    issuer = await Issuer.start()
-  })
   afterEach(async () => {
     for (const authenticator of started.splice(0)) await authenticator.stop()
-    await issuer.stop()
   })
 
   function start(keys: Partial<JwtOptions['keys']> = {}, more: Partial<JwtOptions> = {}): JwtAuthenticator {

@@ -21,15 +21,16 @@ import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
 import { residueOf } from '../support/residue.ts'
 import { connect } from '../support/template.ts'
-import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
+import { throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { poolOf } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
 
 /** On a server of its own: roles belong to the server, and here they are made. */
 describe('a Postgres where nobody has more rights than needed', () => {
-  let postgres: ThrowAwayPostgres | undefined
+  const postgres = use(throwAwayPostgres)
   let serverUrl: string
   let admin: pg.Client
   const url = (login: string, database = 'app') => {
@@ -52,7 +53,6 @@ describe('a Postgres where nobody has more rights than needed', () => {
     )
 
   before(async () => {
-    postgres = await throwAwayPostgres()
     serverUrl = postgres.server.url
     admin = new pg.Client({ connectionString: serverUrl })
     await admin.connect()
@@ -64,7 +64,6 @@ describe('a Postgres where nobody has more rights than needed', () => {
   })
   after(async () => {
     await admin?.end()
-    await postgres?.end()
   })
 
   it('gets its roles and its schema from one who is no superuser, and gives logins one duty each', async () => {

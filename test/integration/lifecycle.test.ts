@@ -4,21 +4,19 @@ import { FEED_BOUNDS } from '../../src/lifecycle/feed.ts'
 import { appendEvents } from '../support/appendEvents.ts'
 import { FeedReader, type LifecycleNode, startLifecycleNode } from '../support/lifecycleNode.ts'
 import { freePort } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const NEW = { title: null, metadata: '{}', creatorPrincipal: null }
 
 describe('the lifecycle feed', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useDatabase()
+  const db = useConnection(database)
   let nodes: [LifecycleNode, LifecycleNode]
   const readers: FeedReader[] = []
 
   before(async () => {
-    database = await migratedDatabase()
-    db = await connect(database)
     nodes = await Promise.all([startLifecycleNode(database), startLifecycleNode(database)])
   })
   afterEach(async () => {
@@ -26,8 +24,6 @@ describe('the lifecycle feed', () => {
   })
   after(async () => {
     for (const node of nodes) await node.stop()
-    await db.end()
-    await database.drop()
   })
 
   function follow(reader: FeedReader, node: LifecycleNode): FeedReader {

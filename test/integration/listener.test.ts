@@ -1,23 +1,19 @@
 import { expect } from 'chai'
-import type pg from 'pg'
 import { Db } from '../../src/db/pool.ts'
 import { HEADS_CHANNEL, Listener } from '../../src/live/listener.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { LogLines } from '../support/logLines.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
-import { freshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useConnection, useEmptyDatabase } from '../support/useNode.ts'
 
 describe('the listener', () => {
-  let database: FreshDatabase
-  let db: pg.Client
+  const database = useEmptyDatabase()
+  const db = useConnection(database)
   let notifier: Db
 
   before(async () => {
-    database = await freshDatabase()
-    db = await connect(database)
     notifier = new Db({
       url: database.url,
       size: 2,
@@ -29,8 +25,6 @@ describe('the listener', () => {
   })
   after(async () => {
     await notifier.stop()
-    await db.end()
-    await database.drop()
   })
 
   /** One listener, behind a proxy of its own, on a name of its own among the server's backends. */

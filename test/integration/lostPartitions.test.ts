@@ -5,6 +5,7 @@ import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 /** The node's own job stays out of it. */
 const EVENT = { type: 't', payload: {}, actor: 'user:u' }
@@ -21,18 +22,16 @@ const LOSSES: Readonly<Record<string, (name: string) => readonly string[]>> = {
 }
 
 describe('a partition that somebody takes away', () => {
-  let lab: TieringLab
+  const lab = useEach(() => TieringLab.open())
   let node: Service | undefined
 
   beforeEach(async () => {
-    lab = await TieringLab.open()
     await lab.session('one')
     await lab.session('two')
   })
   afterEach(async () => {
     await node?.stop()
     node = undefined
-    await lab.close()
   })
 
   const partition = async (): Promise<string> =>

@@ -10,10 +10,10 @@ import { at, expectError, unique } from '../support/answers.ts'
 import { newKey } from '../support/checkpoints.ts'
 import { call, request, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
-import type { FreshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
+import { useDatabase } from '../support/useNode.ts'
 
 const EVENT = { type: 'a', payload: {} }
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
@@ -45,14 +45,13 @@ interface Rule {
 const alerts = (): Rule[] => parse(read('deploy/prometheus/alerts.yml')).groups[0].rules
 
 describe('operating a node', () => {
-  let database: FreshDatabase
+  const database = useDatabase()
   let node: Service
   let opsUrl: string
   let metrics: Metrics
   const lines: Record<string, unknown>[] = []
 
   before(async () => {
-    database = await migratedDatabase()
     const opsPort = await freePort()
     opsUrl = `http://127.0.0.1:${opsPort}`
     metrics = new Metrics()
@@ -72,7 +71,6 @@ describe('operating a node', () => {
   })
   after(async () => {
     await node?.stop()
-    await database?.drop()
   })
 
   const session = async () => (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json.id

@@ -5,34 +5,24 @@ import pg from 'pg'
 import { classify, type Failure, isUnavailable } from '../../src/db/failure.ts'
 import { Db } from '../../src/db/pool.ts'
 import { createLog } from '../../src/ops/log.ts'
-import { type FreshDatabase, freshDatabase } from '../support/postgres.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
+import { useConnection, useEmptyDatabase } from '../support/useNode.ts'
 
 const TIMEOUT_MS = 400
 
 describe('the pool', () => {
-  let database: FreshDatabase
-  let client: pg.Client
-  let proxy: TcpProxy
+  const database = useEmptyDatabase()
+  const client = useConnection(database)
+  const proxy = useEach(() => TcpProxy.start(database))
   let db: Db
 
-  before(async () => {
-    database = await freshDatabase()
-    client = await connect(database)
-  })
-  after(async () => {
-    await client.end()
-    await database.drop()
-  })
   beforeEach(async () => {
-    proxy = await TcpProxy.start(database)
     db = open(proxy.url)
   })
   afterEach(async () => {
     await db.stop()
-    await proxy.stop()
   })
 
   const open = (url: string, size = 2) =>

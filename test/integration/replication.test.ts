@@ -4,9 +4,10 @@ import type pg from 'pg'
 import { migrate } from '../../src/db/migrate.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { connect } from '../support/template.ts'
-import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
+import { throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const example = (name: string) =>
   readFile(new URL(`../../docs/examples/replication/${name}.sql`, import.meta.url), 'utf8')
@@ -14,7 +15,7 @@ const example = (name: string) =>
 /** The databases are on one server, which needs settings of its own. */
 describe('a subscriber by logical replication', function () {
   this.timeout(120_000)
-  let postgres: ThrowAwayPostgres | undefined
+  const postgres = use(() => throwAwayPostgres({ wal_level: 'logical' }))
   let url: string
   let lab: TieringLab
   let mirror: pg.Client
@@ -32,7 +33,6 @@ describe('a subscriber by logical replication', function () {
   }
 
   before(async () => {
-    postgres = await throwAwayPostgres({ wal_level: 'logical' })
     url = postgres.server.url
     const source = await database('app')
     await migrate(source.url, '0.0.0-test', createLog('silent'))
@@ -43,7 +43,6 @@ describe('a subscriber by logical replication', function () {
   after(async () => {
     for (const client of clients) await client.end()
     await lab?.close()
-    await postgres?.end()
   })
 
   /** Events as both sides show them. */

@@ -1,15 +1,11 @@
 import { expect } from 'chai'
 import { residueOf } from '../support/residue.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 import { faultsOfChain } from '../support/wholeChain.ts'
 
 describe('retention', () => {
-  let lab: TieringLab
-
-  beforeEach(async () => {
-    lab = await TieringLab.open()
-  })
-  afterEach(() => lab.close())
+  const lab = useEach(() => TieringLab.open())
 
   const due = async (view: 'sessions_due' | 'segments_due') =>
     (await lab.db.query(`select * from starcite.${view}()`)).rows

@@ -7,24 +7,26 @@ import type { Service } from '../../src/service.ts'
 import { at, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
-import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
+import { throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 /** In all that is sent here as content. */
 const SECRET = 'the-secret-that-no-log-may-have'
 const MARK = 'all was written before this'
 
 describe("Postgres's own log", () => {
-  let postgres: ThrowAwayPostgres
+  const postgres = use(() =>
+    throwAwayPostgres({
+      logging_collector: 'on',
+      log_directory: 'log',
+      log_filename: 'all.log',
+    }),
+  )
   let node: Service
   let db: pg.Client
 
   before(async () => {
-    postgres = await throwAwayPostgres({
-      logging_collector: 'on',
-      log_directory: 'log',
-      log_filename: 'all.log',
-    })
     await migrate(postgres.server.url, '0.0.0-test', createLog('silent'))
     node = await startNode({ url: postgres.server.url })
     db = new pg.Client(postgres.server.url)
@@ -33,7 +35,6 @@ describe("Postgres's own log", () => {
   after(async () => {
     await db?.end()
     await node?.stop()
-    await postgres?.end()
   })
 
   /** All that was written before this. */

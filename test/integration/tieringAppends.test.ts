@@ -2,26 +2,24 @@ import { expect } from 'chai'
 import { appended } from '../../src/db/pace.ts'
 import { DbSession } from '../../src/db/session.ts'
 import { createLog } from '../../src/ops/log.ts'
-import type { Service } from '../../src/service.ts'
 import { appendEvents, briefly } from '../support/appendEvents.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import { connect } from '../support/template.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { timed, until } from '../support/until.ts'
+import { useEach } from '../support/use.ts'
 
 /** The node's own job stays out of it. */
 const NO_JOB = { STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '86400000' }
 
 describe('appending while segments move', () => {
-  let lab: TieringLab
+  const lab = useEach(() => TieringLab.open())
   let sid: string
 
   beforeEach(async () => {
-    lab = await TieringLab.open()
     sid = await lab.session('one')
   })
-  afterEach(() => lab.close())
 
   const from = (seq: number, payload = `{"n":${seq}}`) => ({
     session: 'one',
@@ -124,13 +122,11 @@ describe('appending while segments move', () => {
   })
 
   describe('by a node', () => {
-    let node: Service
+    const node = useEach(() => startNode(lab.database, NO_JOB))
 
     beforeEach(async () => {
-      node = await startNode(lab.database, NO_JOB)
       await lab.append([{ session: 'one' }])
     })
-    afterEach(() => node.stop())
 
     it('tries again when the segment was closed between the time it took and the insert', async () => {
       const closer = await connect(lab.database)

@@ -8,14 +8,15 @@ import { type NodeProcess, spawnNode } from '../support/node.ts'
 import { ACCESS_DENIED, INTERNAL_ERROR, type S3Fault, S3Server, SLOW_DOWN } from '../support/s3Server.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { timed, until } from '../support/until.ts'
+import { use } from '../support/use.ts'
 
 const COLD = 300
 const HOT = 20
 
 describe('reading cold events through a node', function () {
   this.timeout(120_000)
-  let server: S3Server
-  let lab: TieringLab
+  const server = use(() => S3Server.start())
+  const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   let node: NodeProcess
   /** Each test has a session of its own, which is in nobody's cache. */
   let id: string
@@ -23,8 +24,6 @@ describe('reading cold events through a node', function () {
   let frames: string[]
 
   before(async () => {
-    server = await S3Server.start()
-    lab = await TieringLab.open(new S3Store(server.settings))
     const { bucket, endpoint, credentials, prefix } = server.settings
     node = await spawnNode(lab.database, {
       STARCITE_S3_BUCKET: bucket,
@@ -38,8 +37,6 @@ describe('reading cold events through a node', function () {
   })
   after(async () => {
     await node?.kill('SIGTERM')
-    await lab?.close()
-    await server?.stop()
   })
 
   beforeEach(async () => {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { insertChained } from '../support/chainedEvents.ts'
 import { TieringLab } from '../support/tiering.ts'
+import { use } from '../support/use.ts'
 
 /** `STARCITE_TEST_SEGMENT_EVENTS=5000000` for a large segment. */
 const EVENTS = Number(process.env.STARCITE_TEST_SEGMENT_EVENTS ?? 100_000)
@@ -22,10 +23,9 @@ const FILL = insertChained(`
 
 describe('moving a large segment', function () {
   this.timeout(60_000 + EVENTS / 5)
-  let lab: TieringLab
+  const lab = use(() => TieringLab.open())
 
   before(async () => {
-    lab = await TieringLab.open()
     await lab.db.query(`update starcite.settings s set value = '1 day' where s.name = 'segment_interval'`)
     await lab.db.query(`select starcite.ensure_segment(clock_timestamp())`)
     await lab.db.query(
@@ -34,7 +34,6 @@ describe('moving a large segment', function () {
     )
     await lab.db.query(FILL, [EVENTS, SESSIONS])
   })
-  after(() => lab.close())
 
   it(`needs memory for what is under way only: ${EVENTS.toLocaleString('en')} events with a heap of ${HEAP_MB} MB`, async () => {
     const child = spawn(

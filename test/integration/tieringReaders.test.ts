@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import type { Step } from '../../src/tiering/step.ts'
 import { READINGS, type Reading, someEvents, TieringLab } from '../support/tiering.ts'
+import { useEach } from '../support/use.ts'
 
 const EVENTS = 700
 const STEPS: readonly Step[] = [
@@ -15,12 +16,11 @@ const STEPS: readonly Step[] = [
 ]
 
 describe('readers of what is being moved', () => {
-  let lab: TieringLab
+  const lab = useEach(() => TieringLab.open())
   let sid: string
   let hot: Record<string, string[]>
 
   beforeEach(async () => {
-    lab = await TieringLab.open()
     sid = await lab.session('one')
     // The first half is cold already, so that readers cross from cold to what is moving, and on to what is new.
     await lab.append(someEvents([{ session: 'one' }], EVENTS))
@@ -28,8 +28,6 @@ describe('readers of what is being moved', () => {
     await lab.append(someEvents([{ session: 'one' }], EVENTS).map(({ producer, ...event }) => event))
     hot = await lab.shown(sid)
   })
-
-  afterEach(() => lab.close())
 
   it('see the same at every step: pages in both orders, filters, tails from the start and from the middle (I3, I5, I6)', async () => {
     const seen: Step[] = []
