@@ -253,6 +253,7 @@ export async function startService(
       database.prepare(release).then(() => partitionCreator.start()),
       signal,
     )
+    hub.start()
     listener.start()
     lifecycle.start()
     sequencer.start()

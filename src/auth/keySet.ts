@@ -1,4 +1,5 @@
-import { jittered, pause } from '../lib/backoff.ts'
+import { jittered } from '../lib/backoff.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
 import { fetchText } from './fetchText.ts'
@@ -35,7 +36,7 @@ const MAX_UNKNOWN = 1000
  */
 export class KeySet {
   readonly #options: KeySetOptions
-  readonly #stopping = new AbortController()
+  readonly #loop: Loop
   #keys: ReadonlyMap<string, readonly TrustedKey[]> = new Map()
   /** By performance.now(). */
   #fetchedAt = Number.NEGATIVE_INFINITY
@@ -48,20 +49,25 @@ export class KeySet {
   #allowance = BURST
   #allowanceAt = performance.now()
   #fetching: Promise<void> | undefined
-  #running: Promise<void> | undefined
+  #failures = 0
 
   constructor(options: KeySetOptions) {
     this.#options = options
+    this.#loop = new Loop({
+      pass: () => this.#refresh(),
+      intervalMs: options.refreshMs,
+      firstInMs: 0,
+      onFailure: (error) => options.log.error({ err: error }, 'refreshing the keys of the issuer failed'),
+    })
   }
 
   /** Does not wait for the key server: a node may start while that is away. */
   start(): void {
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await Promise.all([this.#running, this.#fetching])
+    await Promise.all([this.#loop.stop(), this.#fetching])
   }
 
   get size(): number {
@@ -113,15 +119,16 @@ export class KeySet {
     return performance.now() - this.#fetchedAt < this.#options.maxAgeMs
   }
 
-  async #run(): Promise<void> {
+  /** Resolves with the milliseconds until the next. */
+  async #refresh(): Promise<number> {
     const { refreshMs } = this.#options
-    const { signal } = this.#stopping
-    for (let failures = 0; !signal.aborted; ) {
-      await this.#fetch()
-      failures = this.#lastTryFailed ? failures + 1 : 0
-      const retryMs = RETRY_BASE_MS / 2 + jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS)
-      await pause(failures === 0 ? refreshMs : Math.min(refreshMs, retryMs), signal)
+    await this.#fetch()
+    if (!this.#lastTryFailed) {
+      this.#failures = 0
+      return refreshMs
     }
+    this.#failures += 1
+    return Math.min(refreshMs, RETRY_BASE_MS / 2 + jittered(this.#failures, RETRY_BASE_MS, RETRY_MAX_MS))
   }
 
   /** The fetch under way, or a new one while the allowance lasts. */
@@ -145,7 +152,7 @@ export class KeySet {
 
   async #fetchNow(): Promise<void> {
     const { url, log, fetchTimeoutMs = FETCH_TIMEOUT_MS } = this.#options
-    const { signal } = this.#stopping
+    const { signal } = this.#loop
     const unusable: string[] = []
     const asked = this.#asked
     this.#asked = new Set()

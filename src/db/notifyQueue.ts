@@ -1,5 +1,6 @@
 import { pause } from '../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 
 /** While it is full. */
@@ -19,16 +20,22 @@ const ROOM = 0.5
 export class NotifyQueue {
   readonly #read: () => Promise<number>
   readonly #log: Log
-  readonly #stopping = new AbortController()
+  readonly #checking: Loop
   readonly #whenRoom = new Set<() => void>()
   #usage = 0
   #watching: Promise<void> | undefined
-  #checking: Promise<void> | undefined
+  #idleness = NEVER_IDLE
 
   /** `read` asks for the used share of the queue. */
   constructor(read: () => Promise<number>, log: Log) {
     this.#read = read
     this.#log = log
+    this.#checking = new Loop({
+      pass: () => this.#check(),
+      intervalMs: CHECK_MS,
+      gate: (signal) => this.#idleness.awake(signal),
+      onFailure: (error) => log.warn({ err: error }, 'looking at the notification queue failed'),
+    })
   }
 
   get isFull(): boolean {
@@ -47,7 +54,7 @@ export class NotifyQueue {
 
   /** A commit was refused because the queue is full. */
   metFull(): void {
-    if (this.#watching !== undefined || this.#stopping.signal.aborted) return
+    if (this.#watching !== undefined || this.#checking.signal.aborted) return
     this.#usage = 1
     this.#log.error(
       'the notification queue of the Postgres server is full: appends go on without notifications. A session that listens, ' +
@@ -55,7 +62,7 @@ export class NotifyQueue {
     )
     this.#watching = this.#watch().finally(() => {
       this.#watching = undefined
-      if (this.#stopping.signal.aborted) return
+      if (this.#checking.signal.aborted) return
       this.#log.info({ usage: this.#usage }, 'the notification queue has room again')
       for (const act of this.#whenRoom) act()
     })
@@ -63,19 +70,8 @@ export class NotifyQueue {
 
   /** From now on looks now and then how full it is. */
   start(idleness: Idleness = NEVER_IDLE): void {
-    this.#checking ??= this.#keepChecking(idleness)
-  }
-
-  async #keepChecking(idleness: Idleness): Promise<void> {
-    const { signal } = this.#stopping
-    for (;;) {
-      await pause(CHECK_MS, signal)
-      await idleness.awake(signal)
-      if (signal.aborted) return
-      await this.#check().catch((error) =>
-        this.#log.warn({ err: error }, 'looking at the notification queue failed'),
-      )
-    }
+    this.#idleness = idleness
+    this.#checking.start()
   }
 
   async #check(): Promise<void> {
@@ -83,12 +79,11 @@ export class NotifyQueue {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    await Promise.all([this.#watching, this.#checking])
+    await Promise.all([this.#checking.stop(), this.#watching])
   }
 
   async #watch(): Promise<void> {
-    const { signal } = this.#stopping
+    const { signal } = this.#checking
     for (;;) {
       await pause(FULL_CHECK_MS, signal)
       if (signal.aborted) return

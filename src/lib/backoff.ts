@@ -12,6 +12,12 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   })
 }
 
+/** The first pause is up to `baseMs`; the bound doubles with each further failure, up to `maxMs`. */
+export interface BackoffBounds {
+  readonly baseMs: number
+  readonly maxMs: number
+}
+
 /** Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"): anywhere between 0 and the doubled bound. */
 export function jittered(attempt: number, baseMs: number, maxMs: number): number {
   return Math.random() * Math.min(maxMs, baseMs * 2 ** attempt)

@@ -1,5 +1,6 @@
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError, replicaLags } from '../protocol/errors.ts'
@@ -58,24 +59,30 @@ export class LifecycleFeed {
   readonly #followers = new Followers()
   /** Reads under way: those who stand at the same place get the same page. */
   readonly #reads = new Map<string, Promise<FeedPage>>()
-  readonly #stopping = new AbortController()
-  #polling: Promise<void> | undefined
-  #pollNow: (() => void) | undefined
+  /** The safety net under notifications, and all there is while the listener is down. */
+  readonly #polling: Loop
   /** Counts the times at which the database may have gone back. */
   #doubts = 0
 
   constructor(options: FeedOptions) {
     this.#options = options
+    this.#polling = new Loop({
+      pass: () => this.#poll(),
+      intervalMs: options.pollIntervalMs,
+      onFailure: (error) =>
+        options.log.warn(
+          { err: error, tenants: this.#followers.tenantIds.length },
+          'polling the ends of lifecycle feeds failed',
+        ),
+    })
   }
 
   start(): void {
-    this.#polling ??= this.#poll()
+    this.#polling.start()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    this.#pollNow?.()
-    await this.#polling
+  stop(): Promise<void> {
+    return this.#polling.stop()
   }
 
   get followers(): number {
@@ -89,7 +96,7 @@ export class LifecycleFeed {
 
   /** Notifications may have been missed. */
   checkAll(): void {
-    this.#pollNow?.()
+    this.#polling.wake()
   }
 
   /**
@@ -207,24 +214,13 @@ export class LifecycleFeed {
     }
   }
 
-  /** The safety net under notifications, and all there is while the listener is down. */
   async #poll(): Promise<void> {
-    const { db, pollIntervalMs, log } = this.#options
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      const early = new AbortController()
-      this.#pollNow = () => early.abort()
-      await pause(pollIntervalMs, early.signal)
-      const tenantIds = this.#followers.tenantIds
-      if (signal.aborted || tenantIds.length === 0) continue
-      try {
-        if (!this.#followers.knowsSecret) this.#followers.secret = await readFeedSecret(db)
-        for (const [tenantId, { place }] of await readFeedHeads(db, tenantIds))
-          this.#followers.wake(tenantId, place)
-      } catch (error) {
-        log.warn({ err: error, tenants: tenantIds.length }, 'polling the ends of lifecycle feeds failed')
-      }
-    }
+    const { db } = this.#options
+    const tenantIds = this.#followers.tenantIds
+    if (tenantIds.length === 0) return
+    if (!this.#followers.knowsSecret) this.#followers.secret = await readFeedSecret(db)
+    for (const [tenantId, { place }] of await readFeedHeads(db, tenantIds))
+      this.#followers.wake(tenantId, place)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Db } from '../db/pool.ts'
-import { jittered, pause } from '../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import { findUntold, placeChanges } from './queries.ts'
 
@@ -27,8 +27,7 @@ const PROGRESS_INTERVAL_MS = 500
 const MAX_MOVED = 100_000
 /** While notifications do not arrive, searching takes at most about this share of the time. */
 const SEARCH_SHARE = 0.1
-const RETRY_BASE_MS = 100
-const RETRY_MAX_MS = 5000
+const BACKOFF = { baseMs: 100, maxMs: 5000 }
 
 /**
  * Gives changes of sessions their places in the feeds, after they have committed. Every node does it; they meet in
@@ -40,8 +39,7 @@ const RETRY_MAX_MS = 5000
  */
 export class Sequencer {
   readonly #options: SequencerOptions
-  readonly #stopping = new AbortController()
-  #running: Promise<void> | undefined
+  readonly #loop: Loop
   /** Sessions that may have moved on. */
   #moved = new Set<string>()
   #progressDueAt = 0
@@ -50,20 +48,30 @@ export class Sequencer {
   #searchedTo: string | undefined
   #searchStartedAt = 0
   #searchDueAt = 0
-  #wake: (() => void) | undefined
+  #pollDueAt = 0
 
   constructor(options: SequencerOptions) {
     this.#options = options
+    const { pollIntervalMs, log, idleness = NEVER_IDLE } = options
+    this.#loop = new Loop({
+      pass: (signal) => this.#pass(signal),
+      intervalMs: pollIntervalMs,
+      firstInMs: 0,
+      gate: (signal) => idleness.awake(signal),
+      backoff: BACKOFF,
+      onFailure: (error, failures) => {
+        log.warn({ err: error, failures }, 'placing changes of sessions failed')
+        this.#isChanged = true
+      },
+    })
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    this.#wake?.()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** Whether it knows of something that has no place yet. */
@@ -74,41 +82,37 @@ export class Sequencer {
   /** This node has committed a change of a session. */
   changed(): void {
     this.#isChanged = true
-    this.#wake?.()
+    this.#loop.wake()
   }
 
   /** A session has new events, maybe. */
   moved(sid: string): void {
     if (this.#moved.size >= MAX_MOVED) this.checkAll()
     else this.#moved.add(sid)
-    if (this.#moved.size === 1) this.#wake?.()
+    if (this.#moved.size === 1) this.#loop.wake()
   }
 
   /** Notifications may have been missed. */
   checkAll(): void {
     this.#searchedTo = '0'
     this.#searchStartedAt = performance.now()
-    this.#wake?.()
+    this.#loop.wake()
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping
-    const { idleness = NEVER_IDLE } = this.#options
-    for (let failures = 0; !signal.aborted; ) {
-      try {
-        await this.#search()
-        await this.#place()
-        failures = 0
-        await this.#rest()
-        await idleness.awake(signal)
-      } catch (error) {
-        if (signal.aborted) return
-        this.#options.log.warn({ err: error, failures }, 'placing changes of sessions failed')
-        await pause(jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS), signal)
-        this.#isChanged = true
-        failures += 1
-      }
-    }
+  /** A wake may be for something that is not due yet. Resolves with the milliseconds until something is. */
+  async #pass(signal: AbortSignal): Promise<number> {
+    const restMs = this.#dueInMs
+    if (restMs > 0) return restMs
+    await this.#search()
+    await this.#place(signal)
+    this.#pollDueAt = performance.now() + this.#options.pollIntervalMs
+    return this.#dueInMs
+  }
+
+  get #dueInMs(): number {
+    if (this.#isChanged || this.#searchedTo !== undefined) return 0
+    const progressDueAt = this.#moved.size > 0 ? this.#progressDueAt : Number.POSITIVE_INFINITY
+    return Math.max(0, Math.min(this.#pollDueAt, progressDueAt) - performance.now())
   }
 
   async #search(): Promise<void> {
@@ -126,7 +130,7 @@ export class Sequencer {
     this.#searchDueAt = performance.now() + tookMs / SEARCH_SHARE
   }
 
-  async #place(): Promise<void> {
+  async #place(signal: AbortSignal): Promise<void> {
     const isDue = performance.now() >= this.#progressDueAt
     const sids = isDue ? [...this.#moved] : []
     if (isDue) {
@@ -140,27 +144,11 @@ export class Sequencer {
         sids.splice(0, SESSIONS_PER_CALL)
         for (const sid of placed.waiting) this.#moved.add(sid)
         if (placed.feeds.length > 0) this.#options.onPlaced(placed.feeds)
-        isMore = placed.isMore && !this.#stopping.signal.aborted
+        isMore = placed.isMore && !signal.aborted
       }
     } catch (error) {
       for (const sid of sids) this.#moved.add(sid)
       throw error
-    }
-  }
-
-  async #rest(): Promise<void> {
-    const { signal } = this.#stopping
-    for (const startedAt = performance.now(); !signal.aborted; ) {
-      const now = performance.now()
-      const dueAt = Math.min(
-        startedAt + this.#options.pollIntervalMs,
-        this.#moved.size > 0 ? this.#progressDueAt : Number.POSITIVE_INFINITY,
-      )
-      if (this.#isChanged || this.#searchedTo !== undefined || now >= dueAt) return
-      const early = new AbortController()
-      this.#wake = () => early.abort()
-      await pause(dueAt - now, early.signal)
-      this.#wake = undefined
     }
   }
 }

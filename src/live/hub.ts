@@ -1,6 +1,7 @@
 import type { Db } from '../db/pool.ts'
 import { jittered, pause } from '../lib/backoff.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
@@ -57,17 +58,29 @@ export class Hub {
   readonly #sessions = new Map<string, Live>()
   /** Sessions whose ring may be behind: to be positioned, or filled. */
   readonly #behind = new Set<Live>()
-  readonly #stopping = new AbortController()
   #filling: Promise<void> | undefined
-  #polling: Promise<void> | undefined
-  #pollNow: (() => void) | undefined
+  /** The safety net under notifications, and all there is while the listener is down. */
+  readonly #polling: Loop
   /** Counts the times at which the database may have gone back: what was asked before is not to be believed. */
   #doubts = 0
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#budget = new RingBudget(options.ringBytes)
-    this.#polling = this.#poll()
+    this.#polling = new Loop({
+      pass: () => this.#poll(),
+      intervalMs: options.pollIntervalMs,
+      onFailure: (error) =>
+        options.log.warn(
+          { err: error, sessions: this.#sessions.size },
+          'polling the heads of tailed sessions failed',
+        ),
+    })
+  }
+
+  /** Begins to poll. */
+  start(): void {
+    this.#polling.start()
   }
 
   get tails(): number {
@@ -125,7 +138,7 @@ export class Hub {
 
   /** Notifications may have been missed: look at every tailed session now. */
   checkAll(): void {
-    this.#pollNow?.()
+    this.#polling.wake()
   }
 
   /** The database may have gone back. Nothing that is known here is shown before it was compared. */
@@ -135,9 +148,7 @@ export class Hub {
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort()
-    this.#pollNow?.()
-    await Promise.all([this.#polling, this.#filling])
+    await Promise.all([this.#polling.stop(), this.#filling])
   }
 
   /** The tail is over; with its last tail the session is gone from here. */
@@ -191,7 +202,7 @@ export class Hub {
 
   /** Self-clocking: what falls behind during one read is the next read. */
   async #fill(): Promise<void> {
-    const { signal } = this.#stopping
+    const { signal } = this.#polling
     await endOfTurn()
     for (let failures = 0; this.#behind.size > 0 && !signal.aborted; ) {
       const some = [...this.#behind].slice(0, SESSIONS_PER_READ)
@@ -349,24 +360,9 @@ export class Hub {
     }
   }
 
-  /** The safety net under notifications, and all there is while the listener is down. */
   async #poll(): Promise<void> {
-    const { signal } = this.#stopping
-    while (!signal.aborted) {
-      const early = new AbortController()
-      this.#pollNow = () => early.abort()
-      await pause(this.#options.pollIntervalMs, early.signal)
-      if (signal.aborted) return
-      const lives = [...this.#sessions.values()]
-      try {
-        for (let i = 0; i < lives.length; i += 1000) await this.#pollHeads(lives.slice(i, i + 1000))
-      } catch (error) {
-        this.#options.log.warn(
-          { err: error, sessions: lives.length },
-          'polling the heads of tailed sessions failed',
-        )
-      }
-    }
+    const lives = [...this.#sessions.values()]
+    for (let i = 0; i < lives.length; i += 1000) await this.#pollHeads(lives.slice(i, i + 1000))
   }
 
   async #pollHeads(lives: readonly Live[]): Promise<void> {

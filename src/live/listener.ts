@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Socket } from 'node:net'
 import pgListen, { type Subscriber } from 'pg-listen'
-import { jittered, pause } from '../lib/backoff.ts'
+import { pause } from '../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import type { Seq } from '../protocol/event.ts'
 
@@ -42,8 +43,7 @@ const NOT_HEARD =
 const STAY = '-c idle_session_timeout=0'
 /** A server that is there has taken our goodbye by then. */
 const CLOSE_TIMEOUT_MS = 300
-const RETRY_BASE_MS = 100
-const RETRY_MAX_MS = 5000
+const BACKOFF = { baseMs: 100, maxMs: 5000 }
 
 /** What was sent over another connection did not arrive here. */
 class NotHeardError extends Error {
@@ -65,8 +65,7 @@ class NotHeardError extends Error {
 export class Listener {
   readonly #options: ListenerOptions
   readonly #idleness: Idleness
-  readonly #stopping = new AbortController()
-  #running: Promise<void> | undefined
+  readonly #loop: Loop
   #renew: (() => void) | undefined
   #takesOptions = true
   #heard: ((payload: string) => void) | undefined
@@ -77,6 +76,18 @@ export class Listener {
     this.#options = options
     this.#idleness = options.idleness ?? NEVER_IDLE
     this.#idleness.onIdle(() => this.renew())
+    this.#loop = new Loop({
+      pass: (signal) => this.#listenUntilBroken(signal),
+      intervalMs: BACKOFF.baseMs,
+      firstInMs: 0,
+      gate: (signal) => this.#awake(signal),
+      backoff: BACKOFF,
+      onFailure: (error, failures) =>
+        options.log.warn(
+          { err: error, failures },
+          'the notification listener is down; tails go on by polling',
+        ),
+    })
   }
 
   /** Milliseconds without notifications; 0 while they arrive, and while the node is idle and wants none. */
@@ -87,7 +98,7 @@ export class Listener {
 
   /** Does not wait for the connection: tails work without it, by polling. */
   start(): void {
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   /** Listens on a new connection: the old one may lead to a server that nobody writes to any more. */
@@ -95,34 +106,18 @@ export class Listener {
     this.#renew?.()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
-  async #run(): Promise<void> {
-    const { log } = this.#options
-    const { signal } = this.#stopping
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      if (this.#idleness.isIdle) {
-        await this.#idleness.awake(signal)
-        this.#downSince = Date.now()
-        attempt = 0
-      }
-      try {
-        await this.#listenUntilBroken(() => {
-          attempt = 0
-        })
-      } catch (error) {
-        if (this.#takesOptions && isProtocolViolation(error)) this.#takesOptions = false
-        else log.warn({ err: error, attempt }, 'the notification listener is down; tails go on by polling')
-      }
-      await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
-    }
+  async #awake(signal: AbortSignal): Promise<void> {
+    if (!this.#idleness.isIdle) return
+    await this.#idleness.awake(signal)
+    this.#downSince = Date.now()
+    this.#loop.resetBackoff()
   }
 
-  async #listenUntilBroken(onListening: () => void): Promise<void> {
-    const { signal } = this.#stopping
+  async #listenUntilBroken(signal: AbortSignal): Promise<void> {
     const socket = new Socket()
     const over = new AbortController()
     const subscriber = this.#subscriber(socket)
@@ -134,11 +129,14 @@ export class Listener {
         this.#connect(subscriber, over.signal).then(() => {
           if (signal.aborted || over.signal.aborted) return
           this.#keepChecking(subscriber, over.signal).catch(reject)
-          onListening()
+          this.#loop.resetBackoff()
           this.#downSince = undefined
           this.#options.onConnected()
         }, reject)
       })
+    } catch (error) {
+      if (!this.#takesOptions || !isProtocolViolation(error)) throw error
+      this.#takesOptions = false
     } finally {
       over.abort()
       this.#renew = undefined

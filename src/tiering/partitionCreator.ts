@@ -1,7 +1,7 @@
 import type { Db } from '../db/pool.ts'
-import { pause } from '../lib/backoff.ts'
 import { ClockBound } from '../lib/clockBound.ts'
-import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
+import { NEVER_IDLE } from '../lib/idleness.ts'
+import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import { ensureSegments, readClock, writeSettings } from './queries.ts'
 
@@ -17,30 +17,32 @@ export class PartitionCreator {
   readonly #intervalMs: number
   readonly #retentionMs: number
   readonly #log: Log
-  readonly #idleness: Idleness
   readonly #clock = new ClockBound()
-  readonly #stopping = new AbortController()
+  readonly #loop: Loop
   #isAhead = false
-  #running: Promise<void> | undefined
 
   constructor(db: Db, intervalMs: number, retentionMs: number, log: Log, idleness = NEVER_IDLE) {
     this.#db = db
     this.#intervalMs = intervalMs
     this.#retentionMs = retentionMs
     this.#log = log
-    this.#idleness = idleness
+    this.#loop = new Loop({
+      pass: () => this.ensure(),
+      intervalMs: Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, intervalMs / 4)),
+      gate: (signal) => idleness.awake(signal), // an append that finds no segment makes one
+      onFailure: (error) => log.warn({ err: error }, 'the next segment could not be made ahead of time'),
+    })
   }
 
   /** Resolves when the present segment stands. */
   async start(): Promise<void> {
     await writeSettings(this.#db, this.#intervalMs, this.#retentionMs)
     await this.ensure()
-    this.#running = this.#run()
+    this.#loop.start()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** The latest time that the database's clock can have, in milliseconds since the epoch; undefined before the start. */
@@ -62,21 +64,6 @@ export class PartitionCreator {
       this.#log.warn({ clock: timeOf(now) }, "the database's clock is believed again")
     this.#isAhead = isAhead
     if (!isAhead) await ensureSegments(this.#db)
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping
-    const periodMs = Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, this.#intervalMs / 4))
-    for (;;) {
-      await pause(periodMs, signal)
-      await this.#idleness.awake(signal) // an append that finds no segment makes one
-      if (signal.aborted) return
-      try {
-        await this.ensure()
-      } catch (error) {
-        this.#log.warn({ err: error }, 'the next segment could not be made ahead of time')
-      }
-    }
   }
 }
 

@@ -1,7 +1,7 @@
 import { type Job, type JobResult, runAlone } from '../db/job.ts'
 import type { DbSession } from '../db/session.ts'
-import { jittered, pause } from '../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
+import { Loop } from '../lib/loop.ts'
 import type { MoveProgress } from './archiver.ts'
 import { DueSegments } from './dueSegments.ts'
 import { type ErasureStatus, erasureStatus } from './erase/queries.ts'
@@ -34,8 +34,8 @@ export type PassResult =
 /** Taking a partition away needs its owner. */
 export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
 
-const RETRY_BASE_MS = 1000
-const RETRY_MAX_MS = 60_000
+/** A wake means that somebody waits for an erasure, which may not need what failed. */
+const BACKOFF = { baseMs: 2000, maxMs: 60_000, isCutByWake: true }
 
 /**
  * Moves segments that are due, on one node at a time: whoever holds the lock. The lock, the notes in the manifest and
@@ -44,25 +44,34 @@ const RETRY_MAX_MS = 60_000
  */
 export class TieringJob {
   readonly #options: TieringOptions
-  readonly #stopping = new AbortController()
+  readonly #loop: Loop
   readonly #retention: Retention
   readonly #vacuumRest: VacuumRest
   readonly #due: DueSegments
-  #running: Promise<void> | undefined
   #status: TieringStatus = { pendingEvents: 0, lagSeconds: 0, setAside: 0 }
   #erasures: ErasureStatus = { pending: 0, oldestSeconds: 0 }
   #retentionStatus: RetentionStatus = { requests: 0, clockTrusted: true }
-  #wake: (() => void) | undefined
-  #isWanted = false
   #lookedAt = 0
   #foundOutAt = 0
+  #hasLoggedNotAllowed = false
 
   constructor(options: TieringOptions) {
     this.#options = options
+    const { idleness = NEVER_IDLE } = options
+    this.#loop = new Loop({
+      pass: () => this.#passInTurn(),
+      intervalMs: options.intervalMs,
+      gate: (signal) => idleness.awakeOrDue(signal),
+      backoff: BACKOFF,
+      onFailure: (error, failures) => {
+        options.metrics.tieringFailed()
+        options.log.warn({ err: error, failures }, 'moving segments failed; it is tried again')
+      },
+    })
     this.#vacuumRest = options.vacuumRest ?? new VacuumRest()
     const { log, retentionGraceMs: graceMs, monotonic } = options
     this.#due = new DueSegments(log)
-    const { signal } = this.#stopping
+    const { signal } = this.#loop
     this.#retention = new Retention({ graceMs, log, signal, ...(monotonic && { monotonic }) })
   }
 
@@ -88,18 +97,16 @@ export class TieringJob {
 
   /** There is something to erase: the next pass begins at once, instead of at its time. */
   wake(): void {
-    this.#isWanted = true
-    this.#wake?.()
+    this.#loop.wake()
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   /** Cuts a pass that is under way; the next one, anywhere, goes on from there. */
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /**
@@ -107,7 +114,7 @@ export class TieringJob {
    * may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from being moved.
    */
   async pass(): Promise<PassResult> {
-    const { signal } = this.#stopping
+    const { signal } = this.#loop
     this.#lookedAt = 0
     this.#foundOutAt = 0
     let done: JobResult<MoveProgress[]>
@@ -137,7 +144,7 @@ export class TieringJob {
     return new TieringPass({
       ...this.#options,
       session,
-      signal: this.#stopping.signal,
+      signal: this.#loop.signal,
       due: this.#due,
       retention: this.#retention,
       vacuumRest: this.#vacuumRest,
@@ -147,41 +154,12 @@ export class TieringJob {
     }).run()
   }
 
-  async #run(): Promise<void> {
-    const { intervalMs, log, metrics } = this.#options
-    const { signal } = this.#stopping
-    let isTold = false
-    for (let failures = 0; !signal.aborted; ) {
-      await this.#untilDue(failures === 0 ? intervalMs : jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS))
-      if (signal.aborted) return
-      try {
-        const result = await this.pass()
-        if (!result.ran && result.why === 'not_allowed' && !isTold) {
-          log.info(
-            'the database user of this node may not move segments: another node, or npm run tier, has to',
-          )
-          isTold = true
-        }
-        failures = 0
-      } catch (error) {
-        if (error instanceof StoppedError) return
-        failures += 1
-        metrics.tieringFailed()
-        log.warn({ err: error, failures }, 'moving segments failed; it is tried again')
-      }
-    }
-  }
-
-  async #untilDue(ms: number): Promise<void> {
-    const due = new AbortController()
-    this.#wake = () => due.abort()
-    if (!this.#isWanted) {
-      const { signal } = this.#stopping
-      signal.addEventListener('abort', this.#wake, { once: true })
-      if (!signal.aborted) await pause(ms, due.signal)
-      await (this.#options.idleness ?? NEVER_IDLE).awakeOrDue(due.signal)
-      signal.removeEventListener('abort', this.#wake)
-    }
-    this.#isWanted = false
+  async #passInTurn(): Promise<void> {
+    const result = await this.pass()
+    if (result.ran || result.why !== 'not_allowed' || this.#hasLoggedNotAllowed) return
+    this.#hasLoggedNotAllowed = true
+    this.#options.log.info(
+      'the database user of this node may not move segments: another node, or npm run tier, has to',
+    )
   }
 }

@@ -36,8 +36,8 @@ describe('the hub', () => {
     await db.stop()
   })
 
-  const openHub = (pollIntervalMs: number, reads = db) =>
-    new Hub({
+  const openHub = (pollIntervalMs: number, reads = db) => {
+    const opened = new Hub({
       db: reads,
       log,
       metrics: new Metrics(),
@@ -46,6 +46,9 @@ describe('the hub', () => {
       ringSessionBytes: 1024 * 1024,
       pollIntervalMs,
     })
+    opened.start()
+    return opened
+  }
 
   async function newSession(): Promise<string> {
     const { rows } = await client.query<{ sid: string }>(

@@ -66,6 +66,7 @@ export async function startGuardedNode(
     log,
   })
   const hub = new Hub({ db, log, metrics, ...config.tail })
+  hub.start()
   const missing = new MissingEvents(db, log, metrics)
   const lifecycle = new LifecycleFeed({ db, log, metrics, ...config.tail })
   lifecycle.start()

@@ -68,6 +68,7 @@ export class TieringLab {
       ringSessionBytes: 1024 * 1024,
       pollIntervalMs: 50,
     })
+    this.hub.start()
     const missing = new MissingEvents(pool, SILENT, metrics)
     this.history = new History(pool, this.cold, this.hub, missing)
     this.tails = new Tails(this.hub, new EventLog(pool, this.cold, metrics, missing), SILENT, metrics)

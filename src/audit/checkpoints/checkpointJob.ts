@@ -1,7 +1,7 @@
 import { type Job, runAlone } from '../../db/job.ts'
 import type { DbSession } from '../../db/session.ts'
-import { jittered, pause } from '../../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
+import { Loop } from '../../lib/loop.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
@@ -34,8 +34,8 @@ const CHECKPOINTS: Job = { name: 'checkpoints', table: 'checkpoints', statementT
 /** Contradictions logged one by one at each checkpoint: a restore may make one of every session. */
 const MAX_TOLD = 20
 
-const RETRY_BASE_MS = 1000
-const RETRY_MAX_MS = 60_000
+const MIN_REST_MS = 1000
+const BACKOFF = { baseMs: 2000, maxMs: 60_000 }
 
 /**
  * Takes a checkpoint at an interval, on one node at a time: whoever holds the lock. The lock, what is gathered and the
@@ -44,15 +44,27 @@ const RETRY_MAX_MS = 60_000
  */
 export class CheckpointJob {
   readonly #options: CheckpointJobOptions
-  readonly #stopping = new AbortController()
-  #running: Promise<void> | undefined
+  readonly #loop: Loop
   #status: CheckpointStatus = { number: 0, ageSeconds: 0, contradictions: 0 }
   #statusAt = performance.now()
   #coveredAt = 0
+  #hasLoggedNotAllowed = false
   readonly #createdAt = performance.now()
 
   constructor(options: CheckpointJobOptions) {
     this.#options = options
+    const { idleness = NEVER_IDLE } = options
+    this.#loop = new Loop({
+      pass: () => this.#passIfDue(),
+      intervalMs: options.intervalMs,
+      firstInMs: 0, // a node that starts finds out at once how old the last one is
+      gate: (signal) => idleness.awakeOrDue(signal),
+      backoff: BACKOFF,
+      onFailure: (error, failures) => {
+        options.metrics.checkpointFailed()
+        options.log.warn({ err: error, failures }, 'taking a checkpoint failed; it is tried again')
+      },
+    })
   }
 
   /** The newest checkpoint, whoever took it, as this node last looked. */
@@ -77,20 +89,19 @@ export class CheckpointJob {
   }
 
   start(): void {
-    this.#running ??= this.#run()
+    this.#loop.start()
   }
 
   /** Cuts what is under way; the next pass, anywhere, begins or ends it anew. */
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    await this.#running
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** Stores what is not stored yet, and takes a checkpoint if the last is older than `minAgeMs`. */
   async pass(minAgeMs = 0): Promise<CheckpointResult> {
     const done = await runAlone(
       CHECKPOINTS,
-      { ...this.#options, signal: this.#stopping.signal },
+      { ...this.#options, signal: this.#loop.signal },
       (session) => this.#take(session, minAgeMs),
       (session) => this.#look(session), // so the age shows on every node
     )
@@ -109,7 +120,7 @@ export class CheckpointJob {
       session,
       store,
       signer,
-      signal: this.#stopping.signal,
+      signal: this.#loop.signal,
       onAdopted: ({ number }) =>
         log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
       onContradiction: (it) => {
@@ -143,36 +154,20 @@ export class CheckpointJob {
     return { ran: true, taken }
   }
 
-  async #run(): Promise<void> {
-    const { intervalMs, log, metrics, idleness = NEVER_IDLE } = this.#options
-    const { signal } = this.#stopping
-    let isTold = false
-    let waitMs = 0 // a node that starts finds out at once how old the last one is
-    for (let failures = 0; ; ) {
-      await pause(waitMs, signal)
-      await idleness.awakeOrDue(signal)
-      if (signal.aborted) return
-      const started = performance.now()
-      this.#coveredAt = 0
-      try {
-        const result = await this.pass(intervalMs)
-        if (!result.ran && result.why === 'not_allowed' && !isTold) {
-          log.info('the database user of this node may not take checkpoints: another node has to')
-          isTold = true
-        }
-        failures = 0
-        // Nodes wake at different times; whoever is the first to find it due takes it.
-        this.#coveredAt = isOthers(result) ? started : performance.now() - this.ageSeconds * 1000
-        const isKnown = result.ran || result.why === 'not_due'
-        waitMs = isKnown ? Math.max(RETRY_BASE_MS, intervalMs - this.ageSeconds * 1000) : intervalMs
-      } catch (error) {
-        if (signal.aborted) return
-        failures += 1
-        metrics.checkpointFailed()
-        log.warn({ err: error, failures }, 'taking a checkpoint failed; it is tried again')
-        waitMs = jittered(failures, RETRY_BASE_MS, RETRY_MAX_MS)
-      }
+  /** Resolves with the milliseconds until the next checkpoint is due. */
+  async #passIfDue(): Promise<number> {
+    const { intervalMs, log } = this.#options
+    const started = performance.now()
+    this.#coveredAt = 0
+    const result = await this.pass(intervalMs)
+    if (!result.ran && result.why === 'not_allowed' && !this.#hasLoggedNotAllowed) {
+      log.info('the database user of this node may not take checkpoints: another node has to')
+      this.#hasLoggedNotAllowed = true
     }
+    // Nodes wake at different times; the first that finds it due takes it.
+    this.#coveredAt = isOthers(result) ? started : performance.now() - this.ageSeconds * 1000
+    const isKnown = result.ran || result.why === 'not_due'
+    return isKnown ? Math.max(MIN_REST_MS, intervalMs - this.ageSeconds * 1000) : intervalMs
   }
 }
 

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { unpackSlice } from '../../archive/slice.ts'
 import type { Db } from '../../db/pool.ts'
-import { pause } from '../../lib/backoff.ts'
 import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
+import { Loop } from '../../lib/loop.ts'
 import { DamagedObjectError, type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
 import type { Metrics } from '../../ops/metrics.ts'
@@ -43,12 +43,17 @@ export class ColdReader {
   readonly #options: ColdReaderOptions
   readonly #slices: LRUCache<string, Kept>
   readonly #reading = new Map<string, Promise<readonly RenderedEvent[]>>()
-  readonly #stopping = new AbortController()
-  #checking: Promise<void> | undefined
-  #checkNow: (() => void) | undefined
+  readonly #loop: Loop
 
   constructor(options: ColdReaderOptions) {
     this.#options = options
+    const { idleness = NEVER_IDLE, log } = options
+    this.#loop = new Loop({
+      pass: () => this.forgetStale(),
+      intervalMs: CHECK_INTERVAL_MS,
+      gate: (signal) => idleness.awake(signal),
+      onFailure: (error) => log.warn({ err: error }, 'looking for removed content in the cache failed'),
+    })
     this.#slices = new LRUCache({
       maxSize: Math.max(1, options.cacheBytes),
       sizeCalculation: ({ frames }) => 1 + frames.reduce((sum, frame) => sum + frame.memoryBytes, 0),
@@ -56,18 +61,16 @@ export class ColdReader {
   }
 
   start(): void {
-    this.#checking ??= this.#check()
+    this.#loop.start()
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort()
-    this.checkAll()
-    await this.#checking
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
   /** Notifications may have been missed: look now whether content was removed. */
   checkAll(): void {
-    this.#checkNow?.()
+    this.#loop.wake()
   }
 
   /** Bytes that the cache holds. */
@@ -113,21 +116,6 @@ export class ColdReader {
   /** Reads the slice that holds `seq` in the background, for a reader that is about to want it. */
   prefetch(sid: string, seq: Seq): void {
     this.sliceAt(sid, seq).catch(() => {}) // the reader will meet the error itself
-  }
-
-  async #check(): Promise<void> {
-    const { signal } = this.#stopping
-    const { idleness = NEVER_IDLE } = this.#options
-    while (!signal.aborted) {
-      const early = new AbortController()
-      this.#checkNow = () => early.abort()
-      await pause(CHECK_INTERVAL_MS, early.signal)
-      await idleness.awake(signal)
-      if (signal.aborted) return
-      await this.forgetStale().catch((error) =>
-        this.#options.log.warn({ err: error }, 'looking for removed content in the cache failed'),
-      )
-    }
   }
 
   async #frames(sid: string, slice: Slice): Promise<readonly RenderedEvent[]> {

@@ -1,0 +1,115 @@
+import { type BackoffBounds, jittered } from './backoff.ts'
+
+export interface LoopOptions {
+  /**
+   * Does the work once. Resolves with the milliseconds to rest before the next pass, or with nothing for `intervalMs`.
+   * The signal is aborted by `stop`.
+   */
+  readonly pass: (signal: AbortSignal) => Promise<number> | Promise<void>
+  /** Between two passes, unless a pass says otherwise. */
+  readonly intervalMs: number
+  /** Before the first pass. Default: `intervalMs`. */
+  readonly firstInMs?: number
+  /** Awaited after each rest, before the pass: for work that an idle node puts off. */
+  readonly gate?: (signal: AbortSignal) => Promise<void>
+  /** The rest after a failed pass, with full jitter. Default: `intervalMs` after a failure too. */
+  readonly backoff?: BackoffBounds & {
+    /** Whether `wake` ends this rest as well. Default: no, so a busy caller cannot hammer a database that is away. */
+    readonly isCutByWake?: boolean
+  }
+  /** A pass has rejected, not because of `stop`; `failures`: how many in a row. */
+  readonly onFailure: (error: unknown, failures: number) => void
+}
+
+/**
+ * Repeats a piece of work until stopped: resting → (the rest is over, or a wake) → passing → resting …. A wake that comes
+ * during a pass is kept: another pass follows at once.
+ */
+export class Loop {
+  readonly #options: LoopOptions
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+  #isWoken = false
+  #failures = 0
+  /** Ends the rest that is under way, if a wake may. */
+  #cutByWake: (() => void) | undefined
+  #cutByStop: (() => void) | undefined
+
+  constructor(options: LoopOptions) {
+    this.#options = options
+  }
+
+  /** Aborted by `stop`. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  /** Begins; does nothing when it has begun, or was stopped. */
+  start(): void {
+    this.#running ??= this.#run()
+  }
+
+  /** Ends the rest, and has the next pass begin at once. */
+  wake(): void {
+    this.#isWoken = true
+    this.#cutByWake?.()
+  }
+
+  /** Counts failures from none again: for a long pass that has come to where it succeeds. */
+  resetBackoff(): void {
+    this.#failures = 0
+  }
+
+  /** Aborts the signal, cuts the rest and waits for the pass under way. May be called twice, and without a start. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#cutByStop?.()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { pass, intervalMs, firstInMs = intervalMs, gate, onFailure } = this.#options
+    const { signal } = this.#stopping
+    for (let restMs = firstInMs, isBackoff = false; ; ) {
+      const rest = this.#rest(restMs, isBackoff)
+      if (rest) await rest // else the first pass begins before `start` returns
+      if (gate && !signal.aborted) await gate(signal)
+      if (signal.aborted) return
+      this.#isWoken = false
+      try {
+        const nextInMs = await pass(signal)
+        restMs = typeof nextInMs === 'number' ? nextInMs : intervalMs
+        isBackoff = false
+        this.#failures = 0
+      } catch (error) {
+        if (signal.aborted) return
+        this.#failures += 1
+        onFailure(error, this.#failures)
+        restMs = this.#backoffMs()
+        isBackoff = true
+      }
+    }
+  }
+
+  #backoffMs(): number {
+    const { backoff, intervalMs } = this.#options
+    return backoff ? jittered(this.#failures - 1, backoff.baseMs, backoff.maxMs) : intervalMs
+  }
+
+  #rest(ms: number, isBackoff: boolean): Promise<void> | undefined {
+    const { backoff } = this.#options
+    const isCutByWake = !isBackoff || backoff === undefined || backoff.isCutByWake === true
+    if (ms <= 0 || this.#stopping.signal.aborted || (isCutByWake && this.#isWoken)) return undefined
+    return new Promise((resolve) => {
+      const end = () => {
+        clearTimeout(timer)
+        this.#cutByWake = undefined
+        this.#cutByStop = undefined
+        resolve()
+      }
+      const timer = setTimeout(end, ms)
+      this.#cutByStop = end
+      if (isCutByWake) this.#cutByWake = end
+    })
+  }
+}
