@@ -164,7 +164,7 @@ export class ArchivedLine {
   }
 
   /** The event as every reader is shown it; to be read once its line feeds are back. */
-  get frame(): string {
+  get rendered(): string {
     return `${this.bytes.toString('utf8', this.start, this.insertedAt.end)}"}`
   }
 

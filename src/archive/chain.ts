@@ -34,7 +34,7 @@ export interface EventFields {
 }
 
 /** A value made self-delimiting, so that values one after the other have one reading only. */
-export function framed(value: string | number | null): string {
+export function lengthPrefixed(value: string | number | null): string {
   if (value === null) return '-'
   const text = String(value)
   return `${Buffer.byteLength(text)}:${text}`
@@ -42,7 +42,7 @@ export function framed(value: string | number | null): string {
 
 /** Stands for "the previous hash" at seq 1. */
 export function genesisHash(tenantId: string, sessionId: string): Buffer {
-  return sha256(Buffer.from(`starcite/1${framed(tenantId)}${framed(sessionId)}`))
+  return sha256(Buffer.from(`starcite/1${lengthPrefixed(tenantId)}${lengthPrefixed(sessionId)}`))
 }
 
 /** Of the salt and the JSON texts as they were sent (null: not there). The salt is 16 bytes. */
@@ -52,22 +52,31 @@ export function contentDigest(
   metadata: string | null,
   refs: string | null,
 ): Buffer {
-  return sha256(Buffer.concat([salt, Buffer.from(framed(payload) + framed(metadata) + framed(refs))]))
+  return sha256(
+    Buffer.concat([
+      salt,
+      Buffer.from(lengthPrefixed(payload) + lengthPrefixed(metadata) + lengthPrefixed(refs)),
+    ]),
+  )
 }
 
 /** What an event adds to its session's chain; computed without its content. */
 export function eventLink(event: EventFields): Buffer {
   const fields =
-    framed(event.seq) +
-    framed(event.insertedAt) +
-    framed(event.type) +
-    framed(event.actor) +
-    framed(event.source) +
-    framed(event.producerId) +
-    framed(event.producerSeq) +
-    framed(event.idempotencyKey)
+    lengthPrefixed(event.seq) +
+    lengthPrefixed(event.insertedAt) +
+    lengthPrefixed(event.type) +
+    lengthPrefixed(event.actor) +
+    lengthPrefixed(event.source) +
+    lengthPrefixed(event.producerId) +
+    lengthPrefixed(event.producerSeq) +
+    lengthPrefixed(event.idempotencyKey)
   if (event.chainVersion === 1) return Buffer.concat([event.contentDigest, Buffer.from(fields)])
-  return Buffer.concat([BEFORE_DIGEST, event.contentDigest, Buffer.from(fields + framed(event.subject))])
+  return Buffer.concat([
+    BEFORE_DIGEST,
+    event.contentDigest,
+    Buffer.from(fields + lengthPrefixed(event.subject)),
+  ])
 }
 
 /** The hash of an event: from the hash of the one before (genesisHash, before the first) and its link in that form. */

@@ -23,9 +23,9 @@ export class EventHasher {
   hasItsContent(line: ArchivedLine): boolean {
     this.#begin(SALT_BYTES)
     if (!this.#decode(line.bytes, line.salt, 0)) return false
-    this.#framed(line.bytes, line.payload)
-    this.#framed(line.bytes, line.metadata)
-    this.#framed(line.bytes, line.refs)
+    this.#lengthPrefixed(line.bytes, line.payload)
+    this.#lengthPrefixed(line.bytes, line.metadata)
+    this.#lengthPrefixed(line.bytes, line.refs)
     return isHexOf(this.#digest(), line.bytes, line.contentDigest.start)
   }
 
@@ -45,24 +45,24 @@ export class EventHasher {
   /** With room for a hash before it, and what form 2 has before that. Answers where it begins. */
   #writeLink(line: ArchivedLine): number {
     const { bytes } = line
-    const isFramed = line.chainVersion !== 1
-    const start = HASH_BYTES + (isFramed ? BEFORE_HASH.length : 0)
-    const digest = start + (isFramed ? BEFORE_DIGEST.length : 0)
-    if (isFramed) {
+    const isForm2 = line.chainVersion !== 1
+    const start = HASH_BYTES + (isForm2 ? BEFORE_HASH.length : 0)
+    const digest = start + (isForm2 ? BEFORE_DIGEST.length : 0)
+    if (isForm2) {
       BEFORE_HASH.copy(this.#scratch)
       BEFORE_DIGEST.copy(this.#scratch, start)
     }
     this.#begin(digest + HASH_BYTES)
     if (!this.#decode(bytes, line.contentDigest, digest)) throw new LineError('its content_digest is none')
-    this.#framed(bytes, line.seqText)
-    this.#framed(bytes, line.insertedAt)
-    this.#framedString(line, line.type)
-    this.#framedString(line, line.actor)
-    this.#framedString(line, line.source)
-    this.#framedString(line, line.producerId)
-    this.#framed(bytes, line.producerSeq)
-    this.#framedString(line, line.idempotencyKey)
-    if (isFramed) this.#framedString(line, line.subject)
+    this.#lengthPrefixed(bytes, line.seqText)
+    this.#lengthPrefixed(bytes, line.insertedAt)
+    this.#lengthPrefixedString(line, line.type)
+    this.#lengthPrefixedString(line, line.actor)
+    this.#lengthPrefixedString(line, line.source)
+    this.#lengthPrefixedString(line, line.producerId)
+    this.#lengthPrefixed(bytes, line.producerSeq)
+    this.#lengthPrefixedString(line, line.idempotencyKey)
+    if (isForm2) this.#lengthPrefixedString(line, line.subject)
     return start
   }
 
@@ -88,7 +88,7 @@ export class EventHasher {
   }
 
   /** `bytes`, as they stand, preceded by their length. */
-  #framed(bytes: Buffer, { start, end }: Span): void {
+  #lengthPrefixed(bytes: Buffer, { start, end }: Span): void {
     if (start === -1) {
       this.#room(1)
       this.#scratch[this.#length++] = DASH
@@ -106,15 +106,15 @@ export class EventHasher {
   }
 
   /** The value of a string: as it stands, unless something in it is escaped. */
-  #framedString(line: ArchivedLine, span: Span): void {
+  #lengthPrefixedString(line: ArchivedLine, span: Span): void {
     if (span.start !== -1)
       for (let at = span.start; at < span.end; at += 1)
         if (line.bytes[at] === BACKSLASH) {
           const value = Buffer.from(line.text(span) as string)
-          this.#framed(value, { start: 0, end: value.length })
+          this.#lengthPrefixed(value, { start: 0, end: value.length })
           return
         }
-    this.#framed(line.bytes, span)
+    this.#lengthPrefixed(line.bytes, span)
   }
 
   #decimal(value: number): void {

@@ -12,7 +12,7 @@ export function chainFollower(): FollowChain {
   const hasher = new EventHasher()
   return ({ tenantId, sessionId }, after) => {
     const chain = new SessionChain(hasher, tenantId, sessionId)
-    if (after !== undefined) chain.goOnAfter(after)
+    if (after !== undefined) chain.continueAfter(after)
     return chain
   }
 }

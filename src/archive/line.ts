@@ -2,7 +2,7 @@ import { RenderedEvent, withoutContent } from '../protocol/event.ts'
 
 /** What stands on a line after the frame's own members; docs/archive-format.md describes it. */
 export interface ArchivedEvent {
-  readonly frame: RenderedEvent
+  readonly rendered: RenderedEvent
   /** Lower-case hex; null once the content was erased. */
   readonly salt: string | null
   readonly contentDigest: string
@@ -18,10 +18,10 @@ const LINE_FEED = 0x0a
 
 /** One line of an object, with its line feed: the frame, with the session's id and the hashes after it. */
 export function archiveLine(sessionId: string, event: ArchivedEvent): string {
-  const { frame, contentDigest, hash, chainVersion } = event
+  const { rendered, contentDigest, hash, chainVersion } = event
   const salt = event.salt === null ? 'null' : `"${event.salt}"`
-  const offsets = lineFeedsOf(frame.text)
-  const text = offsets.length === 0 ? frame.text : withBytes(frame.text, offsets, ' ')
+  const offsets = lineFeedsOf(rendered.text)
+  const text = offsets.length === 0 ? rendered.text : withBytes(rendered.text, offsets, ' ')
   return (
     `${text.slice(0, -1)}${AFTER_FRAME}${JSON.stringify(sessionId)},"salt":${salt}` +
     `,"content_digest":"${contentDigest}","hash":"${hash}"${chainVersion === 1 ? '' : `,"chain_version":${chainVersion}`}` +
@@ -48,7 +48,7 @@ export function renderedEventOfLine(line: string, seq: number): RenderedEvent {
 
 /** The same line once the event's content is erased; a line without content stays as it is. Neither has a line feed. */
 export function redactLine(line: string, seq: number): string {
-  const frame = withoutContent(renderedEventOfLine(line, seq))
+  const rendered = withoutContent(renderedEventOfLine(line, seq))
   const after = JSON.parse(`{${line.slice(line.lastIndexOf(AFTER_FRAME) + 1)}`) as {
     session_id: string
     content_digest: string
@@ -56,7 +56,7 @@ export function redactLine(line: string, seq: number): string {
     chain_version?: number
   }
   const { session_id, content_digest, hash, chain_version: chainVersion = 1 } = after
-  const event = { frame, salt: null, contentDigest: content_digest, hash, chainVersion }
+  const event = { rendered, salt: null, contentDigest: content_digest, hash, chainVersion }
   return archiveLine(session_id, event).slice(0, -1)
 }
 

@@ -41,7 +41,7 @@ export class SessionChain {
   }
 
   /** Begins behind an event that is known, instead of at the beginning. */
-  goOnAfter({ seq, hash, version }: ChainEnd): void {
+  continueAfter({ seq, hash, version }: ChainEnd): void {
     this.next = seq + 1
     this.hash = hash
     this.#version = version as ChainVersion

@@ -69,7 +69,7 @@ export class Database {
         log,
         onPrimaryMoved,
         notifyQueue: this.notifyQueue,
-        onServer: (run) => this.#meet(run),
+        onServer: (run) => this.#noteServer(run),
       })
     this.appends = pool(appendConnections, 'starcite append', undefined, () => this.#leaveOldPrimary())
     this.reads = pool(config.poolSize - appendConnections, 'starcite')
@@ -123,7 +123,7 @@ export class Database {
     this.#whenServerChanged.add(act)
   }
 
-  #meet(server: string): void {
+  #noteServer(server: string): void {
     const isAnother = this.#server !== undefined && this.#server !== server
     this.#server = server
     if (isAnother) for (const act of this.#whenServerChanged) act()
@@ -155,7 +155,7 @@ export class Database {
         return
       } catch (error) {
         if (error instanceof DatabaseStartError) throw error
-        const final = whyFinal(error)
+        const final = fatalReason(error)
         if (final !== undefined) throw new DatabaseStartError(final, { cause: error })
         if (!(error instanceof pg.DatabaseError) && classify(error) === 'unknown' && !isNetwork(error))
           throw error
@@ -259,7 +259,7 @@ async function notificationQueueUsage(db: Db): Promise<number> {
 }
 
 /** In words for an operator, when the error is one that waiting does not mend. */
-function whyFinal(error: unknown): string | undefined {
+function fatalReason(error: unknown): string | undefined {
   if (error instanceof NotMigratedError || error instanceof ForeignSchemaError) return error.message
   if (!(error instanceof pg.DatabaseError)) return undefined
   if (error.code === '28P01' || error.code === '28000')

@@ -7,7 +7,7 @@ import type { Log } from '../ops/log.ts'
 import { compareInstalled, DamagedSchemaError, installFunctions } from './install.ts'
 import { type Installation, readInstallation } from './installation.ts'
 import { findHolder, inMigrationTurn } from './migrationTurn.ts'
-import { becomeOwner, ensureRoles, mendGrants } from './roles.ts'
+import { becomeOwner, ensureRoles, restoreGrants } from './roles.ts'
 import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
 import { damagedTables, isWordedOtherwise, noteTables, RESTORE_COMPLETELY } from './tables.ts'
 
@@ -57,7 +57,7 @@ export async function migrate(
   await client.connect()
   try {
     await inPinnedTransaction(client, async () => {
-      await refuseOldServer(client)
+      await assertServerVersion(client)
       await ensureRoles(client)
     })
     const done = await inMigrationTurn(
@@ -65,11 +65,11 @@ export async function migrate(
       log,
       () => becomeOwner(client),
       async (isOwner) => {
-        await refuseNewerSchema(client)
+        await assertSchemaIsNotNewer(client)
         return isOwner ? bringUpToDate(client, ours, release, log) : undefined
       },
     )
-    if (done === undefined) await refuseOlderSchema(client, ours, log)
+    if (done === undefined) await assertSchemaIsNotOlder(client, ours, log)
     else if (done.newer !== undefined)
       log.info(
         { installed: done.newer, ours: ours.number },
@@ -84,7 +84,7 @@ export async function migrate(
 
 /** In the transaction of the caller. Answers what it did. */
 async function bringUpToDate(client: pg.Client, ours: Installation, release: string, log: Log) {
-  await refuseDamagedTables(client) // before migrations alter them, and what they have is noted anew
+  await assertTablesAreUnchanged(client) // before migrations alter them, and what they have is noted anew
   const applied = await runner({
     dbClient: insideTransaction(client),
     dir: fileURLToPath(MIGRATIONS_DIRECTORY),
@@ -102,7 +102,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       error: (message) => log.error(message),
     },
   })
-  await refuseMissingTables(client)
+  await assertTablesExist(client)
   await pinTransaction(client) // the runner leaves its own
   if (applied.length > 0 || (await isWordedOtherwise(client))) await noteTables(client, await ownTables())
   const comparison = await compareInstalled(client, ours)
@@ -112,7 +112,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       : []
   if (comparison.is === 'damaged')
     log.warn({ objects: functions }, 'parts of the schema were missing or altered: they are installed anew')
-  if (await mendGrants(client)) log.info('rights that the roles of Starcite lacked are granted')
+  if (await restoreGrants(client)) log.info('rights that the roles of Starcite lacked are granted')
   const newer = comparison.is === 'newer' ? comparison.number : undefined
   return { migrations: applied.map((it) => it.name), functions, newer }
 }
@@ -134,7 +134,7 @@ export async function newestMigration(): Promise<string> {
   return (await knownMigrations()).at(-1) ?? 'none'
 }
 
-async function refuseOldServer(client: pg.Client): Promise<void> {
+async function assertServerVersion(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ number: number; words: string }>(
     `select current_setting('server_version_num')::int as number, current_setting('server_version') as words`,
   )
@@ -186,7 +186,7 @@ export async function tableDamage(client: ClientBase): Promise<string[]> {
   return there.length === 0 ? [] : [`starcite.${MIGRATIONS_TABLE} has no row, and ${there[0]} is there`]
 }
 
-async function refuseDamagedTables(client: pg.Client): Promise<void> {
+async function assertTablesAreUnchanged(client: pg.Client): Promise<void> {
   const damage = await tableDamage(client)
   if (damage.length > 0)
     throw new DamagedSchemaError(
@@ -194,7 +194,7 @@ async function refuseDamagedTables(client: pg.Client): Promise<void> {
     )
 }
 
-async function refuseMissingTables(client: pg.Client): Promise<void> {
+async function assertTablesExist(client: pg.Client): Promise<void> {
   const missing = await missingTables(client)
   if (missing.length > 0)
     throw new DamagedSchemaError(
@@ -213,7 +213,7 @@ async function appliedMigrations(client: ClientBase): Promise<string[]> {
   return rows.map((row) => row.name)
 }
 
-async function refuseNewerSchema(client: pg.Client): Promise<void> {
+async function assertSchemaIsNotNewer(client: pg.Client): Promise<void> {
   const known = new Set(await knownMigrations())
   const unknown = (await appliedMigrations(client)).filter((name) => !known.has(name))
   if (unknown.length > 0)
@@ -224,7 +224,11 @@ async function refuseNewerSchema(client: pg.Client): Promise<void> {
 }
 
 /** What another program has not committed yet may be all that is missing. */
-async function refuseOlderSchema(client: pg.Client, installation: Installation, log: Log): Promise<void> {
+async function assertSchemaIsNotOlder(
+  client: pg.Client,
+  installation: Installation,
+  log: Log,
+): Promise<void> {
   let told: string | undefined
   for (;;) {
     const { holder, missing, reworded } = await inPinnedTransaction(client, async () => ({
@@ -254,8 +258,8 @@ async function missingFrom(
   const applied = new Set(await appliedMigrations(client))
   const missing = (await knownMigrations()).filter((name) => !applied.has(name))
   if (missing.length > 0) return { missing, reworded: [] }
-  await refuseDamagedTables(client)
-  await refuseMissingTables(client)
+  await assertTablesAreUnchanged(client)
+  await assertTablesExist(client)
   const comparison = await compareInstalled(client, installation)
   if (!('objects' in comparison)) return { missing: [], reworded: [] }
   const { objects, reworded } = comparison

@@ -53,7 +53,7 @@ export class NotifyQueue {
   }
 
   /** A commit was refused because the queue is full. */
-  metFull(): void {
+  foundFull(): void {
     if (this.#watching !== undefined || this.#checking.signal.aborted) return
     this.#usage = 1
     this.#log.error(

@@ -26,11 +26,11 @@ export const MAX_REST_MS = 1000
 /** Growth in a second from which on somebody appends: some hundred events. */
 const BUSY_BYTES = 64 * 1024
 const BUSY_MS = 1000
-const LOOK_MS = 100
+const SAMPLE_MS = 100
 /** The rate is that over this time: it evens out what is reported once a second. */
 const RATE_MS = 3000
 
-interface Look extends Appended {
+interface Sample extends Appended {
   readonly at: number
 }
 
@@ -42,46 +42,46 @@ interface Look extends Appended {
 export class Pace {
   readonly #options: PaceOptions
   readonly #now: () => number
-  readonly #looks: Look[] = []
+  readonly #samples: Sample[] = []
 
   constructor(options: PaceOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
   }
 
-  /** A first look: what happens from now on counts. */
+  /** A first sample: what happens from now on counts. */
   begin(): Promise<void> {
-    return this.#look()
+    return this.#sample()
   }
 
   /** After a read of so many events that took so long; resolves when the next may begin, or `signal` is aborted. */
   async rest(events: number, readMs: number): Promise<void> {
-    await this.#look()
-    const look = this.#looks.at(-1) as Look
-    if (growth('bytes', this.#since(look.at - BUSY_MS), look) < BUSY_BYTES) return
-    const perSecond = AHEAD * growth('events', this.#since(look.at - RATE_MS), look)
+    await this.#sample()
+    const sample = this.#samples.at(-1) as Sample
+    if (growth('bytes', this.#since(sample.at - BUSY_MS), sample) < BUSY_BYTES) return
+    const perSecond = AHEAD * growth('events', this.#since(sample.at - RATE_MS), sample)
     const mostMs = perSecond > 0 ? (events * 1000) / perSecond - readMs : MAX_REST_MS
     const ms = Math.min(REST * readMs, mostMs, MAX_REST_MS)
     const { signal, wait = pause } = this.#options
     if (ms > 0) await wait(ms, signal)
   }
 
-  async #look(): Promise<void> {
-    const last = this.#looks.at(-1)
-    if (last !== undefined && this.#now() - last.at < LOOK_MS) return
+  async #sample(): Promise<void> {
+    const last = this.#samples.at(-1)
+    if (last !== undefined && this.#now() - last.at < SAMPLE_MS) return
     const at = this.#now()
-    this.#looks.push({ ...(await this.#options.appended()), at })
-    while (this.#looks[1] !== undefined && this.#looks[1].at <= at - RATE_MS) this.#looks.shift()
+    this.#samples.push({ ...(await this.#options.appended()), at })
+    while (this.#samples[1] !== undefined && this.#samples[1].at <= at - RATE_MS) this.#samples.shift()
   }
 
-  /** The last look that is at least as old, or else the oldest. */
-  #since(at: number): Look {
-    return (this.#looks.findLast((look) => look.at <= at) ?? this.#looks[0]) as Look
+  /** The last sample that is at least as old, or else the oldest. */
+  #since(at: number): Sample {
+    return (this.#samples.findLast((sample) => sample.at <= at) ?? this.#samples[0]) as Sample
   }
 }
 
 /** A second. What came in less time counts as if it were all that comes in a second. */
-function growth(of: keyof Appended, from: Look, to: Look): number {
+function growth(of: keyof Appended, from: Sample, to: Sample): number {
   return ((to[of] - from[of]) * 1000) / Math.max(BUSY_MS, to.at - from.at)
 }
 

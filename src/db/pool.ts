@@ -71,7 +71,7 @@ export class Db {
   #metReadOnly = false
   #prepares: boolean
   #givenUp = 0
-  readonly #introduced = new WeakSet<pg.PoolClient>()
+  readonly #identified = new WeakSet<pg.PoolClient>()
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -119,7 +119,7 @@ export class Db {
   /** The same statement where notifications may have been what was refused: it was undone. */
   async #runQuietly(query: Query, values: readonly unknown[], notifyQueue: NotifyQueue): Promise<Rows> {
     const rows = await this.#run(query, values, true)
-    notifyQueue.metFull()
+    notifyQueue.foundFull()
     return rows
   }
 
@@ -151,7 +151,7 @@ export class Db {
 
   async #send(client: pg.PoolClient, query: Query, values: readonly unknown[]): Promise<Rows> {
     const { onServer } = this.#options
-    if (onServer && !this.#introduced.has(client)) await this.#introduce(client, onServer)
+    if (onServer && !this.#identified.has(client)) await this.#identifyServer(client, onServer)
     const result = await client.query<(string | null)[]>({
       ...(this.#prepares && query.name ? { name: query.name } : {}),
       text: query.text,
@@ -196,7 +196,7 @@ export class Db {
    */
   async #giveUp(client: pg.PoolClient, work: Promise<Rows>): Promise<void> {
     this.#givenUp += 1
-    const patience = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(this.#options.timeoutMs)])
+    const deadline = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(this.#options.timeoutMs)])
     let outcome: unknown = new QueryTimeoutError('a query was given up')
     const settled = work.then(
       () => {
@@ -206,8 +206,8 @@ export class Db {
         outcome = error
       },
     )
-    if (await cancel(client as unknown as Cancellable, patience))
-      await Promise.race([settled, aborted(patience)])
+    if (await cancel(client as unknown as Cancellable, deadline))
+      await Promise.race([settled, aborted(deadline)])
     this.#givenUp -= 1
     client.release(outcome === undefined || keepsConnection(outcome) ? undefined : (outcome as Error))
   }
@@ -231,9 +231,9 @@ export class Db {
   }
 
   /** Before anything is read there, which may not continue what was read before. */
-  async #introduce(client: pg.PoolClient, onServer: (run: string) => void): Promise<void> {
+  async #identifyServer(client: pg.PoolClient, onServer: (run: string) => void): Promise<void> {
     const { rows } = await client.query<[string]>({ text: SERVER_RUN, rowMode: 'array' })
-    this.#introduced.add(client)
+    this.#identified.add(client)
     onServer(rows[0]?.[0] ?? '')
   }
 

@@ -108,7 +108,7 @@ delete from starcite.tenant_grants g where not exists (select from pg_catalog.pg
  * Grants the roles what they should have and do not: those that were made after the schema, and whatever was taken away or
  * not restored. Where nothing is missing nothing is written. Inside the caller's transaction; answers whether it granted.
  */
-export async function mendGrants(client: ClientBase): Promise<boolean> {
+export async function restoreGrants(client: ClientBase): Promise<boolean> {
   const grants = async () => (await client.query<{ grants: string }>(GRANTS)).rows[0]?.grants
   await client.query('savepoint grants')
   const before = await grants()

@@ -43,7 +43,7 @@ interface Internals {
 }
 
 /** And has to be the first of its transaction. */
-const LOOKS_NOTHING_UP = /^(begin|commit|rollback)\b/
+const NEEDS_NO_SEARCH_PATH = /^(begin|commit|rollback)\b/
 
 /**
  * A connection whose statements never look into a schema that others can write to, also behind a pooler.
@@ -86,7 +86,7 @@ export class PinnedClient extends pg.Client {
   // biome-ignore lint/suspicious/noExplicitAny: as pg declares it, in a dozen overloads
   override query(...args: any[]): any {
     const [config, values] = args
-    if (!this.#isPooled || LOOKS_NOTHING_UP.test(config.text ?? config))
+    if (!this.#isPooled || NEEDS_NO_SEARCH_PATH.test(config.text ?? config))
       return (super.query as (...args: unknown[]) => unknown)(...args)
     return new Promise((resolve, reject) => {
       const query = new PinnedQuery(config, values, (error, result) =>

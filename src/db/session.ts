@@ -82,8 +82,8 @@ export class DbSession {
 
   /** A statement under way fails, here; Postgres may still finish it. */
   async stop(): Promise<void> {
-    const impatience = setTimeout(() => this.#socket.destroy(), END_TIMEOUT_MS)
+    const timer = setTimeout(() => this.#socket.destroy(), END_TIMEOUT_MS)
     await this.#client.end().catch(() => {})
-    clearTimeout(impatience)
+    clearTimeout(timer)
   }
 }

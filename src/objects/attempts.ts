@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { jittered, pause } from '../lib/backoff.ts'
 import { ObjectStoreError, type ObjectStoreFault } from './objectStore.ts'
 
-export interface Patience {
+export interface RetryPolicy {
   readonly attempts: number
   /** Bound on each attempt, the last byte of the answer included. */
   readonly attemptMs: number
@@ -12,7 +12,7 @@ export interface Patience {
 }
 
 /** An object of 16 MB at 1 MB/s fits into one attempt; a store that is away is given up after some seconds. */
-export const PATIENCE: Patience = { attempts: 4, attemptMs: 20_000, pauseMs: 150, maxPauseMs: 3000 }
+export const RETRY_POLICY: RetryPolicy = { attempts: 4, attemptMs: 20_000, pauseMs: 150, maxPauseMs: 3000 }
 
 /** The answer began and did not come whole; the next one may. */
 export class BrokenAnswer extends ObjectStoreError {
@@ -26,12 +26,12 @@ export type Explain = (error: unknown) => ObjectStoreFault | undefined
 
 /** Tries a store's calls a few times, each attempt bounded in time, and settles all of them when it is stopped. */
 export class Attempts {
-  readonly #patience: Patience
+  readonly #policy: RetryPolicy
   readonly #explain: Explain
   readonly #stopping = new AbortController()
 
-  constructor(patience: Patience, explain: Explain) {
-    this.#patience = patience
+  constructor(policy: RetryPolicy, explain: Explain) {
+    this.#policy = policy
     this.#explain = explain
     setMaxListeners(0, this.#stopping.signal) // each call under way listens
   }
@@ -53,10 +53,10 @@ export class Attempts {
           const kind = cause instanceof ObjectStoreError ? cause.kind : this.#explain(cause)
           if (kind === undefined) throw cause
           const isWorthAnother = kind === 'unavailable' || cause instanceof BrokenAnswer
-          if (!isWorthAnother || tries >= this.#patience.attempts)
+          if (!isWorthAnother || tries >= this.#policy.attempts)
             throw new ObjectStoreError(kind, `${what}: ${describe(cause)}`, { cause })
         }
-        const { pauseMs, maxPauseMs } = this.#patience
+        const { pauseMs, maxPauseMs } = this.#policy
         await pause(jittered(tries - 1, pauseMs, maxPauseMs), call.signal)
       }
     } finally {
@@ -69,7 +69,7 @@ export class Attempts {
   }
 
   async #once<T>(call: AbortSignal, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { attemptMs } = this.#patience
+    const { attemptMs } = this.#policy
     const bounded = new Follower([call])
     const timer = setTimeout(
       () => bounded.abort(new ObjectStoreError('unavailable', `no whole answer within ${attemptMs} ms`)),

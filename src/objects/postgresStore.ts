@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { isUnavailable } from '../db/failure.ts'
 import type { Db } from '../db/pool.ts'
-import { Attempts, PATIENCE, type Patience } from './attempts.ts'
+import { Attempts, RETRY_POLICY, type RetryPolicy } from './attempts.ts'
 import {
   type ObjectStore,
   ObjectStoreError,
@@ -20,9 +20,9 @@ export class PostgresStore implements ObjectStore {
   readonly #db: Db
   readonly #attempts: Attempts
 
-  constructor(db: Db, patience: Patience = PATIENCE) {
+  constructor(db: Db, policy: RetryPolicy = RETRY_POLICY) {
     this.#db = db
-    this.#attempts = new Attempts(patience, explain)
+    this.#attempts = new Attempts(policy, explain)
   }
 
   async putNew(key: string, body: Buffer, signal?: AbortSignal): Promise<'created' | 'exists'> {

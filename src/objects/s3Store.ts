@@ -8,7 +8,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
-import { Attempts, PATIENCE, type Patience } from './attempts.ts'
+import { Attempts, RETRY_POLICY, type RetryPolicy } from './attempts.ts'
 import { type ObjectStore, ObjectStoreError, type StoredObject } from './objectStore.ts'
 import { readExactly } from './s3Body.ts'
 import { explainS3Error, isAbsent, isConditionUnknown, isDenied, isPreconditionFailed } from './s3Errors.ts'
@@ -50,11 +50,11 @@ export class S3Store implements ObjectStore {
   readonly #prefix: string
   readonly #attempts: Attempts
 
-  constructor(settings: S3Settings, patience: Patience = PATIENCE) {
+  constructor(settings: S3Settings, policy: RetryPolicy = RETRY_POLICY) {
     this.#bucket = settings.bucket
     const prefix = settings.prefix.replace(/^\/+|\/+$/g, '')
     this.#prefix = prefix === '' ? '' : `${prefix}/`
-    this.#attempts = new Attempts(patience, explainS3Error)
+    this.#attempts = new Attempts(policy, explainS3Error)
     this.#client = new S3Client({
       region: settings.region,
       forcePathStyle: settings.pathStyle,

@@ -10,7 +10,7 @@ export interface SessionPage {
 }
 
 /** Changes that come from no request. */
-const NOBODY: queries.Caller = { actor: null, requestId: null }
+const NO_CALLER: queries.Caller = { actor: null, requestId: null }
 
 /** What can be done with sessions apart from their logs. */
 export class Sessions {
@@ -36,7 +36,7 @@ export class Sessions {
   /** Throws session_exists. Without an id, makes one. */
   async create(
     wanted: Omit<queries.NewSession, 'id'> & { id?: string },
-    by: queries.Caller = NOBODY,
+    by: queries.Caller = NO_CALLER,
   ): Promise<Session> {
     const id = wanted.id ?? `ses_${randomBytes(12).toString('base64url')}`
     if (!(await queries.createSession(this.#db, { ...wanted, id }, by)))
@@ -50,7 +50,7 @@ export class Sessions {
     tenantId: string,
     id: string,
     patch: queries.SessionPatch,
-    by: queries.Caller = NOBODY,
+    by: queries.Caller = NO_CALLER,
   ): Promise<Session> {
     const result = await queries.patchSession(this.#db, tenantId, id, patch, this.#maxMetadataBytes, by)
     if (result === undefined) throw notFound(id)
@@ -76,7 +76,7 @@ export class Sessions {
     tenantId: string,
     id: string,
     archived: boolean,
-    by: queries.Caller = NOBODY,
+    by: queries.Caller = NO_CALLER,
   ): Promise<Session> {
     await queries.setArchived(this.#db, tenantId, id, archived, by)
     this.#onChanged()

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { loadConfig } from '../../src/config.ts'
 import { Db } from '../../src/db/pool.ts'
-import type { Patience } from '../../src/objects/attempts.ts'
+import type { RetryPolicy } from '../../src/objects/attempts.ts'
 import { openObjectStore } from '../../src/objects/open.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
@@ -23,7 +23,7 @@ import { useEach } from '../support/use.ts'
 import { useDatabase } from '../support/useNode.ts'
 
 /** Gives up within the time of a test. */
-const HASTY: Patience = { attempts: 3, attemptMs: 300, pauseMs: 2, maxPauseMs: 10 }
+const HASTY: RetryPolicy = { attempts: 3, attemptMs: 300, pauseMs: 2, maxPauseMs: 10 }
 
 const poolOf = (url: string, timeoutMs = 5000) =>
   new Db({

@@ -4,7 +4,7 @@ import { expect } from 'chai'
 import { chainStep, contentDigest, eventLink, genesisHash } from '../../src/archive/chain.ts'
 import { archiveLine } from '../../src/archive/line.ts'
 import type { Finding } from '../../src/audit/finding.ts'
-import { readKeptHeads } from '../../src/audit/verify/keptHeads.ts'
+import { readKnownHashes } from '../../src/audit/verify/knownHashes.ts'
 import { verifyCopy } from '../../src/audit/verify/verifyCopy.ts'
 import { verifyDatabase } from '../../src/audit/verify/verifyDatabase.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
@@ -97,7 +97,7 @@ describe('audit verify', function () {
       signal: new AbortController().signal,
       scope,
       onFinding: (it) => findings.push(it),
-      ...(heads !== undefined && { kept: readKeptHeads(heads) }),
+      ...(heads !== undefined && { kept: readKnownHashes(heads) }),
     })
     return { verified, findings }
   }
@@ -112,7 +112,7 @@ describe('audit verify', function () {
       signal: new AbortController().signal,
       scope,
       onFinding: (it) => findings.push(it),
-      ...(heads !== undefined && { kept: readKeptHeads(heads) }),
+      ...(heads !== undefined && { kept: readKnownHashes(heads) }),
     })
     return { verified, findings }
   }
@@ -366,7 +366,7 @@ describe('audit verify', function () {
         const digest = contentDigest(salt, content.payload, content.metadata, content.refs)
         hash = chainStep(2, hash, eventLink({ ...event, contentDigest: digest }))
         return archiveLine('ses:"1"', {
-          frame: renderEvent({ ...event, ...content }),
+          rendered: renderEvent({ ...event, ...content }),
           salt: salt.toString('hex'),
           contentDigest: digest.toString('hex'),
           hash: hash.toString('hex'),

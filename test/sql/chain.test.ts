@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { chainStep, contentDigest, eventLink, framed, genesisHash } from '../../src/archive/chain.ts'
+import { chainStep, contentDigest, eventLink, genesisHash, lengthPrefixed } from '../../src/archive/chain.ts'
 import { withoutHashing } from '../bench/rows/audit.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
@@ -33,15 +33,15 @@ describe('src/archive/chain.ts', () => {
     await db.query('select starcite.create_session($1, $2)', [TENANT, SESSION])
   })
 
-  it('frames values as Postgres does', async () => {
+  it('length-prefixes values as Postgres does', async () => {
     const values = ['', '-', 'é', '😀', '1:1', null, '7']
     const { rows } = await db.query<{ framed: string }>(
       'select starcite.framed(u.v) as framed from unnest($1::text[]) with ordinality u (v, n) order by u.n',
       [values],
     )
 
-    expect(values.map(framed)).to.deep.equal(rows.map((row) => row.framed))
-    expect(framed(7)).to.equal(framed('7'))
+    expect(values.map(lengthPrefixed)).to.deep.equal(rows.map((row) => row.framed))
+    expect(lengthPrefixed(7)).to.equal(lengthPrefixed('7'))
   })
 
   it('arrives at the digests and hashes that the append procedure stored', async () => {

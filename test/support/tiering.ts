@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
-import type { Patience } from '../../src/objects/attempts.ts'
+import type { RetryPolicy } from '../../src/objects/attempts.ts'
 import type { ObjectStore } from '../../src/objects/objectStore.ts'
 import { PostgresStore } from '../../src/objects/postgresStore.ts'
 import { createLog } from '../../src/ops/log.ts'
@@ -19,7 +19,7 @@ import { connect, migratedDatabase } from './template.ts'
 import { until } from './until.ts'
 
 /** Gives up within the time of a test: for stores that are made to fail, and for nothing else. */
-export const HASTY: Patience = { attempts: 3, attemptMs: 400, pauseMs: 2, maxPauseMs: 10 }
+export const HASTY: RetryPolicy = { attempts: 3, attemptMs: 400, pauseMs: 2, maxPauseMs: 10 }
 
 /** A loaded machine needs it; what is tested for its time-outs has pools of its own. */
 const PATIENT_MS = 30_000

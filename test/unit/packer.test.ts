@@ -8,7 +8,7 @@ import { type Owner, type PackedObject, Packer, type PackerBounds } from '../../
 
 interface Item {
   readonly owner: Owner
-  readonly frame: RenderedEvent
+  readonly rendered: RenderedEvent
 }
 
 /** Incompressible, so that bounds in bytes are met. */
@@ -22,15 +22,15 @@ function session(tenantId: string, sid: number, lengths: readonly number[], firs
   return lengths.map((length, i) => {
     const seq = firstSeq + i
     const text = `{"seq":${seq},"payload":"${noise(`${sid}/${seq}`, length)}"}`
-    return { owner, frame: new RenderedEvent(seq, text) }
+    return { owner, rendered: new RenderedEvent(seq, text) }
   })
 }
 
 async function pack(items: readonly Item[], bounds?: PackerBounds): Promise<PackedObject[]> {
   const objects: PackedObject[] = []
   const packer = new Packer(async (object) => void objects.push(object), bounds)
-  for (const { owner, frame } of items)
-    await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
+  for (const { owner, rendered } of items)
+    await packer.add(owner, { rendered, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
   await packer.finish()
   return objects
 }
@@ -68,7 +68,11 @@ describe('the packer', () => {
         const objects = await pack(items, SMALL)
 
         expect(await unpack(objects)).to.deep.equal(
-          items.map(({ owner, frame }) => ({ tenantId: owner.tenantId, sid: owner.sid, text: frame.text })),
+          items.map(({ owner, rendered }) => ({
+            tenantId: owner.tenantId,
+            sid: owner.sid,
+            text: rendered.text,
+          })),
         )
         for (const { body, slices, sha256, events } of objects) {
           expect(createHash('sha256').update(body).digest()).to.deep.equal(sha256)
@@ -149,12 +153,12 @@ describe('the packer', () => {
       },
     )
 
-    for (const { owner, frame } of items)
+    for (const { owner, rendered } of items)
       await packer.add(owner, {
-        frame,
+        rendered,
         salt: null,
         contentDigest: '00',
-        hash: `of ${frame.seq}`,
+        hash: `of ${rendered.seq}`,
         chainVersion: 2,
       })
     await packer.finish()
@@ -173,8 +177,8 @@ describe('the packer', () => {
     const items = session('a', 1, Array(100).fill(400))
 
     const outcome = await (async () => {
-      for (const { owner, frame } of items)
-        await packer.add(owner, { frame, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
+      for (const { owner, rendered } of items)
+        await packer.add(owner, { rendered, salt: null, contentDigest: '00', hash: '11', chainVersion: 2 })
     })().catch((error: Error) => error)
 
     expect(outcome).to.equal(refused)

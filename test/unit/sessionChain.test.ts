@@ -24,7 +24,7 @@ function firstLine(): string {
   const content = { payload: ' {"text":"\\ud83d"}\n', metadata: '{}', refs: '{"to":"bob"}' }
   const digest = contentDigest(SALT, content.payload, content.metadata, content.refs)
   return archiveLine('ses', {
-    frame: renderEvent({ ...event, ...content }),
+    rendered: renderEvent({ ...event, ...content }),
     salt: SALT.toString('hex'),
     contentDigest: digest.toString('hex'),
     hash: chainStep(2, genesisHash('acme', 'ses'), eventLink({ ...event, contentDigest: digest })).toString(

@@ -71,7 +71,11 @@ const event: fc.Arbitrary<StoredEvent> = fc.record({
   insertedAt: fc.constant('2026-11-23T14:25:25.410000Z'),
 })
 
-const archived = (frame: RenderedEvent, salt: string | null = HASHES.salt) => ({ ...HASHES, salt, frame })
+const archived = (frame: RenderedEvent, salt: string | null = HASHES.salt) => ({
+  ...HASHES,
+  salt,
+  rendered: frame,
+})
 
 describe('a slice', () => {
   it('gives each frame back byte for byte, whatever is in it (I5)', async () => {

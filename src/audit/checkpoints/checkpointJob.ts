@@ -32,7 +32,7 @@ export type CheckpointResult =
 const CHECKPOINTS: Job = { name: 'checkpoints', table: 'checkpoints', statementTimeout: '10min' }
 
 /** Contradictions logged one by one at each checkpoint: a restore may make one of every session. */
-const MAX_TOLD = 20
+const MAX_LOGGED = 20
 
 const MIN_REST_MS = 1000
 const BACKOFF = { baseMs: 2000, maxMs: 60_000 }
@@ -125,7 +125,7 @@ export class CheckpointJob {
         log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
       onContradiction: (it) => {
         contradictions += 1
-        if (contradictions <= MAX_TOLD)
+        if (contradictions <= MAX_LOGGED)
           log.error(
             { ...it },
             'a log contradicts a checkpoint: its session is signed no more (docs/proofs.md, "Contradictions")',
@@ -149,7 +149,7 @@ export class CheckpointJob {
       taken.push(checkpoint)
       started = performance.now()
     })
-    if (contradictions > MAX_TOLD)
+    if (contradictions > MAX_LOGGED)
       log.error({ contradictions }, 'more logs contradict checkpoints than are logged one by one')
     return { ran: true, taken }
   }

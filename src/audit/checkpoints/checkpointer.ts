@@ -144,12 +144,12 @@ export class Checkpointer {
       signal.throwIfAborted()
       const started = performance.now()
       const upTo = through + SIDS_PER_READ < end ? through + SIDS_PER_READ : end
-      await this.#recall(through, upTo)
+      await this.#loadGathered(through, upTo)
       const [gathered, suspects] = await session.transaction(
         async () => {
           const found = await contradictions.suspects(session, through, upTo)
           const certain = found.filter((it) => it.reason !== 'cold')
-          this.#tell(await contradictions.noteContradictions(session, await this.#named(certain)))
+          this.#report(await contradictions.noteContradictions(session, await this.#named(certain)))
           return [
             await queries.gatherMoved(session, through, upTo, maxLeaves - leaves),
             found.filter((it) => it.reason === 'cold'),
@@ -157,7 +157,7 @@ export class Checkpointer {
         },
         { oneSnapshot: true },
       )
-      leaves += gathered.count - (await this.#keepOut(suspects))
+      leaves += gathered.count - (await this.#excludeSuspects(suspects))
       through = gathered.through
       await this.#rest(started)
     }
@@ -185,7 +185,7 @@ export class Checkpointer {
   }
 
   /** What a build that kept no hashes has signed of these sids is read from the lists of leaves. */
-  async #recall(after: bigint, upTo: bigint): Promise<void> {
+  async #loadGathered(after: bigint, upTo: bigint): Promise<void> {
     const { session, store, signal, onLeavesGone } = this.#options
     for (const number of await contradictions.numbersWithoutHashes(session, after, upTo)) {
       const key = await queries.leavesKeyOf(session, number)
@@ -198,7 +198,7 @@ export class Checkpointer {
   }
 
   /** Compares signed events that are cold; answers how many gathered heads are taken out again. */
-  async #keepOut(suspects: readonly contradictions.Suspect[]): Promise<number> {
+  async #excludeSuspects(suspects: readonly contradictions.Suspect[]): Promise<number> {
     const { session, store, signal } = this.#options
     const wrong: contradictions.Suspect[] = []
     const hashes = await hashesOf(session, store, suspects, signal)
@@ -209,11 +209,11 @@ export class Checkpointer {
         wrong.push({ ...it, foundHash: found, reason: 'changed' })
     }
     const before = wrong.length === 0 ? 0 : await queries.countMoved(session)
-    this.#tell(await contradictions.noteContradictions(session, wrong))
+    this.#report(await contradictions.noteContradictions(session, wrong))
     return wrong.length === 0 ? 0 : before - (await queries.countMoved(session))
   }
 
-  #tell(found: readonly contradictions.Contradiction[]): void {
+  #report(found: readonly contradictions.Contradiction[]): void {
     for (const it of found) this.#options.onContradiction?.(it)
   }
 

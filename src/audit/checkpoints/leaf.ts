@@ -1,4 +1,4 @@
-import { framed } from '../../archive/chain.ts'
+import { lengthPrefixed } from '../../archive/chain.ts'
 
 /** Where the log of one session ended: what one leaf of a checkpoint's Merkle tree says. */
 export interface Leaf {
@@ -24,7 +24,7 @@ export interface Discontinuity {
 export const leafBytes = ({ tenantId, sessionId, seq, hash, discontinuity: after }: Leaf): Buffer =>
   Buffer.from(
     [tenantId, sessionId, seq, hash, ...(after ? [after.number, after.seq, after.hash, after.reason] : [])]
-      .map(framed)
+      .map(lengthPrefixed)
       .join(''),
   )
 

@@ -30,7 +30,7 @@ export async function* readEntries(
   to: number,
 ): AsyncGenerator<Entry, void> {
   const hasher = new EventHasher()
-  const range = { ...head, firstWanted: from, lastWanted: to }
+  const range = { ...head, fromSeq: from, toSeq: to }
   for await (const log of new SessionReader(options).read([range]))
     for await (const piece of log.pieces()) {
       if (piece.is === 'fault') throw unreadable(head, piece.problem.seq, piece.problem.detail)

@@ -7,7 +7,7 @@ const READ_EVENTS = 2000
 const READ_BYTES = 1024 * 1024
 
 /** Consecutive events of one session. */
-export interface HotStretch {
+export interface HotRange {
   readonly place: number
   readonly firstSeq: number
   readonly lastSeq: number
@@ -15,11 +15,11 @@ export interface HotStretch {
 }
 
 /** What Postgres has of what is wanted of these sessions, in their order. Holes are where a stretch ends. */
-export async function* hotEvents(db: Db, sessions: readonly SessionHead[]): AsyncGenerator<HotStretch, void> {
+export async function* hotEvents(db: Db, sessions: readonly SessionHead[]): AsyncGenerator<HotRange, void> {
   for (const portion of portions(runsOf(sessions)))
     for (let rest = portion; rest.length > 0; ) {
       const events = await readHot(db, rest, READ_BYTES)
-      yield* stretches(events)
+      yield* rangesOf(events)
       rest = remainder(rest, events.at(-1))
     }
 }
@@ -30,16 +30,16 @@ export async function hotRunAt(
   head: SessionHead,
   firstSeq: number,
   lastSeq: number,
-): Promise<HotStretch | undefined> {
+): Promise<HotRange | undefined> {
   const run = { place: 0, head, firstSeq, lastSeq: Math.min(lastSeq, firstSeq + READ_EVENTS - 1) }
-  const [first] = stretches(await readHot(db, [run], READ_BYTES))
+  const [first] = rangesOf(await readHot(db, [run], READ_BYTES))
   return first?.firstSeq === firstSeq ? first : undefined
 }
 
 function* runsOf(sessions: readonly SessionHead[]): Generator<HotRun> {
   for (const [place, head] of sessions.entries()) {
-    const firstSeq = Math.max(head.firstWanted, head.coldUntil + 1)
-    if (firstSeq <= head.lastWanted) yield { place, head, firstSeq, lastSeq: head.lastWanted }
+    const firstSeq = Math.max(head.fromSeq, head.coldUntil + 1)
+    if (firstSeq <= head.toSeq) yield { place, head, firstSeq, lastSeq: head.toSeq }
   }
 }
 
@@ -69,20 +69,20 @@ function remainder(portion: readonly HotRun[], last: HotEvent | undefined): HotR
   return seq < run.lastSeq ? [{ ...run, firstSeq: seq + 1 }, ...others] : others
 }
 
-function* stretches(events: readonly HotEvent[]): Generator<HotStretch> {
+function* rangesOf(events: readonly HotEvent[]): Generator<HotRange> {
   let run: HotEvent[] = []
   for (const event of events) {
     const last = run.at(-1)
     if (last && (last.run.place !== event.run.place || last.seq + 1 !== event.seq)) {
-      yield stretchOf(run)
+      yield rangeOf(run)
       run = []
     }
     run.push(event)
   }
-  if (run.length > 0) yield stretchOf(run)
+  if (run.length > 0) yield rangeOf(run)
 }
 
-function stretchOf(events: readonly HotEvent[]): HotStretch {
+function rangeOf(events: readonly HotEvent[]): HotRange {
   const [first, last] = [events[0] as HotEvent, events.at(-1) as HotEvent]
   return {
     place: first.run.place,

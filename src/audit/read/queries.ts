@@ -97,7 +97,7 @@ export async function readSessions(
     limit,
     ...(hasTimes ? [from ?? EVER[0], to ?? EVER[1]] : []),
   ])
-  return rows.map(([sid, id, lastSeq, headHash, erasedHash, coldUntil, firstWanted, lastWanted]) => ({
+  return rows.map(([sid, id, lastSeq, headHash, erasedHash, coldUntil, fromSeq, toSeq]) => ({
     sid: sid as string,
     tenant,
     session: id as string,
@@ -105,8 +105,8 @@ export async function readSessions(
     headHash: headHash ?? null,
     erasedHash: erasedHash ?? null,
     coldUntil: Number(coldUntil),
-    firstWanted: Number(firstWanted),
-    lastWanted: Number(lastWanted),
+    fromSeq: Number(fromSeq),
+    toSeq: Number(toSeq),
   }))
 }
 
@@ -154,8 +154,8 @@ export async function readSlices(
 ): Promise<PlacedSlice[]> {
   const rows = await db.query(SLICES, [
     sessions.map((it) => it.sid),
-    sessions.map((it) => it.firstWanted),
-    sessions.map((it) => it.lastWanted),
+    sessions.map((it) => it.fromSeq),
+    sessions.map((it) => it.toSeq),
     (after?.place ?? -1) + 1,
     after?.slice.firstSeq ?? 0,
     limit,
@@ -215,9 +215,9 @@ export async function readHot(db: Db, runs: readonly HotRun[], bytes: number): P
   ])
   return rows.map((row) => {
     const run = runs[Number(row[0]) - 1] as HotRun
-    const frame = decodeEvent(row, 1 + CHAIN_COLUMN_COUNT)
-    const line = archiveLine(run.head.session, { ...decodeChain(row, 1), frame })
-    return { run, seq: frame.seq, line }
+    const rendered = decodeEvent(row, 1 + CHAIN_COLUMN_COUNT)
+    const line = archiveLine(run.head.session, { ...decodeChain(row, 1), rendered })
+    return { run, seq: rendered.seq, line }
   })
 }
 

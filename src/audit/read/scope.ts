@@ -22,8 +22,8 @@ export interface SessionHead {
   /** The last seq that lies in objects; 0 when all is in Postgres. */
   readonly coldUntil: number
   /** What is to be read of it: 1 to lastSeq, or less when the scope has times. */
-  readonly firstWanted: number
-  readonly lastWanted: number
+  readonly fromSeq: number
+  readonly toSeq: number
 }
 
 /** A stretch of a session in an object. */

@@ -5,7 +5,7 @@ import type { ObjectStore } from '../../objects/objectStore.ts'
 import { hotEvents } from './hotEvents.ts'
 import { sliceAt } from './queries.ts'
 import type { Scope, SessionHead } from './scope.ts'
-import type { Stretch } from './sessionLog.ts'
+import type { LineRange } from './sessionLog.ts'
 import { type After, SessionReader } from './sessionReader.ts'
 
 const LINE_FEED = 0x0a
@@ -65,7 +65,7 @@ export async function readSelected(options: SelectionOptions): Promise<void> {
     for await (const group of reader.groups(scope, 'id'))
       await pass.read(
         reader,
-        group.map((head) => ({ ...head, firstWanted: Math.max(head.firstWanted, after.seq + 1) })),
+        group.map((head) => ({ ...head, fromSeq: Math.max(head.fromSeq, after.seq + 1) })),
       )
     if (selection.session !== undefined) return
   }
@@ -84,18 +84,18 @@ class Pass {
   async read(reader: SessionReader, group: readonly SessionHead[]): Promise<void> {
     const { signal, onRun, tier } = this.#options
     const wanted = group.map((it) =>
-      tier === 'cold' ? { ...it, lastWanted: Math.min(it.lastWanted, it.coldUntil) } : it,
+      tier === 'cold' ? { ...it, toSeq: Math.min(it.toSeq, it.coldUntil) } : it,
     )
-    if (tier === 'cold') await this.#refuseGapBehindCold(group)
+    if (tier === 'cold') await this.#assertNoGapAfterCold(group)
     for (const head of wanted)
       if (head.headHash === null) throw unreadable(head, 1, 'the session has no head')
-    for await (const log of reader.read(wanted.filter((it) => it.firstWanted <= it.lastWanted))) {
+    for await (const log of reader.read(wanted.filter((it) => it.fromSeq <= it.toSeq))) {
       signal.throwIfAborted()
       const { head } = log
-      let next = head.firstWanted
+      let next = head.fromSeq
       for await (const piece of log.pieces()) {
         if (piece.is === 'fault') throw unreadable(head, piece.problem.seq, piece.problem.detail)
-        this.#readStretch(head, piece, next)
+        this.#readRange(head, piece, next)
         await onRun({ events: piece.lastSeq + 1 - next, bytes: piece.text.length })
         next = piece.lastSeq + 1
         signal.throwIfAborted()
@@ -104,27 +104,27 @@ class Pass {
   }
 
   /** The cold part of a log ends where its hot part begins: what is in neither would be left out without a word. */
-  async #refuseGapBehindCold(group: readonly SessionHead[]): Promise<void> {
+  async #assertNoGapAfterCold(group: readonly SessionHead[]): Promise<void> {
     const { db } = this.#options
     const seams = group
       .filter((it) => it.coldUntil < it.lastSeq)
-      .map((it) => ({ ...it, firstWanted: it.coldUntil + 1, lastWanted: it.coldUntil + 1 }))
+      .map((it) => ({ ...it, fromSeq: it.coldUntil + 1, toSeq: it.coldUntil + 1 }))
     const found = new Set<number>()
     for await (const { place } of hotEvents(db, seams)) found.add(place)
     for (const [place, head] of seams.entries()) {
-      if (found.has(place) || (await sliceAt(db, head.sid, head.firstWanted)) !== undefined) continue // or moved meanwhile
-      throw unreadable(head, head.firstWanted, 'it is neither in Postgres nor in an object of the manifest')
+      if (found.has(place) || (await sliceAt(db, head.sid, head.fromSeq)) !== undefined) continue // or moved meanwhile
+      throw unreadable(head, head.fromSeq, 'it is neither in Postgres nor in an object of the manifest')
     }
   }
 
-  #readStretch(head: SessionHead, { text, slice, lastSeq }: Stretch, firstSeq: number): void {
+  #readRange(head: SessionHead, { text, slice, lastSeq }: LineRange, firstSeq: number): void {
     const line = this.#line
     let next = firstSeq
     for (let start = 0; start < text.length; ) {
       const end = text.indexOf(LINE_FEED, start)
       try {
         line.read(text, start, end)
-        if (line.seq === next && line.seq <= head.lastWanted) this.#select(head, line, end, slice)
+        if (line.seq === next && line.seq <= head.toSeq) this.#select(head, line, end, slice)
       } catch (error) {
         throw error instanceof LineError ? unreadable(head, next, error.message) : error
       }
@@ -136,14 +136,14 @@ class Pass {
     if (next <= lastSeq) throw unreadable(head, next, 'the object ends before it')
   }
 
-  #select(head: SessionHead, line: ArchivedLine, end: number, slice: Stretch['slice']): void {
-    if (!this.#isWanted(line)) return
+  #select(head: SessionHead, line: ArchivedLine, end: number, slice: LineRange['slice']): void {
+    if (!this.#isSelected(line)) return
     const tier = slice === undefined ? 'hot' : 'cold'
     if (isHidden(head, slice, line)) this.#options.onEvent(redacted(head, line, end, tier))
     else this.#options.onEvent({ head, line, end, tier })
   }
 
-  #isWanted(line: ArchivedLine): boolean {
+  #isSelected(line: ArchivedLine): boolean {
     const { from, to, types, actors } = this.#options.selection
     if (from !== undefined || to !== undefined) {
       const at = line.raw(line.insertedAt)
@@ -163,7 +163,7 @@ export const unreadable = ({ tenant, session }: SessionHead, seq: number, detail
 
 function isHidden(
   { erasedHash }: SessionHead,
-  slice: Stretch['slice'],
+  slice: LineRange['slice'],
   { seq, isRedacted }: ArchivedLine,
 ): boolean {
   if (isRedacted) return false

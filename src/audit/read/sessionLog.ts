@@ -2,14 +2,14 @@ import type { Problem } from '../../archive/problem.ts'
 import type { Db } from '../../db/pool.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { type OpenedSlice, openOne } from './coldSlices.ts'
-import { type HotStretch, hotRunAt } from './hotEvents.ts'
-import type { Peeked } from './peeked.ts'
+import { type HotRange, hotRunAt } from './hotEvents.ts'
+import type { Peekable } from './peekable.ts'
 import { type PlacedSlice, sliceAt } from './queries.ts'
 import type { ColdSlice, SessionHead } from './scope.ts'
 
 /** A run of a session's lines, as docs/archive-format.md describes them, each with its line feed. */
-export interface Stretch {
-  readonly is: 'stretch'
+export interface LineRange {
+  readonly is: 'range'
   readonly firstSeq: number
   readonly lastSeq: number
   readonly text: Buffer
@@ -27,7 +27,7 @@ export interface Fault {
   readonly lastSeq: number
 }
 
-export type Piece = Stretch | Fault
+export type Piece = LineRange | Fault
 
 export interface ReaderOptions {
   readonly db: Db
@@ -47,61 +47,61 @@ export class SessionLog {
   readonly head: SessionHead
   readonly #options: ReaderOptions
   readonly #place: number
-  readonly #cold: Peeked<AheadSlice>
-  readonly #hot: Peeked<HotStretch>
+  readonly #cold: Peekable<AheadSlice>
+  readonly #hot: Peekable<HotRange>
   #next: number
 
   constructor(
     options: ReaderOptions,
     place: number,
     head: SessionHead,
-    cold: Peeked<AheadSlice>,
-    hot: Peeked<HotStretch>,
+    cold: Peekable<AheadSlice>,
+    hot: Peekable<HotRange>,
   ) {
     this.#options = options
     this.#place = place
     this.head = head
     this.#cold = cold
     this.#hot = hot
-    this.#next = head.firstWanted
+    this.#next = head.fromSeq
   }
 
   /** One after the other, from the first seq that is wanted to the last; to be read before the next session's. */
   async *pieces(): AsyncGenerator<Piece, void> {
     yield* this.#readAhead()
-    if (this.#next <= this.head.lastWanted) yield* this.#lookAgain()
+    if (this.#next <= this.head.toSeq) yield* this.#lookAgain()
   }
 
   /** Stops at whatever is not as it was expected. */
   async *#readAhead(): AsyncGenerator<Piece, void> {
-    const { firstWanted } = this.head
+    const { fromSeq } = this.head
     for (;;) {
       const it = await this.#cold.takeOf(this.#place)
       if (it === undefined) break
       const { slice, opened } = it
-      if (slice.firstSeq < this.#next && this.#next > firstWanted)
+      if (slice.firstSeq < this.#next && this.#next > fromSeq)
         return yield duplicate(slice.firstSeq, `slices of ${slice.object.key} and of one before both have it`)
       if (slice.firstSeq > this.#next || opened.fault !== undefined) return
       this.#options.onSlice?.(slice, opened.member)
-      yield this.#stretch(slice, opened.text, slice)
+      yield this.#range(slice, opened.text, slice)
     }
     for (;;) {
       const it = await this.#hot.takeOf(this.#place)
       if (it === undefined) return
       if (it.firstSeq < this.#next) return yield duplicate(it.firstSeq, 'Postgres has it twice')
       if (it.firstSeq > this.#next) return
-      yield this.#stretch(it, it.text, undefined)
+      yield this.#range(it, it.text, undefined)
     }
   }
 
   async *#lookAgain(): AsyncGenerator<Piece, void> {
     const { head } = this
     const { db, store, signal } = this.#options
-    for (let looks = 1; this.#next <= head.lastWanted; ) {
+    for (let looks = 1; this.#next <= head.toSeq; ) {
       const slice = await sliceAt(db, head.sid, this.#next)
       if (slice !== undefined) {
         const opened = await openOne(store, slice, signal)
-        if (opened.fault === undefined) yield this.#stretch(slice, opened.text, slice)
+        if (opened.fault === undefined) yield this.#range(slice, opened.text, slice)
         else if (isSame(slice, await sliceAt(db, head.sid, this.#next))) {
           const { fault: reason, detail } = opened
           const seq = Math.max(this.#next, slice.firstSeq)
@@ -110,9 +110,9 @@ export class SessionLog {
         }
         continue
       }
-      const hot = await hotRunAt(db, head, this.#next, head.lastWanted)
+      const hot = await hotRunAt(db, head, this.#next, head.toSeq)
       if (hot !== undefined) {
-        yield this.#stretch(hot, hot.text, undefined)
+        yield this.#range(hot, hot.text, undefined)
         looks = 1
       } else if (looks < LOOKS) looks += 1
       else {
@@ -127,13 +127,13 @@ export class SessionLog {
     }
   }
 
-  #stretch(
+  #range(
     { firstSeq, lastSeq }: { firstSeq: number; lastSeq: number },
     text: Buffer,
     slice: ColdSlice | undefined,
-  ): Stretch {
+  ): LineRange {
     this.#next = lastSeq + 1
-    return { is: 'stretch', firstSeq, lastSeq, text, slice }
+    return { is: 'range', firstSeq, lastSeq, text, slice }
   }
 }
 

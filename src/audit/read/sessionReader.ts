@@ -1,7 +1,7 @@
 import { readAhead } from '../../lib/readAhead.ts'
 import { openSlices } from './coldSlices.ts'
 import { hotEvents } from './hotEvents.ts'
-import { Peeked } from './peeked.ts'
+import { Peekable } from './peekable.ts'
 import { nextTenant, type Order, type PlacedSlice, readSessions, readSlices } from './queries.ts'
 import type { Scope, SessionHead } from './scope.ts'
 import { type ReaderOptions, SessionLog } from './sessionLog.ts'
@@ -44,8 +44,8 @@ export class SessionReader {
   /** Their logs, one after the other; each is to be read, or left, before the next is asked for. */
   async *read(group: readonly SessionHead[]): AsyncGenerator<SessionLog, void> {
     const { db, store, signal } = this.#options
-    const cold = new Peeked(openSlices(store, this.#slices(group), signal))
-    const hot = new Peeked(readAhead(hotEvents(db, group)))
+    const cold = new Peekable(openSlices(store, this.#slices(group), signal))
+    const hot = new Peekable(readAhead(hotEvents(db, group)))
     try {
       for (const [place, head] of group.entries()) yield new SessionLog(this.#options, place, head, cold, hot)
     } finally {
@@ -69,7 +69,7 @@ export class SessionReader {
   }
 
   async *#slices(group: readonly SessionHead[]): AsyncGenerator<PlacedSlice, void> {
-    if (group.every((it) => it.coldUntil < it.firstWanted)) return
+    if (group.every((it) => it.coldUntil < it.fromSeq)) return
     for (let last: PlacedSlice | undefined; ; ) {
       const some = await readSlices(this.#options.db, group, last, SLICES_PER_READ)
       yield* some
@@ -83,7 +83,7 @@ function* grouped(sessions: readonly SessionHead[]): Generator<SessionHead[]> {
   let group: SessionHead[] = []
   let events = 0
   for (const head of sessions) {
-    const wanted = Math.max(0, head.lastWanted - head.firstWanted + 1)
+    const wanted = Math.max(0, head.toSeq - head.fromSeq + 1)
     if (group.length > 0 && events + wanted > EVENTS_PER_GROUP) {
       yield group
       group = []

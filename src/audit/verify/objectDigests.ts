@@ -5,7 +5,7 @@ import type { Finding } from '../finding.ts'
 import type { ColdObject, ColdSlice } from '../read/scope.ts'
 import { objectNow } from './queries.ts'
 
-interface Underway {
+interface ObjectInProgress {
   readonly object: ColdObject
   readonly hash: Hash
   /** Up to where it is hashed; undefined when its slices did not come one behind the other. */
@@ -17,29 +17,29 @@ interface Underway {
  * behind the other, and what has gone through here to the end needs no second reading.
  */
 export class ObjectDigests {
-  readonly #underWay = new Map<string, Underway>()
+  readonly #inProgress = new Map<string, ObjectInProgress>()
 
   add({ object, offset }: ColdSlice, member: Buffer): void {
-    let it = this.#underWay.get(object.id)
+    let it = this.#inProgress.get(object.id)
     if (it === undefined || it.object.key !== object.key) {
       it = { object, hash: createHash('sha256'), offset: 0 }
-      this.#underWay.set(object.id, it)
+      this.#inProgress.set(object.id, it)
     }
     if (it.offset !== offset) it.offset = undefined
     if (it.offset === undefined) return
     it.hash.update(member)
     it.offset += member.length
     if (it.offset === object.bytes && it.hash.copy().digest('hex') === object.sha256)
-      this.#underWay.delete(object.id)
+      this.#inProgress.delete(object.id)
   }
 
   /** Reads those that did not come out, as a whole, and answers what is wrong with them. */
   async *finish(db: Db, store: ObjectStore, signal: AbortSignal): AsyncGenerator<Finding, void> {
-    for (const id of this.#underWay.keys()) {
+    for (const id of this.#inProgress.keys()) {
       const finding = await check(db, store, id, signal)
       if (finding !== undefined) yield finding
     }
-    this.#underWay.clear()
+    this.#inProgress.clear()
   }
 }
 

@@ -4,7 +4,7 @@ import { chainProblem } from '../../archive/chainCheck.ts'
 import { contentProblem } from '../../archive/contentCheck.ts'
 import { type EventHasher, isHexOf } from '../../archive/eventHasher.ts'
 import type { Problem } from '../../archive/problem.ts'
-import type { KeptHeads } from './keptHeads.ts'
+import type { KnownHashes } from './knownHashes.ts'
 
 const LINE_FEED = 0x0a
 
@@ -23,7 +23,7 @@ export interface Run {
 export interface RunsOptions {
   readonly hasher: EventHasher
   readonly tenant: string
-  readonly kept: KeptHeads | undefined
+  readonly kept: KnownHashes | undefined
   /** Only this one; undefined: every session. */
   readonly session: string | undefined
   readonly onProblem: (session: string, problem: Problem) => void

@@ -9,7 +9,7 @@ import type { Finding } from '../finding.ts'
 import type { Scope } from '../read/scope.ts'
 import { findObjects, type ObjectFile } from './copyFiles.ts'
 import { boundsOf } from './damagedObject.ts'
-import type { KeptHeads } from './keptHeads.ts'
+import type { KnownHashes } from './knownHashes.ts'
 import { firstDiffering } from './overlaps.ts'
 import { type Run, Runs } from './runs.ts'
 import type { Verified } from './verifyDatabase.ts'
@@ -26,7 +26,7 @@ export interface VerifyCopyOptions {
   readonly directory: string
   readonly signal: AbortSignal
   readonly scope: Pick<Scope, 'tenant' | 'session'>
-  readonly kept?: KeptHeads
+  readonly kept?: KnownHashes
   readonly onFinding: (finding: Finding) => void
   readonly onProgress?: (verified: Readonly<VerifiedCopy>) => void
 }

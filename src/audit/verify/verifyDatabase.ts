@@ -7,7 +7,7 @@ import type { Finding } from '../finding.ts'
 import type { Scope, SessionHead } from '../read/scope.ts'
 import type { Fault, SessionLog } from '../read/sessionLog.ts'
 import { SessionReader } from '../read/sessionReader.ts'
-import { type KeptHeads, KeptHeadsOfSession, unseen } from './keptHeads.ts'
+import { type KnownHashes, KnownHashesOfSession, unseen } from './knownHashes.ts'
 import { ObjectDigests } from './objectDigests.ts'
 import * as queries from './queries.ts'
 
@@ -27,7 +27,7 @@ export interface VerifyOptions {
   /** Of whole logs: times of the scope are not looked at. */
   readonly scope: Pick<Scope, 'tenant' | 'session'>
   /** Hashes from elsewhere that the chains have to go through. */
-  readonly kept?: KeptHeads
+  readonly kept?: KnownHashes
   readonly onFinding: (finding: Finding) => void
   readonly onProgress?: (verified: Readonly<Verified>) => void
 }
@@ -73,9 +73,9 @@ async function verifySession(
   seen: Set<ReadonlyMap<number, string>>,
 ): Promise<Problem | undefined> {
   const { head } = log
-  const keptHashes = kept?.of(head.tenant, head.session)
-  if (keptHashes) seen.add(keptHashes)
-  const heads = keptHashes && new KeptHeadsOfSession(keptHashes)
+  const hashesOfSession = kept?.of(head.tenant, head.session)
+  if (hashesOfSession) seen.add(hashesOfSession)
+  const heads = hashesOfSession && new KnownHashesOfSession(hashesOfSession)
   const chain = new SessionChain(
     hasher,
     head.tenant,

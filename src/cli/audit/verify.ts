@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Finding } from '../../audit/finding.ts'
 import { countScope } from '../../audit/read/queries.ts'
-import { type KeptHeads, readKeptHeads } from '../../audit/verify/keptHeads.ts'
+import { type KnownHashes, readKnownHashes } from '../../audit/verify/knownHashes.ts'
 import { type VerifiedCopy, verifyCopy } from '../../audit/verify/verifyCopy.ts'
 import { type Verified, verifyDatabase } from '../../audit/verify/verifyDatabase.ts'
 import { interruption } from '../database.ts'
@@ -23,7 +23,7 @@ export interface VerifyRequest {
 /** Verifies, and says what was found. Whether all is right; not that, either, when there was nothing to verify. */
 export async function verify(request: VerifyRequest): Promise<boolean> {
   const meter = new Meter('verified')
-  const kept = await keptHeads(request.heads)
+  const kept = await knownHashes(request.heads)
   let findings = 0
   const onFinding = (finding: Finding) => {
     findings += 1
@@ -43,7 +43,7 @@ export async function verify(request: VerifyRequest): Promise<boolean> {
 
 interface Common {
   readonly onFinding: (finding: Finding) => void
-  readonly kept?: KeptHeads
+  readonly kept?: KnownHashes
 }
 
 function verifyStored(request: VerifyRequest, common: Common, meter: Meter): Promise<Verified> {
@@ -80,10 +80,10 @@ function verifyDirectory(
 
 const sessionOf = ({ session }: VerifyRequest) => (session === undefined ? {} : { session })
 
-async function keptHeads(file: string | undefined): Promise<KeptHeads | undefined> {
+async function knownHashes(file: string | undefined): Promise<KnownHashes | undefined> {
   if (file === undefined) return undefined
   try {
-    return readKeptHeads(await readFile(file, 'utf8'))
+    return readKnownHashes(await readFile(file, 'utf8'))
   } catch (error) {
     throw new UsageError(`--heads ${file}: ${(error as Error).message}`)
   }

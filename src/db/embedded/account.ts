@@ -12,7 +12,7 @@ export interface Account {
   readonly gid: number
 }
 
-export const areWeRoot = (): boolean => process.getuid?.() === 0
+export const isRoot = (): boolean => process.getuid?.() === 0
 
 /** Postgres refuses to run as root. Both of these exist nearly everywhere, so nothing has to be created. */
 const UNPRIVILEGED = ['postgres', 'nobody']

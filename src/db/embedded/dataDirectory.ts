@@ -104,7 +104,7 @@ async function syncDirectory(dir: string): Promise<void> {
 }
 
 /** A newer major version does not read the files of an older one. */
-export async function refuseOtherVersion(dir: string, pack: Package): Promise<void> {
+export async function assertSameMajorVersion(dir: string, pack: Package): Promise<void> {
   const has = (await readFile(path.join(dir, 'PG_VERSION'), 'utf8')).trim()
   const wants = pack.version.split('.')[0]
   if (has === wants) return

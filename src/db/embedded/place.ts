@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { chmod, lstat, mkdir, realpath, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { type Account, areWeRoot, obstacle, unprivilegedAccount } from './account.ts'
+import { type Account, isRoot, obstacle, unprivilegedAccount } from './account.ts'
 import { EmbeddedPostgresError } from './error.ts'
 
 /** Where the data lives, whom the server runs as, and where a copy of the binaries may go. */
@@ -31,7 +31,7 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
     throw new EmbeddedPostgresError(
       `Postgres needs a data directory of at most ${MAX_DIR_BYTES} bytes: ${wanted}`,
     )
-  if (!areWeRoot()) {
+  if (!isRoot()) {
     await create(path.dirname(wanted))
     return { dir: wanted, account: undefined, copies: async () => path.dirname(wanted) }
   }
@@ -61,7 +61,7 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
 export async function hasDatabase(wantedDir: string): Promise<boolean> {
   const wanted = await canonical(wantedDir)
   if (await holdsData(wanted)) return true
-  if (!areWeRoot()) return false
+  if (!isRoot()) return false
   return holdsData(elsewhereOf(wanted, await storeFor(wanted, await unprivilegedAccount())))
 }
 
@@ -106,14 +106,14 @@ async function create(dir: string): Promise<void> {
     const first = await mkdir(dir, { recursive: true })
     for (let at = dir; first !== undefined && at.length >= first.length; at = path.dirname(at))
       await chmod(at, 0o755)
-    await hideFromGit(dir)
+    await writeGitignore(dir)
   } catch (cause) {
     throw new EmbeddedPostgresError(`cannot create ${dir}: ${(cause as Error).message}`, { cause })
   }
 }
 
 /** Data and keys in `.starcite` belong into nobody's repository. */
-export async function hideFromGit(dir: string): Promise<void> {
+export async function writeGitignore(dir: string): Promise<void> {
   if (path.basename(dir) !== '.starcite') return
   await writeFile(path.join(dir, '.gitignore'), '*\n', { flag: 'wx' }).catch(() => undefined)
 }

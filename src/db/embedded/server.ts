@@ -1,7 +1,7 @@
 import { requirePassword } from './access.ts'
 import { findPackage, type Package, usableBinaries } from './binaries.ts'
 import { isInUse, urlOf } from './clients.ts'
-import { createCluster, refuseOtherVersion } from './dataDirectory.ts'
+import { assertSameMajorVersion, createCluster } from './dataDirectory.ts'
 import { EmbeddedPostgresError } from './error.ts'
 import { launch } from './launch.ts'
 import { passwordFileOf } from './password.ts'
@@ -80,7 +80,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       say(`creating a database in ${dir}`)
       await createCluster(cluster)
     } else if (crashed) say(`the database in ${dir} was not shut down in order: recovering it`)
-    await refuseOtherVersion(dir, pack)
+    await assertSameMajorVersion(dir, pack)
     await boundLog(dir)
     const preferredPort = options.preferredPort ?? (durable ? await usualPort(dir) : undefined)
     const port = options.port || undefined

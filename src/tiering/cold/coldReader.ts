@@ -10,16 +10,16 @@ import type { Metrics } from '../../ops/metrics.ts'
 import { type RenderedEvent, type Seq, withoutContent } from '../../protocol/event.ts'
 import { coldUntil, findSlice, readEpochs, type Slice } from './queries.ts'
 
-/** Somebody waits for a slice, which is small: so less than the store's own patience with large objects. */
+/** Somebody waits for a slice, which is small: so less than the store's own deadline with large objects. */
 const READ_TIMEOUT_MS = 15_000
 /** How long the cache may keep content that was removed, when nobody told this node. It is not shown meanwhile. */
 const CHECK_INTERVAL_MS = 30_000
 
 /** A slice in memory, and the session's epoch when it was looked for. */
-interface Kept {
+interface CachedSlice {
   readonly sid: string
   readonly epoch: number
-  readonly frames: readonly RenderedEvent[]
+  readonly events: readonly RenderedEvent[]
 }
 
 export interface ColdReaderOptions {
@@ -41,7 +41,7 @@ export interface ColdReaderOptions {
  */
 export class ColdReader {
   readonly #options: ColdReaderOptions
-  readonly #slices: LRUCache<string, Kept>
+  readonly #slices: LRUCache<string, CachedSlice>
   readonly #reading = new Map<string, Promise<readonly RenderedEvent[]>>()
   readonly #loop: Loop
 
@@ -56,7 +56,7 @@ export class ColdReader {
     })
     this.#slices = new LRUCache({
       maxSize: Math.max(1, options.cacheBytes),
-      sizeCalculation: ({ frames }) => 1 + frames.reduce((sum, frame) => sum + frame.memoryBytes, 0),
+      sizeCalculation: ({ events }) => 1 + events.reduce((sum, event) => sum + event.memoryBytes, 0),
     })
   }
 
@@ -89,7 +89,7 @@ export class ColdReader {
       const slice = await findSlice(this.#options.db, sid, seq)
       if (slice === undefined) return undefined
       try {
-        return withoutHidden(await this.#frames(sid, slice), slice.hidden)
+        return withoutHidden(await this.#events(sid, slice), slice.hidden)
       } catch (error) {
         // Its place may have been taken by an object without some content, between our look and our read.
         if (!isMissing(error) || missing === slice.key) throw error
@@ -100,7 +100,7 @@ export class ColdReader {
 
   /** Content of the session was removed. */
   forget(sid: string): void {
-    for (const [name, kept] of this.#slices.entries()) if (kept.sid === sid) this.#slices.delete(name)
+    for (const [name, slice] of this.#slices.entries()) if (slice.sid === sid) this.#slices.delete(name)
   }
 
   /** Forgets what is kept of sessions of which content was removed, whether or not somebody told us. */
@@ -118,20 +118,20 @@ export class ColdReader {
     this.sliceAt(sid, seq).catch(() => {}) // the reader will meet the error itself
   }
 
-  async #frames(sid: string, slice: Slice): Promise<readonly RenderedEvent[]> {
+  async #events(sid: string, slice: Slice): Promise<readonly RenderedEvent[]> {
     // After a restore the same place may be written anew: the digest says which bytes are meant.
     const name = `${slice.key}@${slice.offset} ${slice.sha256}`
     const cached = this.#slices.get(name)
     this.#options.metrics.coldCache(cached !== undefined)
-    if (cached !== undefined) return cached.frames
+    if (cached !== undefined) return cached.events
     let reading = this.#reading.get(name)
     if (reading === undefined) {
       reading = this.#read(slice).finally(() => this.#reading.delete(name))
       this.#reading.set(name, reading)
     }
-    const frames = await reading
-    this.#slices.set(name, { sid, epoch: slice.epoch, frames })
-    return frames
+    const events = await reading
+    this.#slices.set(name, { sid, epoch: slice.epoch, events })
+    return events
   }
 
   async #read({ key, offset, bytes, sha256, firstSeq, lastSeq }: Slice): Promise<readonly RenderedEvent[]> {
@@ -147,16 +147,16 @@ export class ColdReader {
 
   async #fetch(key: string, offset: number, bytes: number): Promise<Buffer> {
     const { store, timeoutMs = READ_TIMEOUT_MS } = this.#options
-    const patience = new AbortController()
+    const deadline = new AbortController()
     const timer = setTimeout(
       () =>
-        patience.abort(
+        deadline.abort(
           new ObjectStoreError('unavailable', `${key} could not be read within ${timeoutMs} ms`),
         ),
       timeoutMs,
     )
     try {
-      return await store.getRange(key, offset, bytes, patience.signal)
+      return await store.getRange(key, offset, bytes, deadline.signal)
     } finally {
       clearTimeout(timer)
     }
@@ -165,9 +165,9 @@ export class ColdReader {
 
 const isMissing = (error: unknown) => error instanceof ObjectStoreError && error.kind === 'missing'
 
-function withoutHidden(frames: readonly RenderedEvent[], hidden: Slice['hidden']): readonly RenderedEvent[] {
-  if (hidden.length === 0) return frames
-  return frames.map((frame) =>
-    hidden.some(([first, last]) => frame.seq >= first && frame.seq <= last) ? withoutContent(frame) : frame,
+function withoutHidden(events: readonly RenderedEvent[], hidden: Slice['hidden']): readonly RenderedEvent[] {
+  if (hidden.length === 0) return events
+  return events.map((event) =>
+    hidden.some(([first, last]) => event.seq >= first && event.seq <= last) ? withoutContent(event) : event,
   )
 }

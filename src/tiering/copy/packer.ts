@@ -90,7 +90,7 @@ export class Packer<T extends Owner = Owner> {
   #tenantId: string | undefined
   #slice: OpenSlice<T> | undefined
   /** The session of which no more is packed. */
-  #refusedSid: string | undefined
+  #damagedSid: string | undefined
   #compressing: { slice: ClosedSlice<T>; member: Promise<Buffer> }[] = []
   #members: { slice: ClosedSlice<T>; member: Buffer }[] = []
   #bytes = 0
@@ -108,9 +108,9 @@ export class Packer<T extends Owner = Owner> {
 
   /** A promise when there is something to wait for before the next one. */
   add(owner: T, event: ArchivedEvent): Promise<void> | undefined {
-    if (owner.sid === this.#refusedSid) return undefined
+    if (owner.sid === this.#damagedSid) return undefined
     const line = archiveLine(owner.sessionId, event)
-    if (this.#slice && this.#fits(this.#slice, owner, event.frame.seq, line)) {
+    if (this.#slice && this.#fits(this.#slice, owner, event.rendered.seq, line)) {
       put(this.#slice, event, line)
       return undefined
     }
@@ -126,12 +126,12 @@ export class Packer<T extends Owner = Owner> {
 
   async #begin(owner: T, event: ArchivedEvent, line: string): Promise<void> {
     await this.#endSlice()
-    if (owner.sid === this.#refusedSid) return
+    if (owner.sid === this.#damagedSid) return
     if (owner.tenantId !== this.#tenantId) {
       await this.finish()
       this.#tenantId = owner.tenantId
     }
-    this.#slice = { owner, firstSeq: event.frame.seq, lines: [], hashes: [], versions: [], characters: 0 }
+    this.#slice = { owner, firstSeq: event.rendered.seq, lines: [], hashes: [], versions: [], characters: 0 }
     put(this.#slice, event, line)
   }
 
@@ -152,7 +152,7 @@ export class Packer<T extends Owner = Owner> {
     const text = Buffer.from(slice.lines.join(''))
     slice.lines = []
     const packed = await this.#check(owner, { firstSeq, text, hashes, versions })
-    if (packed < hashes.length) this.#refusedSid = owner.sid
+    if (packed < hashes.length) this.#damagedSid = owner.sid
     if (packed === 0) return
     const member = packSlice(packed < hashes.length ? text.subarray(0, endOfLine(text, packed)) : text)
     member.catch(() => {}) // awaited in turn

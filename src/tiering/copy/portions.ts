@@ -31,6 +31,6 @@ export function remainder(portion: readonly Run[], last: RunEvent | undefined): 
     throw new Error(`the events of session ${portion[0]?.sid} from ${portion[0]?.firstSeq} are gone`)
   const { run, event } = last
   const others = portion.slice(portion.indexOf(run) + 1)
-  const { seq } = event.frame
+  const { seq } = event.rendered
   return seq < run.lastSeq ? [{ ...run, firstSeq: seq + 1 }, ...others] : others
 }

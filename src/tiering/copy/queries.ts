@@ -17,7 +17,7 @@ export interface Run extends Owner {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly bytes: number
-  /** The last event that is in an object; `lastSeq` 0 when none is. `hash` null: see placeOf. */
+  /** The last event that is in an object; `lastSeq` 0 when none is. `hash` null: see locationOf. */
   readonly before: { readonly lastSeq: number; readonly hash: string | null; readonly version: number }
   /** Where the session ends; undefined when it has no head. */
   readonly head: { readonly lastSeq: number; readonly hash: string } | undefined
@@ -80,7 +80,11 @@ const runsOf = (segment: string, ofEvents: string, ofRuns: string) => `
    order by s.tenant_id, e.sid`
 
 /** What a segment that was moved has kept of a session; undefined when it has nothing, or there is no such session. */
-export async function keptRun(session: DbSession, segment: string, sid: string): Promise<Run | undefined> {
+export async function remainingRun(
+  session: DbSession,
+  segment: string,
+  sid: string,
+): Promise<Run | undefined> {
   const [row] = await session.query(runsOf(segment, 'where e.sid = $1', ''), [sid])
   return row && decodeRun(row)
 }
@@ -111,7 +115,7 @@ function decodeRun(row: readonly (string | null)[]): Run {
   }
 }
 
-export interface SlicePlace {
+export interface SliceLocation {
   readonly key: string
   readonly offset: number
   readonly bytes: number
@@ -119,11 +123,11 @@ export interface SlicePlace {
 }
 
 /** The slice that ends with this event: where its hash is, when an older release has moved it. */
-export async function placeOf(
+export async function locationOf(
   session: DbSession,
   sid: string,
   lastSeq: number,
-): Promise<SlicePlace | undefined> {
+): Promise<SliceLocation | undefined> {
   const [row] = await session.query(
     `select o.key, s.byte_offset, s.bytes, encode(s.sha256, 'hex')
        from starcite.slices s join starcite.objects o on o.object_id = s.object_id
@@ -172,7 +176,7 @@ export async function readRuns(
   )
   return rows.map((row) => ({
     run: runs[Number(row[0]) - 1] as Run,
-    event: { ...decodeChain(row, 1), frame: decodeEvent(row, 1 + CHAIN_COLUMN_COUNT) },
+    event: { ...decodeChain(row, 1), rendered: decodeEvent(row, 1 + CHAIN_COLUMN_COUNT) },
   }))
 }
 
@@ -228,7 +232,7 @@ export async function recordObject(
  * The same for events that the segment had kept when it was moved: readers find them in the object from this statement on,
  * and no longer in Postgres. What retention has erased of that segment and tenant, it erases of these too.
  */
-export async function recordKept(
+export async function recordRemainder(
   session: DbSession,
   segment: string,
   key: string,

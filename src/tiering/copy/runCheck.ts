@@ -97,7 +97,7 @@ export class RunCheck {
   /** Of the last event that is cold already, which an older release has moved. */
   async #endInObject({ sid, before }: queries.Run): Promise<ChainEnd | Error> {
     const { session, store, signal } = this.#options
-    const place = await queries.placeOf(session, sid, before.lastSeq)
+    const place = await queries.locationOf(session, sid, before.lastSeq)
     if (place === undefined) return new Error('it is in no object')
     const { key, offset, bytes, sha256 } = place
     try {

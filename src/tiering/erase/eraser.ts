@@ -97,7 +97,7 @@ export class Eraser {
   async #emptyRows(erasure: queries.Erasure): Promise<void> {
     if (erasure.sid === null) return
     for (let from: number | undefined = erasure.firstSeq; from !== undefined; ) {
-      this.#refuseWhenStopped()
+      this.#throwIfStopped()
       const last = await queries.emptyRows(this.#options.session, erasure, from, ROWS_PER_STEP)
       from = last === undefined ? undefined : last + 1
     }
@@ -108,7 +108,7 @@ export class Eraser {
     const { session, log } = this.#options
     const failed = new Map<string, unknown>()
     for (const object of await objects.affectedObjects(session, idsOf(batch))) {
-      this.#refuseWhenStopped()
+      this.#throwIfStopped()
       const ids = idsOf(batch).filter((id) => !failed.has(id))
       try {
         await this.#rewriteObject(object, ids)
@@ -145,7 +145,7 @@ export class Eraser {
   async #deleteSuperseded(): Promise<void> {
     const { session, store, signal, probe } = this.#options
     for (const key of await leftovers.supersededObjects(session)) {
-      this.#refuseWhenStopped()
+      this.#throwIfStopped()
       await store.delete(key, signal)
       await probe?.('deleted')
       await leftovers.forgetSuperseded(session, key)
@@ -159,7 +159,7 @@ export class Eraser {
   async #sweep(erasureIds: readonly string[]): Promise<void> {
     const { session, store, signal, log } = this.#options
     for (const { tenantId, segment } of await leftovers.placesOf(session, erasureIds)) {
-      this.#refuseWhenStopped()
+      this.#throwIfStopped()
       const keys: string[] = []
       for await (const { key } of store.list(keyPrefix(segment, tenantId), signal)) keys.push(key)
       for (const key of await leftovers.unnamed(session, keys)) {
@@ -178,7 +178,7 @@ export class Eraser {
     await queries.markRechecked(session, due)
   }
 
-  #refuseWhenStopped(): void {
+  #throwIfStopped(): void {
     if (this.#options.signal.aborted) throw new StoppedError('erasing was interrupted')
   }
 }

@@ -124,7 +124,7 @@ export async function switchPartly(session: DbSession, segment: string, copied: 
 }
 
 /** Segments whose partition stays because of what it keeps, oldest first. */
-export async function keptSegments(session: DbSession): Promise<string[]> {
+export async function segmentsWithRemainders(session: DbSession): Promise<string[]> {
   const rows = await session.query(
     'select g.name from starcite.segments g where g.kept_events is not null order by g.from_at',
   )

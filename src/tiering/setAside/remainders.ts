@@ -53,7 +53,7 @@ export class Remainders {
   async run(): Promise<RemaindersResult> {
     const { session, signal, sessionsPerPass = SESSIONS_PER_PASS } = this.#options
     const open = await queries.openSetAside(session, sessionsPerPass)
-    const kept = await queries.keptSegments(session)
+    const kept = await queries.segmentsWithRemainders(session)
     const attached: string[] = []
     for (const segment of kept)
       if ((await attachment(session, segment)) === 'attached') {
@@ -81,7 +81,7 @@ export class Remainders {
     const { session, log } = this.#options
     for (const segment of segments) {
       if (!(await queries.keepsSession(session, segment, it.sid))) continue
-      const run = await copying.keptRun(session, segment, it.sid)
+      const run = await copying.remainingRun(session, segment, it.sid)
       if (run === undefined) return queries.noteChecked(session, it)
       const damage = await this.#move(segment, run)
       if (damage === undefined) continue
@@ -117,7 +117,7 @@ export class Remainders {
     if (damage !== undefined) return damage
 
     const record = async (key: string, object: PackedObject) => {
-      await copying.recordKept(session, segment, key, object)
+      await copying.recordRemainder(session, segment, key, object)
       this.#hasMoved = true
     }
     const writer = new ObjectWriter({ store, segment, signal, probe, record })

@@ -3,7 +3,7 @@ import { type ArchivedHash, archivedHashes } from '../../archivedHashes.ts'
 import type { Leaf } from '../leaf.ts'
 import type { CheckpointStore, Logs, OnWrong, Verifiable } from './verify.ts'
 
-interface Kept {
+interface SignedLeaf {
   readonly number: number
   readonly leaf: Leaf
 }
@@ -17,7 +17,7 @@ const MOST_LEAVES = 1_000_000
  */
 export class CopiedLogs implements Logs {
   readonly #copy: CheckpointStore
-  readonly #leaves = new Map<string, Kept[]>()
+  readonly #leaves = new Map<string, SignedLeaf[]>()
   #collected = 0
   /** Leaves of events that are not in the copy. */
   absent = 0

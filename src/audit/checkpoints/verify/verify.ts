@@ -153,8 +153,8 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
   const verified: VerifiedCheckpoints = { checkpoints: 0, leaves: 0, last: undefined }
   const wanted = new Set(anchors)
   let next = 1
-  const tellOfHole = (end: number) => {
-    if (end > next) onFinding({ reason: 'missing', number: next, detail: hole(next, end - 1) })
+  const reportGap = (end: number) => {
+    if (end > next) onFinding({ reason: 'missing', number: next, detail: gap(next, end - 1) })
   }
   const differences = new Differences(options)
   const onWrong: OnWrong = (reason, number, { tenantId, sessionId, seq }, detail) =>
@@ -167,21 +167,22 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
     const objects = await Promise.all(some.map((it) => getIfThere(store, checkpointKey(it), signal)))
     for (const [j, number] of some.entries()) {
       signal.throwIfAborted()
-      tellOfHole(number)
-      const isAfterHole = number !== next || (before === undefined && number > 1)
+      reportGap(number)
+      const isAfterGap = number !== next || (before === undefined && number > 1)
       next = number + 1
-      const tell: Tell = (reason, detail) => void onFinding({ reason, number, detail })
-      const it = choose(number, objects[j], rows, tell)
+      const report: Report = (reason, detail) => void onFinding({ reason, number, detail })
+      const it = choose(number, objects[j], rows, report)
       if (it !== undefined) {
-        if (!isAfterHole && it.previous !== (before ? digestOf(before.body) : NO_PREVIOUS))
-          tell('broken', 'it does not have the digest of the one before')
-        if (before && it.time < before.time) tell('broken', 'its time is earlier than that of the one before')
-        checkSignature(it, options.keys, tell)
+        if (!isAfterGap && it.previous !== (before ? digestOf(before.body) : NO_PREVIOUS))
+          report('broken', 'it does not have the digest of the one before')
+        if (before && it.time < before.time)
+          report('broken', 'its time is earlier than that of the one before')
+        checkSignature(it, options.keys, report)
         wanted.delete(digestOf(it.body))
         verified.checkpoints += 1
         verified.last = { number, time: it.time, sha256: digestOf(it.body) }
         if (number >= options.since) {
-          const leaves = await readTree(it, options, tell)
+          const leaves = await readTree(it, options, report)
           if (leaves !== undefined) {
             differences.acknowledge(number, leaves)
             await logs.compare(it, leaves, onWrong)
@@ -193,7 +194,7 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
       before = it
     }
   }
-  tellOfHole(highest + 1)
+  reportGap(highest + 1)
   await logs.finish(onWrong)
   differences.finish()
   for (const anchor of wanted)
@@ -210,57 +211,57 @@ async function numbersIn(store: CheckpointStore, signal: AbortSignal): Promise<n
   return numbers
 }
 
-const hole = (from: number, to: number) =>
+const gap = (from: number, to: number) =>
   from === to ? 'there is no such checkpoint' : `there are no checkpoints ${from} to ${to}`
 
-type Tell = (reason: CheckpointReason, detail: string) => undefined
+type Report = (reason: CheckpointReason, detail: string) => undefined
 
 /** The checkpoint of a number, of the store if it has a good one; tells of what is wrong with either. */
 function choose(
   number: number,
   object: Buffer | undefined,
   rows: ReadonlyMap<number, Row> | undefined,
-  tell: Tell,
+  report: Report,
 ): Verifiable | undefined {
   const row = rows?.get(number)
   const noted = row && { ...row, isNoted: true }
-  if (row?.repeatsBody === false) tell('changed', 'its columns in the table do not say what its body says')
+  if (row?.repeatsBody === false) report('changed', 'its columns in the table do not say what its body says')
   if (object === undefined) {
-    if (row?.isStored) tell('missing', 'the object store does not have it')
+    if (row?.isStored) report('missing', 'the object store does not have it')
     return noted
   }
   const stored = parseCheckpoint(object)
   if (stored === undefined || stored.number !== number) {
-    tell('changed', 'what the object store has is not the checkpoint of this number')
+    report('changed', 'what the object store has is not the checkpoint of this number')
     return noted
   }
-  if (rows !== undefined && row === undefined) tell('missing', 'the table does not have it')
-  if (row && !isSame(row, stored)) tell('changed', 'the table and the object store have different ones')
+  if (rows !== undefined && row === undefined) report('missing', 'the table does not have it')
+  if (row && !isSame(row, stored)) report('changed', 'the table and the object store have different ones')
   return { ...stored, isNoted: row !== undefined }
 }
 
 const isSame = (a: SignedCheckpoint, b: SignedCheckpoint) =>
   a.body === b.body && a.signature.equals(b.signature) && a.leavesKey === b.leavesKey
 
-function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['keys'], tell: Tell): void {
+function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['keys'], report: Report): void {
   if (keys === undefined) return
   const key = keys.get(it.keyId)
   if (key === undefined)
-    tell('signature', `it is signed by the key ${it.keyId}, which is none of those given`)
-  else if (!isSignedBy(key, Buffer.from(it.body), it.signature)) tell('signature', 'its signature is wrong')
+    report('signature', `it is signed by the key ${it.keyId}, which is none of those given`)
+  else if (!isSignedBy(key, Buffer.from(it.body), it.signature)) report('signature', 'its signature is wrong')
 }
 
 /** Its leaves; undefined when they are not those that were signed. */
 async function readTree(
   it: SignedCheckpoint,
   { store, signal }: VerifyCheckpointsOptions,
-  tell: Tell,
+  report: Report,
 ): Promise<readonly Leaf[] | undefined> {
   if (it.leaves > 0 && it.leavesKey === undefined)
-    return tell('missing', 'it does not say where its leaves are')
+    return report('missing', 'it does not say where its leaves are')
   const object = it.leavesKey === undefined ? undefined : await getIfThere(store, it.leavesKey, signal)
   if (it.leavesKey !== undefined && object === undefined)
-    return tell('missing', `${it.leavesKey}, with its leaves, is gone`)
+    return report('missing', `${it.leavesKey}, with its leaves, is gone`)
   const tree = await treeOf(object).catch(() => undefined) // damaged
   const discontinuities = tree?.leaves.filter((leaf) => leaf.discontinuity !== undefined).length
   if (
@@ -269,6 +270,6 @@ async function readTree(
     tree.leaves.length !== it.leaves ||
     discontinuities !== it.discontinuities
   )
-    return tell('changed', 'its leaves are not those that were signed')
+    return report('changed', 'its leaves are not those that were signed')
   return tree.leaves
 }

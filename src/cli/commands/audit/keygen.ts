@@ -14,7 +14,7 @@ export function keygenCommand(): Command {
       '\nNo file is overwritten. The same as `openssl genpkey -algorithm ed25519`; docs/proofs.md says who gets which.',
     )
     .action(async ({ output, public: publicFile }: { output: string; public: string }) => {
-      const [{ keyIdOf }, { writeNewFile }, { hideFromGit }] = await Promise.all([
+      const [{ keyIdOf }, { writeNewFile }, { writeGitignore }] = await Promise.all([
         import('../../../audit/checkpoints/signer.ts'),
         import('../../audit/newFile.ts'),
         import('../../../db/embedded/place.ts'),
@@ -24,7 +24,7 @@ export function keygenCommand(): Command {
       const publicPem = publicKey.export({ type: 'spki', format: 'pem' }) as string
       const folder = path.dirname(path.resolve(output))
       if (path.basename(folder) === '.starcite') await mkdir(folder, { recursive: true })
-      await hideFromGit(folder)
+      await writeGitignore(folder)
       await writeNewFile('--output', output, privatePem, 0o600)
       try {
         await writeNewFile('--public', publicFile, publicPem)

@@ -4,7 +4,7 @@ interface Placed {
 }
 
 /** Items in the order of their places, looked at before they are taken. */
-export class Peeked<T extends Placed> {
+export class Peekable<T extends Placed> {
   readonly #items: AsyncGenerator<T, void>
   #next: T | undefined
   #isOver = false

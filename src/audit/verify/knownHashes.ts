@@ -3,20 +3,20 @@ import type { Finding } from '../finding.ts'
 import type { Scope } from '../read/scope.ts'
 
 /** Hashes that were kept outside of the log: of receipts, checkpoints, an auditor's own notes. */
-export interface KeptHeads {
+export interface KnownHashes {
   /** By seq, lower-case hex; undefined when none is kept of the session. */
   of(tenant: string, session: string): ReadonlyMap<number, string> | undefined
   /** Of which something is kept. */
-  sessions(): Iterable<KeptSession>
+  sessions(): Iterable<KnownSession>
 }
 
-export interface KeptSession {
+export interface KnownSession {
   readonly tenant: string
   readonly session: string
 }
 
 /** Holds a chain, as it is verified, against the hashes that were kept of it. */
-export class KeptHeadsOfSession {
+export class KnownHashesOfSession {
   readonly #kept: ReadonlyMap<number, string>
 
   constructor(kept: ReadonlyMap<number, string>) {
@@ -43,7 +43,7 @@ export class KeptHeadsOfSession {
 }
 
 /** From NDJSON: tenant_id, session_id, seq, hash. Throws on a line that is not so, and on one that contradicts another. */
-export function readKeptHeads(text: string): KeptHeads {
+export function readKnownHashes(text: string): KnownHashes {
   const bySession = new Map<string, Map<number, string>>()
   const nameOf = (tenant: string, session: string) => JSON.stringify([tenant, session])
   for (const [i, line] of text.split('\n').entries()) {
@@ -67,16 +67,16 @@ export function readKeptHeads(text: string): KeptHeads {
   }
 }
 
-interface KeptHead {
+interface KnownHash {
   readonly tenant_id: string
   readonly session_id: string
   readonly seq: number
   readonly hash: string
 }
 
-function headOf(line: string, number: number): KeptHead {
+function headOf(line: string, number: number): KnownHash {
   try {
-    const head = JSON.parse(line) as KeptHead
+    const head = JSON.parse(line) as KnownHash
     const isOne =
       typeof head.tenant_id === 'string' &&
       typeof head.session_id === 'string' &&
@@ -91,7 +91,7 @@ function headOf(line: string, number: number): KeptHead {
 
 /** Sessions of which something is kept, and that were not there to be verified. */
 export function* unseen(
-  kept: KeptHeads,
+  kept: KnownHashes,
   seen: ReadonlySet<ReadonlyMap<number, string>>,
   scope: Pick<Scope, 'tenant' | 'session'>,
 ): Generator<Finding> {
