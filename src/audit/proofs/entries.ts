@@ -40,7 +40,7 @@ export async function* readEntries(
         yield {
           seq: line.seq,
           insertedAt: line.raw(line.insertedAt),
-          frame: line.frame,
+          frame: line.rendered,
           salt: line.salt.start === -1 ? null : line.raw(line.salt),
           content: {
             payload: line.raw(line.payload),
