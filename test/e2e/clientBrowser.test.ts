@@ -5,8 +5,10 @@ import { Starcite } from '../../src/client/starcite.ts'
 import { hasChromium, NO_CHROMIUM } from '../support/chromium.ts'
 import {
   ClientBrowser,
+  emptyIndexedDb,
   inWorker,
-  isInIndexedDb,
+  isKept,
+  type OutboxStoreName,
   say,
   type TranscriptWindow,
   transcriptOf,
@@ -38,6 +40,7 @@ describe('a browser page that uses the client', function () {
     writer = new Starcite({ url: node.url, WebSocket })
     browser = await ClientBrowser.start()
   })
+  afterEach(() => browser?.closePages())
   after(async () => {
     await browser?.stop()
   })
@@ -59,6 +62,12 @@ describe('a browser page that uses the client', function () {
     return id
   }
 
+  /** What a page said survives a reload from when its store has it: the outbox opens that first, which takes a moment. */
+  const untilKept = (page: Page, id: string, text: string, store: OutboxStoreName = 'localStorage') =>
+    until(`"${text}" is in the store, or acknowledged`, async () => {
+      return (await isKept(page, store, text)) || (await stored(id)).said.includes(text)
+    })
+
   async function expectWhole(page: Page, id: string): Promise<void> {
     const { texts } = await stored(id)
     const transcript = await transcriptOf(page, texts.length)
@@ -77,6 +86,7 @@ describe('a browser page that uses the client', function () {
     for (const n of count(4)) {
       const { length } = await transcriptOf(page, 1)
       await say(page, `said ${n}`)
+      await untilKept(page, id, `said ${n}`)
       await page.reload() // its request may be on the way, or not yet
       await transcriptOf(page, length + 10)
     }
@@ -89,7 +99,6 @@ describe('a browser page that uses the client', function () {
 
     await expectWhole(page, id)
     expect((await stored(id)).said).to.deep.equal(count(5).map((n) => `said ${n}`))
-    await page.close()
   })
 
   it('goes on after it was offline, with what was appended and what it said meanwhile', async () => {
@@ -108,7 +117,6 @@ describe('a browser page that uses the client', function () {
     const transcript = await transcriptOf(page, 11)
     expect(transcript.filter((it) => it.includes('from the tunnel')).length).to.equal(1)
     await expectWhole(page, id)
-    await page.close()
   })
 
   it('says after a reload what IndexedDB has kept, once and in order', async () => {
@@ -117,7 +125,7 @@ describe('a browser page that uses the client', function () {
     await page.route('**/events', (route) => route.abort())
     await say(page, 'kept 1')
     await say(page, 'kept 2')
-    await until('both are in IndexedDB', () => isInIndexedDb(page, 'kept 2'))
+    await until('both are in IndexedDB', () => isKept(page, 'indexedDB', 'kept 2'))
     expect((await stored(id)).said).to.deep.equal([])
 
     await page.reload()
@@ -127,7 +135,22 @@ describe('a browser page that uses the client', function () {
     await transcriptOf(page, 3)
     expect((await stored(id)).said).to.deep.equal(['kept 1', 'kept 2', 'said 3'])
     await expectWhole(page, id)
-    await page.close()
+  })
+
+  it('keeps events in IndexedDB although another script has created the database without a table', async () => {
+    const id = await newSession('empty database')
+    await emptyIndexedDb(await browser.open(urls, id, 'one'))
+    await browser.closePages()
+    const page = await browser.open(urls, id, 'one', { store: 'indexedDB' })
+    await page.route('**/events', (route) => route.abort())
+    await say(page, 'kept')
+    await until('it is in IndexedDB', () => isKept(page, 'indexedDB', 'kept'))
+
+    await page.reload()
+    await page.unroute('**/events')
+
+    await transcriptOf(page, 1)
+    expect((await stored(id)).said).to.deep.equal(['kept'])
   })
 
   it('says once, and only to the node, what redirects, a sign-in page and a firewall stood in the way of', async () => {
@@ -153,7 +176,6 @@ describe('a browser page that uses the client', function () {
 
     await transcriptOf(page, 1)
     expect((await stored(id)).said).to.deep.equal(['in spite of all'])
-    await page.close()
   })
 
   it('works in a worker of the page, with IndexedDB', async () => {
@@ -165,7 +187,6 @@ describe('a browser page that uses the client', function () {
     const { texts, said } = await stored(id)
     expect(answer).to.deep.equal(texts)
     expect(said).to.deep.equal(['hello', 'from a worker'])
-    await page.close()
   })
 
   it('shows the same in two tabs that both speak', async () => {
@@ -175,6 +196,7 @@ describe('a browser page that uses the client', function () {
     )
 
     for (const n of count(5)) await Promise.all(tabs.map((page, i) => say(page, `tab ${i}: ${n}`)))
+    await untilKept(tabs[0] as Page, id, 'tab 0: 5', 'indexedDB')
     await tabs[0]?.reload()
     await append(id, 5)
 
@@ -187,7 +209,6 @@ describe('a browser page that uses the client', function () {
       expect(said.filter((it) => it.startsWith(`tab ${i}`))).to.deep.equal(
         count(5).map((n) => `tab ${i}: ${n}`),
       )
-    await Promise.all(tabs.map((page) => page.close()))
   })
 
   it('catches up when it wakes from being frozen, its connections dead', async () => {
@@ -202,6 +223,5 @@ describe('a browser page that uses the client', function () {
     wake()
 
     await expectWhole(page, id)
-    await page.close()
   })
 })

@@ -30,7 +30,8 @@ describe('the tabs of a browser', function () {
   before(async function () {
     this.timeout(BROWSER_START_MS)
     writer = new Starcite({ url: node.url })
-    ;[first, second] = await Promise.all([TailsBrowser.start(), TailsBrowser.start()])
+    first = await TailsBrowser.start()
+    second = await TailsBrowser.start()
   })
   afterEach(async () => {
     for (const browser of [first, second])

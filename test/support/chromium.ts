@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { type Browser, type BrowserContext, chromium } from 'playwright-core'
+import type { Browser, BrowserContext } from 'playwright-core'
 
 /** From Debian's package chromium. */
 const CHROMIUM = '/usr/bin/chromium'
@@ -25,14 +25,18 @@ export const NO_CHROMIUM =
 /** May take a while the first time: give the hook that starts one this much. */
 export const BROWSER_START_MS = 60_000
 
-/** A real browser, headless, with a profile of its own, and a site that answers every path with one page. */
+/** A profile of a real, headless browser, and a site that answers every path with one page. */
 export interface ChromiumOnSite {
   readonly browser: Browser
+  /** The profile: it shares no storage, locks, channels or connections with the others. */
   readonly context: BrowserContext
   /** The site's URL, with a slash at its end. */
   readonly site: string
   stop(): Promise<void>
 }
+
+/** The browsers of this process by their arguments: starting one costs more than most tests that need it. */
+const browsers = new Map<string, Promise<Browser>>()
 
 export async function startChromium(html: string, args: readonly string[] = []): Promise<ChromiumOnSite> {
   const server = createServer((_, response) => {
@@ -40,7 +44,7 @@ export async function startChromium(html: string, args: readonly string[] = []):
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: [...QUIET, ...args] })
+  const browser = await sharedBrowser(args)
   const context = await browser.newContext()
   // What tsx compiles calls this to keep the names of functions; functions that are sent to a page do too.
   await context.addInitScript('globalThis.__name = (it) => it')
@@ -49,9 +53,29 @@ export async function startChromium(html: string, args: readonly string[] = []):
     context,
     site: `http://127.0.0.1:${port}/`,
     stop: async () => {
-      await browser.close()
+      await context.close()
       server.close()
       server.closeAllConnections()
     },
   }
+}
+
+function sharedBrowser(args: readonly string[]): Promise<Browser> {
+  const key = args.join(' ')
+  const browser = browsers.get(key) ?? launch(args)
+  browsers.set(key, browser)
+  return browser
+}
+
+/** Playwright is loaded here, because every process of tests imports this file and few of them start a browser. */
+async function launch(args: readonly string[]): Promise<Browser> {
+  const { chromium } = await import('playwright-core')
+  return chromium.launch({ executablePath: CHROMIUM, args: [...QUIET, ...args] })
+}
+
+/** Ends the browsers of this process. */
+export async function stopChromium(): Promise<void> {
+  const started = [...browsers.values()]
+  browsers.clear()
+  await Promise.all(started.map(async (it) => (await it).close()))
 }

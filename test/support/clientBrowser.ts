@@ -68,6 +68,10 @@ export class ClientBrowser {
     }
   }
 
+  async closePages(): Promise<void> {
+    await Promise.all(this.context.pages().map((page) => page.close()))
+  }
+
   stop(): Promise<void> {
     return this.#chromium.stop()
   }
@@ -111,23 +115,45 @@ export async function inWorker(page: Page, url: string, session: string): Promis
   )
 }
 
-/** Whether the outboxes of the page's origin have this text in IndexedDB. */
-export async function isInIndexedDb(page: Page, text: string): Promise<boolean> {
-  const kept = await page.evaluate(
-    () =>
-      new Promise<unknown>((resolve, reject) => {
-        const { indexedDB } = globalThis as unknown as { indexedDB: Idb }
-        const opening = indexedDB.open('starcite')
-        opening.onerror = () => reject(opening.error)
-        opening.onsuccess = () => {
-          const all = opening.result.transaction('outbox').objectStore('outbox').getAll()
-          all.onerror = () => reject(all.error)
-          all.onsuccess = () => resolve(all.result)
-          opening.result.close()
-        }
-      }),
-  )
-  return JSON.stringify(kept).includes(text)
+/** Whether an outbox of the page's origin keeps this text in its store. */
+export async function isKept(page: Page, store: OutboxStoreName, text: string): Promise<boolean> {
+  return JSON.stringify(
+    await page.evaluate(store === 'indexedDB' ? readIndexedDb : readLocalStorage),
+  ).includes(text)
+}
+
+const readLocalStorage = () =>
+  Object.entries((globalThis as unknown as { localStorage: Record<string, string> }).localStorage)
+    .filter(([key]) => key.startsWith('starcite.outbox '))
+    .map(([, value]) => value)
+
+/** Creates no database: opening one that does not exist would. */
+async function readIndexedDb(): Promise<unknown[]> {
+  const { indexedDB } = globalThis as unknown as { indexedDB: Idb }
+  if (!(await indexedDB.databases()).some(({ name }) => name === 'starcite')) return []
+  return new Promise((resolve, reject) => {
+    const opening = indexedDB.open('starcite')
+    opening.onerror = () => reject(opening.error)
+    opening.onsuccess = () => {
+      const all = opening.result.transaction('outbox').objectStore('outbox').getAll()
+      all.onerror = () => reject(all.error)
+      all.onsuccess = () => resolve(all.result)
+      opening.result.close()
+    }
+  })
+}
+
+/** Replaces the database of the origin's outboxes by one that has no table. */
+export async function emptyIndexedDb(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const { indexedDB } = globalThis as unknown as { indexedDB: Idb }
+    for (const request of [() => indexedDB.deleteDatabase('starcite'), () => indexedDB.open('starcite')])
+      await new Promise<void>((resolve, reject) => {
+        const asked = request()
+        asked.onsuccess = resolve
+        asked.onerror = () => reject(asked.error)
+      })
+  })
 }
 
 interface IdbRequest<T> {
@@ -137,6 +163,8 @@ interface IdbRequest<T> {
   onerror: () => void
 }
 interface Idb {
+  databases(): Promise<{ name: string }[]>
+  deleteDatabase(name: string): IdbRequest<unknown>
   open(name: string): IdbRequest<{
     close(): void
     transaction(name: string): { objectStore(name: string): { getAll(): IdbRequest<unknown[]> } }

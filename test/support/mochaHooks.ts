@@ -1,3 +1,4 @@
+import { stopChromium } from './chromium.ts'
 import { expectContractKept } from './contract.ts'
 import { stopTestServer } from './postgres.ts'
 import { stopTestS3 } from './s3.ts'
@@ -13,7 +14,7 @@ export const mochaHooks = {
 /** Each is done, whatever becomes of the others: what is left running would keep the process for ever. */
 async function endOfTests(): Promise<void> {
   setTimeout(endAnyhow, END_MS).unref()
-  const ends = await Promise.allSettled([stopTestS3(), stopTestServer()])
+  const ends = await Promise.allSettled([stopChromium(), stopTestS3(), stopTestServer()])
   for (const end of ends) if (end.status === 'rejected') throw end.reason
   expectContractKept()
 }

@@ -46,7 +46,7 @@ export class TailsTab {
   }
 }
 
-/** A real browser with a profile of its own; its tabs share what tabs share. */
+/** A profile of a real browser; its tabs share what tabs share. */
 export class TailsBrowser {
   readonly #chromium: ChromiumOnSite
 

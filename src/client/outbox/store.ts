@@ -33,7 +33,7 @@ export function localStorageStore(
   return {
     load: async (key) => storage.getItem(key) ?? undefined,
     save: async (key, text) => storage.setItem(key, text),
-    ...byWebLocks(),
+    ...claimByWebLock(),
   }
 }
 
@@ -46,7 +46,7 @@ interface LockManager {
 }
 
 /** Tabs and workers of an origin tell each other apart by Web Locks, where there are (they need https or localhost). */
-export function byWebLocks(): Pick<OutboxStore, 'claim'> {
+export function claimByWebLock(): Pick<OutboxStore, 'claim'> {
   const { locks } = (globalThis as { navigator?: { locks?: LockManager } }).navigator ?? {}
   if (locks === undefined) return {}
   return {
