@@ -2,6 +2,7 @@ import { expect } from 'chai'
 import { chainStep, contentDigest, eventLink, genesisHash, lengthPrefixed } from '../../src/archive/chain.ts'
 import { withoutHashing } from '../bench/rows/audit.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
+import { VECTORS } from '../support/archiveVectors.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const TENANT = 'ténant 1:é'
@@ -79,6 +80,37 @@ describe('src/archive/chain.ts', () => {
     expect(outcomes.map((it) => it.outcome)).to.deep.equal(EVENTS.map(() => 'appended'))
     expect(reckoned).to.deep.equal(rows.map((row) => ({ digest: row.content_digest, hash: row.hash })))
     expect(hash).to.deep.equal(rows.at(-1).chain_hash)
+  })
+
+  it('has the digests, links and hashes of docs/archive-vectors.json in both forms', async () => {
+    const { rows: prefixed } = await db.query(
+      'select starcite.framed(u.v) as text from unnest($1::text[]) with ordinality u (v, n) order by u.n',
+      [VECTORS.length_prefixed.map((it) => it.value)],
+    )
+    expect(prefixed).to.deep.equal(VECTORS.length_prefixed.map(({ text }) => ({ text })))
+    for (const { tenant_id, session_id, genesis_hash, events } of VECTORS.sessions) {
+      const { rows } = await db.query(
+        `select v.seq, encode(g.genesis, 'hex') as genesis_hash,
+                encode(starcite.content_digest(decode(v.salt, 'hex'), v.payload::json, v.metadata::json, v.refs::json), 'hex')
+                  as content_digest,
+                encode(l.link, 'hex') as link,
+                encode(starcite.chain(g.genesis, v.chain_version, l.link) over (order by v.seq), 'hex') as hash
+           from json_to_recordset($3) as v (seq int, inserted_at timestamptz, type text, actor text, subject text, source text,
+                  producer_id text, producer_seq bigint, idempotency_key text, payload text, metadata text, refs text,
+                  chain_version int, salt text, content_digest text)
+          cross join lateral (select starcite.genesis_hash($1, $2) as genesis) g
+          cross join lateral (select starcite.chain_link(v.chain_version, v.seq, v.inserted_at, v.type, v.actor, v.source,
+                  v.producer_id, v.producer_seq, v.idempotency_key, v.subject, decode(v.content_digest, 'hex')) as link) l
+          order by v.seq`,
+        [tenant_id, session_id, JSON.stringify(events)],
+      )
+
+      expect(rows).to.deep.equal(
+        events.map(({ seq, content_digest, link, hash }) => ({
+          ...{ seq, genesis_hash, content_digest, link, hash },
+        })),
+      )
+    }
   })
 
   it('is all that the benchmark takes out to measure its price', async () => {
