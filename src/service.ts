@@ -78,7 +78,7 @@ export async function startService(
       schema: await newestMigration(),
     }
     metrics.build(version)
-    const operations = { health, metrics, version }
+    const status = { health, metrics, version }
     const database = stack.add(
       'database',
       await openDatabase(config.database, config.append.connections + 1, log),
@@ -223,7 +223,7 @@ export async function startService(
     const serving = { ...config.http, stallMs: config.tail.stallMs }
     const http = stack.add(
       'http',
-      await HttpServer.start(createApp(services, operations), config.port, config.host, {
+      await HttpServer.start(createApp(services, status), config.port, config.host, {
         ...serving,
         onError: (code) => metrics.error(code),
         onDropped: () => metrics.connectionDropped(),
@@ -247,7 +247,7 @@ export async function startService(
     if (config.opsPort !== undefined)
       stack.add(
         'ops',
-        await HttpServer.start(createOpsApp(operations, log), config.opsPort, config.host, serving),
+        await HttpServer.start(createOpsApp(services, status), config.opsPort, config.host, serving),
       )
     await unlessAborted(
       database.prepare(release).then(() => partitionCreator.start()),

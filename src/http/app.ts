@@ -1,63 +1,41 @@
-import type { IncomingMessage } from 'node:http'
 import cors from '@koa/cors'
-import Router, { type RouterMiddleware } from '@koa/router'
 import Koa from 'koa'
-import koaEasyWs from 'koa-easy-ws'
-import type { Log } from '../ops/log.ts'
-import type { Services, State } from './context.ts'
+import type { Config } from '../config.ts'
+import { OPS } from './api/ops.ts'
+import type { Services } from './context.ts'
+import { asyncApi } from './contract/asyncapi.ts'
+import { ContractDocument } from './contract/document.ts'
+import { openApi } from './contract/openapi.ts'
+import { enter } from './enter.ts'
 import { answerErrors } from './errors.ts'
 import { exactId } from './exactId.ts'
-import { authenticate, gate, limitRequests, requestId, securityHeaders, unknownPath } from './middleware.ts'
+import { gate, requestId, securityHeaders } from './middleware.ts'
+import type { Documents, NodeStatus } from './nodeStatus.ts'
 import { noteRequests, observe } from './observe.ts'
+import { OPERATIONS } from './operations.ts'
 import { allowedOrigin, refuseForeign } from './origins.ts'
-import { appendRoutes } from './routes/append.ts'
-import { contractRoutes } from './routes/contract.ts'
-import { erasureRoutes } from './routes/erasures.ts'
-import { eventRoutes } from './routes/events.ts'
-import { lifecycleRoutes } from './routes/lifecycle.ts'
-import { type Operations, opsRoutes } from './routes/ops.ts'
-import { sessionRoutes } from './routes/sessions.ts'
-import { socketRoutes } from './routes/socket.ts'
-import { tailRoutes } from './routes/tail.ts'
-import { tailsRoutes } from './routes/tails.ts'
-
-/** What a raw tail is sent is ignored, so a client has no reason for larger frames. */
-const MAX_IGNORED_FRAME_BYTES = 64 * 1024
-/** Each costs some hundred bytes beside what is in it, which no budget sees. Clients have a few in their largest message. */
-const MAX_FRAGMENTS = 512
-/** Room in a frame of the multiplexed socket beside the largest event. */
-const MAX_ENVELOPE_BYTES = 64 * 1024
+import { routes } from './routes.ts'
 
 /** How Koa hears of a client that went away under its answer, as readers of event streams do. */
 const GONE = new Set(['ECONNRESET', 'EPIPE'])
 
-// A CommonJS module whose types say `default` where there is none at run time.
-const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
+/** The operations that a node serves beside the API, unless they have a port of their own. */
+const served = ({ opsPort }: Config) =>
+  opsPort === undefined ? OPERATIONS : OPERATIONS.filter((it) => !OPS.includes(it))
 
-/** The order of what is open, what asks for the token itself, and what is asked for one. */
-export function createRouter(services: Services, operations: Operations): Router {
-  const { config } = services
-  const router = new Router({ sensitive: true })
-  contractRoutes(router, operations.version.version)
-  if (config.opsPort === undefined) opsRoutes(router, operations)
-  // What asks for the token itself, after what it has to refuse first, or refuses as Phoenix does.
-  tailRoutes(router, upgrades(MAX_IGNORED_FRAME_BYTES), services)
-  lifecycleRoutes(router, services)
-  socketRoutes(router, upgrades(config.limits.eventBytes + MAX_ENVELOPE_BYTES), services)
-  router.use(authenticate(services.authenticator) as RouterMiddleware)
-  if (services.requestQuota) router.use(limitRequests(services.requestQuota) as RouterMiddleware)
-  sessionRoutes(router, services)
-  appendRoutes(router, services)
-  eventRoutes(router, services)
-  tailsRoutes(router, services)
-  erasureRoutes(router, services)
-  return router
+/** The contract for machines, as the node serves it: its release, and the scopes that are configured. */
+function documentsOf({ config: { eraseScope } }: Services, { version }: NodeStatus): Documents {
+  const release = version.version
+  return {
+    openApi: new ContractDocument(() => openApi(OPERATIONS, { release, eraseScope })),
+    asyncApi: new ContractDocument(() => asyncApi(release)),
+  }
 }
 
 /** The API. The order of the middleware is its table of contents. */
-export function createApp(services: Services, operations: Operations): Koa {
+export function createApp(services: Services, status: NodeStatus): Koa {
   const { config, log, metrics } = services
-  const router = createRouter(services, operations)
+  const node = { ...status, documents: documentsOf(services, status) }
   const app = new Koa()
   app.on('error', (error: NodeJS.ErrnoException) => {
     if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'an error passed the error middleware')
@@ -76,37 +54,20 @@ export function createApp(services: Services, operations: Operations): Koa {
   )
   app.use(answerErrors(log, (code) => metrics.error(code), services.answers))
   app.use(refuseForeign(config.admitted))
-  app.use(gate(operations.health))
-  app.use(router.routes() as Koa.Middleware)
-  app.use(unknownPath(router))
+  app.use(gate(status.health))
+  app.use(routes(served(config), (operation) => enter(operation, services, node)))
   return app
 }
 
-/** koa-easy-ws; a frame over the bound, or a message of too many, closes its socket. The answer to a handshake is written by `ws`, not by Koa. */
-function upgrades(maxPayload: number): Koa.Middleware {
-  const requestIds = new WeakMap<IncomingMessage, string>()
-  const upgrade = easyWs('ws', {
-    wsOptions: { maxPayload, maxFragments: MAX_FRAGMENTS, perMessageDeflate: false },
-  })
-  upgrade.server.on('headers', (headers: string[], req: IncomingMessage) => {
-    headers.push(`X-Request-Id: ${requestIds.get(req)}`)
-  })
-  return (ctx, next) => {
-    requestIds.set(ctx.req, (ctx.state as State).requestId)
-    return upgrade(ctx, next)
-  }
-}
-
 /** Health, metrics and version alone, for STARCITE_OPS_PORT. */
-export function createOpsApp(operations: Operations, log: Log): Koa {
-  const router = new Router({ sensitive: true })
-  opsRoutes(router, operations)
+export function createOpsApp(services: Services, status: NodeStatus): Koa {
+  const { log } = services
+  const node = { ...status, documents: documentsOf(services, status) }
   const app = new Koa()
   app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
   app.use(requestId)
   app.use(securityHeaders)
   app.use(answerErrors(log))
-  app.use(router.routes() as Koa.Middleware)
-  app.use(unknownPath(router))
+  app.use(routes(OPS, (operation) => enter(operation, services, node)))
   return app
 }

@@ -10,10 +10,8 @@ import type { UnreadBudget } from '../lib/unreadBudget.ts'
 import type { LifecycleFeed } from '../lifecycle/feed.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
-import { AppError } from '../protocol/errors.ts'
 import type { Erasures } from '../sessions/erasure/erasures.ts'
 import type { Caller } from '../sessions/queries.ts'
-import type { Session } from '../sessions/session.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Cursors } from '../tail/cursors.ts'
 import type { History } from '../tail/history.ts'
@@ -55,6 +53,8 @@ export interface Services {
 /** What middleware leaves for routes in `ctx.state`. */
 export interface State {
   requestId: string
+  /** The template of the path of the operation, such as `/v1/sessions/:id`; absent when there is none. */
+  route?: string
   principal: Principal
   /** Memory that is held for the answer, before there is one. */
   answer?: Account
@@ -84,42 +84,11 @@ export const arrivingOf = ({ arriving, config }: Services, ctx: Context): Arrivi
 export const bodyOf = (ctx: Context, maxBytes: number, { arriving }: Services): Promise<string> =>
   readBody(ctx.req, maxBytes, () => arriving.open(holderOf(ctx)))
 
-const MAX_ID_BYTES = 256
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
-
-/** Why a text cannot be a session id, or undefined when it can. */
-export function badSessionId(id: string): string | undefined {
-  const bytes = Buffer.byteLength(id)
-  if (bytes < 1 || bytes > MAX_ID_BYTES) return `must be 1 to ${MAX_ID_BYTES} bytes`
-  if (CONTROL.test(id)) return 'must not contain control characters'
-  return id.isWellFormed() ? undefined : 'must be valid Unicode'
-}
-
-/** The same of an id that is to be made: that of an older session may be a dot or two, which no address can say. */
-export const badNewSessionId = (id: string): string | undefined =>
-  badSessionId(id) ??
-  (id === '.' || id === '..' ? `must not be ${id}: in an address it names another place` : undefined)
-
-/** The session id in the path. One that no session can have is not found, before Postgres hears of it. */
-export function sessionId(ctx: Context & { params?: Record<string, string | undefined> }): string {
-  const id = ctx.params?.id ?? ''
-  if (badSessionId(id) !== undefined)
-    throw new AppError(
-      'session_not_found',
-      `there is no session ${JSON.stringify(id.slice(0, MAX_ID_BYTES))}`,
-    )
-  return id
-}
-
 /** On whose behalf a request changes a session. */
 export function callerOf(ctx: Context): Caller {
   const { principal, requestId } = ctx.state as State
   return { actor: principal.actor, requestId }
 }
-
-export const findSession = (services: Services, ctx: Context): Promise<Session> =>
-  services.sessions.get((ctx.state as State).principal.tenantId, sessionId(ctx))
 
 /** Answers JSON text as it stands. */
 export function answerJson(ctx: Context, status: number, text: string): void {

@@ -21,9 +21,8 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
     const started = performance.now()
     await next()
     const ms = performance.now() - started
-    const { requestId, principal, clientGone } = ctx.state as State
-    // The template of the route: a label's values must not be for clients to choose.
-    const route = (ctx as { _matchedRoute?: unknown })._matchedRoute?.toString() ?? 'none'
+    // The template of the path: clients must not choose the values of a label.
+    const { requestId, route = 'none', principal, clientGone } = ctx.state as State
     // What is answered past Koa is an event stream, which has sent its headers, or a WebSocket.
     const isUpgraded = ctx.respond === false && !ctx.res.headersSent
     const status = isUpgraded ? SWITCHING_PROTOCOLS : ctx.status

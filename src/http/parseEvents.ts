@@ -14,10 +14,8 @@ import {
 import { NewEvent, NewEventBatch, Refs } from './schemas.ts'
 import { validator } from './validate.ts'
 
-const checkEvent = validator(NewEvent, 'invalid_event', {
-  integers: ['producer_seq', 'expected_seq', 'refs.to_seq', 'refs.step'],
-})
-const checkBatch = validator(NewEventBatch, 'invalid_event', { integers: ['expected_seq'] })
+const checkEvent = validator(NewEvent, 'invalid_event')
+const checkBatch = validator(NewEventBatch, 'invalid_event')
 const MEMBERS = Object.keys(NewEvent.properties)
 const REFS_MEMBERS = Object.keys(Refs.properties)
 const BATCH_MEMBERS = Object.keys(NewEventBatch.properties)

@@ -13,7 +13,7 @@ export interface WantedTail {
 }
 
 const MEMBERS = Object.keys(TailStart.properties)
-const checkTail = validator(TailStart, 'invalid_tails', { integers: ['cursor'] })
+const checkTail = validator(TailStart, 'invalid_tails')
 
 /** The tails of a request for many. Throws invalid_json, invalid_tails. */
 export function parseTails(text: string, maxTails: number): WantedTail[] {

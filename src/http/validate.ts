@@ -1,5 +1,5 @@
 import { Ajv, type ErrorObject } from 'ajv'
-import type { Static, TSchema } from 'typebox'
+import type { Static, TObject, TSchema } from 'typebox'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 
 const ajv = new Ajv({ strict: true, messages: true, allowUnionTypes: true })
@@ -7,30 +7,42 @@ const ajv = new Ajv({ strict: true, messages: true, allowUnionTypes: true })
 /** Members whose own problems have their own code. */
 const OWN_CODES: Readonly<Record<string, ErrorCode>> = { metadata: 'invalid_metadata', refs: 'invalid_refs' }
 
-export type Validator<T extends TSchema> = (value: unknown, where?: string) => Static<T>
+export type Validator<T extends TObject> = (value: unknown, where?: string) => Static<T>
 
 /**
- * A check of a parsed body against a schema. What does not fit throws an AppError of the given code whose message and
- * `field` name the member. Two kindnesses of the wire contract are applied to the value first, in place: null means
- * not given, and a decimal string stands for an integer.
+ * Checks a parsed body against a schema. What does not fit throws an AppError of the given code whose message and `field`
+ * name the member. Two kindnesses of the wire contract are applied to the value first, in place: null means not given,
+ * unless the schema has a null there, and a decimal string stands for an integer.
  */
-export function validator<T extends TSchema>(
-  schema: T,
-  code: ErrorCode,
-  options: { nullable?: readonly string[]; integers?: readonly string[] } = {},
-): Validator<T> {
+export function validator<T extends TObject>(schema: T, code: ErrorCode): Validator<T> {
   const check = ajv.compile(schema)
-  const { nullable = [] } = options
-  const integers = (options.integers ?? []).map((path) => path.split('.') as [string, string?])
+  const nullable = membersOf(schema, allowsNull)
+  const integers = membersOf(schema, isInteger)
+  const inner = Object.entries(schema.properties).map(
+    ([name, member]) => [name, membersOf(member, isInteger)] as const,
+  )
+  const integersWithin = inner.filter(([, names]) => names.length > 0)
   return (value, where = '') => {
     if (isRecord(value)) {
       dropNulls(value, nullable)
-      for (const [name, inner] of integers) toInteger(value, name, inner)
+      for (const name of integers) toInteger(value, name)
+      for (const [name, names] of integersWithin) toIntegers(value[name], names)
     }
     if (!check(value)) throw toAppError(check.errors?.[0], code, where)
     return value as Static<T>
   }
 }
+
+interface Member {
+  readonly type?: string
+  readonly anyOf?: readonly Member[]
+  readonly properties?: Readonly<Record<string, Member>>
+}
+
+const isInteger = ({ type }: Member) => type === 'integer'
+const allowsNull = ({ anyOf = [] }: Member) => anyOf.some(({ type }) => type === 'null')
+const membersOf = (schema: TSchema, has: (member: Member) => boolean): string[] =>
+  Object.entries((schema as Member).properties ?? {}).flatMap(([name, member]) => (has(member) ? [name] : []))
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -42,13 +54,17 @@ function dropNulls(value: Record<string, unknown>, nullable: readonly string[]):
   }
 }
 
-function toInteger(value: Record<string, unknown>, name: string, inner?: string): void {
+function toInteger(value: Record<string, unknown>, name: string): void {
   const member = value[name]
-  if (inner !== undefined) {
-    if (!isRecord(member)) return
-    if (member[inner] === null) delete member[inner]
-    else toInteger(member, inner)
-  } else if (typeof member === 'string' && /^\d{1,16}$/.test(member)) value[name] = Number(member)
+  if (typeof member === 'string' && /^\d{1,16}$/.test(member)) value[name] = Number(member)
+}
+
+function toIntegers(value: unknown, names: readonly string[]): void {
+  if (!isRecord(value)) return
+  for (const name of names) {
+    if (value[name] === null) delete value[name]
+    else toInteger(value, name)
+  }
 }
 
 function toAppError(error: ErrorObject | undefined, code: ErrorCode, where: string): AppError {

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { asyncApi } from '../../src/http/contract/asyncapi.ts'
 import { openApi } from '../../src/http/contract/openapi.ts'
-import { OPERATIONS } from '../../src/http/contract/operations.ts'
+import { OPERATIONS } from '../../src/http/operations.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 import { call } from '../support/client.ts'
 import { startGuardedNode } from '../support/guardedNode.ts'
@@ -19,7 +19,7 @@ describe('the contract for machines, served', () => {
   )
 
   for (const [path, document] of [
-    ['/openapi.json', openApi(OPERATIONS, RELEASE)],
+    ['/openapi.json', openApi(OPERATIONS, { release: RELEASE, eraseScope: 'session:create' })],
     ['/asyncapi.json', asyncApi(RELEASE)],
   ] as const)
     it(`${path} is open to everybody, whole, and may be kept`, async () => {

@@ -1,7 +1,7 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { forTests } from '../../src/http/contract/forClients.ts'
 import { openApi } from '../../src/http/contract/openapi.ts'
-import { OPERATIONS } from '../../src/http/contract/operations.ts'
+import { OPERATIONS } from '../../src/http/operations.ts'
 import { SocketContract } from './socketContract.ts'
 
 interface Response {
@@ -35,7 +35,9 @@ export class Contract {
   readonly #ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true })
   readonly #templates: { readonly template: string; readonly pattern: RegExp }[]
 
-  constructor(document: object = openApi(OPERATIONS, '0.0.0-test', forTests)) {
+  constructor(
+    document: object = openApi(OPERATIONS, { release: '0.0.0-test', eraseScope: 'session:create' }, forTests),
+  ) {
     this.#document = document as Document
     this.#ajv.addSchema(document, 'contract')
     this.#templates = WAYS.flatMap((way) => Object.keys(this.#document[way])).map((template) => ({

@@ -60,7 +60,7 @@ function importsOf(from: string, source: string): Import[] {
   })
 }
 
-/** `http` of `http/routes/tail.ts`; the file itself when it lies at the top. */
+/** `http` of `http/api/tail.ts`; the file itself when it lies at the top. */
 const home = (file: string) => file.split('/')[0] as string
 const layerOf = (directory: string) => LAYERS.findIndex((layer) => layer.includes(directory))
 
@@ -86,9 +86,9 @@ function offenders(pattern: RegExp, isExempt: (file: string) => boolean): string
 
 describe('the architecture', () => {
   it('is read from the sources', () => {
-    expect(files).to.include.members(['main.ts', 'http/routes/tail.ts'])
+    expect(files).to.include.members(['main.ts', 'http/api/tail.ts'])
     expect(imports).to.deep.include({
-      from: 'http/routes/tail.ts',
+      from: 'http/api/tail.ts',
       to: 'protocol/errors.ts',
       isPackage: false,
       isTypeOnly: false,

@@ -6,15 +6,11 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Ajv } from 'ajv'
 import { expect } from 'chai'
-import { loadConfig } from '../../src/config.ts'
-import { createRouter } from '../../src/http/app.ts'
-import type { Services } from '../../src/http/context.ts'
 import { asyncApi } from '../../src/http/contract/asyncapi.ts'
+import { errorsOf } from '../../src/http/contract/errorsOf.ts'
 import { forTests } from '../../src/http/contract/forClients.ts'
 import { openApi } from '../../src/http/contract/openapi.ts'
-import { errorsOf } from '../../src/http/contract/operation.ts'
-import { OPERATIONS } from '../../src/http/contract/operations.ts'
-import type { Operations } from '../../src/http/routes/ops.ts'
+import { OPERATIONS } from '../../src/http/operations.ts'
 import { ERRORS } from '../../src/protocol/errors.ts'
 import { Contract } from '../support/contract.ts'
 import { makeScratch } from '../support/scratch.ts'
@@ -23,21 +19,17 @@ import { SocketContract } from '../support/socketContract.ts'
 const require = createRequire(import.meta.url)
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const RELEASE = '1.2.3'
-
-/** Routes of a router that is only looked at. */
-function routes(): string[] {
-  const services = { config: loadConfig({ DATABASE_URL: 'postgres://localhost/none' }) } as Services
-  const router = createRouter(services, { version: { version: RELEASE } } as Operations)
-  return router.stack.flatMap((layer) =>
-    layer.methods.filter((method) => method !== 'HEAD').map((method) => `${method} ${layer.path}`),
-  )
-}
+const SERVED = { release: RELEASE, eraseScope: 'session:create' } as const
 
 describe('the contract for machines', () => {
-  it('has an operation for each route, and no other', () => {
-    const operations = OPERATIONS.map(({ method, path }) => `${method.toUpperCase()} ${path}`)
+  it('says which scope an erasure takes on the node that serves it', () => {
+    const securityOf = (eraseScope: 'session:create' | 'session:erase') => {
+      const { paths } = JSON.parse(JSON.stringify(openApi(OPERATIONS, { release: RELEASE, eraseScope })))
+      return paths['/v1/sessions/{id}'].delete.security
+    }
 
-    expect(operations.sort()).to.deep.equal(routes().sort())
+    expect(securityOf('session:create')).to.deep.equal([{ bearer: ['session:create'] }, {}])
+    expect(securityOf('session:erase')).to.deep.equal([{ bearer: ['session:erase'] }, {}])
   })
 
   it('has every code that there is', () => {
@@ -48,12 +40,12 @@ describe('the contract for machines', () => {
     )
 
     expect(missing).to.deep.equal(['method_not_allowed'])
-    expect(openApi(OPERATIONS, RELEASE)).to.have.nested.property('x-otherwise.405')
+    expect(openApi(OPERATIONS, SERVED)).to.have.nested.property('x-otherwise.405')
   })
 
   it('lets answers gain members: only tests are held to those that are there', () => {
-    const published = JSON.stringify(openApi(OPERATIONS, RELEASE))
-    const held = JSON.stringify(openApi(OPERATIONS, RELEASE, forTests))
+    const published = JSON.stringify(openApi(OPERATIONS, SERVED))
+    const held = JSON.stringify(openApi(OPERATIONS, SERVED, forTests))
 
     expect(published).not.to.include('"additionalProperties":false')
     expect(held.replaceAll(/,?"additionalProperties":false/g, '')).to.equal(published)
@@ -61,7 +53,7 @@ describe('the contract for machines', () => {
 
   it('has no shape that generators take for nothing', () => {
     const schemas: Record<string, unknown>[] = []
-    JSON.stringify(openApi(OPERATIONS, RELEASE), (_, it) => {
+    JSON.stringify(openApi(OPERATIONS, SERVED), (_, it) => {
       if (typeof it === 'object' && it !== null) schemas.push(it)
       return it
     })
@@ -79,7 +71,7 @@ describe('the contract for machines', () => {
   })
 
   it('offers handshakes to WebSocket clients only', () => {
-    const { paths, 'x-websockets': handshakes } = JSON.parse(JSON.stringify(openApi(OPERATIONS, RELEASE)))
+    const { paths, 'x-websockets': handshakes } = JSON.parse(JSON.stringify(openApi(OPERATIONS, SERVED)))
 
     expect(Object.keys(handshakes)).to.deep.equal(['/v1/sessions/{id}/tail', '/v1/socket/websocket'])
     expect(JSON.stringify(paths)).not.to.include('"101":')
@@ -92,7 +84,7 @@ describe('the contract for machines', () => {
     const directory = await makeScratch('contract')
     const files = ['openapi.json', 'asyncapi.json'].map((name) => path.join(directory, name))
     await Promise.all([
-      writeFile(files[0] as string, JSON.stringify(openApi(OPERATIONS, RELEASE))),
+      writeFile(files[0] as string, JSON.stringify(openApi(OPERATIONS, SERVED))),
       writeFile(files[1] as string, JSON.stringify(asyncApi(RELEASE))),
     ])
     const bin = path.join(path.dirname(require.resolve('@redocly/cli/package.json')), 'bin/cli.js')

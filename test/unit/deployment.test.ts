@@ -167,12 +167,12 @@ describe('the manifests for Kubernetes', () => {
     const ports = Object.fromEntries(
       container.ports.map((it: { name: string; containerPort: number }) => [it.name, it.containerPort]),
     )
-    const routes = read('src/http/routes/ops.ts')
+    const routes = read('src/http/api/ops.ts')
 
     expect(ports).to.deep.equal({ http: config.port, ops: config.opsPort })
     for (const { httpGet } of [container.livenessProbe, container.readinessProbe, container.startupProbe]) {
       expect(httpGet.port).to.equal('ops')
-      expect(routes).to.include(`router.get('${httpGet.path}'`)
+      expect(routes).to.include(`path: '${httpGet.path}'`)
     }
     expect(container.readinessProbe.timeoutSeconds).to.be.above(config.database.timeoutMs / 1000)
   })

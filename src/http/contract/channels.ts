@@ -1,12 +1,12 @@
 import { type TSchema, Type } from 'typebox'
 import { CLOSE, type ErrorCode } from '../../protocol/errors.ts'
 import { MAX_BATCH_SIZE } from '../bounds.ts'
+import { APPEND_ERRORS } from '../eventBodies.ts'
 import { NewEvent } from '../schemas.ts'
 import { Appended } from './appended.ts'
 import { errorsSchema } from './errors.ts'
 import { SocketEvent, TailEvent } from './event.ts'
 import { LifecyclePush } from './lifecycle.ts'
-import { APPEND_ERRORS } from './operations/append.ts'
 import { aboutJoin, done, message, push, refused, reply } from './phoenixFrame.ts'
 import { Count, closed, Text } from './values.ts'
 

@@ -1,9 +1,13 @@
 import { type TSchema, Type } from 'typebox'
+import type { Scope } from '../../auth/principal.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
+import { type Answer, type Content, type Operation, type ScopeSettings, scopeOf } from '../operation.ts'
+import type { Parameters } from '../parameters.ts'
+import { namesIn, PATH_PARAMETERS } from '../pathParameters.ts'
 import { Components, type Form } from './components.ts'
 import { discriminatorOf, errorSchema, meaningOf } from './errors.ts'
+import { errorsOf, headersOf } from './errorsOf.ts'
 import { forClients } from './forClients.ts'
-import { type Answer, type Content, errorsOf, headersOf, type Operation } from './operation.ts'
 
 const DESCRIPTION = `Durable, ordered, replayable logs for AI sessions.
 
@@ -23,15 +27,6 @@ const TAGS = [
   { name: 'contract', description: 'This, for machines.' },
 ]
 
-const PATH_PARAMETERS: Readonly<Record<string, { schema: TSchema; description: string }>> = {
-  id: {
-    schema: Type.String({ minLength: 1 }),
-    description: 'The id of the session, percent-encoded: 1 to 256 bytes, without control characters.',
-  },
-  seq: { schema: Type.Integer({ minimum: 1 }), description: 'The seq of the event.' },
-  erasure: { schema: Type.String({ minLength: 1 }), description: 'The id of the erasure.' },
-}
-
 const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>> = {
   'X-Request-Id': {
     schema: Type.String({ pattern: '^[\\w.:/+=@-]{1,128}$' }),
@@ -48,14 +43,23 @@ const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>
 /** What a handshake is answered: no HTTP client can take it, and generated ones are not to offer it. */
 const SWITCHED = 101
 
+/** What a document says of the node that serves it. */
+export interface Served extends ScopeSettings {
+  readonly release: string
+}
+
 /**
- * The HTTP API of a release as an OpenAPI 3.1 document. `form` says how schemas are written: as it is, a node's answers
+ * The HTTP API of a node as an OpenAPI 3.1 document. `form` says how schemas are written: as it is, a node's answers
  * may gain members; tests want to know of each.
  */
-export function openApi(operations: readonly Operation[], release: string, form: Form = forClients): object {
+export function openApi(
+  operations: readonly Operation[],
+  { release, ...settings }: Served,
+  form: Form = forClients,
+): object {
   const components = new Components(form)
-  const paths = pathsOf(operations.flatMap(asRequest), components)
-  const handshakes = pathsOf(operations.flatMap(asHandshake), components)
+  const paths = pathsOf(operations.flatMap(asRequest), settings, components)
+  const handshakes = pathsOf(operations.flatMap(asHandshake), settings, components)
   const otherwise = responsesOfErrors(['not_found', 'method_not_allowed'], components)
   return {
     openapi: '3.1.1',
@@ -97,49 +101,54 @@ function asHandshake(operation: Operation): Operation[] {
   return [{ ...operation, answers: Object.fromEntries(ofHandshake) }]
 }
 
-function pathsOf(operations: readonly Operation[], components: Components): Record<string, object> {
+function pathsOf(
+  operations: readonly Operation[],
+  settings: ScopeSettings,
+  components: Components,
+): Record<string, object> {
   const paths: Record<string, Record<string, unknown>> = {}
   for (const operation of operations) {
     const template = operation.path.replaceAll(/:(\w+)/g, '{$1}')
     paths[template] ??= parametersOf(operation.path, components)
-    paths[template][operation.method] = operationObject(operation, components)
+    paths[template][operation.method] = operationObject(operation, scopeOf(operation, settings), components)
   }
   return paths
 }
 
 function parametersOf(path: string, components: Components): Record<string, unknown> {
-  const names = [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => name)
-  if (names.length === 0) return {}
-  const parameters = names.map((name) => {
-    const parameter = PATH_PARAMETERS[name]
-    if (parameter === undefined) throw new Error(`the path parameter ${name} is not described`)
-    const { description, schema } = parameter
+  const parameters = namesIn(path).map((name) => {
+    const { description, schema } = PATH_PARAMETERS[name]
     return { name, in: 'path', required: true, description, schema: components.of(schema) }
   })
-  return { parameters }
+  return parameters.length === 0 ? {} : { parameters }
 }
 
-function operationObject(operation: Operation, components: Components): object {
-  const { body, description, id, parameters, summary, tag } = operation
+function operationObject(operation: Operation, scope: Scope | undefined, components: Components): object {
+  const { body, description, id, parameters, summary, tag, tokenParameter } = operation
+  const content = body && { 'application/json': body.schema }
   return {
     operationId: id,
     tags: [tag],
     summary,
     ...(description !== undefined && { description }),
-    security: securityOf(operation),
-    ...(parameters && {
-      parameters: parameters.map(({ schema, ...parameter }) => ({
-        ...parameter,
-        schema: components.of(schema),
-      })),
-    }),
-    ...(body && { requestBody: { required: body.required, content: contentOf(body.content, components) } }),
+    security: securityOf(scope, tokenParameter),
+    ...(parameters && { parameters: described(parameters, components) }),
+    ...(content && { requestBody: { required: body.required, content: contentOf(content, components) } }),
     responses: responsesOf(operation, components),
   }
 }
 
+const described = (parameters: Parameters, components: Components): object[] =>
+  Object.entries(parameters).map(([name, { description, schema, style, in: place }]) => ({
+    name,
+    in: place,
+    ...(style && { style }),
+    description,
+    schema: components.of(schema),
+  }))
+
 /** A node without authentication takes every call without a token. */
-function securityOf({ scope, tokenParameter }: Operation): object[] {
+function securityOf(scope: Scope | undefined, tokenParameter: string | undefined): object[] {
   const scopes = scope === undefined ? [] : [scope]
   const ways = [
     ...(scope === undefined ? [] : [{ bearer: scopes }]),

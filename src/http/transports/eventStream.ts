@@ -7,6 +7,7 @@ import type { Seq } from '../../protocol/event.ts'
 import { serverSentChunk, serverSentData } from '../../protocol/serverSentEvent.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { CLOSE_TIMEOUT_MS, type LongLived, type Patience, socketDrained } from './sockets.ts'
+import type { UpgradeContext } from './upgrade.ts'
 
 export interface EventStreamOptions {
   /** How often a comment says that the stream lives. */
@@ -24,8 +25,7 @@ const RETRY_MS = 1000
 const FAULT_RETRY_MS = 15_000
 
 /** `Accept` names the type itself: every client that takes anything does not mean this. */
-export const acceptsEventStream = (accept: string): boolean =>
-  /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
+const acceptsEventStream = (accept: string): boolean => /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
 
 /** What can be sent: a server-sent event with its id, and the same as a chunk of an HTTP/1.1 body. */
 interface Sendable {
@@ -171,3 +171,7 @@ export function beginEventStream(ctx: Context): void {
   ctx.respond = false
   ctx.res.flushHeaders()
 }
+
+/** Whether a request asks for an event stream. An upgrade is one, whatever else it would accept. */
+export const isEventStream = (ctx: UpgradeContext): boolean =>
+  ctx.ws === undefined && acceptsEventStream(ctx.get('Accept'))

@@ -3,13 +3,14 @@ import { requireSession } from '../../auth/access.ts'
 import { nameOfPrincipal, type Principal } from '../../auth/principal.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
-import { AppError } from '../../protocol/errors.ts'
+import type { AppError } from '../../protocol/errors.ts'
 import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Session } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
-import { badSessionId, type Services } from '../context.ts'
+import type { Services } from '../context.ts'
 import { takeJoinTurn } from '../joinTurn.ts'
 import type { WantedTail } from '../parseTails.ts'
+import { existingSessionId } from '../sessionId.ts'
 import type { EventStream } from './eventStream.ts'
 
 /** Pages of all tails together that may be on their way: each tail waits for its turn with nothing in memory. */
@@ -62,8 +63,7 @@ export class TailsStream {
     const { sessionId, cursor, seenAt } = wanted
     if (stream.signal.aborted) return undefined
     requireSession(principal, sessionId)
-    if (badSessionId(sessionId) !== undefined)
-      throw new AppError('session_not_found', 'no session has such an id')
+    existingSessionId(sessionId)
     const end = await takeJoinTurn(services, nameOfPrincipal(principal) ?? stream, stream.signal)
     if (end === undefined) return undefined
     try {

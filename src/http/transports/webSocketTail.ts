@@ -2,10 +2,14 @@ import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import type { Principal } from '../../auth/principal.ts'
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
-import { AppError, CLOSE, type Close, type ErrorCode } from '../../protocol/errors.ts'
+import { CLOSE, type Close } from '../../protocol/errors.ts'
 import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
+import { patienceOf } from '../context.ts'
+import type { Call } from '../operation.ts'
+import { openWebSocket } from './openWebSocket.ts'
 import { closeSocket, type LongLived, type Patience, socketDrained } from './sockets.ts'
+import { closeOf, knownEnd } from './tailEnd.ts'
 
 /** Pings that may go unanswered; at this many the peer is taken for dead. */
 const MAX_MISSED_PINGS = 2
@@ -75,21 +79,48 @@ export class WebSocketSink implements Sink {
   }
 }
 
-const ENDS: Partial<Record<ErrorCode, Close>> = {
-  session_erased: CLOSE.erased,
-  history_changed: CLOSE.changed,
-  history_damaged: CLOSE.damaged,
+/** What sends a tail to a sink until it ends or the signal is aborted. */
+export type RunTail = (sink: Sink, signal: AbortSignal) => Promise<void>
+
+interface ServedTail {
+  /** Undefined: each event is a frame by itself. */
+  readonly batchSize: number | undefined
+  readonly run: RunTail
+  /** `run` was rejected by what its reader is not told. */
+  onFault(error: unknown): void
 }
 
-/** Why a tail ended, when that is something to tell its reader; undefined: a fault of ours, to be logged. */
-export const knownEnd = (error: unknown): AppError | undefined =>
-  error instanceof AppError && error.code in ENDS ? error : undefined
+/**
+ * Answers with a WebSocket that a tail is sent on. Owns what the tail holds from its beginning to its end: its place in the
+ * principal's quota, its registration with the node, which drains it, and the watch over its token. Throws draining,
+ * too_many_sockets, too_many_tails. Resolves once the socket is open.
+ */
+export async function serveWebSocketTail(
+  call: Pick<Call, 'ctx' | 'principal' | 'services'>,
+  served: ServedTail,
+): Promise<void> {
+  const { ctx, principal, services } = call
+  const { socket } = ctx.req
+  services.sockets.refuseIfFull()
+  const release = services.tailQuota.take(principal)
+  const ws = await openWebSocket(call, (opened) => new RawWebSocket(opened)).catch((error) => {
+    release()
+    throw error
+  })
+  if (ws === undefined) return release()
+  const { batchSize } = served
+  const patience: Patience = { ...patienceOf(services, ctx), pages: 2 }
+  const run = (signal: AbortSignal, onStalled: () => void) =>
+    served.run(new WebSocketSink(ws, socket, { batchSize, patience, onStalled }), signal)
+  // Not awaited: the HTTP side of this request is over.
+  void runAndClose(ws, principal, run, served.onFault).finally(release)
+}
 
 /** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
-export async function serveTail(
+async function runAndClose(
   ws: WebSocket,
   principal: Principal,
-  tail: (signal: AbortSignal, onStalled: () => void) => Promise<void>,
+  run: (signal: AbortSignal, onStalled: () => void) => Promise<void>,
   onFault: (error: unknown) => void,
 ): Promise<void> {
   const ended = new AbortController()
@@ -102,11 +133,11 @@ export async function serveTail(
   ws.once('close', () => ended.abort())
   const unwatch = onTokenEnd(principal, end)
   try {
-    await tail(ended.signal, () => end(CLOSE.slow))
+    await run(ended.signal, () => end(CLOSE.slow))
   } catch (error) {
     const known = knownEnd(error)
     if (known === undefined) onFault(error)
-    close = (known && ENDS[known.code]) ?? CLOSE.internal
+    close = closeOf(known)
   } finally {
     unwatch()
   }

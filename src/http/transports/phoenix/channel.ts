@@ -12,6 +12,8 @@ export interface ChannelHost {
   /** The socket is about to be closed: nothing is begun any more. */
   readonly isLeaving: boolean
   readonly serializer: Serializer
+  /** Counts one request against the quota of the tenant. Rejects with rate_limited. */
+  countRequest(): Promise<void>
   send(text: string): void
   page(signal: () => AbortSignal): Promise<(() => void) | undefined>
   /** Handles a message as if it came now. */
@@ -84,6 +86,7 @@ export class Channel implements Member {
 
   async join(join: Join, payloadText: string): Promise<void> {
     try {
+      await this.#host.countRequest()
       const joined = await join(membersOf(payloadText), this)
       if (this.signal.aborted) joined.left()
       else {
@@ -157,7 +160,9 @@ export class Channel implements Member {
         this.#host.answered()
       })
     this.#host.asked()
-    const answered = this.#host.isLeaving ? Promise.reject(leaving()) : answer(message)
+    const answered = this.#host.isLeaving
+      ? Promise.reject(leaving())
+      : this.#host.countRequest().then(() => answer(message))
     answered.then(
       (response) => settle(reply('ok', response)),
       (error) => settle(reply('error', JSON.stringify(this.#host.toAppError(error)))),

@@ -4,6 +4,7 @@ import type { Authenticator } from '../../../auth/authenticator.ts'
 import type { Principal } from '../../../auth/principal.ts'
 import { onTokenEnd } from '../../../auth/tokenEnd.ts'
 import { type AppError, CLOSE, type Close } from '../../../protocol/errors.ts'
+import type { RequestQuota } from '../../requestQuota.ts'
 import { closeSocket, type LongLived, type Patience } from '../sockets.ts'
 import { Channel, type ChannelHost, EMPTY, refusal, reply } from './channel.ts'
 import { membersOf } from './members.ts'
@@ -15,6 +16,8 @@ export interface PhoenixSocketOptions {
   readonly serializer: Serializer
   readonly topics: Topics
   readonly authenticator: Authenticator
+  /** Of the tenant; undefined: it may ask as often as it likes. */
+  readonly requestQuota: RequestQuota | undefined
   readonly principal: Principal
   /** Whether the socket is closed when its token ends, and not only its topics. */
   readonly closesWithToken: boolean
@@ -85,6 +88,10 @@ export class PhoenixSocket implements LongLived, ChannelHost {
 
   page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
     return this.#outbox.page(signal)
+  }
+
+  async countRequest(): Promise<void> {
+    await this.#options.requestQuota?.take(this.#principal.tenantId)
   }
 
   forget(channel: Channel): void {

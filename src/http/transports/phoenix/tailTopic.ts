@@ -5,9 +5,10 @@ import type { RenderedEvent } from '../../../protocol/event.ts'
 import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
-import { badSessionId, type Services } from '../../context.ts'
+import type { Services } from '../../context.ts'
 import { parseEvent, refuseTooLarge } from '../../parseEvents.ts'
 import { insertedAt } from '../../query.ts'
+import { existingSessionId } from '../../sessionId.ts'
 import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
@@ -20,8 +21,7 @@ export function tailTopic(services: Services, sessionId: string): Join {
     const batchSize = integerMember(payload, 'batch_size', 1, MAX_BATCH_SIZE, 'invalid_tail_batch_size') ?? 1
     const seenAt = insertedAt(payload.cursor_inserted_at)
     mayRead(member.principal, sessionId)
-    if (badSessionId(sessionId) !== undefined)
-      throw new AppError('session_not_found', 'no session has such an id')
+    existingSessionId(sessionId)
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
     await services.cursors.refuseAhead(cursor, lastSeq)
     await services.cursors.check({ sid, lastSeq }, cursor, seenAt, endTurn)
@@ -105,14 +105,13 @@ class JoinedTail implements Joined, Sink {
 }
 
 async function append(
-  { appends, config, requestQuota }: Services,
+  { appends, config }: Services,
   principal: Principal,
   sessionId: string,
   { payloadText }: Message,
 ): Promise<string> {
   requireScope(principal, 'session:append')
   requireSession(principal, sessionId)
-  if (requestQuota) await requestQuota.take(principal.tenantId)
   refuseTooLarge(payloadText, { start: 0, end: payloadText.length }, config.limits.eventBytes)
   const result = await appends.append({
     tenantId: principal.tenantId,

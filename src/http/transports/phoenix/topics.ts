@@ -18,11 +18,10 @@ export function createTopics(services: Services): Topics {
   }
 }
 
-/** A join is one of the tenant's requests, and has Postgres asked: who sends thousands waits for itself, not others for it. */
+/** A join queries Postgres, so a client that sends thousands of joins waits for its own turn and does not delay others. */
 function inTurn(services: Services, join: Join): Join {
   return async (payload, member) => {
     const { principal, connection, signal } = member
-    await services.requestQuota?.take(principal.tenantId)
     const end = await takeJoinTurn(services, nameOfPrincipal(principal) ?? connection, signal)
     if (end === undefined) throw new AppError('overloaded', 'the connection has ended')
     try {

@@ -1,0 +1,58 @@
+import { renderAppended } from '../appended.ts'
+import { answerJson } from '../context.ts'
+import { Appended, AppendedBatch } from '../contract/appended.ts'
+import { APPEND_ERRORS, MANY_EVENTS, ONE_EVENT } from '../eventBodies.ts'
+import { operation } from '../operation.ts'
+
+const JSON_TYPE = 'application/json'
+
+const appendOne = operation({
+  method: 'post',
+  path: '/v1/sessions/:id/append',
+  id: 'appendEvent',
+  tag: 'events',
+  summary: 'Append an event',
+  description:
+    'Committed when it is answered. With `producer_id` and `producer_seq` it may be repeated until it is answered; ' +
+    'with `expected_seq` it is stored only if the session is at that seq.',
+  scope: 'session:append',
+  body: ONE_EVENT,
+  answers: { 201: { description: 'It is stored, or was before.', content: { [JSON_TYPE]: Appended } } },
+  errors: APPEND_ERRORS,
+  async handle({ ctx, body, path, principal, services }) {
+    const { tenantId } = principal
+    const result = await services.appends.append({ tenantId, sessionId: path.id, ...body, isBatch: false })
+    answerJson(ctx, 201, renderAppended(result))
+  },
+})
+
+const appendMany = operation({
+  method: 'post',
+  path: '/v1/sessions/:id/events',
+  id: 'appendEvents',
+  tag: 'events',
+  summary: 'Append many events, all or none',
+  description:
+    'A refusal names the `index` of the event. The body may also be NDJSON, with `Content-Type: ' +
+    'application/x-ndjson`: one event a line. It is described here only, because clients that are generated from ' +
+    'two types of body send neither.',
+  scope: 'session:append',
+  body: MANY_EVENTS,
+  answers: {
+    201: { description: 'All are stored, or were before.', content: { [JSON_TYPE]: AppendedBatch } },
+  },
+  errors: APPEND_ERRORS,
+  async handle({ ctx, body, path, principal, services }) {
+    const { tenantId } = principal
+    const { results, lastSeq } = await services.appends.append({
+      tenantId,
+      sessionId: path.id,
+      ...body,
+      isBatch: true,
+    })
+    const cursor = results.at(-1)?.seq ?? lastSeq
+    answerJson(ctx, 201, JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }))
+  },
+})
+
+export const APPEND = [appendOne, appendMany]

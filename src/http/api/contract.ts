@@ -1,0 +1,53 @@
+import { Type } from 'typebox'
+import { answerJson } from '../context.ts'
+import type { ContractDocument } from '../contract/document.ts'
+import { type Answer, type Call, operation } from '../operation.ts'
+import { header } from '../parameters.ts'
+
+/** Long enough to spare a page of documentation its reloads; a new release is seen soon. */
+const MAX_AGE_SECONDS = 300
+
+const document: Answer = {
+  description: 'The document.',
+  content: { 'application/json': Type.Object({}, { additionalProperties: true }) },
+  headers: ['ETag'],
+}
+const served = {
+  method: 'get',
+  tag: 'contract',
+  parameters: { 'If-None-Match': header(Type.String(), 'The ETag of a copy.') },
+  answers: { 200: document, 304: { description: 'The copy is good.', headers: ['ETag'] } },
+  errors: [],
+} as const
+
+const openApi = operation({
+  ...served,
+  path: '/openapi.json',
+  id: 'openApi',
+  summary: 'This document: the HTTP API, in OpenAPI 3.1',
+  handle: (call) => answer(call, call.node.documents.openApi),
+})
+
+const asyncApi = operation({
+  ...served,
+  path: '/asyncapi.json',
+  id: 'asyncApi',
+  summary: 'The sockets, in AsyncAPI 3',
+  handle: (call) => answer(call, call.node.documents.asyncApi),
+})
+
+export const CONTRACT = [openApi, asyncApi]
+
+function answer({ ctx }: Pick<Call, 'ctx'>, { etag, text }: ContractDocument): void {
+  ctx.set('ETag', etag)
+  ctx.set('Cache-Control', `public, max-age=${MAX_AGE_SECONDS}`)
+  if (isKnown(ctx.get('If-None-Match'), etag)) ctx.status = 304
+  else answerJson(ctx, 200, text)
+}
+
+/** RFC 9110, section 13.1.2. Koa's own check gives up at `Cache-Control: no-cache`, which `fetch` sends beside it. */
+const isKnown = (ifNoneMatch: string, etag: string): boolean =>
+  ifNoneMatch
+    .split(',')
+    .map((it) => it.trim().replace(/^W\//, ''))
+    .some((it) => it === etag || it === '*')

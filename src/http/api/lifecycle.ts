@@ -1,0 +1,55 @@
+import { Type } from 'typebox'
+import { parseCursor, renderCursor } from '../../lifecycle/cursor.ts'
+import { operation } from '../operation.ts'
+import { FEED_CURSOR_AT, LAST_EVENT_ID, textInQuery } from '../parameters.ts'
+import { serveEventStream } from '../transports/serveEventStream.ts'
+
+/** What happens to the sessions of the tenant, as server-sent events, whatever `Accept` says. */
+const followLifecycle = operation({
+  method: 'get',
+  path: '/v1/lifecycle',
+  id: 'followLifecycle',
+  tag: 'lifecycle',
+  summary: 'Follow what happens to the sessions of the tenant',
+  description:
+    "Server-sent events `lifecycle`; `data` is a LifecyclePush of /asyncapi.json. It takes a service's token that " +
+    'is not locked to a session.',
+  scope: 'session:read',
+  servicesOnly: true,
+  tokenParameter: 'access_token',
+  parameters: {
+    cursor: textInQuery(
+      'invalid_cursor',
+      'The cursor of the last event seen; `0.0` is the beginning. Absent: from now on.',
+    ),
+    cursor_at: FEED_CURSOR_AT,
+    'Last-Event-ID': LAST_EVENT_ID,
+  },
+  eventStream: 'always',
+  answers: { 200: { description: 'The feed begins.', content: { 'text/event-stream': Type.String() } } },
+  errors: ['history_changed', 'too_many_tails'],
+  async handle(call) {
+    const { parameters, principal, services } = call
+    const { lifecycle, log } = services
+    const { tenantId } = principal
+    const { cursor: given, cursor_at: at, 'Last-Event-ID': lastEventId } = parameters
+    const wanted =
+      lastEventId !== ''
+        ? parseCursor(lastEventId, 'Last-Event-ID')
+        : given === undefined
+          ? undefined
+          : parseCursor(given, 'cursor', at)
+    const cursor = await lifecycle.startAt(tenantId, wanted)
+    serveEventStream(call, {
+      isOneTail: true,
+      run(stream) {
+        // A reader that comes without a cursor and is cut off before the first event goes on from here.
+        if (wanted === undefined) stream.standAt(renderCursor(cursor))
+        return lifecycle.follow({ tenantId, cursor, sink: stream, signal: stream.signal })
+      },
+      onFault: (error) => log.error({ err: error }, 'a lifecycle feed ended by a fault'),
+    })
+  },
+})
+
+export const LIFECYCLE = [followLifecycle]

@@ -1,0 +1,91 @@
+import { Type } from 'typebox'
+import { AppError } from '../../protocol/errors.ts'
+import type { Seq } from '../../protocol/event.ts'
+import { operation } from '../operation.ts'
+import { BATCH_SIZE, CURSOR_INSERTED_AT, choiceInQuery, LAST_EVENT_ID, seqCursor } from '../parameters.ts'
+import { isEventStream } from '../transports/eventStream.ts'
+import { serveEventStream } from '../transports/serveEventStream.ts'
+import { serveWebSocketTail } from '../transports/webSocketTail.ts'
+
+/** A raw tail ignores what it is sent, so a client has no reason for larger messages. */
+const MAX_IGNORED_MESSAGE_BYTES = 64 * 1024
+
+const tailSession = operation({
+  method: 'get',
+  path: '/v1/sessions/:id/tail',
+  id: 'tailSession',
+  tag: 'events',
+  summary: 'Follow a session from a cursor on',
+  description:
+    'A WebSocket, whose frames and close codes are in /asyncapi.json; or, with `Accept: text/event-stream`, ' +
+    'server-sent events: `id` is the seq, `data` an Event.',
+  scope: 'session:read',
+  tokenParameter: 'access_token',
+  parameters: {
+    cursor: seqCursor('The last seq seen; events after it are sent.', 0),
+    cursor_inserted_at: CURSOR_INSERTED_AT,
+    'Last-Event-ID': LAST_EVENT_ID,
+    batch_size: BATCH_SIZE,
+    follow: choiceInQuery(
+      'invalid_list_query',
+      ['true', 'false'],
+      'true',
+      '`false`: end with what is the last event now.',
+    ),
+  },
+  eventStream: 'accepted',
+  webSocket: { maxMessageBytes: () => MAX_IGNORED_MESSAGE_BYTES },
+  answers: {
+    101: { description: 'The tail begins, as a WebSocket.', headers: ['Upgrade'] },
+    200: {
+      description: 'The tail begins, as an event stream.',
+      content: { 'text/event-stream': Type.String() },
+    },
+    204: { description: 'An EventSource that has come back has seen all that `follow=false` asked for.' },
+  },
+  errors: ['cursor_ahead', 'history_changed', 'too_many_tails'],
+  async handle(call) {
+    const { ctx, parameters, path, principal, services } = call
+    const { batch_size: batchSize, cursor: given = 0 } = parameters
+    const isStream = isEventStream(ctx)
+    const lastEventId = isStream ? parameters['Last-Event-ID'] : ''
+    const cursor = lastEventId === '' ? given : seqOf(lastEventId)
+    const session = await services.sessions.get(principal.tenantId, path.id)
+    await services.cursors.refuseAhead(cursor, session.lastSeq)
+    await services.cursors.check(session, given, parameters.cursor_inserted_at)
+    const { sid, epoch } = session
+    const until = parameters.follow === 'true' ? undefined : session.lastSeq
+    const onFault = (error: unknown) => services.log.error({ err: error, sid }, 'a tail ended by a fault')
+    if (!isStream)
+      return serveWebSocketTail(call, {
+        batchSize: batchSize === 1 ? undefined : batchSize,
+        run: (sink, signal) => services.tails.run({ sid, epoch, cursor, until, sink, signal }),
+        onFault,
+      })
+    if (until !== undefined && cursor >= until && lastEventId !== '') {
+      ctx.status = 204 // an EventSource comes back after every end, unless it is answered this
+      return
+    }
+    serveEventStream(call, {
+      isOneTail: true,
+      pages: 2,
+      isFinite: until !== undefined,
+      async run(stream) {
+        await services.tails.run({ sid, epoch, cursor, until, sink: stream, signal: stream.signal })
+        stream.finish(cursor)
+      },
+      onFault,
+    })
+  },
+})
+
+export const TAIL = [tailSession]
+
+/** Where an EventSource was when its connection ended. */
+function seqOf(lastEventId: string): Seq {
+  if (/^\d{1,16}$/.test(lastEventId) && Number(lastEventId) <= Number.MAX_SAFE_INTEGER)
+    return Number(lastEventId)
+  throw new AppError('invalid_cursor', 'Last-Event-ID must be the id of an event of this stream', {
+    field: 'Last-Event-ID',
+  })
+}

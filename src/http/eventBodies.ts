@@ -1,0 +1,55 @@
+import { Type } from 'typebox'
+import type { ErrorCode } from '../protocol/errors.ts'
+import { parseBatch, parseEvent } from './parseEvents.ts'
+import type { RequestBody } from './requestBody.ts'
+import { NewEvent, NewEventBatch } from './schemas.ts'
+
+const INVALID = ['invalid_event', 'invalid_metadata', 'invalid_refs', 'actor_mismatch'] as const
+
+/** Why an event can be refused, on every transport. */
+export const APPEND_ERRORS = [
+  ...INVALID,
+  'expected_seq_conflict',
+  'producer_seq_conflict',
+  'producer_replay_conflict',
+  'append_backpressure',
+  'draining',
+] as const satisfies readonly ErrorCode[]
+
+/** What validates a batch looks at its events one by one, so that an error names the one it is about. */
+const Batch = Type.Object(
+  { ...NewEventBatch.properties, events: Type.Array(NewEvent, { minItems: 1 }) },
+  { title: 'NewEventBatch' },
+)
+
+type Events = Awaited<ReturnType<typeof parseBatch>>
+
+/** Events, and the characters of the body they came in. */
+interface EventsBody {
+  readonly events: Events
+  readonly bytes: number
+}
+
+export const ONE_EVENT: RequestBody<EventsBody> = {
+  required: true,
+  schema: NewEvent,
+  kinds: ['json'],
+  errors: INVALID,
+  maxBytes: ({ limits }) => limits.eventBytes,
+  parse: (text, { principal, config }) => ({
+    events: [parseEvent(text, principal, config.limits)],
+    bytes: text.length,
+  }),
+}
+
+export const MANY_EVENTS: RequestBody<EventsBody> = {
+  required: true,
+  schema: Batch,
+  kinds: ['json', 'ndjson'],
+  errors: INVALID,
+  maxBytes: ({ limits }) => limits.batchBytes,
+  parse: async (text, { kind, principal, config }) => ({
+    events: await parseBatch(text, kind, principal, config.limits),
+    bytes: text.length,
+  }),
+}
