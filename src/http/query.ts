@@ -35,9 +35,6 @@ export function choice<T extends string>(
   throw new AppError(code, `${name} must be one of ${allowed.join(', ')}`, { field: name })
 }
 
-export const cursor = (query: ParsedUrlQuery): number | undefined =>
-  integer(query, 'cursor', 'invalid_cursor', { min: 0, max: Number.MAX_SAFE_INTEGER })
-
 /** A time as events show it. */
 const INSERTED_AT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/
 
@@ -61,6 +58,3 @@ function timeAt(given: unknown, field: string): string | undefined {
     },
   )
 }
-
-export const cursorInsertedAt = (query: ParsedUrlQuery): string | undefined =>
-  insertedAt(one(query, 'cursor_inserted_at', 'invalid_cursor'))

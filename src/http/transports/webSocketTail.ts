@@ -15,7 +15,7 @@ import { closeOf, knownEnd } from './tailEnd.ts'
 const MAX_MISSED_PINGS = 2
 
 /** A raw WebSocket: its peer has nothing to say, so it is pinged. */
-export class RawWebSocket implements LongLived {
+class RawWebSocket implements LongLived {
   readonly transport = 'websocket'
   readonly #ws: WebSocket
   #missedPings = 0
@@ -41,7 +41,7 @@ export class RawWebSocket implements LongLived {
 }
 
 /** One event per text frame, or arrays of up to `batchSize` events. */
-export class WebSocketSink implements Sink {
+class WebSocketSink implements Sink {
   readonly readsAhead = true
   readonly #ws: WebSocket
   readonly #socket: Socket
@@ -80,7 +80,7 @@ export class WebSocketSink implements Sink {
 }
 
 /** What sends a tail to a sink until it ends or the signal is aborted. */
-export type RunTail = (sink: Sink, signal: AbortSignal) => Promise<void>
+type RunTail = (sink: Sink, signal: AbortSignal) => Promise<void>
 
 interface ServedTail {
   /** Undefined: each event is a frame by itself. */
