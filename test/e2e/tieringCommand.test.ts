@@ -1,19 +1,19 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { takeLock } from '../../src/db/jobLock.ts'
 import { DbSession } from '../../src/db/session.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { TIERING } from '../../src/tiering/tieringJob.ts'
+import { programOf } from '../support/programs.ts'
 import { someEvents, TieringLab } from '../support/tiering.ts'
 import { use } from '../support/use.ts'
 
-const COMMAND = fileURLToPath(new URL('../../src/cli/tier.ts', import.meta.url))
+const COMMAND = programOf('src/cli/tier.ts')
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>>) {
   const { PATH = '', HOME = '' } = process.env
-  const child = spawn(process.execPath, ['--import', 'tsx', COMMAND, ...args], {
+  const child = spawn(process.execPath, [...COMMAND, ...args], {
     env: { PATH, HOME, ...env },
   })
   let [out, err] = ['', '']

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import type { CheckpointStep } from '../../src/audit/checkpoints/checkpointer.ts'
 import { trustedKeys } from '../../src/audit/checkpoints/signer.ts'
@@ -8,10 +7,11 @@ import { checkpointTable } from '../../src/audit/checkpoints/verify/queries.ts'
 import { StoredLogs } from '../../src/audit/checkpoints/verify/storedLogs.ts'
 import { verifyCheckpoints } from '../../src/audit/checkpoints/verify/verify.ts'
 import { checkpointJob, newKey, takeCheckpoint } from '../support/checkpoints.ts'
+import { programOf } from '../support/programs.ts'
 import { TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
-const PROGRAM = fileURLToPath(new URL('../support/checkpointProgram.ts', import.meta.url))
+const PROGRAM = programOf('test/support/checkpointProgram.ts')
 const { signer, privatePem, publicPem } = newKey()
 
 /** In the order in which a checkpoint goes through them, and which one is then the next that is taken. */
@@ -28,7 +28,7 @@ describe('taking a checkpoint', function () {
 
   /** Runs in a process of its own, until it kills itself; answers at which step. */
   async function killed(lab: TieringLab, nth: number): Promise<string> {
-    const args = ['--import', 'tsx', PROGRAM, lab.database.url, privatePem, String(nth)]
+    const args = [...PROGRAM, lab.database.url, privatePem, String(nth)]
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     let step = ''
     child.stdout.on('data', (chunk) => {

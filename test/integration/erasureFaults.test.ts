@@ -1,15 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { S3Store } from '../../src/objects/s3Store.ts'
+import { programOf } from '../support/programs.ts'
 import { residueOf } from '../support/residue.ts'
 import { ACCESS_DENIED, type S3Request, S3Server } from '../support/s3Server.ts'
 import { HASTY, someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 import { faultsOfChain } from '../support/wholeChain.ts'
 
-const PROGRAM = fileURLToPath(new URL('../support/tieringProgram.ts', import.meta.url))
+const PROGRAM = programOf('test/support/tieringProgram.ts')
 const EVENTS = 20
 
 /** A session with events in objects and some that are hot; its name is in all of them. */
@@ -78,7 +78,7 @@ describe('erasing while something breaks', function () {
       const sid = await victim(lab, id)
       const before = await lab.shown(neighbour)
       await erase(lab, id)
-      const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, lab.database.url, String(nth)], {
+      const child = spawn(process.execPath, [...PROGRAM, lab.database.url, String(nth)], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       let step = ''

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import pg from 'pg'
 import { CheckpointJob } from '../../src/audit/checkpoints/checkpointJob.ts'
@@ -19,6 +18,7 @@ import { call, TailClient } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
+import { programOf } from '../support/programs.ts'
 import { residueOf } from '../support/residue.ts'
 import { connect } from '../support/template.ts'
 import { throwAwayPostgres } from '../support/throwAwayPostgres.ts'
@@ -26,7 +26,7 @@ import { poolOf } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 import { use } from '../support/use.ts'
 
-const MIGRATE = fileURLToPath(new URL('../../src/cli/migrate.ts', import.meta.url))
+const MIGRATE = programOf('src/cli/migrate.ts')
 
 /** On a server of its own: roles belong to the server, and here they are made. */
 describe('a Postgres where nobody has more rights than needed', () => {
@@ -269,7 +269,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
 
   it('is migrated by hand by who may, and who may not is told so', async () => {
     const run = async (env: Record<string, string>) => {
-      const child = spawn(process.execPath, ['--import', 'tsx', MIGRATE], {
+      const child = spawn(process.execPath, MIGRATE, {
         env: { PATH: process.env.PATH, STARCITE_STARTUP_WAIT: '0s', ...env },
       })
       let output = ''

@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
 import pg from 'pg'
@@ -13,12 +12,13 @@ import { at } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { describeSchema } from '../support/describeSchema.ts'
 import { startNode } from '../support/node.ts'
+import { programOf } from '../support/programs.ts'
 import { systemPostgres } from '../support/systemPostgres.ts'
 import { connect } from '../support/template.ts'
 import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 
 const ROOT = new URL('../../', import.meta.url)
-const TSX = new URL('node_modules/tsx/dist/loader.mjs', ROOT).href
+const PROGRAM = programOf('src/cli/main.ts')
 const run = promisify(execFile)
 
 /** The commands of docs/deployment.md, "Dumps", block by block. */
@@ -62,16 +62,15 @@ describe('a dump', () => {
     if (directory) await rm(directory, { recursive: true, force: true })
   })
 
-  /** In a shell, with `starcite` being the command as it stands. */
+  /** In a shell, where `starcite` is the command. */
   async function shell(commands: string): Promise<string> {
-    const command = `starcite() { "$NODE" --import "$TSX" "$MAIN" "$@"; }\nset -e\n${commands}`
+    const command = `starcite() { "$NODE" $PROGRAM "$@"; }\nset -e\n${commands}`
     const { stdout, stderr } = await run('bash', ['-c', command], {
       cwd: directory,
       env: {
         PATH: `${bin}:${process.env.PATH}`,
         NODE: process.execPath,
-        TSX,
-        MAIN: fileURLToPath(new URL('src/cli/main.ts', ROOT)),
+        PROGRAM: PROGRAM.join(' '),
         DATABASE_URL: url('original'),
         RESTORED_URL: url('restored'),
       },

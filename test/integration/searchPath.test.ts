@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import pg from 'pg'
 import { namespaces } from '../../src/cli/doctor/postgres.ts'
@@ -18,13 +17,13 @@ import { EventStreamClient } from '../support/eventStreamClient.ts'
 import { EVERY_CALL } from '../support/everyCall.ts'
 import { startNode } from '../support/node.ts'
 import { hasPgbouncer, PgBouncer } from '../support/pgbouncer.ts'
+import { programOf } from '../support/programs.ts'
 import { connect } from '../support/template.ts'
 import { type ThrowAwayPostgres, throwAwayPostgres } from '../support/throwAwayPostgres.ts'
 import { layTraps, stepsOn } from '../support/traps.ts'
 import { until } from '../support/until.ts'
 
-const COMMANDS = fileURLToPath(new URL('../support/commands.ts', import.meta.url))
-const TSX = new URL('../../node_modules/tsx/dist/loader.mjs', import.meta.url).href
+const COMMANDS = programOf('test/support/commands.ts')
 const LOG = createLog('silent')
 
 /** What a database may be set to for the sake of other programs, and our statements are not written for. */
@@ -238,9 +237,7 @@ describe('a database whose search path leads into traps', () => {
     const child = spawn(
       process.execPath,
       [
-        '--import',
-        TSX,
-        COMMANDS,
+        ...COMMANDS,
         'doctor',
         'audit verify --all',
         'audit export --all --output export.ndjson',

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { migrate } from '../../src/db/migrate.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { createLog } from '../../src/ops/log.ts'
 import type { Step } from '../../src/tiering/step.ts'
 import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
+import { programOf } from '../support/programs.ts'
 import {
   ACCESS_DENIED,
   INTERNAL_ERROR,
@@ -24,7 +24,7 @@ const SESSIONS = [
   { session: 'b', tenant: 'two' },
 ]
 const EVENTS = 60
-const PROGRAM = fileURLToPath(new URL('../support/tieringProgram.ts', import.meta.url))
+const PROGRAM = programOf('test/support/tieringProgram.ts')
 
 /** What must hold after whatever happened: nothing lost, nothing doubled, nothing half done. */
 async function expectWhole(
@@ -213,7 +213,7 @@ describe('moving segments while something breaks', function () {
     it('is killed (SIGKILL) at every step: another one goes on from there', async () => {
       const killedAt: string[] = []
       for (let nth = 1; ; nth += 1) {
-        const child = spawn(process.execPath, ['--import', 'tsx', PROGRAM, lab.database.url, String(nth)], {
+        const child = spawn(process.execPath, [...PROGRAM, lab.database.url, String(nth)], {
           stdio: ['ignore', 'pipe', 'inherit'],
         })
         let step = ''

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { insertChained } from '../support/chainedEvents.ts'
+import { programOf } from '../support/programs.ts'
 import { TieringLab } from '../support/tiering.ts'
 import { use } from '../support/use.ts'
 
@@ -11,7 +11,7 @@ const EVENTS = Number(process.env.STARCITE_TEST_SEGMENT_EVENTS ?? 100_000)
 const SESSIONS = 100
 /** As text the events are larger than this; the program and its compiler take half of it. */
 const HEAP_MB = 56
-const PROGRAM = fileURLToPath(new URL('../support/tieringProgram.ts', import.meta.url))
+const PROGRAM = programOf('test/support/tieringProgram.ts')
 
 /** Half of the events are of one session. */
 const FILL = insertChained(`
@@ -38,7 +38,7 @@ describe('moving a large segment', function () {
   it(`needs memory for what is under way only: ${EVENTS.toLocaleString('en')} events with a heap of ${HEAP_MB} MB`, async () => {
     const child = spawn(
       process.execPath,
-      [`--max-old-space-size=${HEAP_MB}`, '--import', 'tsx', PROGRAM, lab.database.url, '0'],
+      [`--max-old-space-size=${HEAP_MB}`, ...PROGRAM, lab.database.url, '0'],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     )
     let output = ''

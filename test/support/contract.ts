@@ -158,5 +158,6 @@ function fail(said: string): never {
 
 /** For whoever swallows what is thrown here: fails when anything was, at any time. */
 export function expectContractKept(): void {
-  if (broken.length > 0) throw new Error(`the contract was broken:\n${broken.join('\n')}`)
+  const violations = broken.splice(0)
+  if (violations.length > 0) throw new Error(`the contract was broken:\n${violations.join('\n')}`)
 }

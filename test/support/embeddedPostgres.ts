@@ -13,6 +13,7 @@ import {
   startEmbeddedPostgres,
 } from '../../src/db/embedded/server.ts'
 import { endServer } from './leftovers.ts'
+import { programOf } from './programs.ts'
 import { makeScratch } from './scratch.ts'
 import { serverPackage } from './serverPackage.ts'
 
@@ -76,8 +77,8 @@ export class EmbeddedPostgresLab {
 
   /** A process, and a process group, of its own: killing it is like killing a real node. */
   startInChild(): ChildNode {
-    const script = path.join(import.meta.dirname, 'embeddedPostgresNode.ts')
-    const child = spawn(process.execPath, ['--import', 'tsx', script, this.path('data')], {
+    const program = programOf('test/support/embeddedPostgresNode.ts')
+    const child = spawn(process.execPath, [...program, this.path('data')], {
       detached: true,
       stdio: ['ignore', 'pipe', 'inherit'],
     })

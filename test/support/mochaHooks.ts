@@ -12,7 +12,7 @@ export const mochaHooks = {
 }
 
 /** Each is done, whatever becomes of the others: what is left running would keep the process for ever. */
-async function endOfTests(): Promise<void> {
+export async function endOfTests(): Promise<void> {
   setTimeout(endAnyhow, END_MS).unref()
   const ends = await Promise.allSettled([stopChromium(), stopTestS3(), stopTestServer()])
   for (const end of ends) if (end.status === 'rejected') throw end.reason

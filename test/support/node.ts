@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
-import { fileURLToPath } from 'node:url'
 import { loadConfig } from '../../src/config.ts'
 import { createLog, type Log } from '../../src/ops/log.ts'
 import { type Service, startService } from '../../src/service.ts'
+import { programOf } from './programs.ts'
 
 export type Settings = Readonly<Record<string, string>>
 
@@ -29,11 +29,7 @@ export interface NodeProcess {
   kill(signal: NodeJS.Signals): Promise<{ code: number | null; signal: NodeJS.Signals | null }>
 }
 
-const fromHere = (path: string) => fileURLToPath(new URL(path, import.meta.url))
-/** As it stands, which any test can run; or as `npm test` has built it before, which starts in half the time. */
-const PROGRAM = process.env.STARCITE_TEST_BUILT
-  ? ['--enable-source-maps', fromHere('../../dist/main.js')]
-  : ['--import', 'tsx', fromHere('../../src/main.ts')]
+const PROGRAM = programOf('src/main.ts')
 
 export interface ProgramOptions {
   /** It may have no more file descriptors than that. */

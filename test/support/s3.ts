@@ -44,6 +44,7 @@ export async function stopTestS3(): Promise<void> {
 }
 
 async function start(): Promise<{ settings: S3Settings; stop: () => Promise<void> }> {
+  if (process.send) return { settings: await askRunner(), stop: async () => {} }
   if (kind === 'radosgw') return startRadosgw(stopping.signal)
   if (kind === 'in-process') {
     const server = await S3Server.start()
@@ -66,4 +67,18 @@ async function start(): Promise<{ settings: S3Settings; stop: () => Promise<void
     pathStyle: env('PATH_STYLE') !== 'false',
   }
   return { settings, stop: async () => {} }
+}
+
+/** `npm test` starts one server for all its workers; each has a prefix of its own. */
+function askRunner(): Promise<S3Settings> {
+  return new Promise((resolve, reject) => {
+    const listen = (message: { s3?: S3Settings; s3Failed?: string }) => {
+      if (message.s3 === undefined && message.s3Failed === undefined) return
+      process.off('message', listen)
+      if (message.s3) resolve({ ...message.s3, prefix: `starcite-test-${randomUUID()}` })
+      else reject(new Error(message.s3Failed))
+    }
+    process.on('message', listen)
+    process.send?.({ wants: 's3' })
+  })
 }

@@ -7,6 +7,7 @@ import { expect } from 'chai'
 import { parse, parseAllDocuments } from 'yaml'
 import { loadConfig } from '../../src/config.ts'
 import { freePort } from '../support/node.ts'
+import { programOf } from '../support/programs.ts'
 
 const ROOT = new URL('../../', import.meta.url)
 const read = (file: string) => readFileSync(new URL(file, ROOT), 'utf8')
@@ -213,11 +214,11 @@ describe('the workflows', () => {
 })
 
 describe('the health check of the image', () => {
-  const CLI = fileURLToPath(new URL('src/cli/healthcheck.ts', ROOT))
+  const CLI = programOf('src/cli/healthcheck.ts')
 
   async function check(args: readonly string[], settings: Settings) {
     const { PATH } = process.env
-    const child = spawn(process.execPath, ['--import', 'tsx', CLI, ...args], {
+    const child = spawn(process.execPath, [...CLI, ...args], {
       env: { ...(PATH && { PATH }), ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
