@@ -18,6 +18,7 @@ import { Sockets } from './http/transports/sockets.ts'
 import { pause } from './lib/backoff.ts'
 import { FairTurns } from './lib/fairTurns.ts'
 import { Idleness } from './lib/idleness.ts'
+import { LinkedAbort } from './lib/linkedAbort.ts'
 import { MemoryBudget } from './lib/memoryBudget.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { UnreadBudget } from './lib/unreadBudget.ts'
@@ -384,23 +385,19 @@ function publish(hub: Hub, request: AppendRequest, rows: readonly OutcomeRow[]):
 }
 
 /** What is under way when the signal is aborted is left to end by itself. */
-function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(new Error('told to stop before it was ready'))
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort, { once: true })
-    work.then(resolve, reject)
+async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  const starting = new LinkedAbort([signal])
+  const stopped = starting.rejection().catch((cause: unknown) => {
+    throw new Error('the node was stopped before it was ready', { cause })
   })
+  await Promise.race([work, stopped]).finally(() => starting.release())
 }
 
 /** Out of the load balancer, then no new connections, requests under way answered, sockets sent away; then it may stop. */
 async function drain(config: Config, health: Health, http: HttpServer, sockets: Sockets): Promise<void> {
   health.draining()
   await pause(config.drainDelayMs)
-  const patience = new AbortController()
-  await Promise.race([
-    Promise.all([http.drain(), sockets.drain()]),
-    pause(config.shutdownGraceMs, patience.signal),
-  ])
-  patience.abort()
+  const grace = new LinkedAbort([], { ms: config.shutdownGraceMs })
+  await Promise.race([Promise.all([http.drain(), sockets.drain()]), grace.rejection().catch(() => {})])
+  grace.release()
 }

@@ -1,3 +1,5 @@
+import { LinkedAbort } from '../lib/linkedAbort.ts'
+
 export interface FetchBounds {
   /** From asking to the last byte. */
   readonly timeoutMs: number
@@ -9,14 +11,10 @@ export interface FetchBounds {
  * aborted. Does not follow redirects: where keys come from is for the operator to say.
  */
 export async function fetchText(url: string, bounds: FetchBounds, signal: AbortSignal): Promise<string> {
-  const ending = new AbortController()
-  const abort = () => ending.abort(new Error('stopped'))
-  const timer = setTimeout(
-    () => ending.abort(new Error(`there was no whole answer within ${bounds.timeoutMs} ms`)),
-    bounds.timeoutMs,
-  )
-  if (signal.aborted) abort()
-  signal.addEventListener('abort', abort, { once: true })
+  const ending = new LinkedAbort([signal], {
+    ms: bounds.timeoutMs,
+    reason: () => new Error(`there was no whole answer within ${bounds.timeoutMs} ms`),
+  })
   try {
     const response = await fetch(url, {
       signal: ending.signal,
@@ -36,7 +34,6 @@ export async function fetchText(url: string, bounds: FetchBounds, signal: AbortS
     }
     return Buffer.concat(chunks).toString('utf8')
   } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', abort)
+    ending.release()
   }
 }

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Log } from '../ops/log.ts'
 import { type Cancellable, cancel } from './cancel.ts'
 import {
@@ -196,7 +197,7 @@ export class Db {
    */
   async #giveUp(client: pg.PoolClient, work: Promise<Rows>): Promise<void> {
     this.#givenUp += 1
-    const deadline = AbortSignal.any([this.#stopping.signal, AbortSignal.timeout(this.#options.timeoutMs)])
+    const deadline = new LinkedAbort([this.#stopping.signal], { ms: this.#options.timeoutMs })
     let outcome: unknown = new QueryTimeoutError('a query was given up')
     const settled = work.then(
       () => {
@@ -206,8 +207,9 @@ export class Db {
         outcome = error
       },
     )
-    if (await cancel(client as unknown as Cancellable, deadline))
-      await Promise.race([settled, aborted(deadline)])
+    if (await cancel(client as unknown as Cancellable, deadline.signal))
+      await Promise.race([settled, deadline.rejection().catch(() => {})])
+    deadline.release()
     this.#givenUp -= 1
     client.release(outcome === undefined || keepsConnection(outcome) ? undefined : (outcome as Error))
   }
@@ -252,7 +254,7 @@ export class Db {
     }
   }
 
-  /** Waits for the queries under way; those that were given up are left to their cancelling. */
+  /** Waits for the queries under way; those that were given up are left to their deadline. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#pool.end()
@@ -283,10 +285,3 @@ const LACKS_STATEMENTS =
 
 const isQueueFull = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && error.code === PROGRAM_LIMIT_EXCEEDED
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve()
-    else signal.addEventListener('abort', () => resolve(), { once: true })
-  })
-}

@@ -1,3 +1,4 @@
+import { LinkedAbort } from '../lib/linkedAbort.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Services } from './context.ts'
 
@@ -10,8 +11,9 @@ export async function takeJoinTurn(
   key: unknown,
   signal: AbortSignal,
 ): Promise<(() => void) | undefined> {
-  const patience = AbortSignal.timeout(PATIENCE * config.database.timeoutMs)
-  const end = await joins.take(key, AbortSignal.any([signal, patience]))
+  const waiting = new LinkedAbort([signal], { ms: PATIENCE * config.database.timeoutMs })
+  const end = await joins.take(key, waiting.signal)
+  waiting.release()
   if (end === undefined && !signal.aborted)
     throw new AppError('overloaded', 'too many joins are waiting; join again later', { retry_after_ms: 1000 })
   return end

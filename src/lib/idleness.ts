@@ -1,4 +1,5 @@
 import { pause } from './backoff.ts'
+import { LinkedAbort } from './linkedAbort.ts'
 
 export interface IdlenessOptions {
   /** 0: never idle. */
@@ -75,14 +76,12 @@ export class Idleness {
 
   async #wait(ms: number, signal: AbortSignal): Promise<void> {
     if (!this.#isIdle || signal.aborted) return
-    const over = new AbortController()
+    const over = new LinkedAbort([signal])
     const end = () => over.abort()
     this.#whenAwake.add(end)
-    signal.addEventListener('abort', end, { once: true })
-    if (ms === Number.POSITIVE_INFINITY)
-      await new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
+    if (ms === Number.POSITIVE_INFINITY) await over.rejection().catch(() => {})
     else await pause(ms, over.signal)
-    signal.removeEventListener('abort', end)
+    over.release()
     this.#whenAwake.delete(end)
   }
 

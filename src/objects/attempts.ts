@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { jittered, pause } from '../lib/backoff.ts'
+import { LinkedAbort } from '../lib/linkedAbort.ts'
 import { ObjectStoreError, type ObjectStoreFault } from './objectStore.ts'
 
 export interface RetryPolicy {
@@ -42,7 +43,7 @@ export class Attempts {
     signal: AbortSignal | undefined,
     attempt: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const call = new Follower([signal, this.#stopping.signal])
+    const call = new LinkedAbort([signal, this.#stopping.signal])
     try {
       for (let tries = 1; ; tries += 1) {
         call.signal.throwIfAborted()
@@ -70,50 +71,15 @@ export class Attempts {
 
   async #once<T>(call: AbortSignal, attempt: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const { attemptMs } = this.#policy
-    const bounded = new Follower([call])
-    const timer = setTimeout(
-      () => bounded.abort(new ObjectStoreError('unavailable', `no whole answer within ${attemptMs} ms`)),
-      attemptMs,
-    )
+    const bounded = new LinkedAbort([call], {
+      ms: attemptMs,
+      reason: () => new ObjectStoreError('unavailable', `no whole answer within ${attemptMs} ms`),
+    })
     try {
-      return await Promise.race([attempt(bounded.signal), bounded.aborted])
+      return await Promise.race([attempt(bounded.signal), bounded.rejection()])
     } finally {
-      clearTimeout(timer)
       bounded.release()
     }
-  }
-}
-
-/** Aborts with the first of several signals. (AbortSignal.any would stay tied to the signals that outlive the call.) */
-class Follower {
-  readonly #controller = new AbortController()
-  readonly #followed: readonly AbortSignal[]
-  readonly #onAbort = (event: Event) => this.abort((event.target as AbortSignal).reason)
-  /** Only ever rejects. */
-  readonly aborted: Promise<never>
-
-  constructor(signals: readonly (AbortSignal | undefined)[]) {
-    this.#followed = signals.filter((it) => it !== undefined)
-    this.aborted = new Promise((_, reject) => {
-      this.signal.addEventListener('abort', () => reject(this.signal.reason), { once: true })
-    })
-    this.aborted.catch(() => {}) // nobody may be waiting
-    for (const signal of this.#followed) {
-      if (signal.aborted) this.abort(signal.reason)
-      else signal.addEventListener('abort', this.#onAbort)
-    }
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal
-  }
-
-  abort(reason: unknown): void {
-    this.#controller.abort(reason)
-  }
-
-  release(): void {
-    for (const signal of this.#followed) signal.removeEventListener('abort', this.#onAbort)
   }
 }
 

@@ -1,3 +1,4 @@
+import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Subscription } from '../live/subscription.ts'
 
 /**
@@ -30,14 +31,11 @@ export class TailEnd {
   }
 
   #makeSignal() {
-    const over = new AbortController()
-    const end = () => over.abort()
-    if (this.#signal.aborted) end()
-    this.#signal.addEventListener('abort', end, { once: true })
-    const forget = this.#subscription.onOver(end)
+    const over = new LinkedAbort([this.#signal])
+    const forget = this.#subscription.onOver(() => over.abort())
     const release = () => {
       forget()
-      this.#signal.removeEventListener('abort', end)
+      over.release()
     }
     return { signal: over.signal, release }
   }

@@ -1,5 +1,6 @@
 import type { Db } from '../db/pool.ts'
 import { scanMembers } from '../lib/jsonScanner.ts'
+import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -75,12 +76,11 @@ export class History {
 
   async #forwards(request: HistoryRequest): Promise<HistoryPage> {
     const subscription = request.waitMs > 0 ? this.#hub.register(request.sid) : undefined
-    const deadline = new AbortController()
-    const stopWaiting = () => deadline.abort()
     // Without a wait only its caller ends a request early.
-    const timer = request.waitMs > 0 ? setTimeout(stopWaiting, request.waitMs) : undefined
-    if (request.signal.aborted) stopWaiting()
-    request.signal.addEventListener('abort', stopWaiting, { once: true })
+    const deadline = new LinkedAbort(
+      [request.signal],
+      request.waitMs > 0 ? { ms: request.waitMs } : undefined,
+    )
     try {
       let cursor = request.cursor ?? 0
       for (let lastSeq = request.lastSeq; ; lastSeq = await this.#lastSeq(request.sid)) {
@@ -98,8 +98,7 @@ export class History {
         if (subscription.over === 'history_changed') throw overError(subscription.over)
       }
     } finally {
-      clearTimeout(timer)
-      request.signal.removeEventListener('abort', stopWaiting)
+      deadline.release()
       subscription?.close()
     }
   }

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import { unpackSlice } from '../../archive/slice.ts'
 import type { Db } from '../../db/pool.ts'
 import { type Idleness, NEVER_IDLE } from '../../lib/idleness.ts'
+import { LinkedAbort } from '../../lib/linkedAbort.ts'
 import { Loop } from '../../lib/loop.ts'
 import { DamagedObjectError, type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 import type { Log } from '../../ops/log.ts'
@@ -147,18 +148,14 @@ export class ColdReader {
 
   async #fetch(key: string, offset: number, bytes: number): Promise<Buffer> {
     const { store, timeoutMs = READ_TIMEOUT_MS } = this.#options
-    const deadline = new AbortController()
-    const timer = setTimeout(
-      () =>
-        deadline.abort(
-          new ObjectStoreError('unavailable', `${key} could not be read within ${timeoutMs} ms`),
-        ),
-      timeoutMs,
-    )
+    const deadline = new LinkedAbort([], {
+      ms: timeoutMs,
+      reason: () => new ObjectStoreError('unavailable', `${key} could not be read within ${timeoutMs} ms`),
+    })
     try {
       return await store.getRange(key, offset, bytes, deadline.signal)
     } finally {
-      clearTimeout(timer)
+      deadline.release()
     }
   }
 }

@@ -1,4 +1,5 @@
 import { objectKey, successorKey } from '../../archive/objectKey.ts'
+import { LinkedAbort } from '../../lib/linkedAbort.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { DamagedObjectError } from '../../objects/objectStore.ts'
 import type { Probe } from '../step.ts'
@@ -25,12 +26,12 @@ export interface ObjectWriterOptions {
  */
 export class ObjectWriter {
   readonly #options: ObjectWriterOptions
-  readonly #failed = new AbortController()
+  readonly #failed: LinkedAbort
   readonly #under: { readonly bytes: number; readonly noted: Promise<void> }[] = []
 
   constructor(options: ObjectWriterOptions) {
     this.#options = options
-    options.signal.addEventListener('abort', this.#abort, { once: true })
+    this.#failed = new LinkedAbort([options.signal])
   }
 
   /** Resolves when there is room for another; rejects with the failure of an earlier one. */
@@ -49,7 +50,7 @@ export class ObjectWriter {
   /** Gives up what is under way. Resolves when none of it is any more. */
   async stop(): Promise<void> {
     this.#abort()
-    this.#options.signal.removeEventListener('abort', this.#abort)
+    this.#failed.release()
     await Promise.allSettled(this.#under.map(({ noted }) => noted))
   }
 
