@@ -17,12 +17,12 @@ import { StoppedError } from './stopped.ts'
 
 export interface MoveProgress {
   readonly segment: string
-  /** Read so far; `events` are those that lie in objects. */
+  /** Events read so far; `events` counts those that are in objects. */
   read: number
   events: number
   objects: number
   bytes: number
-  /** Events of sessions that are set aside, which stay in Postgres. */
+  /** Events of sessions that are set aside. They stay in Postgres. */
   kept: number
 }
 
@@ -30,23 +30,23 @@ export interface ArchiverOptions {
   readonly session: DbSession
   readonly store: ObjectStore
   readonly signal: AbortSignal
-  /** Verifies what is copied. */
+  /** Verifies digests and hash chain of what is copied. */
   readonly follow: FollowChain
   readonly log: Log
   readonly onProgress?: (progress: Readonly<MoveProgress>) => void
   readonly probe?: Probe
 }
 
-/** Of one segment; of more only the number is logged. */
+/** Damaged sessions of one segment that are logged one by one; of more only the number is logged. */
 const MAX_LOGGED = 20
 
 const RUNS_PER_FETCH = 1000
-/** Of one read, whatever the averages said; one event may be larger. */
+/** The most bytes that one read fetches, whatever the averages say. One event may be larger. */
 const MAX_READ_BYTES = 8 * 1024 * 1024
 
 /**
- * Moves one segment out of the hot tables: hot → closed → moved → dropped (migrations/0003_tiering.sql tells the steps).
- * Every step may be repeated, so a run that was cut anywhere is simply run again.
+ * Moves one segment out of the hot tables: hot → closed → moved → dropped (migrations/0003_tiering.sql describes the
+ * states). Every step is idempotent, so a run that was interrupted anywhere is simply repeated.
  */
 export class Archiver {
   readonly #options: ArchiverOptions
@@ -55,7 +55,7 @@ export class Archiver {
     this.#options = options
   }
 
-  /** Until its events are read from objects. Answers what was copied by this run. */
+  /** Runs until readers read the segment's events from objects. Returns what this run copied. */
   async move({ name, state }: queries.Segment): Promise<MoveProgress> {
     const { session, probe } = this.#options
     const progress: MoveProgress = { segment: name, read: 0, events: 0, objects: 0, bytes: 0, kept: 0 }
@@ -66,7 +66,7 @@ export class Archiver {
       await queries.restorePartition(session, name)
       this.#options.log.error(
         { segment: name },
-        'the partition of a segment was gone: what was dropped with it is lost',
+        'segment partition was missing: it was created again empty, and the dropped events are lost',
       )
     }
     if (state === 'hot' || !isWhole) {
@@ -77,7 +77,7 @@ export class Archiver {
     if (this.#damaged > MAX_LOGGED)
       this.#options.log.error(
         { segment: name, sessions: this.#damaged },
-        'sessions were set aside: their logs are damaged',
+        'sessions set aside: their logs are damaged',
       )
     await probe?.('copied')
     progress.kept = await this.#switch(name)
@@ -85,7 +85,7 @@ export class Archiver {
     return progress
   }
 
-  /** Takes the empty partition of a moved segment away. */
+  /** Detaches and drops the empty partition of a moved segment. */
   async drop(segment: string): Promise<void> {
     const { session, probe } = this.#options
     const attachment = await queries.attachment(session, segment)
@@ -136,7 +136,7 @@ export class Archiver {
     }
   }
 
-  /** What is left to be copied, in order. */
+  /** The events that are still to be copied, in the order of packing. */
   async *#read(segment: string): AsyncGenerator<copying.RunEvent[], void> {
     const { session, signal } = this.#options
     const pace = new Pace({ appended: () => appended(session), signal })
@@ -160,7 +160,7 @@ export class Archiver {
 
   #damaged = 0
 
-  /** No more of it is copied, here and in later segments, until it is mended or given up. */
+  /** Sets the session aside: no more of it is copied, here and in later segments, until it is repaired or given up. */
   async #setAside({ tenantId, sessionId, sid }: copying.Run, damage: Problem): Promise<void> {
     const { session, log } = this.#options
     await setAside(session, sid, damage)
@@ -168,15 +168,15 @@ export class Archiver {
     if (this.#damaged <= MAX_LOGGED)
       log.error(
         { tenant: tenantId, session: sessionId, sid, ...damage },
-        'a session was set aside: its log is damaged',
+        'session set aside: its log is damaged',
       )
   }
 
-  /** Answers how many events the segment keeps. */
+  /** Returns how many events the segment keeps. */
   async #switch(segment: string): Promise<number> {
     const { session, probe } = this.#options
     const { hot, copied } = await copying.countEvents(session, segment)
-    // More copies than events: somebody deleted what was verified when it was copied.
+    // With more copies than events, rows that were verified when they were copied have been deleted since.
     if (hot === copied || !(await hasUncopied(session, segment))) {
       await queries.switchSegment(session, segment, copied)
       return 0

@@ -21,7 +21,7 @@ export class DueSegments {
     if (isBehind && !this.#isBehind)
       this.#log.warn(
         { confirmed },
-        "the database's clock has jumped ahead, or no job has run for long: segments that end later wait for an hour or two",
+        'confirmed time is far behind: the database clock jumped ahead, or no tiering job has run for long; segments that end later wait for an hour or two',
       )
     this.#isBehind = isBehind
     return dueSegments(session, confirmed)

@@ -1,12 +1,12 @@
 import type { DbSession } from '../db/session.ts'
 
-/** Whoever loads holds the table for one statement at a time. */
+/** `starcite audit load` holds its lock for one statement at a time. */
 const LOCK_TIMEOUT = '10s'
 
 /**
- * Removes the content that these erasures cover from the copies that `starcite audit load` has made. Erasures of sessions
- * and events have done so when they were asked for; this is for retention's, and for copies that were being inserted at that
- * moment. The lock waits for those, and who comes after it sees the erasure and inserts no content.
+ * Removes the content that these erasures cover from the copies of `starcite audit load`. Erasures of sessions and
+ * events do so when they are requested; this covers retention's erasures, and copies that were being inserted at that
+ * moment. The lock waits for those inserts, and later inserts see the erasure and insert no content.
  */
 export async function emptyLoaded(session: DbSession, erasureIds: readonly string[]): Promise<void> {
   await session.transaction(async () => {
@@ -32,7 +32,7 @@ export async function emptyLoaded(session: DbSession, erasureIds: readonly strin
   })
 }
 
-/** Deletes the copies whose time is over. */
+/** Deletes the copies that have expired. */
 export async function deleteExpired(session: DbSession): Promise<void> {
   await session.query('delete from starcite.loaded_events l where l.expires_at <= clock_timestamp()')
 }

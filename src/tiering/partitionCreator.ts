@@ -9,8 +9,8 @@ const MIN_PERIOD_MS = 500
 const MAX_PERIOD_MS = 600_000
 
 /**
- * Makes segments ahead of time, so that no append has to. Every node does it; they meet in starcite.ensure_segment.
- * A node that fails to only leaves the work to the next append.
+ * Creates partitions ahead of time, so that no append has to. Every node does it, and starcite.ensure_segment
+ * serializes them. When a node fails to, the next append creates the partition.
  */
 export class PartitionCreator {
   readonly #db: Db
@@ -29,12 +29,12 @@ export class PartitionCreator {
     this.#loop = new Loop({
       pass: () => this.ensure(),
       intervalMs: Math.min(MAX_PERIOD_MS, Math.max(MIN_PERIOD_MS, intervalMs / 4)),
-      gate: (signal) => idleness.awake(signal), // an append that finds no segment makes one
-      onFailure: (error) => log.warn({ err: error }, 'the next segment could not be made ahead of time'),
+      gate: (signal) => idleness.awake(signal), // an append that finds no segment creates one
+      onFailure: (error) => log.warn({ err: error }, 'creating the next segment ahead of time failed'),
     })
   }
 
-  /** Resolves when the present segment stands. */
+  /** Resolves when the current segment exists. */
   async start(): Promise<void> {
     await writeSettings(this.#db, this.#intervalMs, this.#retentionMs)
     await this.ensure()
@@ -45,12 +45,14 @@ export class PartitionCreator {
     return this.#loop.stop()
   }
 
-  /** The latest time that the database's clock can have, in milliseconds since the epoch; undefined before the start. */
+  /**
+   * The latest time that the database's clock can show, in milliseconds since the epoch; undefined before the start.
+   */
   get latestTime(): number | undefined {
     return this.#clock.latest
   }
 
-  /** Makes the segments and partitions that should be there now; none for a time that cannot be. */
+  /** Creates the segments and partitions that should exist now; none while the database's clock is ahead. */
   async ensure(): Promise<void> {
     const { latest } = this.#clock
     const now = await readClock(this.#db)
@@ -58,10 +60,9 @@ export class PartitionCreator {
     if (isAhead && !this.#isAhead)
       this.#log.error(
         { clock: timeOf(now), latest: timeOf(latest ?? now) },
-        "the database's clock has jumped ahead: appends are refused until it is back, or has held for a minute",
+        'database clock jumped ahead: appends are refused until the clock is right again or has held for a minute',
       )
-    if (!isAhead && this.#isAhead)
-      this.#log.warn({ clock: timeOf(now) }, "the database's clock is believed again")
+    if (!isAhead && this.#isAhead) this.#log.warn({ clock: timeOf(now) }, 'database clock is trusted again')
     this.#isAhead = isAhead
     if (!isAhead) await ensureSegments(this.#db)
   }

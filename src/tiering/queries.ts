@@ -6,7 +6,7 @@ import { jittered, pause } from '../lib/backoff.ts'
 
 const CONFIGURE = { name: 'configure', text: 'select starcite.configure($1::interval, $2::interval)' }
 
-/** What procedures and views need to know: how wide segments are, and how long they stay. */
+/** Writes the settings that procedures and views read: the width of segments, and how long they stay hot. */
 export async function writeSettings(db: Db, intervalMs: number, retentionMs: number): Promise<void> {
   await db.query(CONFIGURE, [`${intervalMs / 1000} seconds`, `${retentionMs / 1000} seconds`])
 }
@@ -29,14 +29,18 @@ export async function readClock(db: Db): Promise<number> {
   return Number(row?.[0])
 }
 
-/** Makes sure of this segment and the next, by the database's clock, and of the partition of each that is hot. */
+/** Creates this segment and the next, by the database's clock, and the missing partition of each hot segment. */
 export async function ensureSegments(db: Db): Promise<void> {
   await db.query(ENSURE_SEGMENTS, [])
 }
 
-// --- The job (src/db/job.ts). All of it on the one connection that holds the job's lock: who loses the lock can write no more.
+// --- The tiering job (src/db/job.ts). All of these run on the one connection that holds the job's lock, so a job
+// that lost the lock writes nothing more.
 
-/** The format of docs/archive-format.md that this build writes: Postgres refuses objects of jobs that state another, or none. */
+/**
+ * The version of docs/archive-format.md that this build writes. Postgres refuses objects of jobs that state another
+ * one, or none.
+ */
 const ARCHIVE_FORMAT = '2'
 
 export async function stateArchiveFormat(session: DbSession): Promise<void> {
@@ -44,11 +48,11 @@ export async function stateArchiveFormat(session: DbSession): Promise<void> {
 }
 
 export interface TieringStatus {
-  /** Events of due segments that are not yet moved, as Postgres estimates them. */
+  /** Events of due segments that are not moved yet, as Postgres estimates them. */
   readonly pendingEvents: number
   /** Since the oldest of those segments was due. */
   readonly lagSeconds: number
-  /** Sessions whose log is damaged, so that it is not moved. */
+  /** Sessions that are not moved because their log is damaged. */
   readonly setAside: number
 }
 
@@ -68,7 +72,10 @@ export interface Segment {
   readonly state: 'hot' | 'closed' | 'moved'
 }
 
-/** What starcite.confirm_time answers, and by how many seconds the database's clock is past it; 0 where that does not matter. */
+/**
+ * The confirmed time (starcite.confirm_time), and by how many seconds the database's clock is past it; 0 where that
+ * does not matter.
+ */
 export async function confirmTime(session: DbSession): Promise<{ confirmed: string; behindSeconds: number }> {
   const [row] = await session.query(
     `select c.at, case when isfinite(c.at) then extract(epoch from clock_timestamp() - c.at) else 0 end
@@ -77,7 +84,7 @@ export async function confirmTime(session: DbSession): Promise<{ confirmed: stri
   return { confirmed: row?.[0] as string, behindSeconds: Number(row?.[1]) }
 }
 
-/** Segments that are under way, and those whose retention is over and whose end is confirmed; oldest first. */
+/** Segments that are in progress, and those whose retention is over and whose end is confirmed; oldest first. */
 export async function dueSegments(session: DbSession, confirmed: string): Promise<Segment[]> {
   const rows = await session.query(
     `select g.name, g.state from starcite.segments g
@@ -91,15 +98,21 @@ export async function dueSegments(session: DbSession, confirmed: string): Promis
   return rows.map(([name, state]) => ({ name: name as string, state: state as Segment['state'] }))
 }
 
-/** The partition of a segment, for a statement. */
+/** The partition of a segment, for use in a statement. */
 export const table = (segment: string) => `starcite.${pg.escapeIdentifier(segment)}`
 
-/** Whoever waits for a table makes everyone after it wait: so not for long, and again a little later. */
+/**
+ * A request that waits for a table lock makes every later one wait, so it gives up soon and tries again a little
+ * later.
+ */
 const LOCK_TIMEOUT = '50ms'
 const LOCK_ATTEMPTS = 20
 const LOCK_PAUSE_MS = 500
 
-/** A transaction that locks a segment. Rejects when others hold it all the time: some long query, or a vacuum. */
+/**
+ * Runs a transaction that locks a segment. Rejects when others hold the segment all the time, such as a long query or
+ * a vacuum.
+ */
 export async function lockingSegment(session: DbSession, run: () => Promise<void>): Promise<void> {
   for (let attempt = 1; ; attempt += 1)
     try {
@@ -113,10 +126,10 @@ export async function lockingSegment(session: DbSession, run: () => Promise<void
     }
 }
 
-/** New events have a salt; one that is erased loses it, so a closed segment takes that and nothing else. */
+/** New events have a salt, and an erased event has none. So a closed segment accepts erasures and nothing else. */
 const CLOSED = 'check (salt is null)'
 
-/** Segments closed by a release that could not erase have a constraint that lets nothing pass. */
+/** Replaces the constraint of segments that were closed by a release without erasure, which lets no update pass. */
 export async function letErasuresPass(session: DbSession): Promise<void> {
   const rows = await session.query(
     `select g.name from starcite.segments g
@@ -133,8 +146,8 @@ export async function letErasuresPass(session: DbSession): Promise<void> {
 }
 
 /**
- * No event gets in any more: times handed out from now on are past its end, and should a transaction still carry an
- * older idea of the time, Postgres itself refuses the row (the append is tried again and gets a later time).
+ * Closes a segment for new events. Times that are handed out from now on are past its end; when a transaction still
+ * has an earlier time, Postgres refuses the row, and the append is retried with a later time.
  */
 export async function closeSegment(session: DbSession, segment: string): Promise<void> {
   await lockingSegment(session, async () => {
@@ -151,7 +164,7 @@ export async function closeSegment(session: DbSession, segment: string): Promise
   })
 }
 
-/** The instant of the move: readers find the events in the objects, and the partition is empty. */
+/** Switches readers to the objects, and empties the partition, in one transaction. */
 export async function switchSegment(session: DbSession, segment: string, events: number): Promise<void> {
   await lockingSegment(session, async () => {
     await session.query(`truncate ${table(segment)}`)
@@ -162,7 +175,7 @@ export async function switchSegment(session: DbSession, segment: string, events:
   })
 }
 
-/** Whether the partition is attached, is being detached (a detach was interrupted), stands apart, or is gone. */
+/** Whether the partition is attached, is being detached (a detach was interrupted), is detached, or does not exist. */
 export async function attachment(
   session: DbSession,
   segment: string,
@@ -179,8 +192,9 @@ export async function attachment(
 }
 
 /**
- * Takes the empty partition off; `finalize` goes on with a detach that was interrupted. Detaching waits, without a lock
- * on the parent, for transactions that have used it; finalizing waits with one that only the making of segments meets.
+ * Detaches the empty partition; `finalize` completes a detach that was interrupted. Detaching waits, without a lock
+ * on the parent, for transactions that have used the partition; finalizing takes a lock that conflicts only with
+ * creating segments.
  */
 export async function detachSegment(session: DbSession, segment: string, finalize: boolean): Promise<void> {
   await session.query(`set lock_timeout = '${finalize ? '1s' : '5s'}'`)
@@ -193,18 +207,20 @@ export async function detachSegment(session: DbSession, segment: string, finaliz
   }
 }
 
-/** The partition of a segment whose events have not moved, which somebody has dropped or detached. */
+/** Creates the partition of a segment again that was dropped or detached before its events were moved. */
 export async function restorePartition(session: DbSession, segment: string): Promise<void> {
   await session.query('select starcite.restore_partition($1)', [segment])
 }
 
-/** Rejects when something is in it: whoever put it there, it would be lost. */
+/** Drops an empty partition. Rejects when it has events, which would be lost. */
 export async function dropSegment(session: DbSession, segment: string): Promise<void> {
   await lockingSegment(session, async () => {
     if ((await attachment(session, segment)) !== 'gone') {
       const [row] = await session.query(`select exists (select from ${table(segment)})`)
       if (row?.[0] === 't')
-        throw new Error(`the partition of segment ${segment} is to be dropped and has events`)
+        throw new Error(
+          `the partition of segment ${segment} has events and cannot be dropped; move or delete them first`,
+        )
     }
     await session.query(`drop table if exists ${table(segment)}`)
     await session.query(

@@ -1,4 +1,7 @@
-/** The points between the steps of a move, and behind them of an erasure. Tests stop a process at each; nothing else listens. */
+/**
+ * The points between the steps of a move, and after the steps of an erasure. Tests stop a process at each; nothing
+ * else listens.
+ */
 export type Step =
   | 'closed'
   | 'stored'
@@ -16,5 +19,5 @@ export type Step =
   | 'swept'
   | 'erased'
 
-/** The job waits for what it answers. */
+/** The job waits for the returned promise. */
 export type Probe = (step: Step) => unknown

@@ -1,4 +1,4 @@
-/** Thrown when the job is told to stop; whatever was done stays done, and the next run goes on from there. */
+/** Thrown when the job is stopped. Completed steps stay completed, and the next run continues from there. */
 export class StoppedError extends Error {
   override readonly name = 'StoppedError'
 }

@@ -13,17 +13,17 @@ import { StoppedError } from './stopped.ts'
 import { type PassOptions, TieringPass } from './tieringPass.ts'
 
 export interface TieringOptions extends PassOptions {
-  /** A direct connection: the job's lock belongs to its session. Read for each connection. */
+  /** A direct connection, because the job's lock belongs to its session. Read for each connection. */
   readonly url: string
   readonly connectTimeoutMs: number
   /** How often to look for segments that are due. */
   readonly intervalMs: number
-  /** Between the request of an erasure by age and the erasure. */
+  /** The time between the request of an erasure by age and the erasure. */
   readonly retentionGraceMs: number
-  /** Milliseconds on a clock that never jumps. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic?: () => number
   readonly vacuumRest?: VacuumRest
-  /** While it is idle, it looks only now and then. */
+  /** While the node is idle, the job looks only now and then. */
   readonly idleness?: Idleness
 }
 
@@ -31,16 +31,16 @@ export type PassResult =
   | { readonly ran: false; readonly why: 'held' | 'not_allowed' }
   | { readonly ran: true; readonly moved: readonly MoveProgress[] }
 
-/** Taking a partition away needs its owner. */
+/** Detaching a partition requires its owner. */
 export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
 
 /** A wake means that somebody waits for an erasure, which may not need what failed. */
 const BACKOFF = { baseMs: 2000, maxMs: 60_000, isCutByWake: true }
 
 /**
- * Moves segments that are due, on one node at a time: whoever holds the lock. The lock, the notes in the manifest and
- * the move itself are on one connection, so a node that lost its lock cannot finish anything; what it may still write
- * is an object of the very name and content that its successor writes.
+ * Moves segments that are due, on one node at a time: the one that holds the lock. The lock, the records in the
+ * manifest and the move itself are on one connection, so a node that lost its lock cannot finish anything; an object
+ * that it may still write has the name and content that its successor writes.
  */
 export class TieringJob {
   readonly #options: TieringOptions
@@ -65,7 +65,7 @@ export class TieringJob {
       backoff: BACKOFF,
       onFailure: (error, failures) => {
         options.metrics.tieringFailed()
-        options.log.warn({ err: error, failures }, 'moving segments failed; it is tried again')
+        options.log.warn({ err: error, failures }, 'moving segments failed: retrying')
       },
     })
     this.#vacuumRest = options.vacuumRest ?? new VacuumRest()
@@ -75,7 +75,7 @@ export class TieringJob {
     this.#retention = new Retention({ graceMs, log, signal, ...(monotonic && { monotonic }) })
   }
 
-  /** As it was when this node last looked, whoever runs the job. */
+  /** The status as of this node's last look, whichever node runs the job. */
   get status(): TieringStatus {
     return this.#status
   }
@@ -85,17 +85,20 @@ export class TieringJob {
     return this.#erasures
   }
 
-  /** The same for erasing by age. */
+  /** The same for erasure by age. */
   get retention(): RetentionStatus {
     return this.#retentionStatus
   }
 
-  /** Of performance.now(), when it last found out what there is to move and to erase; 0: not yet, or it is at it. */
+  /**
+   * When the job last found out what there is to move and to erase, on the clock of performance.now(); 0: not yet, or
+   * a pass is running.
+   */
   get lookedAt(): number {
     return this.#lookedAt
   }
 
-  /** There is something to erase: the next pass begins at once, instead of at its time. */
+  /** Starts the next pass at once, because there is something to erase. */
   wake(): void {
     this.#loop.wake()
   }
@@ -104,14 +107,15 @@ export class TieringJob {
     this.#loop.start()
   }
 
-  /** Cuts a pass that is under way; the next one, anywhere, goes on from there. */
+  /** Interrupts a running pass. The next one, on any node, continues from there. */
   stop(): Promise<void> {
     return this.#loop.stop()
   }
 
   /**
-   * Erases what is to be erased and moves all that is due now. `ran: false`: another node is at it, or this one's role
-   * may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from being moved.
+   * Erases what is to be erased and moves all that is due now. `ran: false`: another node holds the lock, or this
+   * node's role may not. Rejects at the first segment that fails; an erasure that fails does not keep segments from
+   * being moved.
    */
   async pass(): Promise<PassResult> {
     const { signal } = this.#loop
@@ -123,7 +127,7 @@ export class TieringJob {
         TIERING,
         { ...this.#options, signal },
         (session) => this.#eraseAndMove(session),
-        (session) => this.#look(session), // so lag shows on every node
+        (session) => this.#look(session), // so that every node reports the lag
       )
     } catch (cause) {
       throw signal.aborted ? new StoppedError('moving segments was interrupted', { cause }) : cause
@@ -159,7 +163,7 @@ export class TieringJob {
     if (result.ran || result.why !== 'not_allowed' || this.#hasLoggedNotAllowed) return
     this.#hasLoggedNotAllowed = true
     this.#options.log.info(
-      'the database user of this node may not move segments: another node, or npm run tier, has to',
+      'tiering is disabled on this node: its database user may not move segments; run `starcite tier`, or another node',
     )
   }
 }

@@ -136,7 +136,7 @@ export class TieringPass {
     if (segment.state === 'moved') return undefined
     const seconds = (performance.now() - started) / 1000
     metrics.segmentMoved(progress.events, progress.bytes, seconds)
-    log.info({ ...progress, seconds }, 'a segment was moved')
+    log.info({ ...progress, seconds }, 'segment moved to cold storage')
     onMoved?.(progress)
     return progress
   }

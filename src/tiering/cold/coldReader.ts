@@ -11,12 +11,15 @@ import type { Metrics } from '../../ops/metrics.ts'
 import { type RenderedEvent, type Seq, withoutContent } from '../../protocol/event.ts'
 import { coldUntil, findSlice, readEpochs, type Slice } from './queries.ts'
 
-/** Somebody waits for a slice, which is small: so less than the store's own deadline with large objects. */
+/** Shorter than the time-outs of the store for whole objects, because a slice is small and a reader waits for it. */
 const READ_TIMEOUT_MS = 15_000
-/** How long the cache may keep content that was removed, when nobody told this node. It is not shown meanwhile. */
+/**
+ * How often the cache is compared with the epochs in Postgres, for removals of content whose notification was lost.
+ * The content is not shown meanwhile.
+ */
 const CHECK_INTERVAL_MS = 30_000
 
-/** A slice in memory, and the session's epoch when it was looked for. */
+/** A slice in memory, with the session's epoch at the time of the manifest lookup. */
 interface CachedSlice {
   readonly sid: string
   readonly epoch: number
@@ -30,15 +33,16 @@ export interface ColdReaderOptions {
   readonly log: Log
   readonly metrics: Metrics
   readonly timeoutMs?: number
-  /** While it is idle, no periodic statement is sent. */
+  /** While the node is idle, no periodic statement is sent. */
   readonly idleness?: Idleness
 }
 
 /**
- * Reads events that have moved out of Postgres: which bytes, from the manifest; those bytes, with one Range GET a slice,
- * checked against their digest; and keeps slices that were read, within a bound of bytes. Readers of one slice at the
- * same time share one read. When content of a session was removed, what is kept of the session is forgotten: at a hint,
- * and at the latest when `forgetStale` is called. What cannot be had rejects with an ObjectStoreError, what is wrong with a DamagedObjectError.
+ * Reads events that have moved out of Postgres. The manifest says which bytes; one Range GET fetches them; their
+ * digest is checked; a cache with a bound in bytes keeps the slices. Concurrent readers of one slice share one read.
+ * When content of a session is removed, the session's cached slices are dropped: on a notification, and at the latest
+ * when `forgetStale` is called. Rejects with an ObjectStoreError when bytes cannot be read, and with a
+ * DamagedObjectError when they are wrong.
  */
 export class ColdReader {
   readonly #options: ColdReaderOptions
@@ -53,7 +57,7 @@ export class ColdReader {
       pass: () => this.forgetStale(),
       intervalMs: CHECK_INTERVAL_MS,
       gate: (signal) => idleness.awake(signal),
-      onFailure: (error) => log.warn({ err: error }, 'looking for removed content in the cache failed'),
+      onFailure: (error) => log.warn({ err: error }, 'checking the cache for removed content failed'),
     })
     this.#slices = new LRUCache({
       maxSize: Math.max(1, options.cacheBytes),
@@ -69,12 +73,12 @@ export class ColdReader {
     return this.#loop.stop()
   }
 
-  /** Notifications may have been missed: look now whether content was removed. */
+  /** Checks the cache for removed content now, because notifications may have been missed. */
   checkAll(): void {
     this.#loop.wake()
   }
 
-  /** Bytes that the cache holds. */
+  /** The bytes that the cache holds. */
   get cachedBytes(): number {
     return this.#slices.calculatedSize
   }
@@ -84,7 +88,7 @@ export class ColdReader {
     return coldUntil(this.#options.db, sid)
   }
 
-  /** The cold events of the slice that holds `seq`, all of them; undefined when that event is not cold. */
+  /** All cold events of the slice that holds `seq`; undefined when that event is not cold. */
   async sliceAt(sid: string, seq: Seq): Promise<readonly RenderedEvent[] | undefined> {
     for (let missing: string | undefined; ; ) {
       const slice = await findSlice(this.#options.db, sid, seq)
@@ -92,19 +96,19 @@ export class ColdReader {
       try {
         return withoutHidden(await this.#events(sid, slice), slice.hidden)
       } catch (error) {
-        // Its place may have been taken by an object without some content, between our look and our read.
+        // Between the lookup and the read, an object without the erased content may have replaced this one.
         if (!isMissing(error) || missing === slice.key) throw error
         missing = slice.key
       }
     }
   }
 
-  /** Content of the session was removed. */
+  /** Drops the session's cached slices, because content of the session was removed. */
   forget(sid: string): void {
     for (const [name, slice] of this.#slices.entries()) if (slice.sid === sid) this.#slices.delete(name)
   }
 
-  /** Forgets what is kept of sessions of which content was removed, whether or not somebody told us. */
+  /** Drops the cached slices of all sessions of which content was removed, also those whose notification was lost. */
   async forgetStale(): Promise<void> {
     const sids = new Set<string>()
     for (const { sid } of this.#slices.values()) sids.add(sid)
@@ -114,13 +118,13 @@ export class ColdReader {
       if (epoch !== epochs.get(sid)) this.#slices.delete(name)
   }
 
-  /** Reads the slice that holds `seq` in the background, for a reader that is about to want it. */
+  /** Reads the slice that holds `seq` in the background, because a reader will need it soon. */
   prefetch(sid: string, seq: Seq): void {
-    this.sliceAt(sid, seq).catch(() => {}) // the reader will meet the error itself
+    this.sliceAt(sid, seq).catch(() => {}) // the reader handles the error when it reads
   }
 
   async #events(sid: string, slice: Slice): Promise<readonly RenderedEvent[]> {
-    // After a restore the same place may be written anew: the digest says which bytes are meant.
+    // After a restore the same location may hold other bytes, so the digest is part of the name.
     const name = `${slice.key}@${slice.offset} ${slice.sha256}`
     const cached = this.#slices.get(name)
     this.#options.metrics.coldCache(cached !== undefined)

@@ -1,6 +1,6 @@
 import type { Db } from '../../db/pool.ts'
 
-/** Where a run of one session's events lies. */
+/** The location of a contiguous run of one session's events. */
 export interface Slice {
   readonly key: string
   readonly firstSeq: number
@@ -8,15 +8,15 @@ export interface Slice {
   readonly offset: number
   readonly bytes: number
   readonly sha256: string
-  /** The session's: counts removals of content. */
+  /** The session's epoch, which counts removals of content. */
   readonly epoch: number
-  /** First and last seq of events whose content is not to be shown any more, though the object still has it. */
+  /** First and last seq of events whose content must not be shown any more, although the object still has it. */
   readonly hidden: readonly (readonly [number, number])[]
 }
 
 const FIND_SLICE = {
   name: 'find_slice',
-  // Slices of a session do not overlap, so only the last one that begins in time can hold the event.
+  // Slices of a session do not overlap, so only the last one that begins at or before the seq can hold the event.
   text: `select o.key, s.first_seq, s.last_seq, s.byte_offset, s.bytes, encode(s.sha256, 'hex'),
                 (select h.epoch from starcite.session_heads h where h.sid = $1),
                 (select json_agg(json_build_array(e.first_seq, e.last_seq)) from starcite.erasures e
@@ -28,7 +28,7 @@ const FIND_SLICE = {
           where s.last_seq >= $2`,
 }
 
-/** The slice that holds an event; undefined when it is not cold. */
+/** Finds the slice that holds an event; undefined when the event is not cold. */
 export async function findSlice(db: Db, sid: string, seq: number): Promise<Slice | undefined> {
   const [row] = await db.query(FIND_SLICE, [sid, seq])
   if (row === undefined) return undefined
@@ -65,7 +65,7 @@ const COLD_UNTIL = {
           order by s.first_seq desc limit 1`,
 }
 
-/** The last seq of a session's cold part, which is always a prefix of its log; 0 when all of it is hot. */
+/** The last seq of a session's cold part, which is always a prefix of its log; 0 when all of the log is hot. */
 export async function coldUntil(db: Db, sid: string): Promise<number> {
   const [row] = await db.query(COLD_UNTIL, [sid])
   return Number(row?.[0] ?? 0)

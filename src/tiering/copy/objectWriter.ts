@@ -8,21 +8,24 @@ import { storeVerified } from './storeVerified.ts'
 
 /** Enough to hide a store's latency when a segment has many small tenants. */
 const MAX_OBJECTS = 8
-/** What is being stored, in bytes, and as much again while it is read back. One object may be larger. */
+/**
+ * The most bytes that are being stored at a time, and as many again while they are read back. One object may be
+ * larger.
+ */
 const MAX_BYTES = 20 * 1024 * 1024
 
 export interface ObjectWriterOptions {
   readonly store: ObjectStore
   readonly segment: string
-  /** Notes an object in the manifest. */
+  /** Records an object in the manifest. */
   readonly record: (key: string, object: PackedObject) => Promise<void>
   readonly signal: AbortSignal
   readonly probe: Probe | undefined
 }
 
 /**
- * Stores objects, a few at a time, and notes them in the manifest in the order in which they came: so whatever was
- * noted, the next run goes on behind the last of it. After a failure nothing more is noted.
+ * Stores objects, a few at a time, and records them in the manifest in the order in which they came, so the next run
+ * continues after the last one that was recorded. After a failure nothing more is recorded.
  */
 export class ObjectWriter {
   readonly #options: ObjectWriterOptions
@@ -34,7 +37,7 @@ export class ObjectWriter {
     this.#failed = new LinkedAbort([options.signal])
   }
 
-  /** Resolves when there is room for another; rejects with the failure of an earlier one. */
+  /** Resolves when there is room for another object; rejects with the failure of an earlier one. */
   async add(object: PackedObject): Promise<void> {
     await this.#untilRoomFor(object.body.length)
     const noted = this.#write(object, this.#under.at(-1)?.noted)
@@ -42,12 +45,12 @@ export class ObjectWriter {
     this.#under.push({ bytes: object.body.length, noted })
   }
 
-  /** Resolves when all are noted. */
+  /** Resolves when all objects are recorded. */
   async finish(): Promise<void> {
     for (let first = this.#under.shift(); first; first = this.#under.shift()) await first.noted
   }
 
-  /** Gives up what is under way. Resolves when none of it is any more. */
+  /** Aborts the writes in progress. Resolves when all of them have ended. */
   async stop(): Promise<void> {
     this.#abort()
     this.#failed.release()
@@ -72,7 +75,7 @@ export class ObjectWriter {
       await storeVerified(store, key, object, options)
     } catch (error) {
       if (!(error instanceof DamagedObjectError)) throw error
-      // Something else lies under this name, and would do so at every attempt.
+      // Other bytes have this name, and every further attempt would find them again.
       key = successorKey(segment, object)
       await storeVerified(store, key, object, options)
     }

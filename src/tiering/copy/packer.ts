@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type ArchivedEvent, archiveLine } from '../../archive/line.ts'
 import { packSlice } from '../../archive/slice.ts'
 
-/** Whose event it is. */
+/** The session that an event belongs to. */
 export interface Owner {
   readonly tenantId: string
   readonly sid: string
@@ -16,12 +16,12 @@ export interface PackedSlice {
   readonly offset: number
   readonly bytes: number
   readonly sha256: Buffer
-  /** Of its last event: the hash, in hexadecimal, and its form. */
+  /** The hash of the slice's last event, in hexadecimal, and its form. */
   readonly lastHash: string
   readonly lastVersion: number
 }
 
-/** A slice before it is packed: its lines, each with its line feed, and the hash of each event, with its form, as it is stored. */
+/** A slice before it is packed: its lines, each with its line feed, and for each event the stored hash and its form. */
 export interface UncheckedSlice {
   readonly firstSeq: number
   readonly text: Buffer
@@ -29,7 +29,10 @@ export interface UncheckedSlice {
   readonly versions: readonly number[]
 }
 
-/** How many events of a slice may be packed, from its first on. After fewer than all, no more of that session are. */
+/**
+ * Returns how many events of a slice may be packed, counted from its first. After fewer than all, the packer skips
+ * the rest of the session.
+ */
 export type CheckSlice<T extends Owner> = (owner: T, slice: UncheckedSlice) => number | Promise<number>
 
 /** An object that is ready to be stored. */
@@ -42,7 +45,7 @@ export interface PackedObject {
 }
 
 export interface PackerBounds {
-  /** A slice is what a reader fetches and keeps at a time. */
+  /** A slice is the unit that a reader fetches and caches. */
   readonly sliceEvents: number
   readonly sliceCharacters: number
   /** An object is closed once it has this much. */
@@ -56,7 +59,7 @@ export const PACKER_BOUNDS: PackerBounds = {
   objectBytes: 8 * 1024 * 1024,
 }
 
-/** Slices being compressed at once: Node has four threads for it, and each holds its text and its result. */
+/** Slices that are compressed at once. Node has four threads for it, and each slice holds its text and its result. */
 const MAX_COMPRESSING = 4
 
 interface OpenSlice<T> {
@@ -79,9 +82,9 @@ interface ClosedSlice<T> {
 const LINE_FEED = 0x0a
 
 /**
- * Packs a stream of events, ordered by tenant, session and seq, into objects: each of one tenant, each slice a run of one
- * session without a hole. What comes out depends on nothing but the events and where the stream begins, so doing it again gives the
- * same objects under the same names.
+ * Packs a stream of events, ordered by tenant, session and seq, into objects. An object belongs to one tenant; a
+ * slice is a gapless run of one session. The output depends only on the events and on where the stream begins, so a
+ * repeated run produces the same objects under the same names.
  */
 export class Packer<T extends Owner = Owner> {
   readonly #bounds: PackerBounds
@@ -89,13 +92,13 @@ export class Packer<T extends Owner = Owner> {
   readonly #check: CheckSlice<T>
   #tenantId: string | undefined
   #slice: OpenSlice<T> | undefined
-  /** The session of which no more is packed. */
+  /** The session whose remaining events are not packed. */
   #damagedSid: string | undefined
   #compressing: { slice: ClosedSlice<T>; member: Promise<Buffer> }[] = []
   #members: { slice: ClosedSlice<T>; member: Buffer }[] = []
   #bytes = 0
 
-  /** `emit` takes an object, and resolves when the packer may go on to the next. */
+  /** `emit` takes an object, and resolves when the packer may continue with the next. */
   constructor(
     emit: (object: PackedObject) => Promise<void>,
     bounds: PackerBounds = PACKER_BOUNDS,
@@ -106,7 +109,7 @@ export class Packer<T extends Owner = Owner> {
     this.#check = check
   }
 
-  /** A promise when there is something to wait for before the next one. */
+  /** Returns a promise when the caller has to wait before it adds the next event. */
   add(owner: T, event: ArchivedEvent): Promise<void> | undefined {
     if (owner.sid === this.#damagedSid) return undefined
     const line = archiveLine(owner.sessionId, event)
@@ -117,7 +120,7 @@ export class Packer<T extends Owner = Owner> {
     return this.#begin(owner, event, line)
   }
 
-  /** Closes the object at hand, if there is one. */
+  /** Closes the open object, if there is one. */
   async finish(): Promise<void> {
     await this.#endSlice()
     await this.#collect(0)
@@ -155,7 +158,7 @@ export class Packer<T extends Owner = Owner> {
     if (packed < hashes.length) this.#damagedSid = owner.sid
     if (packed === 0) return
     const member = packSlice(packed < hashes.length ? text.subarray(0, endOfLine(text, packed)) : text)
-    member.catch(() => {}) // awaited in turn
+    member.catch(() => {}) // awaited in #collect
     const closed = {
       owner,
       firstSeq,
@@ -222,7 +225,7 @@ function put(slice: OpenSlice<unknown>, event: ArchivedEvent, line: string): voi
   slice.characters += line.length
 }
 
-/** Where the n-th line ends, with its line feed. */
+/** The offset after the n-th line, with its line feed. */
 function endOfLine(text: Buffer, n: number): number {
   let end = 0
   for (let line = 0; line < n; line += 1) end = text.indexOf(LINE_FEED, end) + 1

@@ -1,10 +1,10 @@
 import type { Run, RunEvent } from './queries.ts'
 
-/** What one read of a segment brings into memory, at about these bounds. */
+/** About how much one read of a segment brings into memory. */
 const READ_EVENTS = 2000
 const READ_BYTES = 1024 * 1024
 
-/** Runs in portions that fit in memory; a long run is cut by the size of its average event. */
+/** Groups runs into portions that fit in memory. A long run is cut by the size of its average event. */
 export function* portions(runs: readonly Run[]): Generator<Run[]> {
   let portion: Run[] = []
   let [events, bytes] = [0, 0]
@@ -25,7 +25,7 @@ export function* portions(runs: readonly Run[]): Generator<Run[]> {
   if (portion.length > 0) yield portion
 }
 
-/** What is left of a portion behind the event that was read last. */
+/** The part of a portion that follows the event which was read last. */
 export function remainder(portion: readonly Run[], last: RunEvent | undefined): Run[] {
   if (last === undefined)
     throw new Error(`the events of session ${portion[0]?.sid} from ${portion[0]?.firstSeq} are gone`)

@@ -12,20 +12,23 @@ import type { DbSession } from '../../db/session.ts'
 import { table } from '../queries.ts'
 import type { Owner, PackedObject } from './packer.ts'
 
-/** One session's stretch of the segment that is still to be copied. */
+/** The events of one session that are still to be copied from the segment. */
 export interface Run extends Owner {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly bytes: number
-  /** The last event that is in an object; `lastSeq` 0 when none is. `hash` null: see locationOf. */
+  /**
+   * The last event that is in an object; `lastSeq` is 0 when there is none. `hash` is null where locationOf has to
+   * find it.
+   */
   readonly before: { readonly lastSeq: number; readonly hash: string | null; readonly version: number }
-  /** Where the session ends; undefined when it has no head. */
+  /** The session's head; undefined when the session has none. */
   readonly head: { readonly lastSeq: number; readonly hash: string } | undefined
-  /** Events up to this one are copied as they are (starcite.give_up_session); 0: none. */
+  /** Events up to this one are copied without verification (starcite.give_up_session); 0: none. */
   readonly givenUpThrough: number
 }
 
-/** Where the copying got to: nothing of the segment up to here needs to be copied again. */
+/** The last event that is in an object. Nothing of the segment up to here needs to be copied again. */
 export interface Progress {
   readonly tenantId: string
   readonly sid: string
@@ -43,7 +46,10 @@ export async function progressOf(session: DbSession, segment: string): Promise<P
   return row && { tenantId: row[0] as string, sid: row[1] as string, lastSeq: Number(row[2]) }
 }
 
-/** Opens the plan of what is to be copied, in the order of packing. It lives on the server: fetch a part at a time. */
+/**
+ * Opens a cursor over the runs that are to be copied, in the order of packing. The cursor is on the server: fetch a
+ * part of it at a time.
+ */
 export async function openRuns(
   session: DbSession,
   segment: string,
@@ -65,7 +71,7 @@ export async function openRuns(
   )
 }
 
-/** Events are grouped before they are joined: there are many more events than sessions. */
+/** Groups events before it joins them, because there are many more events than sessions. */
 const runsOf = (segment: string, ofEvents: string, ofRuns: string) => `
   select s.tenant_id, e.sid, s.id, e.first_seq, e.last_seq, e.bytes, coalesce(c.last_seq, 0), encode(c.last_hash, 'hex'), c.last_chain_version,
          h.last_seq, encode(h.chain_hash, 'hex'),
@@ -79,7 +85,10 @@ const runsOf = (segment: string, ofEvents: string, ofRuns: string) => `
    ${ofRuns}
    order by s.tenant_id, e.sid`
 
-/** What a segment that was moved has kept of a session; undefined when it has nothing, or there is no such session. */
+/**
+ * The run of a session that a moved segment still has in its partition; undefined when there is none, or no such
+ * session.
+ */
 export async function remainingRun(
   session: DbSession,
   segment: string,
@@ -89,7 +98,7 @@ export async function remainingRun(
   return row && decodeRun(row)
 }
 
-/** A cursor's query takes no parameters. */
+/** Inserts values as literals, because the query of a cursor takes no parameters. */
 function literals(text: string, values: readonly (string | number)[]): string {
   return text.replace(/\$(\d)/g, (_, n) => pg.escapeLiteral(String(values[Number(n) - 1])))
 }
@@ -122,7 +131,7 @@ export interface SliceLocation {
   readonly sha256: string
 }
 
-/** The slice that ends with this event: where its hash is, when an older release has moved it. */
+/** Locates the slice that ends with this event. The slice has the event's hash when an older release has moved it. */
 export async function locationOf(
   session: DbSession,
   sid: string,
@@ -139,7 +148,7 @@ export async function locationOf(
   return { key: key as string, offset: Number(offset), bytes: Number(bytes), sha256: sha256 as string }
 }
 
-/** Ranges of a session whose content somebody has asked to erase, in order of their beginnings. */
+/** The ranges of a session whose content is to be erased, ordered by their first seq. */
 export async function erasedRanges(session: DbSession, sid: string): Promise<[number, number][]> {
   const rows = await session.query(
     'select e.first_seq, e.last_seq from starcite.erasures e where e.sid = $1 order by e.first_seq',
@@ -157,7 +166,7 @@ export interface RunEvent {
   readonly event: ArchivedEvent
 }
 
-/** The events of some runs, in their order, until they weigh `bytes`; at least one. */
+/** Reads the events of some runs, in their order, until they weigh `bytes`; at least one event. */
 export async function readRuns(
   session: DbSession,
   segment: string,
@@ -180,7 +189,7 @@ export async function readRuns(
   }))
 }
 
-/** Of one object; $1 to $14 are what objectValues answers. */
+/** Inserts one object and its slices; $1 to $14 come from objectValues. */
 const INSERT_OBJECT = `
   o as (
     insert into starcite.objects (key, tenant_id, segment, bytes, sha256, events)
@@ -210,7 +219,8 @@ function objectValues(segment: string, key: string, object: PackedObject): unkno
     slices.map((it) => it.offset),
     slices.map((it) => it.bytes),
     slices.map((it) => it.sha256.toString('hex')),
-    // What is no hash, only an event has that was given up; the event after it cannot follow from it.
+    // Only an event that was given up can have a hash of another length, and the event after it cannot follow from
+    // it.
     slices.map((it) => (it.lastHash.length === HASH_DIGITS ? it.lastHash : null)),
     slices.map((it) => it.lastVersion),
   ]
@@ -218,7 +228,7 @@ function objectValues(segment: string, key: string, object: PackedObject): unkno
 
 const HASH_DIGITS = 64
 
-/** Notes an object that lies in the store, read back and compared. Readers do not see it before the segment is moved. */
+/** Records an object that is in the store and verified. Readers do not see it before the segment is moved. */
 export async function recordObject(
   session: DbSession,
   segment: string,
@@ -229,8 +239,9 @@ export async function recordObject(
 }
 
 /**
- * The same for events that the segment had kept when it was moved: readers find them in the object from this statement on,
- * and no longer in Postgres. What retention has erased of that segment and tenant, it erases of these too.
+ * Records an object with events that the segment had kept when it was moved. From this statement on, readers find
+ * them in the object and no longer in Postgres. Erasures by age of this segment and tenant become pending again, so
+ * they cover these events too.
  */
 export async function recordRemainder(
   session: DbSession,
@@ -247,7 +258,7 @@ export async function recordRemainder(
   await session.query(text, objectValues(segment, key, object))
 }
 
-/** Events in the segment's partition, and in its recorded objects. */
+/** Counts the events in the segment's partition, and in its recorded objects. */
 export async function countEvents(
   session: DbSession,
   segment: string,

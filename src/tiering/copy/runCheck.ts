@@ -13,12 +13,12 @@ export interface RunCheckOptions {
   readonly store: ObjectStore
   readonly signal: AbortSignal
   readonly follow: FollowChain
-  /** Told of the first damage of a session; nothing more of the session is to be checked then. */
+  /** Called with the first damage of a session. Nothing more of that session is to be checked then. */
   readonly onDamage: (run: queries.Run, damage: Problem) => unknown
 }
 
 const LINE_FEED = 0x0a
-/** Lines with this member have line feeds to put back, for which the chain changes their bytes. */
+/** Lines with this member have line feeds to restore, for which the chain changes their bytes. */
 const LINE_FEEDS = Buffer.from('"line_feeds":[')
 
 interface LastLine {
@@ -27,8 +27,8 @@ interface LastLine {
 }
 
 /**
- * Recomputes digests and hash chains of runs, slice by slice, before they are packed: each event has to follow from the
- * one before it, be it in Postgres or in an object, and the session's last one has to be what its head says.
+ * Recomputes digests and hash chains of runs, slice by slice, before they are packed. Each event must follow from the
+ * one before it, in Postgres or in an object, and the session's last event must be the one of its head.
  */
 export class RunCheck {
   readonly #options: RunCheckOptions
@@ -39,7 +39,7 @@ export class RunCheck {
     this.#options = options
   }
 
-  /** How many of the slice's events hold, from its first on. Slices of one session come in order. */
+  /** Returns how many of the slice's events are valid, counted from its first. Slices of one session come in order. */
   async check(run: queries.Run, slice: UncheckedSlice): Promise<number> {
     const damage = await this.#damageOf(run, slice)
     if (damage === undefined) return slice.hashes.length
@@ -54,7 +54,7 @@ export class RunCheck {
     if (firstSeq <= run.givenUpThrough) {
       const before = this.#sid === run.sid ? (this.#chain?.next ?? 1) - 1 : run.before.lastSeq
       if (firstSeq <= before)
-        return { seq: firstSeq, reason: 'duplicate', detail: 'it is in an object already' }
+        return { seq: firstSeq, reason: 'duplicate', detail: 'the event is already in an object' }
       const unverified = Math.min(lastSeq, run.givenUpThrough) - firstSeq + 1
       for (let line = 0; line < unverified; line += 1) from = text.indexOf(LINE_FEED, from) + 1
       this.#follow(run, {
@@ -75,7 +75,7 @@ export class RunCheck {
     return wrong ?? headDamage(run, lastSeq, hashes)
   }
 
-  /** Answers why the event before the run cannot be had. */
+  /** Returns why the event before the run cannot be read. */
   async #begin(run: queries.Run): Promise<string | undefined> {
     const { lastSeq, hash, version } = run.before
     if (lastSeq === 0) {
@@ -84,7 +84,7 @@ export class RunCheck {
     }
     const end =
       hash === null ? await this.#endInObject(run) : { seq: lastSeq, hash: Buffer.from(hash, 'hex'), version }
-    if (end instanceof Error) return `event ${lastSeq}, before it, cannot be read: ${end.message}`
+    if (end instanceof Error) return `the event before it, ${lastSeq}, cannot be read: ${end.message}`
     this.#follow(run, end)
     return undefined
   }
@@ -94,11 +94,11 @@ export class RunCheck {
     this.#chain = this.#options.follow(run, after)
   }
 
-  /** Of the last event that is cold already, which an older release has moved. */
+  /** Reads the chain's end from the slice of the last cold event, which an older release has moved. */
   async #endInObject({ sid, before }: queries.Run): Promise<ChainEnd | Error> {
     const { session, store, signal } = this.#options
     const place = await queries.locationOf(session, sid, before.lastSeq)
-    if (place === undefined) return new Error('it is in no object')
+    if (place === undefined) return new Error('no object has it')
     const { key, offset, bytes, sha256 } = place
     try {
       const member = await store.getRange(key, offset, bytes, signal)
@@ -114,7 +114,7 @@ export class RunCheck {
     }
   }
 
-  /** Content that is gone although no erasure covers it. */
+  /** Finds content that is gone although no erasure covers it. */
   async #unlawfullyRedacted(
     { sid }: queries.Run,
     { redacted }: SessionChain,
@@ -125,7 +125,7 @@ export class RunCheck {
     const covered = await queries.erasedRanges(this.#options.session, sid)
     for (const [first, last] of met) {
       let seq = Math.max(first, firstSeq)
-      // In order of their beginnings, so one pass over them covers all that they cover.
+      // The ranges are ordered by their first seq, so one pass finds all that they cover.
       for (const [from, to] of covered) if (from <= seq && to >= seq) seq = to + 1
       if (seq <= last)
         return { seq, reason: 'changed', detail: 'its content is gone, and no erasure covers it' }
@@ -141,10 +141,14 @@ function headDamage({ head }: queries.Run, lastSeq: number, hashes: readonly str
     return {
       seq: Math.max(firstSeq, head.lastSeq + 1),
       reason: 'head',
-      detail: `the head says ${head.lastSeq}; there is an event ${lastSeq}`,
+      detail: `the head is at ${head.lastSeq}, and there is an event ${lastSeq}`,
     }
   const hash = hashes.at(-1)
   if (head.lastSeq === lastSeq && head.hash !== hash)
-    return { seq: lastSeq, reason: 'head', detail: `the head says ${head.hash}; the chain ends with ${hash}` }
+    return {
+      seq: lastSeq,
+      reason: 'head',
+      detail: `the head has the hash ${head.hash}, and the chain ends with ${hash}`,
+    }
   return undefined
 }

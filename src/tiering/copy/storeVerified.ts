@@ -2,7 +2,7 @@ import { checkSlice } from '../../archive/slice.ts'
 import { DamagedObjectError, type ObjectStore } from '../../objects/objectStore.ts'
 import type { PackedSlice } from './packer.ts'
 
-/** What of an object it takes to store it. */
+/** What storeVerified needs to know of an object. */
 interface StorableObject {
   readonly body: Buffer
   readonly slices: readonly Pick<PackedSlice, 'offset' | 'bytes' | 'firstSeq' | 'lastSeq'>[]
@@ -16,7 +16,7 @@ export interface StoreOptions {
 
 /**
  * Writes an object and reads it back. Resolves only when the store returned exactly what was written, now or by an
- * earlier attempt of the same content, and every slice in it opens.
+ * earlier attempt with the same content, and every slice in it opens.
  */
 export async function storeVerified(
   store: ObjectStore,
@@ -24,11 +24,13 @@ export async function storeVerified(
   object: StorableObject,
   { signal, onStored }: StoreOptions,
 ): Promise<void> {
-  await store.putNew(key, object.body, signal) // 'exists': an earlier attempt; what counts is what is there
+  await store.putNew(key, object.body, signal) // 'exists': an earlier attempt wrote it, which the comparison below shows
   await onStored()
   const stored = await store.get(key, signal)
-  // Never overwritten or deleted from here: if another node has noted it, it may be all there is of its events.
-  if (!stored.equals(object.body)) throw new DamagedObjectError(`object ${key} was read back different`)
+  // The object is not overwritten or deleted here: if another node has recorded it, it may be the only copy of its
+  // events.
+  if (!stored.equals(object.body))
+    throw new DamagedObjectError(`object ${key} does not have the bytes that were written`)
   for (const { offset, bytes, firstSeq, lastSeq } of object.slices)
     await checkSlice(stored.subarray(offset, offset + bytes), firstSeq, lastSeq)
 }

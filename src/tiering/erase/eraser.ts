@@ -14,7 +14,7 @@ import { rewrite } from './rewrite.ts'
 import type { VacuumRest } from './vacuumRest.ts'
 
 export interface EraserOptions {
-  /** Holds the job's lock, so no segment is being moved meanwhile, and nobody else erases. */
+  /** Holds the job's lock, so no segment is being moved meanwhile, and no other node erases. */
   readonly session: DbSession
   readonly store: ObjectStore
   readonly signal: AbortSignal
@@ -24,15 +24,15 @@ export interface EraserOptions {
   readonly probe?: Probe
 }
 
-/** Erasures taken together, so that an object which several of them meet is rewritten once. */
+/** Erasures that are processed together, so that an object which several of them cover is rewritten once. */
 const BATCH = 200
 const ROWS_PER_STEP = 1000
 
 /**
- * Removes the content of what erasures cover: rows emptied, copies that `starcite audit load` has made among them →
- * objects rewritten, switched, the old ones deleted → copies that no manifest names swept → done
- * (migrations/0007_erasure.sql). Each step is committed before the next and may be repeated, so a run that was cut
- * anywhere is simply run again.
+ * Removes the content that erasures cover, in steps: rows are emptied, also the copies of `starcite audit load`;
+ * objects are rewritten and switched, and the old ones deleted; objects that are not in the manifest are deleted; the
+ * erasure is done (migrations/0007_erasure.sql). Each step is committed before the next and is idempotent, so a run
+ * that was interrupted anywhere is simply repeated.
  */
 export class Eraser {
   readonly #options: EraserOptions
@@ -42,9 +42,9 @@ export class Eraser {
   }
 
   /**
-   * Everything that can be done now. An erasure that meets events of a segment which is being copied waits for its move,
-   * because a copy that is not in the manifest yet may still be in use. Rejects when something could not be removed;
-   * what it did not touch is done all the same.
+   * Processes every pending erasure. An erasure that covers events of a segment which is being copied waits for its
+   * move, because a copy that is not in the manifest yet may still be in use. Rejects when something could not be
+   * removed; everything else is removed all the same.
    */
   async run(): Promise<void> {
     const { session } = this.#options
@@ -59,7 +59,7 @@ export class Eraser {
       try {
         failures.push(...(await this.#erase(batch)))
       } catch (error) {
-        // Whatever it was, the next one may meet it too: a store that is away, a connection that broke.
+        // A store that is unreachable or a broken connection would fail the next batch, too.
         await queries.noteFailure(session, idsOf(batch), messageOf(error)).catch(() => {})
         throw error
       }
@@ -87,7 +87,7 @@ export class Eraser {
     const vacuumed = finished.filter((it) => it.vacuum)
     if (vacuumed.length > 0) await vacuumRest.after(() => queries.vacuum(session, vacuumed))
     for (const done of await queries.markDone(session, idsOf(finished))) {
-      log.info(done, 'content was erased')
+      log.info(done, 'content erased')
       onDone?.(done)
     }
     await probe?.('erased')
@@ -103,7 +103,7 @@ export class Eraser {
     }
   }
 
-  /** Answers the erasures that could not be done with one of their objects, each with the reason. */
+  /** Returns the erasures that failed at one of their objects, each with the reason. */
   async #rewriteObjects(batch: readonly queries.Erasure[]): Promise<Map<string, unknown>> {
     const { session, log } = this.#options
     const failed = new Map<string, unknown>()
@@ -117,7 +117,7 @@ export class Eraser {
         const slices = await objects.slicesOf(session, object.objectId, ids)
         const met = [...new Set(slices.flatMap((it) => it.redactions.map(({ erasureId }) => erasureId)))]
         for (const id of met) failed.set(id, error)
-        log.error({ err: error, key: object.key, erasures: met.length }, 'an object cannot be rewritten')
+        log.error({ err: error, key: object.key, erasures: met.length }, 'object rewrite failed')
         await queries.noteFailure(session, met, messageOf(error))
       }
     }
@@ -153,8 +153,9 @@ export class Eraser {
   }
 
   /**
-   * Deletes what moves and rewritings that were cut have left in the store. The keys are listed first, and then looked
-   * for in the manifest on the connection with the lock: so whoever wrote them had lost, or given back, the lock before.
+   * Deletes what interrupted moves and rewrites have left in the store. The keys are listed first, and then looked up
+   * in the manifest on the connection that holds the lock, so the process that wrote them had lost or released the
+   * lock before.
    */
   async #sweep(erasureIds: readonly string[]): Promise<void> {
     const { session, store, signal, log } = this.#options
@@ -164,12 +165,12 @@ export class Eraser {
       for await (const { key } of store.list(keyPrefix(segment, tenantId), signal)) keys.push(key)
       for (const key of await leftovers.unnamed(session, keys)) {
         await store.delete(key, signal)
-        log.info({ key }, 'a copy that no manifest names was deleted')
+        log.info({ key }, 'deleted an object that is not in the manifest')
       }
     }
   }
 
-  /** A process that lost the lock may have written one more object after we looked. */
+  /** Sweeps once more, because a process that lost the lock may have written one more object after the first sweep. */
   async #recheck(): Promise<void> {
     const { session } = this.#options
     const due = await queries.dueForRecheck(session, BATCH)
@@ -187,7 +188,7 @@ const idsOf = (erasures: readonly queries.Erasure[]) => erasures.map(({ erasureI
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error))
 
-/** Whether other objects may fare better. */
+/** Whether the failure is one of this object only, so that other objects may succeed. */
 const isOfOneObject = (error: unknown): boolean =>
   error instanceof DamagedObjectError ||
   (error instanceof ObjectStoreError && (error.kind === 'missing' || error.kind === 'damaged'))

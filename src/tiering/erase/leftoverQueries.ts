@@ -1,13 +1,16 @@
 import type { DbSession } from '../../db/session.ts'
 
-// All of it on the one connection that holds the job's lock.
+// All of these run on the one connection that holds the job's lock.
 
 export interface Place {
   readonly tenantId: string
   readonly segment: string
 }
 
-/** Where in the store copies of what these erasures cover may lie that no manifest names. */
+/**
+ * The tenants and segments whose prefixes in the store may have copies of erased content that are not in the
+ * manifest.
+ */
 export async function placesOf(session: DbSession, erasureIds: readonly string[]): Promise<Place[]> {
   const rows = await session.query(
     `select e.tenant_id, e.segment from starcite.erasures e
@@ -30,7 +33,7 @@ export async function placesOf(session: DbSession, erasureIds: readonly string[]
   return rows.map(([tenantId, segment]) => ({ tenantId: tenantId as string, segment: segment as string }))
 }
 
-/** Of these keys, those that no object of the manifest has. */
+/** The keys, of those given, that no object of the manifest has. */
 export async function unnamed(session: DbSession, keys: readonly string[]): Promise<string[]> {
   const rows = await session.query(
     `select k.key from unnest($1::text[]) as k (key)

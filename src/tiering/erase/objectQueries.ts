@@ -1,7 +1,7 @@
 import type { DbSession } from '../../db/session.ts'
 import type { OldSlice, Redaction, Rewritten } from './rewrite.ts'
 
-// All of it on the one connection that holds the job's lock.
+// All of these run on the one connection that holds the job's lock.
 
 export interface OldObject {
   readonly objectId: string
@@ -10,7 +10,7 @@ export interface OldObject {
   readonly segment: string
 }
 
-/** Objects that may hold what these erasures cover, those they are done with left out. */
+/** Objects that may hold content which these erasures cover, without those that the erasures are done with. */
 export async function affectedObjects(
   session: DbSession,
   erasureIds: readonly string[],
@@ -37,7 +37,7 @@ export async function affectedObjects(
   }))
 }
 
-/** The slices of an object, in its order, each with what has to go from it. What is under a legal hold stays. */
+/** The slices of an object, in its order, each with the ranges to remove from it. Events under a legal hold stay. */
 export async function slicesOf(
   session: DbSession,
   objectId: string,
@@ -70,7 +70,7 @@ export async function slicesOf(
   }))
 }
 
-/** The instant at which readers find the new object and no longer the old one, which is then to be deleted. */
+/** Switches readers from the old object to the new one, and marks the old one for deletion. */
 export async function replaceObject(
   session: DbSession,
   { objectId, key }: OldObject,
@@ -83,7 +83,8 @@ export async function replaceObject(
       where o.object_id = $1 and o.key = $2 returning o.object_id`,
     [objectId, key, newKey, body.length, sha256.toString('hex')],
   )
-  if (replaced.length !== 1) throw new Error(`object ${key} was replaced by somebody without the job's lock`)
+  if (replaced.length !== 1)
+    throw new Error(`object ${key} was replaced by a connection that does not hold the job's lock`)
   await session.query(
     `update starcite.slices s set byte_offset = w.byte_offset, bytes = w.bytes, sha256 = decode(w.sha256, 'hex')
        from unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::int[], $6::text[])
@@ -104,19 +105,20 @@ export async function replaceObject(
   )
   await forgetDigests(session, objectId, erasureIds)
   await session.query('select starcite.content_removed($1::bigint[])', [sids])
-  // Which has locked the heads, so whoever holds a session comes before this, or finds the content gone.
+  // The lock on the heads orders this with legal holds: a hold commits before this, or finds the content gone.
   const [held] = await session.query(
     `select l.sid from starcite.legal_holds l
       where l.sid = any ($1::bigint[])
         and not exists (select from starcite.erasures e where e.erasure_id = any ($2::bigint[]) and e.sid = l.sid)`,
     [sids, erasureIds],
   )
-  if (held) throw new Error(`session ${held[0]} was put under a legal hold just now`)
+  if (held) throw new Error(`session ${held[0]} was put under a legal hold meanwhile`)
 }
 
 /**
- * Of what erasures by age take out of the object: digests without a salt would confirm guesses of what was written. None
- * is empty, so a retry finds another event. (Other erasures forget them when they are asked for.)
+ * Empties the digests of events that erasures by age take out of the object, because a digest without a salt would
+ * confirm a guess of the content. No event has an empty digest, so a retry is refused as a different event. Other
+ * erasures do so when they are requested.
  */
 async function forgetDigests(
   session: DbSession,
@@ -136,7 +138,7 @@ async function forgetDigests(
   )
 }
 
-/** These erasures need not look at the object again; some had events in it. */
+/** Records that these erasures are done with the object, and how many events of it they covered. */
 export async function noteProgress(
   session: DbSession,
   objectId: string,

@@ -1,18 +1,18 @@
 import type { DbSession } from '../../db/session.ts'
 
-// All of it on the one connection that holds the job's lock.
+// All of these run on the one connection that holds the job's lock.
 
 export interface Erasure {
   readonly erasureId: string
   readonly kind: 'session' | 'event' | 'segment'
-  /** Null for a segment. */
+  /** Null for an erasure of a segment. */
   readonly sid: string | null
   readonly firstSeq: number
   readonly lastSeq: number
   readonly vacuum: boolean
 }
 
-/** The next ones that are pending, oldest first. */
+/** The next pending erasures, oldest first. */
 export async function pendingErasures(session: DbSession, after: string, limit: number): Promise<Erasure[]> {
   const rows = await session.query(
     `select e.erasure_id, e.kind, e.sid, e.first_seq, e.last_seq, e.vacuum
@@ -30,7 +30,7 @@ export async function pendingErasures(session: DbSession, after: string, limit: 
   }))
 }
 
-/** Empties rows of a session from a seq on, at most `limit`. Answers the last of them, or undefined at the end. */
+/** Empties at most `limit` rows of a session from a seq on. Returns the last seq, or undefined at the end. */
 export async function emptyRows(
   session: DbSession,
   { erasureId, sid, lastSeq }: Erasure,
@@ -55,7 +55,7 @@ export async function emptyRows(
   return row?.[0] == null ? undefined : Number(row[0])
 }
 
-/** Of these erasures, those of sessions that have events in a segment which is being copied at present. */
+/** The erasures, of those given, of sessions that have events in a segment which is being copied. */
 export async function waitingForMoves(
   session: DbSession,
   erasureIds: readonly string[],
@@ -74,9 +74,9 @@ export async function waitingForMoves(
 }
 
 /**
- * Takes dead rows, and what statistics quote of them, out of the tables that had the content of these erasures, and of no
- * others. ANALYZE samples titles, small objects, and the salts and digests by which a guess of the content could be
- * confirmed.
+ * Vacuums and analyzes the tables that had the content of these erasures, and no others: this removes dead rows, and
+ * the values that statistics quote. ANALYZE samples titles, small objects, and the salts and digests by which a guess
+ * of the content could be confirmed.
  */
 export async function vacuum(session: DbSession, erasures: readonly Erasure[]): Promise<void> {
   const ofSessions = erasures.some((it) => it.kind === 'session') ? ['sessions', 'session_changes'] : []
@@ -88,7 +88,7 @@ export async function vacuum(session: DbSession, erasures: readonly Erasure[]): 
     await session.query(`vacuum (analyze) ${table}`)
 }
 
-/** Segments one by one: statistics of the whole are made by nobody but an operator, and plans are without them. */
+/** Names partitions one by one. Only an operator makes statistics of the whole table, and plans do not use them. */
 async function tablesOfEvents(session: DbSession, erasures: readonly Erasure[]): Promise<string[]> {
   const rows = await session.query(
     `with whole as (select exists (select from pg_stats s where s.schemaname = 'starcite' and s.tablename = 'events') as is_known)
@@ -142,7 +142,10 @@ export async function noteFailure(
   )
 }
 
-/** Done for as long as a write of a process that lost the job's lock may still be under way. */
+/**
+ * Erasures that have been done for so long that no write of a process which lost the job's lock is in progress any
+ * more.
+ */
 export async function dueForRecheck(session: DbSession, limit: number): Promise<string[]> {
   const rows = await session.query(
     `select e.erasure_id from starcite.erasures e
@@ -162,7 +165,7 @@ export async function markRechecked(session: DbSession, erasureIds: readonly str
 
 export interface ErasureStatus {
   readonly pending: number
-  /** Since the oldest of them was asked for. */
+  /** Since the oldest of them was requested. */
   readonly oldestSeconds: number
 }
 

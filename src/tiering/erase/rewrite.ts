@@ -4,17 +4,17 @@ import { linesOfSlice, packSlice } from '../../archive/slice.ts'
 import { DamagedObjectError } from '../../objects/objectStore.ts'
 import type { PackedSlice } from '../copy/packer.ts'
 
-/** Events of a slice whose content is to go, and at whose wish. */
+/** The events of a slice whose content an erasure removes. */
 export interface Redaction {
   readonly erasureId: string
   readonly firstSeq: number
   readonly lastSeq: number
 }
 
-/** An erasure leaves hashes as they are. */
+/** An erasure does not change hashes. */
 type WrittenSlice = Omit<PackedSlice, 'lastHash' | 'lastVersion'>
 
-/** A slice as the manifest has it. */
+/** A slice as it is in the manifest. */
 export interface OldSlice extends WrittenSlice {
   readonly redactions: readonly Redaction[]
 }
@@ -23,15 +23,16 @@ export interface Rewritten {
   readonly body: Buffer
   readonly sha256: Buffer
   readonly slices: readonly WrittenSlice[]
-  /** Sessions that lost content. */
+  /** The sessions that lost content. */
   readonly sids: readonly string[]
-  /** Events that lost their content, by erasure. */
+  /** How many events lost their content, by erasure. */
   readonly events: ReadonlyMap<string, number>
 }
 
 /**
- * An object without the content of some of its events. Slices in which nothing is to go are taken over byte for byte.
- * Undefined when nothing changes. Rejects with a DamagedObjectError when the object is not the one of the manifest.
+ * Writes an object anew without the content of some of its events. Slices that nothing is removed from are copied
+ * byte for byte. Resolves with undefined when nothing changes. Rejects with a DamagedObjectError when the object is
+ * not the one of the manifest.
  */
 export async function rewrite(
   key: string,
@@ -61,12 +62,12 @@ export async function rewrite(
     offset += member.length
   }
   if (sids.size === 0) return undefined
-  // What lies between or behind the slices is no event that anybody reads; it is not taken over.
+  // Bytes between or after the slices belong to no event, and are not copied.
   const rewritten = Buffer.concat(members)
   return { body: rewritten, sha256: sha256(rewritten), slices: packed, sids: [...sids], events }
 }
 
-/** Undefined when there is nothing in it that has to go. */
+/** Resolves with undefined when there is nothing to remove. */
 async function redactSlice(
   member: Buffer,
   { firstSeq, lastSeq, redactions }: OldSlice,

@@ -1,12 +1,13 @@
 /**
- * Keeps vacuums that erasers ask for to a share of the time, for the tables that they go through belong to all tenants. After
- * one the next has to wait nine times as long as it took; until then erasures that ask for one are not done yet.
+ * Limits the vacuums of erasures to a share of the time, because they run over tables that belong to all tenants.
+ * After a vacuum the next one waits nine times as long as it took. Erasures that need a vacuum are not done before
+ * that.
  */
 export class VacuumRest {
   readonly #now: () => number
   #until = 0
 
-  /** `now`: milliseconds of a clock that only goes forward. */
+  /** `now`: milliseconds of a monotonic clock. */
   constructor(now = () => performance.now()) {
     this.#now = now
   }

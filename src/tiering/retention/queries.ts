@@ -1,8 +1,8 @@
 import type { DbSession } from '../../db/session.ts'
 
-/** How many sessions one pass looks at; the next goes on behind them. */
+/** How many sessions one pass examines; the next pass continues after them. */
 const SESSIONS_PER_PASS = 20_000
-/** What one pass erases at most, so that a rule or a clock that is wrong takes long to do much. */
+/** The most that one pass erases, so that a wrong rule or clock needs long to do much. */
 const ERASED_PER_PASS = 1000
 const SEGMENTS_PER_PASS = 200
 
@@ -11,27 +11,27 @@ export async function hasRules(session: DbSession): Promise<boolean> {
   return row?.[0] === 't'
 }
 
-/** What starcite.observe_clock answers. */
+/** The result of starcite.observe_clock. */
 export interface Clock {
   readonly trusted: boolean
-  /** Whether that is otherwise than it was before. */
+  /** Whether the clock's state has changed since the last observation. */
   readonly newly: boolean
-  /** How far the database's clock runs ahead, as Postgres writes an interval; null when it is trusted. */
+  /** How far the database's clock runs ahead, as a Postgres interval; null when the clock is trusted. */
   readonly ahead: string | null
   readonly observedSeconds: number
 }
 
-/** What a process has watched itself since the clock was last found right by it. */
+/** The time that a process has observed itself since it last found the clock right. */
 export interface Watched {
-  /** On its monotonic clock. */
+  /** On the process's monotonic clock. */
   readonly elapsedSeconds: number
-  /** `observedSeconds` of then. */
+  /** `observedSeconds` at that time. */
   readonly observedSeconds: number
 }
 
 /**
- * `watched` is undefined when this process never found the clock right. What other processes have counted meanwhile is part
- * of the same time, and is not counted again: nodes take turns at the job.
+ * Records the observed time. `watched` is undefined when this process has not found the clock right yet. Time that
+ * other processes have counted meanwhile is the same time, and is not counted again: nodes take turns at the job.
  */
 export async function observeClock(
   session: DbSession,
@@ -54,7 +54,7 @@ export async function observeClock(
   }
 }
 
-/** Requests the erasure of what is due, of the sessions that are looked at now and of all segments. */
+/** Requests the erasure of what is due, among the sessions of this pass and all segments. */
 export async function request(session: DbSession, observedSeconds: number): Promise<number> {
   const sessions = await session.query(
     `insert into starcite.retention_requests (tenant_id, sid, requested_seconds)
@@ -84,7 +84,7 @@ export async function request(session: DbSession, observedSeconds: number): Prom
   return sessions.length + segments.length
 }
 
-/** Erasures of segments whose digests one pass looks at. */
+/** Erasures of segments whose digests one pass examines. */
 const DIGESTS_PER_PASS = 20
 
 const FORGET_OLD_DIGESTS = `with c as materialized (
@@ -109,14 +109,14 @@ const FORGET_OLD_DIGESTS = `with c as materialized (
     where s.name = 'retention_digests_cursor' and exists (select from due)`
 
 /**
- * Takes out the digests that earlier releases have left of what they erased by age, some erasures a pass: a digest without
- * a salt would confirm a guess. Of erasures since then there are none. (erase/objectQueries.ts forgets those.)
+ * Empties the digests that earlier releases have left of what they erased by age, some erasures a pass, because a
+ * digest without a salt would confirm a guess. Erasures since then leave none (erase/objectQueries.ts).
  */
 export async function forgetOldDigests(session: DbSession): Promise<void> {
   await session.query(FORGET_OLD_DIGESTS, [DIGESTS_PER_PASS])
 }
 
-/** Without rules nothing may stay requested. */
+/** Withdraws every request, because without rules none may stay. */
 export async function withdrawAll(session: DbSession): Promise<void> {
   await session.query('delete from starcite.retention_requests')
 }
@@ -127,7 +127,7 @@ export interface RipeSession {
   readonly sessionId: string
 }
 
-/** Sessions whose grace is over, the longest requested first. They need not be due any more. */
+/** Sessions whose grace is over, the longest requested first. They may no longer be due. */
 export async function ripeSessions(session: DbSession, requestedBefore: number): Promise<RipeSession[]> {
   const rows = await session.query(
     `select r.sid, s.tenant_id, s.id
@@ -144,7 +144,7 @@ export async function ripeSessions(session: DbSession, requestedBefore: number):
   }))
 }
 
-/** Takes the request away, and erases the session if it is still due. False: something happened to it, or it is held. */
+/** Withdraws the request, and erases the session if it is still due. False: the session has changed, or is held. */
 export async function eraseIdle(
   session: DbSession,
   { sid, tenantId, sessionId }: RipeSession,
@@ -169,7 +169,7 @@ export async function forgetSession(session: DbSession, sid: string): Promise<vo
   await session.query('delete from starcite.retention_requests r where r.sid = $1', [sid])
 }
 
-/** Asks for the erasure of segments whose grace is over and which are still due. Answers how many erasures that are. */
+/** Starts the erasure of segments whose grace is over and which are still due. Returns the number of erasures. */
 export async function eraseAged(session: DbSession, requestedBefore: number): Promise<number> {
   const [row] = await session.query(
     `with ripe as materialized (

@@ -4,23 +4,23 @@ import type { Log } from '../../ops/log.ts'
 import * as queries from './queries.ts'
 
 export interface RetentionOptions {
-  /** Between the request of an erasure by age and the erasure, in time that jobs have watched pass. */
+  /** The time between the request of an erasure by age and the erasure, as observed by jobs. */
   readonly graceMs: number
   readonly log: Log
   readonly signal: AbortSignal
-  /** Milliseconds on a clock that never jumps. */
+  /** Milliseconds on a monotonic clock. */
   readonly monotonic?: () => number
 }
 
 /**
- * Erases by age, in two steps: what the rules say is due is requested; once the grace is over, and it is still due, its
- * erasure is asked for, and what has to be done for that is the eraser's. Does nothing while the database's clock cannot
- * be trusted (sql/observe_clock.sql).
+ * Erases by age, in two steps: what is due by the rules is requested; once the grace is over, and it is still due,
+ * its erasure starts, which the eraser completes. Does nothing while the database's clock is not trusted
+ * (sql/observe_clock.sql).
  */
 export class Retention {
   readonly #options: RetentionOptions
   readonly #monotonic: () => number
-  /** When this process last found the clock right, and how much had been watched by then. */
+  /** When this process last found the clock right, and how much time had been observed by then. */
   #trusted: { readonly atMs: number; readonly observedSeconds: number } | undefined
   #hasLogged = false
 
@@ -29,7 +29,7 @@ export class Retention {
     this.#monotonic = options.monotonic ?? (() => performance.now())
   }
 
-  /** One bounded pass. `session` holds the job's lock. */
+  /** Runs one bounded pass. `session` holds the job's lock. */
   async pass(session: DbSession): Promise<void> {
     await queries.forgetOldDigests(session)
     if (!(await queries.hasRules(session))) return queries.withdrawAll(session)
@@ -42,10 +42,10 @@ export class Retention {
     const requestedBefore = observedSeconds - graceMs / 1000
     const sessions = await this.#eraseSessions(session, requestedBefore)
     const segments = await queries.eraseAged(session, requestedBefore)
-    if (sessions + segments > 0) log.info({ sessions, segments }, 'retention asked for erasures')
+    if (sessions + segments > 0) log.info({ sessions, segments }, 'retention started erasures')
   }
 
-  /** Seconds watched so far; undefined when the database's clock is ahead. */
+  /** Seconds observed so far; undefined while the database's clock is ahead. */
   async #observe(session: DbSession): Promise<number | undefined> {
     const now = this.#monotonic()
     const { atMs = now, observedSeconds = 0 } = this.#trusted ?? {}
@@ -54,12 +54,12 @@ export class Retention {
     const { log } = this.#options
     if (!clock.trusted) {
       const message =
-        "the database's clock runs ahead: nothing is erased by age until it is right (docs/erasure.md)"
+        'database clock runs ahead: erasure by age is suspended until the clock is right (docs/erasure.md)'
       if (!this.#hasLogged) log.error({ ahead: clock.ahead }, message)
       this.#hasLogged = true
       return undefined
     }
-    if (clock.newly) log.warn("the database's clock is trusted again: erasing by age goes on")
+    if (clock.newly) log.warn('database clock is trusted again: erasure by age resumes')
     this.#hasLogged = false
     this.#trusted = { atMs: now, observedSeconds: clock.observedSeconds }
     return clock.observedSeconds
@@ -73,7 +73,7 @@ export class Retention {
         if (await queries.eraseIdle(session, ripe)) erased += 1
       } catch (error) {
         if (classify(error) !== 'locked') throw error
-        await queries.forgetSession(session, ripe.sid) // somebody is at it, so it is not idle
+        await queries.forgetSession(session, ripe.sid) // a transaction holds it, so it is not idle
       }
     }
     return erased

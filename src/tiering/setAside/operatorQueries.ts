@@ -1,6 +1,6 @@
 import type { Db } from '../../db/pool.ts'
 
-/** A row of audit.set_aside, and where the tenant and the session are unknown, of what is behind it. */
+/** A row of audit.set_aside. Where tenant and session are unknown, they are null. */
 export interface SetAsideSession {
   readonly tenant: string | null
   readonly session: string | null
@@ -13,7 +13,7 @@ export interface SetAsideSession {
   readonly checked_at: string
 }
 
-/** Those that are set aside now, or with `all` those that were, too; the oldest first. */
+/** Lists the sessions that are set aside now, or with `all` also those that were; the oldest first. */
 export async function listSetAside(
   db: Db,
   tenantId: string | undefined,
@@ -47,7 +47,7 @@ export interface GiveUpRequest {
   readonly subject: string | null
 }
 
-/** Outcomes as in sql/give_up_session.sql. */
+/** The outcomes of sql/give_up_session.sql. */
 export async function giveUpSession(
   db: Db,
   { tenantId, sessionId, reason, subject }: GiveUpRequest,

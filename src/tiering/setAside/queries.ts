@@ -3,7 +3,7 @@ import type { Problem } from '../../archive/problem.ts'
 import type { DbSession } from '../../db/session.ts'
 import { lockingSegment, table } from '../queries.ts'
 
-// All of it on the one connection that holds the job's lock.
+// All of these run on the one connection that holds the job's lock.
 
 /** A session that is not moved because its log is damaged, or that was given up and is to be moved as it is. */
 export interface SetAside {
@@ -14,13 +14,13 @@ export interface SetAside {
   readonly isGivenUp: boolean
 }
 
-/** Where who reads a log line finds it. */
+/** The names that log lines have of a session. */
 export interface Named {
   readonly tenant: string | null
   readonly session: string | null
 }
 
-/** Notes the first damage of a session that is not set aside yet. */
+/** Records the first damage of a session that is not set aside yet. */
 export async function setAside(
   session: DbSession,
   sid: string,
@@ -33,7 +33,7 @@ export async function setAside(
   )
 }
 
-/** Those that were not looked at for longest. */
+/** The sessions that have gone longest without a check. */
 export async function openSetAside(session: DbSession, limit: number): Promise<SetAside[]> {
   const rows = await session.query(
     `select a.set_aside_id, a.sid, a.seq, a.reason, a.given_up_at is not null
@@ -49,7 +49,7 @@ export async function openSetAside(session: DbSession, limit: number): Promise<S
   }))
 }
 
-/** It was looked at, and is as it was. */
+/** Records that the session was checked and is unchanged. */
 export async function noteChecked(session: DbSession, { id }: SetAside): Promise<void> {
   await session.query(
     'update starcite.set_aside a set checked_at = clock_timestamp() where a.set_aside_id = $1',
@@ -57,7 +57,7 @@ export async function noteChecked(session: DbSession, { id }: SetAside): Promise
   )
 }
 
-/** What it was set aside for is over; with `next`, it is set aside anew, for what comes behind. */
+/** Ends the set-aside of a session; with `next`, the session is set aside again for damage that follows. */
 export async function endSetAside(
   session: DbSession,
   { id, sid, isGivenUp }: SetAside,
@@ -81,13 +81,15 @@ async function nameOf(session: DbSession, sid: string): Promise<Named> {
   return { tenant: row?.[0] ?? null, session: row?.[1] ?? null }
 }
 
-/** Of an event `e` of this segment, whether a copy of it is noted. A look-up for each, however many slices there are. */
+/**
+ * Whether a copy of event `e` of this segment is recorded. One lookup for each event, however many slices there are.
+ */
 const IS_COPIED = (segment: string) => `
   coalesce((select s.last_seq >= e.seq and o.segment = ${pg.escapeLiteral(segment)}
               from starcite.slices s join starcite.objects o on o.object_id = s.object_id
              where s.sid = e.sid and s.first_seq <= e.seq order by s.first_seq desc limit 1), false)`
 
-/** Whether the segment has events of which there is no copy. */
+/** Whether the segment has events without a copy. */
 export async function hasUncopied(session: DbSession, segment: string): Promise<boolean> {
   const [row] = await session.query(
     `select exists (select from ${table(segment)} e where not ${IS_COPIED(segment)})`,
@@ -96,8 +98,9 @@ export async function hasUncopied(session: DbSession, segment: string): Promise<
 }
 
 /**
- * The instant of the move of a segment that keeps some of its events: readers find in objects what was copied, and in
- * Postgres what was not. Sessions of which something is kept and that are not set aside are from here on. Answers how many events are kept.
+ * Moves a segment that keeps some of its events: readers find in objects what was copied, and in Postgres what was
+ * not. Sessions of which something is kept are set aside from here on, if they are not yet. Returns how many events
+ * are kept.
  */
 export async function switchPartly(session: DbSession, segment: string, copied: number): Promise<number> {
   return session.transaction(async () => {
@@ -123,7 +126,7 @@ export async function switchPartly(session: DbSession, segment: string, copied: 
   })
 }
 
-/** Segments whose partition stays because of what it keeps, oldest first. */
+/** Segments whose partition stays because of the events that it keeps, oldest first. */
 export async function segmentsWithRemainders(session: DbSession): Promise<string[]> {
   const rows = await session.query(
     'select g.name from starcite.segments g where g.kept_events is not null order by g.from_at',
@@ -131,7 +134,10 @@ export async function segmentsWithRemainders(session: DbSession): Promise<string
   return rows.map(([name]) => name as string)
 }
 
-/** The constraint of a closed segment lets no event in; nobody could mend what such a segment keeps. */
+/**
+ * Drops the constraint of a closed segment, which lets no event in, so that an operator can repair what the segment
+ * keeps.
+ */
 export async function letRepairsPass(session: DbSession, segment: string): Promise<void> {
   const [closed] = await session.query(
     `select from pg_catalog.pg_constraint c

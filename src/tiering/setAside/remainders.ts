@@ -15,14 +15,14 @@ import { StoppedError } from '../stopped.ts'
 import * as queries from './queries.ts'
 
 export interface RemaindersOptions {
-  /** Holds the job's lock; no segment is closed meanwhile. */
+  /** Holds the job's lock, so no segment is closed meanwhile. */
   readonly session: DbSession
   readonly store: ObjectStore
   readonly signal: AbortSignal
   readonly follow: FollowChain
   readonly log: Log
   readonly probe?: Probe
-  /** A pass looks at so many; the next at those that were not looked at for longest. */
+  /** How many sessions a pass checks; the next pass checks those that have gone longest without a check. */
   readonly sessionsPerPass?: number
 }
 
@@ -30,7 +30,7 @@ export interface RemaindersResult {
   /** Segments that keep nothing any more. */
   readonly empty: readonly string[]
   readonly hasMoved: boolean
-  /** The first of what failed; the others were done all the same. */
+  /** The first failure; the other sessions were processed all the same. */
   readonly failure: { readonly cause: unknown } | undefined
 }
 
@@ -38,8 +38,9 @@ const SESSIONS_PER_PASS = 200
 const MAX_READ_BYTES = 8 * 1024 * 1024
 
 /**
- * Moves what segments have kept of sessions that were set aside: once their damage is mended, or they are given up. Object
- * by object, from the oldest segment on, so that the cold part of the session is a prefix of its log all the while.
+ * Moves what segments have kept of sessions that were set aside, once their damage is repaired or they are given up.
+ * It moves object by object, from the oldest segment on, so that the cold part of a session stays a prefix of its
+ * log.
  */
 export class Remainders {
   readonly #options: RemaindersOptions
@@ -62,13 +63,13 @@ export class Remainders {
       }
     let failure: { readonly cause: unknown } | undefined
     for (const it of open) {
-      if (signal.aborted) throw new StoppedError('moving what was set aside was interrupted')
+      if (signal.aborted) throw new StoppedError('moving the sessions that were set aside was interrupted')
       try {
         await this.#retry(it, attached)
       } catch (cause) {
         if (signal.aborted) throw cause
         failure ??= { cause }
-        await queries.noteChecked(session, it) // or it would be looked at before all others again
+        await queries.noteChecked(session, it) // so that the next pass does not start with it again
       }
     }
     const empty: string[] = []
@@ -88,17 +89,17 @@ export class Remainders {
       if (!it.isGivenUp && damage.seq === it.seq && damage.reason === it.reason)
         return queries.noteChecked(session, it)
       const name = await queries.endSetAside(session, it, damage)
-      log.error({ ...name, sid: it.sid, ...damage }, 'a session stays set aside: more of its log is damaged')
+      log.error({ ...name, sid: it.sid, ...damage }, 'session remains set aside: more of its log is damaged')
       return
     }
     const name = await queries.endSetAside(session, it, undefined)
     log.info(
       { ...name, sid: it.sid, outcome: it.isGivenUp ? 'given_up' : 'mended' },
-      'a session is set aside no more',
+      'session is no longer set aside',
     )
   }
 
-  /** Until the first event that does not hold. */
+  /** Moves events until the first one that is not valid. Returns what is wrong with it. */
   async #move(segment: string, run: copying.Run): Promise<Problem | undefined> {
     const { session, store, signal, probe } = this.#options
     let damage: Problem | undefined
@@ -109,7 +110,7 @@ export class Remainders {
           damage = found
         },
       })
-    // As a rule the damage is there still, in the first event: that costs one row.
+    // The damage is usually still there, in the first event: checking that costs one row.
     const [first] = await copying.readRuns(session, segment, [{ ...run, lastSeq: run.firstSeq }], 1)
     if (first === undefined) return undefined
     const line = { firstSeq: run.firstSeq, text: Buffer.from(archiveLine(run.sessionId, first.event)) }
@@ -130,7 +131,8 @@ export class Remainders {
       )
       for (const portion of portions([run]))
         for (let rest = portion; rest.length > 0 && damage === undefined; ) {
-          if (signal.aborted) throw new StoppedError(`moving what ${segment} keeps was interrupted`)
+          if (signal.aborted)
+            throw new StoppedError(`moving the events that ${segment} keeps was interrupted`)
           const events = await copying.readRuns(session, segment, rest, MAX_READ_BYTES)
           if (events.length === 0) break
           for (const { run: owner, event } of events) {
