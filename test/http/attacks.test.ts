@@ -7,7 +7,7 @@ import { CompactSign, exportJWK, type JWTPayload } from 'jose'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call, refusedUpgrade } from '../support/client.ts'
-import { EVERY_CALL } from '../support/everyCall.ts'
+import { EVERY_CALL, SERVICE_CALLS } from '../support/everyCall.ts'
 import { claims, Issuer, inSeconds, type SigningKey, sign, signingKey } from '../support/issuer.ts'
 import { startNode } from '../support/node.ts'
 import { RawConnection } from '../support/rawHttp.ts'
@@ -351,7 +351,9 @@ describe('attacks from outside', () => {
     const other = { ...issuer.key, privateKey, publicKey, jwk: await exportJWK(publicKey) }
     const headers = { authorization: `Bearer ${await sign(other, claims())}` }
 
-    for (const { send } of EVERY_CALL) expectError(await send(node.url, id, headers), 401, 'unauthorized')
-    expect(EVERY_CALL.map(({ name }) => name)).to.include('GET /v1/sessions/:id/tail')
+    for (const { name, send } of [...EVERY_CALL, ...SERVICE_CALLS]) {
+      const answer = await send(node.url, id, headers)
+      expect([name, answer.status, answer.json.error]).to.deep.equal([name, 401, 'unauthorized'])
+    }
   })
 })

@@ -183,6 +183,20 @@ describe('tenants (I7)', () => {
       expect(isOfSession && there.json.error, name).to.equal('session_not_found')
       expect(shapeOf(there, foreign), name).to.deep.equal(shapeOf(nowhere, absent))
     }
+    expect((await get(zeta, foreign)).json, 'zeta’s, as it was').to.include({
+      last_seq: 1,
+      version: 1,
+      title: null,
+    })
+    const erased = await call('DELETE', at(node.url, foreign), {}, zeta)
+    const receipts = [erased.json.id, unique('missing')]
+    const [its, none] = await Promise.all(
+      receipts.map((it) => call('GET', `${node.url}/v1/erasures/${it}`, undefined, acme)),
+    )
+    expect(its?.json.error).to.equal('erasure_not_found')
+    expect(shapeOf(its as Answer, receipts[0] as string)).to.deep.equal(
+      shapeOf(none as Answer, receipts[1] as string),
+    )
     expect((await create(acme, { id: foreign })).status, 'its own of that id').to.equal(201)
   })
 
