@@ -6,6 +6,7 @@ import { faultsOfLog } from '../support/chain.ts'
 import { CALL_TIMEOUT_MS, ChaosWriter, type Sent } from '../support/chaosWriter.ts'
 import { call } from '../support/client.ts'
 import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
+import { IS_NIGHTLY } from '../support/nightly.ts'
 import { freePort, type NodeProcess, spawnNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
 import { groupBy, type Stored, storedEvents } from '../support/storedEvents.ts'
@@ -13,7 +14,7 @@ import { connect } from '../support/template.ts'
 import { until } from '../support/until.ts'
 import { use } from '../support/use.ts'
 
-const CHAOS_MS = 30_000
+const CHAOS_MS = IS_NIGHTLY ? 60_000 : 12_000
 const WRITERS = 8
 /** Between a writer's requests, so that other tests have a turn on the processors; they still make thousands. */
 const PAUSE_MS = 25

@@ -1,18 +1,20 @@
 import { readFile } from 'node:fs/promises'
 import { expect } from 'chai'
 import { call } from '../support/client.ts'
+import { IS_NIGHTLY } from '../support/nightly.ts'
 import { freePort, type NodeProcess, spawnNode } from '../support/node.ts'
 import { RawConnection } from '../support/rawHttp.ts'
+import { SLACK_MS } from '../support/slack.ts'
 import { TailCrowd } from '../support/tailCrowd.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
 import { useDatabase } from '../support/useNode.ts'
 
-const TAILS = 2000
-/** What a loaded machine may take for an append among all this; the node's own bound is five seconds. */
-const APPEND_BOUND_MS = 15_000
+const TAILS = IS_NIGHTLY ? 2000 : 600
+/** The node's own bound, and what a loaded machine adds. */
+const APPEND_BOUND_MS = 5000 + SLACK_MS
 
-describe('two thousand tails on one node', function () {
+describe(`${TAILS} tails on one node`, function () {
   this.timeout(120_000)
   const database = useDatabase()
   let node: NodeProcess
@@ -73,8 +75,8 @@ describe('two thousand tails on one node', function () {
       console.log(
         `resident: ${Math.round(before)} MB before, ${Math.round(peak)} at most; slowest ${slowestMs}`,
       )
-    // The whole log is 3 MB, so buffered for each of them it would be 6 GB.
-    expect(peak - before).to.be.below(TAILS * 0.25)
+    // The whole log is 3.2 MB, so buffered for each of them it would be five times as much.
+    expect(peak - before).to.be.below(TAILS * 0.6)
     expect(Math.max(slowestMs, other.ms)).to.be.below(APPEND_BOUND_MS)
     expect([...crowd.faults, ...keen.faults]).to.deep.equal([])
   })
@@ -126,7 +128,7 @@ describe('two thousand tails on one node', function () {
     proxy.silence()
     const { ms } = await timed(until('the node has let go of them', async () => (await tails()) === 0))
 
-    expect(ms).to.be.below(6 * 500 + 1500)
+    expect(ms).to.be.below(6 * 500 + SLACK_MS)
     expect((await append(id)).value.status).to.equal(201)
     await proxy.stop()
   })

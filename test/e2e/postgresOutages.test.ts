@@ -6,15 +6,15 @@ import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
 import { EmbeddedPostgresLab } from '../support/embeddedPostgres.ts'
 import { underLoad as startLoad } from '../support/load.ts'
+import { IS_NIGHTLY } from '../support/nightly.ts'
 import { type NodeProcess, type Settings, spawnNode, startNode as start } from '../support/node.ts'
 import { ReplicatedPostgres, setAndReload } from '../support/replicated.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { SLACK_MS } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect, migratedDatabase } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 
-/** What a loaded machine may add to any bound. */
-const SLACK_MS = 1500
 const TIMEOUT_MS = 1000
 const SETTINGS = { STARCITE_STORAGE_TIMEOUT: `${TIMEOUT_MS}ms`, STARCITE_POLL_INTERVAL: '200ms' }
 
@@ -168,11 +168,10 @@ describe('a node, when the way to Postgres is slow', () => {
   })
 })
 
-describe('a node, when its Postgres is paused for twenty seconds', function () {
+describe('a node, when its Postgres is paused for many times the storage time-out', function () {
   this.timeout(120_000)
-  const PAUSE_MS = 20_000
-  /** The default, and what a loaded machine adds. */
-  const BOUND_MS = 5000 + SLACK_MS
+  const PAUSE_MS = 7 * TIMEOUT_MS
+  const BOUND_MS = TIMEOUT_MS + SLACK_MS
   let lab: EmbeddedPostgresLab
   let server: EmbeddedPostgres
   let node: NodeProcess
@@ -180,7 +179,7 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
   before(async () => {
     lab = await EmbeddedPostgresLab.open()
     server = await lab.start()
-    node = await spawnNode(server)
+    node = await spawnNode(server, SETTINGS)
   })
   after(async () => {
     await node.kill('SIGKILL')
@@ -206,7 +205,6 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
     const load = await underLoad(node)
     await load.progress('there is load')
     const before = await residentMb()
-    const slowestBeforeMs = load.slowestMs() // what this machine is worth just now
 
     const pids = await processesOf(server.pid)
     for (const pid of pids) process.kill(pid, 'SIGSTOP')
@@ -219,7 +217,7 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
         producer_seq: 1,
       })
     try {
-      for (const end = Date.now() + PAUSE_MS; Date.now() < end; await sleep(250)) {
+      for (const end = Date.now() + PAUSE_MS; Date.now() < end; await sleep(100)) {
         calls.push(timed(append(calls.length)))
         if (calls.length % 8 === 0) calls.push(timed(call('GET', `${node.url}/v1/sessions/a/events?limit=1`)))
         expect((await call('GET', `${node.url}/health/live`)).status).to.equal(200)
@@ -236,9 +234,9 @@ describe('a node, when its Postgres is paused for twenty seconds', function () {
       answers.map(({ value }) => value.status).filter((it) => ![201, 200, 503].includes(it)),
     ).to.deep.equal([])
     expect(refused.length).to.be.above(answers.length / 2)
-    expect(Math.max(...answers.map(({ ms }) => ms))).to.be.below(BOUND_MS + 5 * slowestBeforeMs)
-    expect(back.ms).to.be.below(5000)
-    expect(grownMb).to.be.below(100)
+    expect(Math.max(...answers.map(({ ms }) => ms))).to.be.below(BOUND_MS)
+    expect(back.ms).to.be.below(BOUND_MS)
+    if (IS_NIGHTLY) expect(grownMb).to.be.below(100)
     expect(await load.stop(server)).to.deep.equal([])
     for (const tail of load.tails) expect(tail.connections).to.equal(1)
   })

@@ -4,6 +4,7 @@ import { faultsOfLog } from '../support/chain.ts'
 import { CALL_TIMEOUT_MS, ChaosWriter } from '../support/chaosWriter.ts'
 import { call } from '../support/client.ts'
 import { Haproxy, hasHaproxy } from '../support/haproxy.ts'
+import { IS_NIGHTLY } from '../support/nightly.ts'
 import { freePort, type NodeProcess, spawnNode } from '../support/node.ts'
 import type { FreshDatabase } from '../support/postgres.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
@@ -12,13 +13,13 @@ import { connect, migratedDatabase } from '../support/template.ts'
 import { until } from '../support/until.ts'
 
 /** Nodes are restarted one after the other for this long, each at least once. */
-const ROLLING_MS = Number(process.env.STARCITE_TEST_ROLLING_SECONDS ?? 20) * 1000
+const ROLLING_MS = Number(process.env.STARCITE_TEST_ROLLING_SECONDS ?? (IS_NIGHTLY ? 60 : 8)) * 1000
 const NODES = 3
-const TAILS = 300
+const TAILS = IS_NIGHTLY ? 300 : 90
 const WRITERS = 4
 const SESSIONS = Array.from({ length: 30 }, (_, i) => `rolling-${i}`)
-/** As docker-compose.yml has them, with a shorter goodbye. */
-const NODE_SETTINGS = { STARCITE_DRAIN_DELAY: '2s', STARCITE_DRAIN_SPREAD: '1s' }
+/** As docker-compose.yml has them, but shorter. */
+const NODE_SETTINGS = { STARCITE_DRAIN_DELAY: '1s', STARCITE_DRAIN_SPREAD: '1s' }
 
 describe('three nodes behind a load balancer, restarted one after another', function () {
   this.timeout(ROLLING_MS + 120_000)

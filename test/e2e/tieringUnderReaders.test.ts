@@ -6,18 +6,15 @@ import { createLog } from '../../src/ops/log.ts'
 import { ColdReader } from '../../src/tiering/cold/coldReader.ts'
 import { appendEvents, type EventItem } from '../support/appendEvents.ts'
 import { memberTexts } from '../support/jsonText.ts'
+import { IS_NIGHTLY } from '../support/nightly.ts'
 import { TEST_S3, TEST_S3_START_MS, testS3 } from '../support/s3.ts'
 import { connect } from '../support/template.ts'
 import { READINGS, type Reading, sha256, someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
-/**
- * `STARCITE_TEST_TIERING_EVENTS=200000` for the whole of it, which takes half a minute for the table alone. What runs by
- * default keeps both stores to about a minute on two cores that have other work meanwhile.
- */
-const EVENTS = Number(process.env.STARCITE_TEST_TIERING_EVENTS ?? 60_000)
+const EVENTS = IS_NIGHTLY ? 200_000 : 15_000
 const READERS = 8
-const SESSIONS = 500
+const SESSIONS = IS_NIGHTLY ? 500 : 150
 const TENANTS = ['default', 'acme', 'müller & söhne']
 const MORE_EVENTS = 2
 const AGENT_RUN = readFileSync(new URL('../data/agent-run.ndjson', import.meta.url), 'utf8')

@@ -1,7 +1,8 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { BUNDLES, programOf } from './programs.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -27,15 +28,29 @@ export class BuildVariant {
       path.join(directory, 'sql/installation.json'),
       JSON.stringify({ number, digest: `of build ${number}` }),
     )
+    await copyBundles(directory)
     return new BuildVariant(directory)
   }
 
-  /** The words after `node` that run it. */
+  /** The words after `node` that run it: the sources, or the bundle with the URLs of its sources replaced. */
   get program(): readonly string[] {
-    return ['--import', 'tsx', path.join(this.#directory, 'src/main.ts')]
+    return programOf('src/main.ts', this.#directory)
   }
 
   async remove(): Promise<void> {
     await rm(this.#directory, { recursive: true, force: true })
+  }
+}
+
+/** The bundles that `npm test` has made, as if they had been made from the sources in this directory. */
+async function copyBundles(directory: string): Promise<void> {
+  if (BUNDLES === undefined) return
+  const [from, to] = [pathToFileURL(ROOT).href, `${pathToFileURL(directory).href}/`]
+  for (const name of await readdir(BUNDLES, { recursive: true })) {
+    if (!name.endsWith('.js')) continue
+    const text = await readFile(path.join(BUNDLES, name), 'utf8')
+    const copy = path.join(directory, 'bundles', name)
+    await mkdir(path.dirname(copy), { recursive: true })
+    await writeFile(copy, text.replaceAll(from, to))
   }
 }
