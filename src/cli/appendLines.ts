@@ -9,19 +9,19 @@ interface Line {
   readonly text: string
 }
 
-/** Progress is shown this often, in milliseconds. */
+/** Interval of the progress line. */
 const SHOW_MS = 100
 
 /**
- * Appends one event a line, `size` in a request. Lines that carry producer fields, as exported events do, go as they are;
- * the others get some, of a producer of this run.
+ * Appends one event per line, `size` in a request. Lines with producer fields, such as exported events, are sent unchanged;
+ * other lines get those of a producer of this run.
  */
 export async function appendLines(
   session: SessionHandle,
   input: NodeJS.ReadableStream,
   size: number,
 ): Promise<void> {
-  await session.get() // a wrong address, token or session is told before anything is read
+  await session.get() // fails for a wrong address, token or session before anything is read
   const shown = progress(process.stderr)
   const started = performance.now()
   let [stored, first, last, shownAt, through] = [0, 0, 0, 0, 0]
@@ -38,7 +38,7 @@ export async function appendLines(
       shown.clear()
       const line = batch[Number(error.details?.index ?? 0)]?.number
       const where = error.details?.index === undefined ? `lines from ${line}` : `line ${line}`
-      const kept = through === 0 ? 'nothing is stored' : `what is stored ends with line ${through}`
+      const kept = through === 0 ? 'nothing is stored' : `lines up to ${through} are stored`
       throw Object.assign(error, { message: `${where}: ${error.message} (${kept})` })
     })
     stored += batch.length
@@ -52,10 +52,14 @@ export async function appendLines(
     )
   }
   shown.clear()
-  out(stored === 0 ? 'Nothing to append.\n' : `${amount(stored)} events appended: seq ${first} to ${last}.\n`)
+  out(
+    stored === 0
+      ? 'There was no event to append.\n'
+      : `${amount(stored)} events appended: seq ${first} to ${last}.\n`,
+  )
 }
 
-/** Whatever says "later" is waited out; every event has its producer key, so sending again is safe. */
+/** Repeats a request until it is answered for good, which is safe: every event has a producer key. */
 async function send(session: SessionHandle, events: readonly string[]) {
   for (;;) {
     try {
@@ -63,7 +67,7 @@ async function send(session: SessionHandle, events: readonly string[]) {
     } catch (error) {
       const { retryable, message, retryAfterMs } = error as StarciteError
       if (!retryable) throw error
-      err(`starcite append: ${message}; trying again\n`)
+      err(`starcite append: ${message}; retrying\n`)
       await new Promise((resolve) => setTimeout(resolve, retryAfterMs ?? 1000))
     }
   }

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events'
 import type { Config } from '../config.ts'
 import { type Database, openDatabase } from '../db/database.ts'
 import type { Log } from '../ops/log.ts'
@@ -6,8 +5,8 @@ import { maskUrl } from './maskSecrets.ts'
 import { err } from './terminal.ts'
 
 /**
- * The database of a node with this configuration, for a command, which never creates one; on standard error it says which.
- * Rejects with DatabaseStartError when there is none.
+ * Opens the database of a node with this configuration, and prints on standard error which one that is. Never creates one:
+ * rejects with a DatabaseStartError when there is none.
  */
 export async function openExisting(config: Config['database'], log: Log): Promise<Database> {
   const database = await openDatabase(config, 1, log, { mayCreate: false })
@@ -15,17 +14,8 @@ export async function openExisting(config: Config['database'], log: Log): Promis
   return database
 }
 
-/** For people: which database it is, and which setting says so; no password. */
+/** The database and the setting that chooses it, without the password, for people. */
 export function nameOf(config: Config['database'], database: Database): string {
   if (database.embeddedDir !== undefined) return `the embedded Postgres in ${database.embeddedDir}`
   return `${maskUrl(config.url ?? database.directUrl)} (DATABASE_URL)`
-}
-
-/** A signal that Ctrl-C aborts, once; the second one ends the process. */
-export function interruption(): AbortSignal {
-  const controller = new AbortController()
-  setMaxListeners(0, controller.signal) // everything that waits listens to it
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => controller.abort(new Error('interrupted')))
-  return controller.signal
 }

@@ -16,7 +16,7 @@ export interface DevKey {
   readonly publicJwk: JWK
 }
 
-/** The signing key of this folder, made when there is none. Whoever reads the file can sign: it is for its owner alone. */
+/** Opens the signing key of this folder, and creates it when there is none. Only its owner can read the file: a reader could sign. */
 export async function openDevKey(file = path.resolve('.starcite/dev-key.json')): Promise<DevKey> {
   const privateJwk = (await read(file)) ?? (await make(file))
   const { d: _, ...publicJwk } = privateJwk
@@ -29,7 +29,7 @@ async function read(file: string): Promise<JWK | undefined> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new Error(
-      `the development key ${file} cannot be read: ${(error as Error).message}; delete it to get another`,
+      `the development key ${file} cannot be read: ${(error as Error).message}; delete the file, and a new key is created`,
     )
   }
 }
@@ -47,7 +47,7 @@ async function make(file: string): Promise<JWK> {
     await writeFile(file, JSON.stringify(jwk), { mode: 0o600, flag: 'wx' })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-    return (await read(file)) ?? jwk // made by another command meanwhile
+    return (await read(file)) ?? jwk // another command has created it meanwhile
   }
   return jwk
 }
@@ -79,7 +79,7 @@ export async function signDevToken(key: DevKey, claims: DevClaims): Promise<stri
 
 export const jwksOf = (key: DevKey) => JSON.stringify({ keys: [key.publicJwk] })
 
-/** Publishes the public key on this machine alone, for as long as the process has other work. */
+/** Publishes the public key on 127.0.0.1. The server does not keep the process alive before `ref`. */
 export async function serveJwks(key: DevKey, port: number): Promise<{ url: string; ref(): void }> {
   const server = createServer((_, res) => {
     res.setHeader('content-type', 'application/json').end(jwksOf(key))

@@ -1,21 +1,37 @@
-import { StarciteError } from '../client/errors.ts'
+/** Every exit code of `starcite`; a node is `starcite serve`. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, port: 3, database: 4, schema: 5 } as const
 
-/** How commands end; docs/cli.md lists them. The numbers that a node has too mean the same (docs/operations.md). */
-export const EXIT = { ok: 0, failed: 1, usage: 2, database: 4, schema: 5 } as const
+/** The meaning of each exit code, as `starcite --help` and docs/cli.md give it. */
+export const MEANINGS: Readonly<Record<keyof typeof EXIT, string>> = {
+  ok: 'done',
+  failed: 'the command failed',
+  usage: 'the command line or the configuration is wrong',
+  port: 'the port cannot be used',
+  database: 'there is no database that can be used',
+  schema: 'the schema or the server does not fit this release',
+}
 
-/** How a command that can fail without an error says so. */
-export type SetExitCode = (code: number) => void
+/** Sets the exit code of a command that fails without an error. */
+export function setExitCode(code: number): void {
+  process.exitCode = code
+}
 
-/** The command was given something that it cannot work with. */
+/** The command line is wrong. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** By name, so that a command that needs no database does not load what reaches one. */
+/** A server of this process cannot listen on its port. */
+export class PortError extends Error {
+  override readonly name = 'PortError'
+}
+
+/** Error classes by name: an import would load Postgres's client for every command. */
 const CODES: Readonly<Record<string, number>> = {
   UsageError: EXIT.usage,
   ConfigError: EXIT.usage,
   KeyError: EXIT.usage,
+  PortError: EXIT.port,
   DatabaseStartError: EXIT.database,
   EmbeddedPostgresError: EXIT.database,
   ForeignSchemaError: EXIT.database,
@@ -29,20 +45,12 @@ export function exitCodeOf(error: unknown): number {
   return CODES[(error as Error).name] ?? EXIT.failed
 }
 
-/** One line, with what can be done about it where that is known. */
-export function explain(error: unknown): string {
-  if (!(error instanceof StarciteError)) return (error as Error).message ?? String(error)
-  const hint = HINTS[error.code]
-  return `${error.code}: ${error.message}${hint === undefined ? '' : `\n  ${hint}`}`
-}
-
-const HINTS: Readonly<Record<string, string>> = {
-  network_error: 'The connection to the node broke; --url or STARCITE_URL says where it is.',
-  node_unreachable:
-    'Is a node running there? `starcite serve` starts one; --url or STARCITE_URL says where it is.',
-  session_not_found: '`starcite sessions` lists what there is; `starcite create ID` makes one.',
-  unauthorized:
-    'The node asks for a token: --token or STARCITE_TOKEN. For a node of `serve --dev-auth`: starcite token.',
-  forbidden_scope:
-    '`starcite token --scope …` makes one with other scopes, for a node of `serve --dev-auth`.',
+/** A PortError for an error of `listen`, which names the settings that choose the port; any other error as it is. */
+export function explainListenError(error: unknown, settings: string): unknown {
+  const { code, syscall, port, message } = error as NodeJS.ErrnoException & { port?: number }
+  if (syscall !== 'listen') return error
+  if (code !== 'EADDRINUSE') return new PortError(`cannot listen: ${message}`, { cause: error })
+  return new PortError(`port ${port} is taken by another process; choose another with ${settings}`, {
+    cause: error,
+  })
 }

@@ -5,6 +5,7 @@ import { checkConfigCommand } from './commands/checkConfig.ts'
 import { completionCommand } from './commands/completion.ts'
 import { createCommand } from './commands/create.ts'
 import { doctorCommand } from './commands/doctor.ts'
+import { healthcheckCommand } from './commands/healthcheck.ts'
 import { holdCommand } from './commands/hold.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { psqlCommand } from './commands/psql.ts'
@@ -15,49 +16,57 @@ import { setAsideCommand } from './commands/setAside.ts'
 import { tailCommand } from './commands/tail.ts'
 import { tierCommand } from './commands/tier.ts'
 import { tokenCommand } from './commands/token.ts'
-import type { SetExitCode } from './exit.ts'
+import { EXIT, MEANINGS } from './exit.ts'
 import { version } from './version.ts'
 
+/** The verbs, in the order of `starcite --help`. */
+const COMMANDS = [
+  serveCommand,
+  migrateCommand,
+  tierCommand,
+  createCommand,
+  appendCommand,
+  tailCommand,
+  sessionsCommand,
+  auditCommand,
+  holdCommand,
+  retentionCommand,
+  setAsideCommand,
+  psqlCommand,
+  tokenCommand,
+  checkConfigCommand,
+  doctorCommand,
+  healthcheckCommand,
+  completionCommand,
+]
+
 /** The command line. Throws CommanderError instead of ending the process. */
-export function createProgram(setExitCode: SetExitCode): Command {
+export function createProgram(): Command {
   const program = new Command('starcite')
     .description('Durable, ordered, replayable logs for AI sessions, on Postgres.')
     .version(version)
     .configureHelp({ showGlobalOptions: false })
-    .showHelpAfterError('Add --help for what the command takes.')
+    .showHelpAfterError('Add --help to see what the command takes.')
     .addHelpText('after', AFTER)
-  const commands = [
-    serveCommand(),
-    migrateCommand(),
-    tierCommand(setExitCode),
-    createCommand(),
-    appendCommand(),
-    tailCommand(),
-    sessionsCommand(),
-    auditCommand(setExitCode),
-    holdCommand(),
-    retentionCommand(),
-    setAsideCommand(),
-    psqlCommand(setExitCode),
-    tokenCommand(),
-    checkConfigCommand(setExitCode),
-    doctorCommand(setExitCode),
-    completionCommand(program),
-  ]
-  for (const command of commands) program.addCommand(inherits(command, program))
+  for (const create of COMMANDS) program.addCommand(inherit(create(), program))
   return program.exitOverride()
 }
 
-function inherits(command: Command, parent: Command): Command {
-  for (const it of command.commands) inherits(it, parent)
+/** Gives a command, and its subcommands, the settings of the program. */
+function inherit(command: Command, parent: Command): Command {
+  for (const subcommand of command.commands) inherit(subcommand, parent)
   return command.copyInheritedSettings(parent).exitOverride()
 }
 
 const AFTER = `
-A first session, in three commands:
+Three commands for a first session:
   starcite serve                                    (in one terminal; leave it running)
   starcite create ses_demo && starcite append ses_demo --type content --text hello
   starcite tail ses_demo
 
-Exit codes: 0 done; 1 it could not be done; 2 the command or the configuration is wrong; 4 the database cannot be used;
-5 its schema is of a newer release. docs/cli.md has more, docs/configuration.md every environment variable.`
+Exit codes:
+${Object.entries(EXIT)
+  .map(([name, code]) => `  ${code}  ${MEANINGS[name as keyof typeof EXIT]}`)
+  .join('\n')}
+
+docs/cli.md describes every command, docs/configuration.md every environment variable.`

@@ -4,7 +4,7 @@ export const out = (text: string) => process.stdout.write(text)
 export const err = (text: string) => process.stderr.write(text)
 
 type Style = Parameters<typeof styleText>[0]
-/** Of the stream; NO_COLOR (https://no-color.org) and FORCE_COLOR have their say first. */
+/** Whether a stream gets colours: NO_COLOR (https://no-color.org) and FORCE_COLOR decide before the stream does. */
 function hasColours(stream: NodeJS.WriteStream): boolean {
   if (process.env.NO_COLOR) return false
   if (process.env.FORCE_COLOR) return process.env.FORCE_COLOR !== '0'
@@ -18,7 +18,7 @@ export function painter(stream: NodeJS.WriteStream): (style: Style, text: string
 
 const ACTOR_STYLES: readonly Style[] = ['cyan', 'green', 'yellow', 'magenta', 'blue', 'red']
 
-/** The same actor has the same colour, today and tomorrow. */
+/** The colour of an actor, the same in every run. */
 export function styleOf(actor: string): Style {
   let hash = 0
   for (const char of actor) hash = (hash * 31 + (char.codePointAt(0) ?? 0)) >>> 0
@@ -33,18 +33,28 @@ export function escapeControlCharacters(text: string): string {
   )
 }
 
-/** Prints rows in columns as wide as their widest cell, two spaces between; the first row is their heads. */
-export function showTable(rows: readonly (readonly string[])[]): void {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? []
+/** Prints rows in columns as wide as their widest cell, two spaces apart. The first row is the heading; null prints as nothing. */
+export function printTable(rows: readonly (readonly (string | null)[])[]): void {
+  const cells = rows.map((row) => row.map((cell) => escapeControlCharacters(cell ?? '')))
+  const widths = cells[0]?.map((_, i) => Math.max(...cells.map((row) => row[i]?.length ?? 0))) ?? []
   const paint = painter(process.stdout)
-  for (const [n, row] of rows.entries()) {
-    const cells = row.map((cell, i) => cell.padEnd(widths[i] ?? 0))
-    const line = cells.join('  ').trimEnd()
+  for (const [n, row] of cells.entries()) {
+    const line = row
+      .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+      .join('  ')
+      .trimEnd()
     out(`${n === 0 ? paint('bold', line) : line}\n`)
   }
 }
 
-/** A line that is written over and over, on a terminal alone. */
+export function printJsonLines(values: readonly unknown[]): void {
+  for (const value of values) out(`${JSON.stringify(value)}\n`)
+}
+
+/** `2026-11-24 08:30:00` of a time on the wire. */
+export const wholeSeconds = (time: string) => time.slice(0, 19).replace('T', ' ')
+
+/** A line that is overwritten, on a terminal only. */
 export function progress(stream: NodeJS.WriteStream): { show(text: string): void; clear(): void } {
   if (!stream.isTTY) return { show: () => {}, clear: () => {} }
   return { show: (text) => void stream.write(`\r${text}\x1b[K`), clear: () => void stream.write('\r\x1b[K') }

@@ -124,7 +124,7 @@ describe('starcite, the command', function () {
     const broken = await starcite(['append', 'lines'], { env, input: `${good}\n{"type":\n` })
 
     expect(refused.code).to.equal(1)
-    expect(refused.err).to.match(/invalid_event: line 4: .*type.*\(what is stored ends with line 2\)/)
+    expect(refused.err).to.match(/invalid_event: line 4: .*type.*\(lines up to 2 are stored\)/)
     expect(broken.code).to.equal(1)
     expect(broken.err).to.match(/line 2: the event is not valid JSON/)
   })
@@ -194,7 +194,7 @@ describe('starcite, the command', function () {
       .to.include('database.url = postgres://…@db.example:5432/app?…\n')
       .and.include('port = 4000\n')
     expect(shown.err).to.equal(
-      'STARCITE_HOT_RETENTON is not a variable of Starcite; did you mean STARCITE_HOT_RETENTION?\n',
+      'unknown setting STARCITE_HOT_RETENTON; did you mean STARCITE_HOT_RETENTION?\n',
     )
     expect(JSON.parse(json.out).archive.s3).to.include({ bucket: 'b', endpoint: 'https://…@s3.example/?…' })
     expect(wrong).to.include({ code: 2, out: '' })
@@ -338,7 +338,7 @@ describe('starcite, the command', function () {
     expect(await readFile(path.join(folder, '.starcite', '.gitignore'), 'utf8')).to.equal('*\n')
     const again = await audit(['keygen'])
     expect(again.code).to.equal(2)
-    expect(again.err, 'nothing is overwritten').to.include('checkpoint-key.pem is there already')
+    expect(again.err, 'nothing is overwritten').to.include('checkpoint-key.pem exists already')
     const key = { STARCITE_CHECKPOINT_KEY_FILE: path.join(folder, '.starcite', 'checkpoint-key.pem') }
     const [none, keyless, wrongKey] = await Promise.all([
       audit(['prove', 'proven', '1']),
@@ -391,7 +391,7 @@ describe('starcite, the command', function () {
     expect(refused)
       .to.include({ code: 1 })
       .and.have.property('out')
-      .that.matches(/^This proves nothing: /)
+      .that.matches(/^The proof does not hold: /)
 
     // The log is cut, as a restore of an older backup does.
     const restored = await connect(own)

@@ -27,7 +27,7 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
   return { code, out, err: err.replace(/^Database: .*\n/, '') }
 }
 
-describe('npm run tier', () => {
+describe('starcite tier', () => {
   const lab = use(() => TieringLab.open())
   let env: Record<string, string>
 
@@ -45,7 +45,7 @@ describe('npm run tier', () => {
 
     expect(first).to.include({ code: 0, err: '' })
     expect(first.out).to.match(/^events_\d{8}t\d{6}: 1,200 events in 1 object, [\d,]+ bytes\n$/)
-    expect(second).to.deep.equal({ code: 0, out: 'Nothing is due.\n', err: '' })
+    expect(second).to.deep.equal({ code: 0, out: 'No segment is due.\n', err: '' })
     expect(await lab.shown(sid)).to.deep.equal(hot)
     expect(await lab.count('events')).to.equal(0)
   })
@@ -63,11 +63,11 @@ describe('npm run tier', () => {
   it('explains itself, and refuses what it does not know', async () => {
     const help = await run(['--help'], {})
     expect(help).to.include({ code: 0, err: '' })
-    expect(help.out).to.include('npm run tier')
+    expect(help.out).to.include('Usage: starcite tier ')
 
     const unknown = await run(['--fast'], env)
     expect(unknown).to.include({ code: 2, out: '' })
-    expect(unknown.err).to.include('there is no option --fast')
+    expect(unknown.err).to.include("unknown option '--fast'")
 
     const misconfigured = await run([], { ...env, STARCITE_ARCHIVE_ADAPTER: 's3' })
     expect(misconfigured).to.include({ code: 2, out: '' })
@@ -88,7 +88,7 @@ describe('npm run tier', () => {
     })
 
     expect(code).to.equal(1)
-    expect(err).to.match(/^starcite tier: put v1\/default\/events_/m)
+    expect(err).to.match(/^starcite: put v1\/default\/events_/m)
     expect(await lab.shown(sid)).to.deep.equal(hot)
   })
 })

@@ -228,7 +228,7 @@ describe('the program', () => {
         .split('\n')
         .filter((it) => it.startsWith('{'))
       const line = logged.map((it) => JSON.parse(it)).find((it) => it.level === 60)
-      expect(line.msg).to.equal('an uncaught error')
+      expect(line.msg).to.equal('uncaught error: the process ends')
       expect(line.err.stack).to.match(/^Error: nobody (waits|catches)\n/)
     })
     await Promise.all(endings)

@@ -5,18 +5,18 @@
 
 import { createProgram } from '../../src/cli/program.ts'
 
+let hasFailed = false
 for (const words of process.argv.slice(2)) {
-  let code = 0
   try {
-    await createProgram((it) => {
-      code = it
-    }).parseAsync(words.split(' '), { from: 'user' })
+    await createProgram().parseAsync(words.split(' '), { from: 'user' })
   } catch (error) {
     process.stderr.write(`${(error as Error).stack}\n`)
-    code = 1
-  }
-  if (code !== 0) {
-    process.stderr.write(`exit code ${code}: starcite ${words}\n`)
     process.exitCode = 1
   }
+  if (process.exitCode) {
+    process.stderr.write(`exit code ${process.exitCode}: starcite ${words}\n`)
+    hasFailed = true
+  }
+  process.exitCode = 0
 }
+if (hasFailed) process.exitCode = 1

@@ -20,7 +20,7 @@ describe('the options of starcite audit', () => {
 
   /** Why a command is refused before anything is connected to. */
   const refusal = (...args: string[]) =>
-    createProgram(() => {})
+    createProgram()
       .parseAsync(['audit', ...args], { from: 'user' })
       .then(
         () => expect.fail(`nothing is refused of ${args}`),
@@ -44,7 +44,7 @@ describe('the options of starcite audit', () => {
       'must be before --to',
     )
     expect(await refusal('export', '--resume')).to.include('--resume needs --output')
-    expect(await refusal('export', '--output', file)).to.include('is there already: --resume')
+    expect(await refusal('export', '--output', file)).to.include('exists already: add --resume')
     expect(await refusal('export', '--output', file, '--resume')).to.include('none of an export in NDJSON')
     expect(await refusal('export', '--output', file, '--resume', '--format', 'csv')).to.include(
       'none of an export in CSV',
@@ -54,8 +54,10 @@ describe('the options of starcite audit', () => {
     expect(await refusal('export', '--output', csv, '--resume', '--format', 'csv')).to.include(
       'its last record is none of an export in CSV',
     )
-    expect(await refusal('load')).to.include('say which events: --session')
-    expect(await refusal('load', '--session', 'x', '--for', 'ever')).to.include('such as 12h or 7d')
+    expect(await refusal('load')).to.include('select events: set --session')
+    expect(await refusal('load', '--session', 'x', '--for', 'ever')).to.include(
+      'such as 30m, 8h or 7d of at most 365d',
+    )
     expect(await refusal('unload', '--session', 'x', '--all')).to.include('exclude each other')
     expect(await refusal('check-proof', path.join(folder, 'none'), '--public-key', file)).to.include(
       'mine.txt',
@@ -84,7 +86,7 @@ describe('the options of starcite audit', () => {
       if (DATABASE_URL === undefined) delete process.env.DATABASE_URL
       else process.env.DATABASE_URL = DATABASE_URL
     }
-    expect(await refusal('keygen', '--output', key, '--public', file)).to.include('mine.txt is there already')
+    expect(await refusal('keygen', '--output', key, '--public', file)).to.include('mine.txt exists already')
 
     expect(await readdir(folder)).to.deep.equal(before)
   })

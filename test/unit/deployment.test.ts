@@ -246,7 +246,7 @@ describe('the health check of the image', () => {
         check([], settings),
         check(['ready'], settings),
         check(['ready'], { PORT: String(await freePort()) }),
-        check(['--help'], settings),
+        check(['well'], settings),
         check([], { PORT: 'abc' }),
       ])
 

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
+import { EXIT, MEANINGS } from '../../src/cli/exit.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8')
@@ -52,6 +53,18 @@ describe('the documentation', () => {
 
       expect(pages.filter((page) => page !== 'README.md' && !index.includes(`(${page})`))).to.deep.equal([])
     }
+  })
+
+  it('has every exit code in docs/cli.md with its meaning in --help, and in docs/operations.md for a node', () => {
+    const rowsOf = (file: string) =>
+      [...read(file).matchAll(/^\| (\d+) \| ([^|]+?) \|/gm)].map(([, code, meaning]) => [
+        Number(code),
+        meaning,
+      ])
+    const expected = Object.entries(EXIT).map(([name, code]) => [code, MEANINGS[name as keyof typeof EXIT]])
+
+    expect(rowsOf('docs/cli.md')).to.deep.equal(expected)
+    expect(rowsOf('docs/operations.md').map(([code]) => code)).to.deep.equal(expected.map(([code]) => code))
   })
 
   it('names files in CONTRIBUTING.md that exist, and scripts that package.json has', () => {

@@ -7,7 +7,7 @@ export interface Metered {
   readonly bytes: number
 }
 
-/** How far something is, in a line on the terminal. */
+/** Shows progress in one line of the terminal. */
 export class Meter {
   readonly #line = progress(process.stderr)
   readonly #verb: string
@@ -26,7 +26,7 @@ export class Meter {
     return (performance.now() - this.#startedAt) / 1000
   }
 
-  /** `part` of all that there is, from 0 to 1, when that is known. */
+  /** `part` is the share that is done, from 0 to 1, where it is known. */
   show({ events, bytes }: Metered, part?: number): void {
     const now = performance.now()
     if (!this.isShown || now - this.#shownAt < SHOW_EVERY_MS) return

@@ -2,17 +2,17 @@ import { type FileHandle, open, rm } from 'node:fs/promises'
 import { type End, ForeignFileError, type Format } from '../../audit/export/format.ts'
 import { UsageError } from '../exit.ts'
 
-/** Where records go, one after the other. */
+/** A sink of records, in order. */
 export interface Output {
   readonly cursor: End['cursor']
   write(bytes: Buffer): Promise<void>
-  /** Once all is on the disk. */
+  /** Resolves once every record is on the disk. */
   close(): Promise<void>
-  /** Instead of `close`, after a failure. Whether there is something to go on with: a new file without a record goes. */
+  /** Instead of `close`, after a failure. Resolves with whether --resume can go on; deletes a new file without a record. */
   abandon(): Promise<boolean>
 }
 
-/** A new file; or, to be gone on with, one that may end in the middle of a record: that is cut off by the first write. */
+/** Opens a new file, or one to resume. The first write cuts off a record that the earlier export left incomplete. */
 export async function openOutput(file: string, format: Format, isResumed: boolean): Promise<Output> {
   const opened = await openFile(file, isResumed)
   try {
@@ -38,7 +38,9 @@ async function openFile(file: string, isResumed: boolean): Promise<OpenedFile> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'EEXIST')
-      throw new UsageError(`--output ${file} is there already: --resume goes on with it, or name another`)
+      throw new UsageError(
+        `--output ${file} exists already: add --resume to continue it, or name another file`,
+      )
     if (code === 'ENOENT' && isResumed) return openFile(file, false)
     throw new UsageError(`--output ${file}: ${message}`)
   }
@@ -68,7 +70,7 @@ class FileOutput implements Output {
   #offset: number
   #isBegun = false
 
-  /** `head` is to stand before the first record. */
+  /** `head` is written before the first record. */
   constructor(opened: OpenedFile, { offset, cursor }: End, head: string) {
     this.#opened = opened
     this.#handle = opened.handle

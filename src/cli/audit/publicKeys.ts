@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { trustedKeys } from '../../audit/checkpoints/signer.ts'
 import { UsageError } from '../exit.ts'
 
-/** By their ids. Rejects with a UsageError that names the file that has none. */
+/** Reads public keys, by their ids. Rejects with a UsageError that names the file without one. */
 export async function readPublicKeys(files: readonly string[]): Promise<ReadonlyMap<string, KeyObject>> {
   const keys = new Map<string, KeyObject>()
   for (const file of files)

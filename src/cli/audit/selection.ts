@@ -2,7 +2,8 @@ import type { Command } from 'commander'
 import type { Selection } from '../../audit/read/selection.ts'
 import { wireTime } from '../../audit/read/time.ts'
 import { UsageError } from '../exit.ts'
-import { type TenantOptions, tenantOf, withTenant } from './tenant.ts'
+import { gather } from '../optionValues.ts'
+import { type TenantOptions, tenantOf, withTenant } from '../tenant.ts'
 
 export interface SelectionOptions extends TenantOptions {
   readonly session?: string
@@ -11,8 +12,6 @@ export interface SelectionOptions extends TenantOptions {
   readonly type?: readonly string[]
   readonly actor?: readonly string[]
 }
-
-const gather = (value: string, before: readonly string[] = []) => [...before, value]
 
 function time(option: string): (text: string) => string {
   return (text) => {
@@ -25,18 +24,18 @@ function time(option: string): (text: string) => string {
   }
 }
 
-/** The options that say which events are wanted. */
+/** Adds the options that select events. */
 export function withSelection(command: Command): Command {
   return withTenant(command)
-    .option('--session <id>', 'only of this session')
+    .option('--session <id>', 'only events of this session')
     .option(
       '--from <time>',
-      'only those appended then or later; a day or RFC 3339, UTC if it says no zone',
+      'only events appended at this time or later: a day or RFC 3339, in UTC unless it has an offset',
       time('--from'),
     )
-    .option('--to <time>', 'only those appended before', time('--to'))
-    .option('--type <type>', 'only of this type; may be given several times', gather)
-    .option('--actor <actor>', 'only of this actor; may be given several times', gather)
+    .option('--to <time>', 'only events appended before this time', time('--to'))
+    .option('--type <type>', 'only events of this type; may be repeated', gather)
+    .option('--actor <actor>', 'only events of this actor; may be repeated', gather)
 }
 
 export function selectionOf({ session, from, to, type, actor, ...tenant }: SelectionOptions): Selection {

@@ -2,7 +2,8 @@ import { Command } from 'commander'
 import type { NewEvent } from '../../client/types.ts'
 import { appendLines } from '../appendLines.ts'
 import { UsageError } from '../exit.ts'
-import { clientOf, integer, jsonObject, type Target, withTarget } from '../target.ts'
+import { integer, jsonObject } from '../optionValues.ts'
+import { clientOf, type Target, withTarget } from '../target.ts'
 import { out } from '../terminal.ts'
 
 interface Options extends Target {
@@ -18,20 +19,26 @@ interface Options extends Target {
 
 export function appendCommand(): Command {
   return withTarget(new Command('append'))
-    .description('Append to a session: an event of options, of JSON, or one a line from standard input.')
-    .argument('<session>', 'its id')
-    .argument('[event]', 'a whole event as JSON, sent as it stands')
-    .option('--type <type>', 'of the event')
-    .option('--text <text>', 'its payload is {"text": …}')
-    .option('--payload <json>', 'its payload', jsonObject('--payload'))
+    .description(
+      'Append to a session: one event, from options or JSON, or one event per line of standard input.',
+    )
+    .argument('<session>', 'session id')
+    .argument('[event]', 'the event as JSON, sent unchanged')
+    .option('--type <type>', 'type of the event')
+    .option('--text <text>', 'payload {"text": …}')
+    .option('--payload <json>', 'payload', jsonObject('--payload'))
     .option(
       '--actor <actor>',
-      'who appends; with a token its subject, or anyone if it has the scope session:act_as',
+      'actor of the event; a token allows its own subject, or any actor with the scope session:act_as',
     )
-    .option('--source <source>', 'where it comes from')
-    .option('--metadata <json>', 'beside the payload', jsonObject('--metadata'))
-    .option('--expected-seq <seq>', 'only if the session is at this event', integer('--expected-seq', 0))
-    .option('--batch <n>', 'lines in one request, from standard input', integer('--batch', 1, 1000), 200)
+    .option('--source <source>', 'source of the event')
+    .option('--metadata <json>', 'metadata of the event', jsonObject('--metadata'))
+    .option(
+      '--expected-seq <seq>',
+      'append only if this is the last event of the session',
+      integer('--expected-seq', 0),
+    )
+    .option('--batch <n>', 'lines per request, from standard input', integer('--batch', 1, 1000), 200)
     .addHelpText(
       'after',
       `
@@ -39,15 +46,16 @@ export function appendCommand(): Command {
   starcite append ses_demo '{"type":"content","payload":{"text":"hello"}}'
   starcite append ses_demo < events.ndjson
 
-From standard input each line is an event. Every one is stored once, in order, through lost answers and restarts of the
-node. At the first that is refused it stops, and says which line that is and what is stored.`,
+Each line of standard input is an event. Every event is stored once, in order, also when an answer is lost or the node
+restarts. The command stops at the first line that is rejected, names it, and says what is stored.`,
     )
     .action(async (id: string, text: string | undefined, { url, token, ...options }: Options) => {
-      const session = clientOf({ url, ...(token && { token }) }).session(id)
+      const client = await clientOf({ url, ...(token && { token }) })
+      const session = client.session(id)
       const event = text ?? eventOf(options)
       if (event === undefined) return appendLines(session, process.stdin, options.batch)
       if (text !== undefined && eventOf(options) !== undefined)
-        throw new UsageError('give the event as JSON, or its members as options, not both')
+        throw new UsageError('give the event either as JSON or by options, not both')
       const { expectedSeq } = options
       const appended = await session.append(event, expectedSeq === undefined ? {} : { expectedSeq })
       out(`${JSON.stringify(appended)}\n`)
@@ -55,7 +63,7 @@ node. At the first that is refused it stops, and says which line that is and wha
     })
 }
 
-/** Undefined: standard input has the events. */
+/** The event that the options describe; undefined when the events are on standard input. */
 function eventOf({
   type,
   text,
@@ -66,12 +74,13 @@ function eventOf({
 }: Omit<Options, 'url'>): NewEvent | undefined {
   if (type === undefined) {
     if (text !== undefined || payload !== undefined || actor !== undefined || source !== undefined)
-      throw new UsageError('--type is missing: an event has a type, such as content')
+      throw new UsageError('--type is missing: every event has a type, such as content')
     if (process.stdin.isTTY)
-      throw new UsageError('give an event: --type and --text, JSON, or one a line on standard input')
+      throw new UsageError('give an event: --type and --text, JSON, or lines on standard input')
     return undefined
   }
-  if (text !== undefined && payload !== undefined) throw new UsageError('--text or --payload, not both')
+  if (text !== undefined && payload !== undefined)
+    throw new UsageError('give either --text or --payload, not both')
   return {
     type,
     payload: payload ?? (text === undefined ? {} : { text }),

@@ -1,18 +1,16 @@
 import { Command } from 'commander'
 import { ConfigError, loadConfig, unknownSettings } from '../../config.ts'
-import { EXIT, type SetExitCode } from '../exit.ts'
+import { EXIT, setExitCode } from '../exit.ts'
 import { maskSecrets } from '../maskSecrets.ts'
 import { err, out } from '../terminal.ts'
 
-export function checkConfigCommand(setExitCode: SetExitCode): Command {
+export function checkConfigCommand(): Command {
   return new Command('check-config')
-    .description(
-      'Print what a node would make of this environment, without secrets, or every problem with it.',
-    )
-    .option('--json', 'as one JSON object')
+    .description('Print the configuration that a node reads from this environment, or every problem with it.')
+    .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExit code 2 when a node would not start with it. Nothing is connected to: see `starcite doctor`.',
+      '\nSecrets are masked. Exit code 2 when a node would not start. The command connects to nothing; see `starcite doctor`.',
     )
     .action(({ json }: { json?: true }) => {
       try {
@@ -29,7 +27,7 @@ export function checkConfigCommand(setExitCode: SetExitCode): Command {
 }
 
 const unknown = ({ name, near }: { name: string; near: string | undefined }) =>
-  `${name} is not a variable of Starcite${near === undefined ? '' : `; did you mean ${near}?`}`
+  `unknown setting ${name}${near === undefined ? '' : `; did you mean ${near}?`}`
 
 function lines(value: object, path = ''): string[] {
   return Object.entries(value).flatMap(([key, it]) => {

@@ -3,9 +3,9 @@ import { out } from '../terminal.ts'
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 
-export function completionCommand(program: Command): Command {
+export function completionCommand(): Command {
   return new Command('completion')
-    .description('Print what makes a shell complete commands and options.')
+    .description('Print a script that lets a shell complete commands and options.')
     .addArgument(new Argument('<shell>').choices(SHELLS))
     .addHelpText(
       'after',
@@ -14,18 +14,20 @@ export function completionCommand(program: Command): Command {
   zsh:   source <(starcite completion zsh)                 in ~/.zshrc, after compinit
   fish:  starcite completion fish > ~/.config/fish/completions/starcite.fish`,
     )
-    .action((shell: (typeof SHELLS)[number]) => void out(SCRIPTS[shell](verbsOf(program))))
+    .action((shell: (typeof SHELLS)[number], _options: object, { parent }: Command) => {
+      if (parent) out(SCRIPTS[shell](verbsOf(parent)))
+    })
 }
 
 interface Verb {
   readonly name: string
   readonly description: string
   readonly options: readonly { readonly flag: string; readonly description: string }[]
-  /** Commands of a command, such as those of `audit`. */
+  /** Subcommands, such as those of `audit`. */
   readonly verbs: readonly Verb[]
 }
 
-/** Read off the commands themselves, so that none can be forgotten. */
+/** The verbs of a program, read from its commands. */
 function verbsOf(program: Command): readonly Verb[] {
   return program.commands.map((command) => ({
     name: command.name(),
@@ -38,7 +40,7 @@ function verbsOf(program: Command): readonly Verb[] {
   }))
 }
 
-/** What may follow a command, in words. */
+/** The words that may follow a verb. */
 const wordsOf = ({ name, options, verbs }: Verb) =>
   [
     ...verbs.map((it) => it.name),
@@ -98,7 +100,7 @@ compdef _starcite starcite
       .join('\n'),
 }
 
-/** Cases of `verb`, which is a command, and the word after it where there is one. */
+/** Cases for `$verb`, which is a verb, and the word after it if there is one. */
 function casesOf(verbs: readonly Verb[], complete: (words: string) => string): string {
   return verbs
     .flatMap((verb) => [

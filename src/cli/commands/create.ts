@@ -1,5 +1,6 @@
 import { Command } from 'commander'
-import { clientOf, jsonObject, type Target, withTarget } from '../target.ts'
+import { jsonObject } from '../optionValues.ts'
+import { clientOf, type Target, withTarget } from '../target.ts'
 import { out } from '../terminal.ts'
 
 interface Options extends Target {
@@ -11,16 +12,20 @@ interface Options extends Target {
 export function createCommand(): Command {
   return withTarget(new Command('create'))
     .description('Create a session, and print its id.')
-    .argument('[id]', 'of 1 to 256 bytes; without it the node makes one')
-    .option('--title <text>', 'for people')
-    .option('--metadata <json>', 'an object, for filters', jsonObject('--metadata'))
+    .argument('[id]', 'session id, of 1 to 256 bytes (default: the node generates one)')
+    .option('--title <text>', 'title of the session')
+    .option(
+      '--metadata <json>',
+      'metadata of the session, which lists can filter by',
+      jsonObject('--metadata'),
+    )
     .option('--json', 'print the whole session')
     .addHelpText(
       'after',
       `\n  starcite create ses_demo --title 'Draft contract' --metadata '{"team":"legal"}'`,
     )
     .action(async (id: string | undefined, { title, metadata, json, ...target }: Options) => {
-      const session = await clientOf(target).createSession({
+      const session = await (await clientOf(target)).createSession({
         ...(id !== undefined && { id }),
         ...(title !== undefined && { title }),
         ...(metadata !== undefined && { metadata }),

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import type { Finding } from '../doctor/check.ts'
-import { EXIT, type SetExitCode } from '../exit.ts'
+import { EXIT, setExitCode } from '../exit.ts'
 import { out, painter } from '../terminal.ts'
 
 interface Options {
@@ -9,20 +9,18 @@ interface Options {
   readonly json?: true
 }
 
-export function doctorCommand(setExitCode: SetExitCode): Command {
+export function doctorCommand(): Command {
   return new Command('doctor')
-    .description(
-      'Look whether everything that a node needs is there and works, and say what to do where not.',
-    )
-    .option('--url <url>', 'look at a running node too')
-    .option('--token <jwt>', 'for that node (STARCITE_TOKEN)')
-    .option('--json', 'one JSON object a finding, one a line')
+    .description('Check everything that a node needs, and say what to do about each problem.')
+    .option('--url <url>', 'check a running node too')
+    .option('--token <jwt>', 'token for that node (STARCITE_TOKEN)')
+    .option('--json', 'print one JSON object per finding, one per line')
     .addHelpText(
       'after',
       `
-With the environment of a node: Postgres (reachable, version, durability, clock, connections, pooler, LISTEN from end to
-end, schema and rights) and cold storage (a probe object is put, read and deleted). Without DATABASE_URL the embedded
-Postgres is started for it. Exit code 1 when something failed; warnings alone leave it at 0.`,
+Uses the environment of a node. It checks Postgres (reachable, version, durability, clock, connections, pooler, LISTEN end
+to end, schema and rights) and cold storage (it puts, reads and deletes a probe object). Without DATABASE_URL it starts the
+embedded Postgres. Exit code 1 when a check fails; warnings do not change it.`,
     )
     .action(async ({ json, ...target }: Options) => {
       let worst = 0

@@ -1,17 +1,32 @@
 import { Command } from 'commander'
+import { out } from '../terminal.ts'
+import { version } from '../version.ts'
 
 export function migrateCommand(): Command {
   return new Command('migrate')
-    .description('Bring the schema of the database to this release, and grant the roles what they need.')
+    .description('Bring the schema of the database to this release, and grant the roles their rights.')
     .addHelpText(
       'after',
       `
-Nodes do it when they start, if their database user may. It uses STARCITE_MIGRATE_URL, else STARCITE_LISTEN_URL, else
-DATABASE_URL (docs/security.md), and waits for the database for STARCITE_STARTUP_WAIT. May be repeated, and run while
-nodes work. Exit code 4: the database cannot be used; 5: its schema is newer than this release.`,
+A node does the same at its start, if its database user may. The command connects with STARCITE_MIGRATE_URL, else
+STARCITE_LISTEN_URL, else DATABASE_URL (docs/security.md), and waits up to STARCITE_STARTUP_WAIT for the database. It may
+be repeated, and may run while nodes work.`,
     )
-    .action(async () => {
-      const { migrateSchema } = await import('../migrateSchema.ts')
-      await migrateSchema()
-    })
+    .action(migrate)
+}
+
+async function migrate(): Promise<void> {
+  const [{ loadConfig }, { createLog }, { openExisting }] = await Promise.all([
+    import('../../config.ts'),
+    import('../../ops/log.ts'),
+    import('../database.ts'),
+  ])
+  const config = loadConfig(process.env)
+  const database = await openExisting(config.database, createLog(config.logLevel))
+  try {
+    await database.prepare(version)
+    out(`The schema is that of Starcite ${version}.\n`)
+  } finally {
+    await database.stop()
+  }
 }

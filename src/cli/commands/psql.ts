@@ -1,23 +1,63 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { Command } from 'commander'
-import type { SetExitCode } from '../exit.ts'
+import { EXIT, setExitCode } from '../exit.ts'
+import { out } from '../terminal.ts'
 
-export function psqlCommand(setExitCode: SetExitCode): Command {
+export function psqlCommand(): Command {
   return new Command('psql')
-    .description('Open psql on the database of a node with this environment, or print its address.')
+    .description("Open psql on the database of a node with this environment, or print the database's URL.")
     .argument('[arguments...]', 'for psql, after --')
     .option('--print-url', "print the database's URL, with its password, for other programs")
     .addHelpText(
       'after',
       `
-psql itself comes from Postgres's client packages. Without DATABASE_URL it is the embedded Postgres, which is started if no
-node runs, and stopped afterwards.
+psql is part of Postgres's client packages. Without DATABASE_URL the command opens the embedded Postgres: it starts it when
+no node runs, and stops it afterwards. The exit code is that of psql.
 
   starcite psql
   starcite psql -- -c '\\dv audit.*'
   psql "$(starcite psql --print-url)"`,
     )
-    .action(async (args: string[], { printUrl }: { printUrl?: true }) => {
-      const { openPsql } = await import('../psql.ts')
-      setExitCode(await openPsql(args, printUrl === true))
-    })
+    .action(openPsql)
+}
+
+async function openPsql(args: string[], { printUrl }: { printUrl?: true }): Promise<void> {
+  const [{ loadConfig }, { createLog }, { openExisting }] = await Promise.all([
+    import('../../config.ts'),
+    import('../../ops/log.ts'),
+    import('../database.ts'),
+  ])
+  const database = await openExisting(loadConfig(process.env).database, createLog('error'))
+  try {
+    if (printUrl) out(`${database.directUrl}\n`)
+    else setExitCode(await runPsql(database.directUrl, args))
+  } finally {
+    await database.stop()
+  }
+}
+
+/** Passes the password in the environment: every user of the machine can read arguments. Resolves with psql's exit code. */
+async function runPsql(url: string, args: readonly string[]): Promise<number> {
+  const target = new URL(url)
+  const { password } = target
+  target.password = ''
+  const ignore = () => {} // psql handles Ctrl-C: it cancels a statement
+  process.on('SIGINT', ignore)
+  const child = spawn('psql', ['-d', target.href, ...args], {
+    stdio: 'inherit',
+    env: { ...process.env, ...(password && { PGPASSWORD: decodeURIComponent(password) }) },
+  })
+  try {
+    const [code] = await once(child, 'close')
+    return typeof code === 'number' ? code : EXIT.failed
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    throw new Error(
+      "psql is not on the PATH: install Postgres's client programs (postgresql-client), or give the URL of " +
+        '`starcite psql --print-url` to another client',
+    )
+  } finally {
+    process.off('SIGINT', ignore)
+  }
 }

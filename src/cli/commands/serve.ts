@@ -1,17 +1,16 @@
 import { Command } from 'commander'
-import { DEV_AUDIENCE, DEV_ISSUER, openDevKey, serveJwks } from '../devKey.ts'
 import { UsageError } from '../exit.ts'
 import { err } from '../terminal.ts'
 
 export function serveCommand(): Command {
   return new Command('serve')
-    .description('Run a node. It is configured by environment variables alone (docs/configuration.md).')
-    .option('--dev-auth', 'ask for tokens, and believe those of `starcite token`: for development')
+    .description('Run a node, which environment variables configure (docs/configuration.md).')
+    .option('--dev-auth', 'require tokens, and accept those of `starcite token`: for development')
     .addHelpText(
       'after',
       `
-Without DATABASE_URL the node starts a Postgres of its own, in .starcite/. It ends on SIGTERM or Ctrl-C, with the exit
-codes of docs/operations.md.
+Without DATABASE_URL the node starts a Postgres of its own, in .starcite/. It stops on SIGTERM or Ctrl-C; docs/operations.md
+describes its start, its end and its exit codes.
 
   starcite serve
   DATABASE_URL=postgres://… PORT=4001 starcite serve
@@ -19,17 +18,19 @@ codes of docs/operations.md.
     )
     .action(async ({ devAuth }: { devAuth?: true }) => {
       if (devAuth) await trustDevKey()
-      await import('../../main.ts') // is the node: it reads the environment, and ends the process
+      const { runNode } = await import('../nodeProcess.ts')
+      await runNode()
     })
 }
 
-/** Before the node reads its environment, says there that this machine's own key is the issuer. */
+/** Sets the environment of the node so that the development key of this machine is its issuer. */
 async function trustDevKey(): Promise<void> {
   const own = Object.keys(process.env).filter(
     (name) => name.startsWith('STARCITE_AUTH_') && process.env[name],
   )
   if (own.length > 0)
-    throw new UsageError(`--dev-auth sets who is let in, and so does ${own.join(', ')}: only one of them can`)
+    throw new UsageError(`--dev-auth excludes settings of authentication: unset ${own.join(', ')}`)
+  const { DEV_AUDIENCE, DEV_ISSUER, openDevKey, serveJwks } = await import('../devKey.ts')
   const key = await openDevKey()
   const { url } = await serveJwks(key, 0)
   Object.assign(process.env, {
@@ -38,5 +39,5 @@ async function trustDevKey(): Promise<void> {
     STARCITE_AUTH_JWT_ISSUER: DEV_ISSUER,
     STARCITE_AUTH_JWT_AUDIENCE: DEV_AUDIENCE,
   })
-  err(`Tokens of \`starcite token\` are believed, by the key in ${key.file}. For development only.\n`)
+  err(`The node accepts tokens of \`starcite token\`, signed with ${key.file}. For development only.\n`)
 }

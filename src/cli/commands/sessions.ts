@@ -1,8 +1,9 @@
 import { Command } from 'commander'
 import type { Session } from '../../client/types.ts'
 import { UsageError } from '../exit.ts'
-import { clientOf, integer, type Target, withTarget } from '../target.ts'
-import { amount, escapeControlCharacters, out, showTable } from '../terminal.ts'
+import { integer } from '../optionValues.ts'
+import { clientOf, type Target, withTarget } from '../target.ts'
+import { amount, out, printTable, wholeSeconds } from '../terminal.ts'
 
 interface Options extends Target {
   readonly limit: number
@@ -22,16 +23,17 @@ function filter(text: string, before: Readonly<Record<string, string>>): Readonl
 export function sessionsCommand(): Command {
   return withTarget(new Command('sessions'))
     .description('List sessions, by id.')
-    .option('--limit <n>', 'this many at most', integer('--limit', 1), 50)
-    .option('--cursor <id>', 'only those after this one')
-    .option('--metadata <key=value>', 'only those with it; may be given several times', filter, {})
-    .option('--archived', 'only archived ones')
-    .option('--all', 'archived ones too')
-    .option('--json', 'one JSON object a line')
+    .option('--limit <n>', 'list at most this many', integer('--limit', 1), 50)
+    .option('--cursor <id>', 'list those after this id')
+    .option('--metadata <key=value>', 'list those with this metadata; may be repeated', filter, {})
+    .option('--archived', 'list archived sessions only')
+    .option('--all', 'list archived sessions too')
+    .option('--json', 'print one JSON object per line')
     .addHelpText('after', '\n  starcite sessions --metadata team=legal --json | jq -r .id')
     .action(async ({ limit, cursor, archived, all, metadata, json, ...target }: Options) => {
       const found: Session[] = []
-      const list = clientOf(target).listSessions({
+      const client = await clientOf(target)
+      const list = client.listSessions({
         metadata,
         archived: all ? 'all' : archived === true,
         pageSize: Math.min(limit, 1000),
@@ -44,19 +46,19 @@ export function sessionsCommand(): Command {
         if (limit === 0) break
       }
       if (json) return
-      if (found.length === 0) out('No session. `starcite create` makes one.\n')
-      else show(found)
+      if (found.length === 0) out('There is no session. `starcite create` creates one.\n')
+      else print(found)
     })
 }
 
-function show(sessions: readonly Session[]): void {
-  showTable([
+function print(sessions: readonly Session[]): void {
+  printTable([
     ['ID', 'EVENTS', 'CREATED', 'TITLE'],
-    ...sessions.map((it) => [
-      escapeControlCharacters(it.id),
-      amount(it.last_seq),
-      it.created_at.slice(0, 19).replace('T', ' '),
-      escapeControlCharacters(it.title ?? '') + (it.archived ? ' (archived)' : ''),
+    ...sessions.map((session) => [
+      session.id,
+      amount(session.last_seq),
+      wholeSeconds(session.created_at),
+      (session.title ?? '') + (session.archived ? ' (archived)' : ''),
     ]),
   ])
 }

@@ -1,4 +1,4 @@
-/** What a check found. `hint` says what to do about it. */
+/** The result of a check. `hint` says what to do about it. */
 export interface Finding {
   readonly name: string
   readonly result: 'ok' | 'warning' | 'failed' | 'skipped'
@@ -6,7 +6,7 @@ export interface Finding {
   readonly hint?: string
 }
 
-/** Findings as they are made. */
+/** Findings, each as soon as its check is done. */
 export type Checks = AsyncGenerator<Finding, void, undefined>
 
 export const ok = (name: string, message: string): Finding => ({ name, result: 'ok', message })

@@ -30,7 +30,8 @@ export async function* checkNode(target: Target): Checks {
     return
   }
   try {
-    for await (const _ of clientOf(target).listSessions({ pageSize: 1 })) break
+    const client = await clientOf(target)
+    for await (const _ of client.listSessions({ pageSize: 1 })) break
     yield ok('access', 'sessions can be listed')
   } catch (error) {
     const hint =

@@ -6,12 +6,12 @@ import { err } from '../../terminal.ts'
 
 export function keygenCommand(): Command {
   return new Command('keygen')
-    .description('Make a key that signs checkpoints, and its public key.')
-    .option('--output <file>', 'for the private key', '.starcite/checkpoint-key.pem')
-    .option('--public <file>', 'for the public one', 'checkpoint-public.pem')
+    .description('Create a key pair for signing checkpoints.')
+    .option('--output <file>', 'file of the private key', '.starcite/checkpoint-key.pem')
+    .option('--public <file>', 'file of the public key', 'checkpoint-public.pem')
     .addHelpText(
       'after',
-      '\nNo file is overwritten. The same as `openssl genpkey -algorithm ed25519`; docs/proofs.md says who gets which.',
+      '\nNo file is overwritten. The private key is as of `openssl genpkey -algorithm ed25519`; docs/proofs.md says who gets which.',
     )
     .action(async ({ output, public: publicFile }: { output: string; public: string }) => {
       const [{ keyIdOf }, { writeNewFile }, { writeGitignore }] = await Promise.all([
@@ -29,12 +29,13 @@ export function keygenCommand(): Command {
       try {
         await writeNewFile('--public', publicFile, publicPem)
       } catch (error) {
-        await rm(output) // a key whose public half nobody has is of no use
+        await rm(output) // without its public key it is of no use
         throw error
       }
       err(
-        `The key ${keyIdOf(publicKey)}: ${output} (private: keep it out of repositories and images) for nodes (STARCITE_CHECKPOINT_KEY_FILE), `,
+        `Key ${keyIdOf(publicKey)}: ${output} is private: keep it out of repositories and images, and give it to nodes ` +
+          '(STARCITE_CHECKPOINT_KEY_FILE). ',
       )
-      err(`${publicFile} for those who check.\n`)
+      err(`${publicFile} is for verifiers.\n`)
     })
 }

@@ -1,21 +1,25 @@
 import type { Command } from 'commander'
-import { UsageError } from '../exit.ts'
+import { UsageError } from './exit.ts'
 
 export interface TenantOptions {
   readonly tenant?: string
   readonly all?: true
 }
 
-/** Where no tokens are asked for, everything belongs to this one. */
+/** The tenant of every session on a node that requires no tokens. */
 export const DEFAULT_TENANT = 'default'
 
+/** Adds the options that choose one tenant or all. */
 export function withTenant(command: Command): Command {
   return command
-    .option('--tenant <id>', `whose sessions (${DEFAULT_TENANT}, which is everybody where there is no auth)`)
-    .option('--all', 'of every tenant')
+    .option(
+      '--tenant <id>',
+      `this tenant (default: ${DEFAULT_TENANT}, which has every session where nodes require no tokens)`,
+    )
+    .option('--all', 'every tenant')
 }
 
-/** Undefined: every tenant. */
+/** The tenant that the options choose; none for every tenant. */
 export function tenantOf({ tenant, all }: { tenant?: string | undefined; all?: true | undefined }): {
   tenant?: string
 } {
