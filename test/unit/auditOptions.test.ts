@@ -54,7 +54,7 @@ describe('the options of starcite audit', () => {
     expect(await refusal('export', '--output', csv, '--resume', '--format', 'csv')).to.include(
       'its last record is none of an export in CSV',
     )
-    expect(await refusal('load')).to.include('select events: set --session')
+    expect(await refusal('load')).to.include('choose events: set --session')
     expect(await refusal('load', '--session', 'x', '--for', 'ever')).to.include(
       'such as 30m, 8h or 7d of at most 365d',
     )

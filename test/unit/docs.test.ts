@@ -3,6 +3,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'chai'
 import { EXIT, MEANINGS } from '../../src/cli/exit.ts'
+import { createProgram } from '../../src/cli/program.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const read = (file: string) => readFileSync(path.join(ROOT, file), 'utf8')
@@ -53,6 +54,13 @@ describe('the documentation', () => {
 
       expect(pages.filter((page) => page !== 'README.md' && !index.includes(`(${page})`))).to.deep.equal([])
     }
+  })
+
+  it('has a row in docs/cli.md for each verb of the command line, and none for another', () => {
+    const rows = [...read('docs/cli.md').matchAll(/^\| (`[a-z].*?) \| /gm)].map((row) => row[1] as string)
+    const shown = rows.flatMap((row) => [...row.matchAll(/`([a-z-]+)/g)].map((verb) => verb[1]))
+
+    expect([...new Set(shown)]).to.have.members(createProgram().commands.map((verb) => verb.name()))
   })
 
   it('has every exit code in docs/cli.md with its meaning in --help, and in docs/operations.md for a node', () => {

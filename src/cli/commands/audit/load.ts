@@ -20,7 +20,7 @@ export function loadCommand(): Command {
       'after',
       `
 Uses the environment of a node, and needs a login that may move segments (STARCITE_TIERING_URL). One of --session, --from,
---to, --type and --actor must select events. The copies are in an unlogged table: a crash of the server empties it, and
+--to, --type and --actor must choose the events. The copies are in an unlogged table: a crash of the server empties it, and
 the erasure of a session or of an event reaches it. Loading events again keeps them longer.
 
   starcite audit load --session ses_demo --for 1d
@@ -30,7 +30,7 @@ the erasure of a session or of an event reaches it. Loading events again keeps t
       const selection = selectionOf(options)
       const { session, from, to, types, actors } = selection
       if ((session ?? from ?? to) === undefined && types.size + actors.size === 0)
-        throw new UsageError('select events: set --session, --from, --to, --type or --actor')
+        throw new UsageError('choose events: set --session, --from, --to, --type or --actor')
       return loadSelected(selection, keepSeconds * 1000)
     })
 }
