@@ -99,8 +99,8 @@ export async function startService(
       }),
     )
     database.onServerChanged(() => {
-      hub.doubtAll()
-      lifecycle.doubtAll()
+      hub.verifyAll()
+      lifecycle.verifyAll()
     })
     const notifyLag = new NotifyLag((seconds) => metrics.notifyLag(seconds))
     const lifecycle = stack.add('lifecycle', new LifecycleFeed({ db: reads, log, metrics, ...config.tail }))
@@ -359,8 +359,8 @@ function listen(
     onConnected: () => {
       metrics.listenerUp(true)
       // A pooler may have led the node to another server meanwhile.
-      hub.doubtAll()
-      lifecycle.doubtAll()
+      hub.verifyAll()
+      lifecycle.verifyAll()
       checkAll()
     },
     onDisconnected: () => metrics.listenerUp(idleness.isIdle), // what is not wanted is not missing

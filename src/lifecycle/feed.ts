@@ -62,7 +62,7 @@ export class LifecycleFeed {
   /** The safety net under notifications, and all there is while the listener is down. */
   readonly #polling: Loop
   /** Counts the times at which the database may have gone back. */
-  #doubts = 0
+  #verifications = 0
 
   constructor(options: FeedOptions) {
     this.#options = options
@@ -117,8 +117,8 @@ export class LifecycleFeed {
   }
 
   /** The database may have gone back: followers are shown nothing before their cursors were compared with it. */
-  doubtAll(): void {
-    this.#doubts += 1
+  verifyAll(): void {
+    this.#verifications += 1
     for (const tenantId of this.#followers.tenantIds) this.#followers.wake(tenantId)
   }
 
@@ -139,7 +139,7 @@ export class LifecycleFeed {
    */
   async follow({ tenantId, cursor: start, sink, signal }: FollowOptions): Promise<void> {
     const follower = new Follower(tenantId, start.place)
-    let doubts = this.#doubts
+    let verifications = this.#verifications
     const leave = this.#followers.add(follower) // before the first read, so that nothing falls in between
     try {
       for (let [cursor, isMore] = [start, false]; ; ) {
@@ -148,8 +148,8 @@ export class LifecycleFeed {
         if (signal.aborted) return
         const page = await this.#patiently(() => this.after(tenantId, cursor), signal)
         if (signal.aborted || page === undefined) return
-        if (doubts !== this.#doubts) {
-          doubts = this.#doubts
+        if (verifications !== this.#verifications) {
+          verifications = this.#verifications
           await this.#patiently(() => this.#compare(tenantId, cursor), signal)
           isMore = true // the page may be of what is gone: it is read again
           continue

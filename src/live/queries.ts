@@ -20,7 +20,10 @@ export interface Head {
   readonly at: number
 }
 
-/** The end of each of the sessions. */
+/** The head of a session without events, and of one that is gone. */
+export const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false, at: 0 }
+
+/** The head of each of the sessions, by sid. */
 export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<string, Head>> {
   const rows = await db.query(HEADS, [sids])
   return new Map(
@@ -31,15 +34,15 @@ export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<st
   )
 }
 
-/** How far a session's log was once seen to be. */
-export interface Known {
+/** A place in a session's log that was once seen. */
+export interface LogPosition {
   readonly seq: Seq
   /** As in Head. */
   readonly at: number
 }
 
-const STANDING = {
-  name: 'standing',
+const LOG_STATES = {
+  name: 'log_states',
   text: `select w.sid, h.last_seq, h.epoch, h.erased, ${MICROSECONDS('h.last_event_at')},
                 case when w.seq = 0 then 0
                      when w.seq = h.last_seq then ${MICROSECONDS('h.last_event_at')}
@@ -51,7 +54,7 @@ const STANDING = {
 }
 
 /** What the database has of a session, beside what was known of it. */
-export interface Standing {
+export interface LogState {
   readonly sid: string
   /** Undefined: there is no such session. */
   readonly head: Head | undefined
@@ -63,12 +66,12 @@ export interface Standing {
   readonly isReplica: boolean
 }
 
-/** Whether what is known of sessions still is what the database has, in one query. */
-export async function readStandings(
+/** What the database has of sessions, and of the newest event that is known of each, in one query. */
+export async function readLogStates(
   db: Db,
   known: readonly { readonly sid: string; readonly seq: Seq }[],
-): Promise<Standing[]> {
-  const rows = await db.query(STANDING, [known.map((it) => it.sid), known.map((it) => it.seq)])
+): Promise<LogState[]> {
+  const rows = await db.query(LOG_STATES, [known.map((it) => it.sid), known.map((it) => it.seq)])
   return rows.map(([sid, lastSeq, epoch, erased, at, atKnown, tenantId, id, isReplica]) => ({
     sid: sid as string,
     head:
@@ -87,26 +90,6 @@ export interface PageBounds {
   readonly bytes: number
 }
 
-const HOT_AFTER = {
-  name: 'hot_after',
-  text: `select ${EVENT_COLUMNS}
-           from (select e.*, sum(${EVENT_BYTES}) over (order by e.seq rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
-                   from (select * from starcite.events e where e.sid = $1 and e.seq > $2 order by e.seq limit $3) e) e
-          where e.bytes_before < $4
-          order by e.seq`,
-}
-
-/** Hot events of one session after `cursor`, in order. */
-export async function readHotAfter(
-  db: Db,
-  sid: string,
-  cursor: Seq,
-  bounds: PageBounds,
-): Promise<RenderedEvent[]> {
-  const rows = await db.query(HOT_AFTER, [sid, cursor, bounds.events, bounds.bytes])
-  return rows.map((row) => decodeEvent(row, 0))
-}
-
 const HOT_AFTER_MANY = {
   name: 'hot_after_many',
   text: `select w.sid, ${EVENT_COLUMNS}
@@ -119,7 +102,7 @@ const HOT_AFTER_MANY = {
           order by w.sid, e.seq`,
 }
 
-/** The same for several sessions in one query; the bounds hold for each. */
+/** Hot events of several sessions after the cursor of each, in order; the bounds hold for each session. */
 export async function readHotAfterMany(
   db: Db,
   wanted: readonly { readonly sid: string; readonly cursor: Seq }[],
@@ -134,37 +117,4 @@ export async function readHotAfterMany(
     else frames.set(sid, [decodeEvent(row, 1)])
   }
   return frames
-}
-
-export interface HistoryQuery {
-  /** Exclusive bounds of seq: only events between them are looked at. */
-  readonly above: Seq
-  readonly below: Seq
-  readonly order: 'asc' | 'desc'
-  readonly type: string | null
-  readonly actor: string | null
-}
-
-const history = (order: 'asc' | 'desc') => ({
-  name: `hot_history_${order}`,
-  text: `select ${EVENT_COLUMNS}
-           from (select e.*, sum(${EVENT_BYTES}) over (order by e.seq ${order} rows unbounded preceding) - (${EVENT_BYTES}) as bytes_before
-                   from (select * from starcite.events e
-                          where e.sid = $1 and e.seq > $2 and e.seq < $3
-                            and ($4::text is null or e.type = $4) and ($5::text is null or e.actor = $5)
-                          order by e.seq ${order} limit $6) e) e
-          where e.bytes_before < $7
-          order by e.seq ${order}`,
-})
-const HISTORY = { asc: history('asc'), desc: history('desc') }
-
-/** Hot events of one session, in either direction, filtered. */
-export async function readHotHistory(
-  db: Db,
-  sid: string,
-  query: HistoryQuery,
-  bounds: PageBounds,
-): Promise<RenderedEvent[]> {
-  const values = [sid, query.above, query.below, query.type, query.actor, bounds.events, bounds.bytes]
-  return (await db.query(HISTORY[query.order], values)).map((row) => decodeEvent(row, 0))
 }

@@ -1,118 +1,93 @@
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
-import type { Known } from './queries.ts'
-import type { Ring } from './ring.ts'
-
-/** Why nothing of a session is shown to its tails any more. */
-export type Over = 'session_erased' | 'history_changed'
-
-/** What a node knows of a session that somebody tails here. */
-export interface Live {
-  readonly sid: string
-  /** Undefined until the head was read, after the first tail registered. */
-  ring: Ring | undefined
-  /** How far the ring has been, which the log must not fall behind; undefined before there is one. */
-  known: Known | undefined
-  /** Tenant and id; undefined before there is a ring. */
-  name: string | undefined
-  /** The database may have gone back behind what is known: nothing is shown until they were compared. */
-  isDoubted: boolean
-  /** The highest seq heard of; the ring follows it. */
-  head: Seq
-  /** That of the session when the ring began; undefined without a ring. */
-  epoch: number | undefined
-  over: Over | undefined
-  removals: number
-  tails: number
-  readonly wakes: Set<() => void>
-}
+import type { EndReason, TailedSession } from './tailedSession.ts'
 
 /** Before the first seq that a ring can be at. */
 const NOWHERE = -1
 
 /** A tail's hold on its session; `close` it when the tail ends. */
 export class Subscription {
-  readonly #live: Live
-  readonly #leave: (live: Live) => void
+  readonly #session: TailedSession
+  readonly #leave: (session: TailedSession) => void
   #isOpen = true
 
   /** `leave` is called once. */
-  constructor(live: Live, leave: (live: Live) => void) {
-    this.#live = live
+  constructor(session: TailedSession, leave: (session: TailedSession) => void) {
+    this.#session = session
     this.#leave = leave
   }
 
   get sid(): string {
-    return this.#live.sid
+    return this.#session.sid
   }
 
-  /** Set when the session was erased, or its log went back: there is nothing to be read any more. */
-  get over(): Over | undefined {
-    return this.#live.over
+  /** Set when the session was erased, or its log went back: there is nothing to read any more. */
+  get endReason(): EndReason | undefined {
+    return this.#session.endReason
   }
 
-  /** What was read may be of a history that the database no longer has: not to be shown before `settled`. */
-  get isDoubted(): boolean {
-    return this.#live.isDoubted
+  /** What was read may be of a history that the database no longer has: not to be sent before `verified`. */
+  get isUnverified(): boolean {
+    return this.#session.isUnverified
   }
 
   /** The highest seq that is known to be in the log, and that will be compared when the database may have gone back. */
   get knownSeq(): Seq {
-    return this.#live.known?.seq ?? 0
+    return this.#session.known?.seq ?? 0
   }
 
-  /** Grows whenever content of the session was removed: what was read before may show it still. */
+  /** Counts removals of content: events that were read before the last one may still have it. */
   get removals(): number {
-    return this.#live.removals
+    return this.#session.removals
   }
 
   /** The events after `cursor` that the ring holds; undefined when they must come from storage. */
   after(cursor: Seq, limit: number): readonly RenderedEvent[] | undefined {
-    return this.#live.isDoubted ? undefined : this.#live.ring?.after(cursor, limit)
+    return this.#session.isUnverified ? undefined : this.#session.ring?.after(cursor, limit)
   }
 
-  /** Resolves once the ring stands: from then on no commit goes unnoticed for longer than the poll interval. */
+  /** Resolves once there is a ring: from then on every commit is noticed within the poll interval. */
   ready(signal: AbortSignal): Promise<void> {
     return this.changed(NOWHERE, signal)
   }
 
-  /** Resolves when the log and what was read of it have been compared, the session is over, or the signal is aborted. */
-  settled(signal: AbortSignal): Promise<void> {
+  /** Resolves when the log was compared with what was read of it, the session has ended, or the signal is aborted. */
+  verified(signal: AbortSignal): Promise<void> {
     return this.changed(NOWHERE, signal)
   }
 
-  /** Resolves when there is more than `cursor`, the session is over, or the signal is aborted. */
+  /** Resolves when there are events after `cursor`, the session has ended, or the signal is aborted. */
   changed(cursor: Seq, signal: AbortSignal): Promise<void> {
-    const live = this.#live
-    const isMore = () => !live.isDoubted && (live.ring?.last ?? NOWHERE) > cursor
-    const isOver = () => isMore() || live.over !== undefined || signal.aborted
-    if (isOver()) return Promise.resolve()
-    // Where idle tails are, so no async function, whose state would be kept for each of them.
+    const session = this.#session
+    const hasMore = () => !session.isUnverified && (session.ring?.last ?? NOWHERE) > cursor
+    const isDone = () => hasMore() || session.endReason !== undefined || signal.aborted
+    if (isDone()) return Promise.resolve()
+    // Idle tails wait here: an async function would keep its state for each of them.
     return new Promise((resolve) => {
       const look = () => {
-        if (!isOver()) return
-        live.wakes.delete(look)
+        if (!isDone()) return
+        session.waiters.delete(look)
         signal.removeEventListener('abort', look)
         resolve()
       }
-      live.wakes.add(look)
+      session.waiters.add(look)
       signal.addEventListener('abort', look, { once: true })
     })
   }
 
-  /** Calls `then` when the session is over, at once when it is. Answers how to be told no more. */
-  onOver(then: () => void): () => void {
-    const live = this.#live
+  /** Calls `then` when the session ends, at once when it has. Returns what cancels that. */
+  onEnd(then: () => void): () => void {
+    const session = this.#session
     const look = () => {
-      if (live.over !== undefined) then()
-      else live.wakes.add(look)
+      if (session.endReason !== undefined) then()
+      else session.waiters.add(look)
     }
     look()
-    return () => void live.wakes.delete(look)
+    return () => void session.waiters.delete(look)
   }
 
   close(): void {
     if (!this.#isOpen) return
     this.#isOpen = false
-    this.#leave(this.#live)
+    this.#leave(this.#session)
   }
 }

@@ -16,7 +16,7 @@ export class TailEnd {
   }
 
   get isReached(): boolean {
-    return this.#signal.aborted || this.#subscription.over !== undefined
+    return this.#signal.aborted || this.#subscription.endReason !== undefined
   }
 
   /** Good until `release`. */
@@ -32,7 +32,7 @@ export class TailEnd {
 
   #makeSignal() {
     const over = new LinkedAbort([this.#signal])
-    const forget = this.#subscription.onOver(() => over.abort())
+    const forget = this.#subscription.onEnd(() => over.abort())
     const release = () => {
       forget()
       over.release()

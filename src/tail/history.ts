@@ -2,13 +2,14 @@ import type { Db } from '../db/pool.ts'
 import { scanMembers } from '../lib/jsonScanner.ts'
 import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Hub } from '../live/hub.ts'
-import { type PageBounds, readHeads, readHotHistory } from '../live/queries.ts'
+import { type PageBounds, readHeads } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
+import { readHotHistory } from './hotQueries.ts'
 import type { MissingEvents } from './missingEvents.ts'
 import { countHot, findFirstMissing } from './queries.ts'
-import { overError } from './tail.ts'
+import { endError } from './tail.ts'
 
 export interface HistoryRequest {
   readonly sid: string
@@ -95,7 +96,7 @@ export class History {
           return { frames: [], nextCursor: cursor, lastSeq }
         await subscription.ready(deadline.signal)
         await subscription.changed(cursor, deadline.signal)
-        if (subscription.over === 'history_changed') throw overError(subscription.over)
+        if (subscription.endReason === 'history_changed') throw endError(subscription.endReason)
       }
     } finally {
       deadline.release()

@@ -1,9 +1,10 @@
 import type { Db } from '../db/pool.ts'
-import { type PageBounds, readHotAfter } from '../live/queries.ts'
+import type { PageBounds } from '../live/queries.ts'
 import type { Subscription } from '../live/subscription.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
+import { readHotAfter } from './hotQueries.ts'
 import type { MissingEvents } from './missingEvents.ts'
 
 /**

@@ -1,7 +1,8 @@
 import { jittered, pause } from '../lib/backoff.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Hub } from '../live/hub.ts'
-import type { Over, Subscription } from '../live/subscription.ts'
+import type { Subscription } from '../live/subscription.ts'
+import type { EndReason } from '../live/tailedSession.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -76,7 +77,7 @@ export class Tails {
       await this.#deliver(subscription, end, options)
     } catch (error) {
       // Of a session that is over, reading failed because there is nothing any more.
-      if (subscription.over === undefined) {
+      if (subscription.endReason === undefined) {
         if (!isFinal(error)) this.#metrics.tailFault()
         throw error
       }
@@ -84,7 +85,8 @@ export class Tails {
       end.release()
       subscription.close()
     }
-    if (subscription.over !== undefined && !options.signal.aborted) throw overError(subscription.over)
+    if (subscription.endReason !== undefined && !options.signal.aborted)
+      throw endError(subscription.endReason)
   }
 
   async #deliver(subscription: Subscription, end: TailEnd, options: TailOptions): Promise<void> {
@@ -113,7 +115,7 @@ export class Tails {
     const read = await (way.ahead ?? this.#read(way, way.cursor))
     way.ahead = undefined
     // Read before the server changed, perhaps: shown only when the log still is what it was.
-    if (way.subscription.isDoubted) await way.subscription.settled(end.signal())
+    if (way.subscription.isUnverified) await way.subscription.verified(end.signal())
     // Nobody is shown what the hub does not know of, for that would not be compared.
     const page = upTo(read, Math.min(way.until ?? Number.POSITIVE_INFINITY, way.subscription.knownSeq))
     const last = page.at(-1)
@@ -150,10 +152,10 @@ const isFinal = (error: unknown): boolean =>
   error instanceof AppError && ['history_damaged', 'history_changed', 'session_erased'].includes(error.code)
 
 /** What a reader is told when its session is over. */
-export const overError = (over: Over): AppError =>
-  over === 'session_erased'
-    ? new AppError(over, 'the session was erased')
-    : new AppError(over, 'the log went back behind what was read of it: read the session again')
+export const endError = (reason: EndReason): AppError =>
+  reason === 'session_erased'
+    ? new AppError(reason, 'the session was erased')
+    : new AppError(reason, 'the log went back behind what was read of it: read the session again')
 
 function upTo(page: readonly RenderedEvent[], until: Seq): readonly RenderedEvent[] {
   if ((page.at(-1)?.seq ?? 0) <= until) return page

@@ -257,7 +257,7 @@ describe('erasing while something breaks', function () {
     await lab.move()
     expect(await lab.read(sid)).to.deep.equal(frames)
     await erase(lab, 'victim')
-    await until('polling has told of the erasure', () => subscription.over === 'session_erased')
+    await until('polling has told of the erasure', () => subscription.endReason === 'session_erased')
     subscription.close()
   })
 })

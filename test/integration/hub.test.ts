@@ -1,9 +1,9 @@
 import { expect } from 'chai'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
-import { readHotAfter } from '../../src/live/queries.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
+import { readHotAfter } from '../../src/tail/hotQueries.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
 import { useEach } from '../support/use.ts'
@@ -194,7 +194,7 @@ describe('the hub', () => {
       await subscription.changed(5, never)
 
       await cutLog(sid, 3, again)
-      await until('it is over', () => subscription.over === 'history_changed')
+      await until('it is over', () => subscription.endReason === 'history_changed')
 
       expect(subscription.after(3, 10)).to.equal(undefined)
       const next = hub.register(sid)
@@ -218,7 +218,7 @@ describe('the hub', () => {
     const [other] = await readHotAfter(db, sid, 3, { events: 1, bytes: 1000 })
 
     patient.appended(sid, 4, () => (other ? [other] : []))
-    await until('it is over', () => subscription.over === 'history_changed')
+    await until('it is over', () => subscription.endReason === 'history_changed')
 
     subscription.close()
     await patient.stop()
@@ -233,12 +233,12 @@ describe('the hub', () => {
     await subscription.changed(2, never)
     await append(sid, 2) // which it has not heard of
 
-    patient.doubtAll()
-    expect([subscription.isDoubted, subscription.after(0, 10)]).to.deep.equal([true, undefined])
+    patient.verifyAll()
+    expect([subscription.isUnverified, subscription.after(0, 10)]).to.deep.equal([true, undefined])
     await subscription.changed(3, never)
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3, 4, 5])
-    expect(subscription.over).to.equal(undefined)
+    expect(subscription.endReason).to.equal(undefined)
     subscription.close()
     await patient.stop()
   })

@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import { Ring, RingBudget } from '../../src/live/ring.ts'
-import { type Live, Subscription } from '../../src/live/subscription.ts'
+import { Subscription } from '../../src/live/subscription.ts'
+import { TailedSession } from '../../src/live/tailedSession.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { RenderedEvent } from '../../src/protocol/event.ts'
 import { EventLog } from '../../src/tail/log.ts'
@@ -12,7 +13,7 @@ describe('a page of a tail that comes from memory', () => {
   async function pagesOf(events: number, bytes: number): Promise<number[][]> {
     const ring = new Ring(0, { events: 1000, bytes: 1024 ** 3 }, new RingBudget(1024 ** 3))
     ring.push(Array.from({ length: events }, (_, i) => new RenderedEvent(i + 1, 'x'.repeat(bytes))))
-    const subscription = new Subscription({ ring, isDoubted: false } as unknown as Live, () => {})
+    const subscription = new Subscription(Object.assign(new TailedSession('1'), { ring }), () => {})
     const never = undefined as never
     const reader = new EventLog(never, never, new Metrics(), never).reader(subscription)
     const pages: number[][] = []

@@ -1,30 +1,20 @@
 import { getEventListeners } from 'node:events'
 import { expect } from 'chai'
-import { type Live, Subscription } from '../../src/live/subscription.ts'
+import { Subscription } from '../../src/live/subscription.ts'
+import { TailedSession } from '../../src/live/tailedSession.ts'
 import { TailEnd } from '../../src/tail/end.ts'
 
 /** A tail of a session that nothing has happened to. */
 function newTail() {
-  const live: Live = {
-    sid: '1',
-    ring: undefined,
-    head: 0,
-    epoch: undefined,
-    known: { seq: 100, at: 0 },
-    name: undefined,
-    isDoubted: false,
-    over: undefined,
-    removals: 0,
-    tails: 1,
-    wakes: new Set(),
-  }
+  const session = new TailedSession('1')
+  session.known = { seq: 100, at: 0 }
   const caller = new AbortController()
-  const end = new TailEnd(new Subscription(live, () => {}), caller.signal)
+  const end = new TailEnd(new Subscription(session, () => {}), caller.signal)
   const erase = () => {
-    live.over = 'session_erased'
-    for (const wake of [...live.wakes]) wake()
+    session.endReason = 'session_erased'
+    session.wake()
   }
-  const held = () => live.wakes.size + getEventListeners(caller.signal, 'abort').length
+  const held = () => session.waiters.size + getEventListeners(caller.signal, 'abort').length
   return { end, abort: () => caller.abort(), erase, held }
 }
 

@@ -1,7 +1,8 @@
 import { expect } from 'chai'
 import type { Hub } from '../../src/live/hub.ts'
 import { Ring, RingBudget } from '../../src/live/ring.ts'
-import { type Live, Subscription } from '../../src/live/subscription.ts'
+import { Subscription } from '../../src/live/subscription.ts'
+import { TailedSession } from '../../src/live/tailedSession.ts'
 import { createLog } from '../../src/ops/log.ts'
 import type { Metrics } from '../../src/ops/metrics.ts'
 import { RenderedEvent } from '../../src/protocol/event.ts'
@@ -11,31 +12,24 @@ import { Tails } from '../../src/tail/tail.ts'
 const PAGE = 2
 
 /** A replay of a session that is long, over a connection that is asked late: at the end of the turn, as pg does. */
-function newReplay(options: { onAsked?: (after: number, live: Live) => void; until: number }) {
-  const live: Live = {
-    sid: '1',
+function newReplay(options: { onAsked?: (after: number, session: TailedSession) => void; until: number }) {
+  const session = Object.assign(new TailedSession('1'), {
     ring: new Ring(100, { events: 0, bytes: 0 }, new RingBudget(0)),
     head: 100,
     epoch: 0,
     known: { seq: 100, at: 0 },
-    name: undefined,
-    isDoubted: false,
-    over: undefined,
-    removals: 0,
-    tails: 1,
-    wakes: new Set(),
-  }
+  })
   const order: string[] = []
   const ask = (after: number) =>
     new Promise<readonly RenderedEvent[]>((resolve) =>
       process.nextTick(() => {
         order.push(`asked after ${after}`)
-        options.onAsked?.(after, live)
+        options.onAsked?.(after, session)
         const seqs = Array.from({ length: PAGE }, (_, i) => after + 1 + i)
         setImmediate(() => resolve(seqs.map((seq) => new RenderedEvent(seq, `{"seq":${seq}}`))))
       }),
     )
-  const hub = { register: () => new Subscription(live, () => {}) } as unknown as Hub
+  const hub = { register: () => new Subscription(session, () => {}) } as unknown as Hub
   const eventLog = { reader: () => ({ after: ask }) } as unknown as EventLog
   const metrics = { tailLag: () => {}, tailFault: () => {} } as unknown as Metrics
   const tails = new Tails(hub, eventLog, createLog('silent'), metrics)
@@ -62,10 +56,10 @@ describe('a tail that replays', () => {
     let removed = false
     const { order, run } = newReplay({
       until: 4,
-      onAsked: (after, live) => {
+      onAsked: (after, session) => {
         if (after !== 2 || removed) return
         removed = true
-        live.removals += 1
+        session.removals += 1
       },
     })
 
