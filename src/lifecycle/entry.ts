@@ -1,5 +1,4 @@
 import { microseconds } from '../protocol/event.ts'
-import { serverSentChunk, serverSentEvent } from '../protocol/serverSentEvent.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 
 /** What the record says at one place of a feed. */
@@ -29,22 +28,18 @@ export class LifecycleEvent {
   readonly cursor: Cursor
   /** `{"event":{…},"cursor":"…","cursor_at":"…"}` */
   readonly text: string
-  #serverSentChunk: Buffer | undefined
+  readonly name = 'lifecycle'
+  /** What transports make of it, once for all connections: http/transports/encodings.ts. */
+  encodings: object | undefined
 
   constructor({ place, number }: Cursor, recordedAt: string, event: string) {
     this.cursor = { place, number, at: microseconds(recordedAt) }
     this.text = `{"event":${event},"cursor":"${renderCursor(this.cursor)}","cursor_at":"${recordedAt}"}`
   }
 
-  /** Its id is the cursor. */
-  get serverSentEvent(): string {
-    return serverSentEvent(renderCursor(this.cursor), this.text, 'lifecycle')
-  }
-
-  /** That as a chunk; made once, however many streams it goes to. */
-  get serverSentChunk(): Buffer {
-    this.#serverSentChunk ??= serverSentChunk(this.serverSentEvent)
-    return this.#serverSentChunk
+  /** What a reader comes back with: the cursor. */
+  get id(): string {
+    return renderCursor(this.cursor)
   }
 }
 

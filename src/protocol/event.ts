@@ -1,5 +1,3 @@
-import { serverSentChunk, serverSentEvent } from './serverSentEvent.ts'
-
 /** Position of an event in its session: 1, 2, 3 … A cursor is the seq of the last event seen, 0 before the first. */
 export type Seq = number
 
@@ -23,20 +21,18 @@ export interface StoredEvent {
   readonly redacted?: boolean
 }
 
-const DATA = '\ndata: '
-const LINE_END = /[\r\n]/
-/** The objects around a frame's text. */
+/** What an event takes in memory beside its text, and the forms of it that transports make. */
 const RENDERED_OVERHEAD_BYTES = 150
 
 /**
- * An event as every reader sees it, rendered once and shared. The text is the same whether the event is live, hot or
- * cold (I5), until its content is erased, so this function is the only place that writes it.
+ * An event as every reader sees it, rendered once and shared. `renderEvent` alone writes the text, which is the same whether
+ * the event is live, hot or cold (I5), until its content is erased.
  */
 export class RenderedEvent {
   readonly seq: Seq
   readonly text: string
-  #bytes: Buffer | undefined
-  #serverSentChunk: Buffer | undefined
+  /** What transports make of it, once for all connections: http/transports/encodings.ts. */
+  encodings: object | undefined
   #memoryBytes = 0
 
   constructor(seq: Seq, text: string) {
@@ -44,37 +40,20 @@ export class RenderedEvent {
     this.text = text
   }
 
-  /** UTF-8 of `text`; made once, however many sockets it goes to, and as a rule part of `serverSentChunk`. */
-  get bytes(): Buffer {
-    this.#bytes ??= LINE_END.test(this.text) ? Buffer.from(this.text) : dataOf(this.serverSentChunk)
-    return this.#bytes
+  /** What a reader comes back with: the seq. */
+  get id(): string {
+    return String(this.seq)
   }
 
-  /** When it was committed, in microseconds since 1970. `inserted_at` is the last member of every frame. */
+  /** When it was committed, in microseconds since 1970. `inserted_at` is the last member of the text. */
   get at(): number {
     return microseconds(this.text.slice(-29, -2))
   }
 
-  /** With one more member, as events are on the multiplexed socket. */
-  get textWithCursor(): string {
-    return `${this.text.slice(0, -1)},"cursor":${this.seq}}`
-  }
-
-  /** The event as a server-sent one; its id is the seq. */
-  get serverSentEvent(): string {
-    return serverSentEvent(String(this.seq), this.text)
-  }
-
-  /** That as a chunk; made once, however many streams it goes to. */
-  get serverSentChunk(): Buffer {
-    this.#serverSentChunk ??= serverSentChunk(this.serverSentEvent)
-    return this.#serverSentChunk
-  }
-
-  /** Bytes of memory that a kept frame costs: its text, its UTF-8 once it was sent, and what holds them. */
+  /** Bytes of memory that an event takes while it is kept: its text, its UTF-8 once it was sent, and the objects that hold them. */
   get memoryBytes(): number {
     if (this.#memoryBytes === 0) {
-      const utf8 = this.#bytes?.length ?? Buffer.byteLength(this.text)
+      const utf8 = Buffer.byteLength(this.text)
       // V8 keeps text beyond Latin-1 in two bytes a character.
       const text = utf8 === this.text.length ? utf8 : 2 * this.text.length
       this.#memoryBytes = text + utf8 + RENDERED_OVERHEAD_BYTES
@@ -83,13 +62,9 @@ export class RenderedEvent {
   }
 }
 
-/** Of a time as frames show it, exactly. */
+/** Microseconds since 1970 of a time as events show it, exactly. */
 export const microseconds = (time: string): number =>
   1000 * Date.parse(`${time.slice(0, 23)}Z`) + Number(time.slice(23, 26))
-
-/** The one line of data in a chunk. */
-const dataOf = (chunk: Buffer): Buffer =>
-  chunk.subarray(chunk.indexOf(DATA) + DATA.length, chunk.length - '\n\n\r\n'.length)
 
 /** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
 export function renderEvent(event: StoredEvent): RenderedEvent {

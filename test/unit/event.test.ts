@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
+import { encodingsOf } from '../../src/http/transports/encodings.ts'
 import { renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1 })
@@ -24,16 +25,16 @@ const event: fc.Arbitrary<StoredEvent> = fc
     insertedAt: '2026-11-23T14:25:25.410000Z',
   }))
 
-describe('the frame of an event', () => {
+describe('a rendered event', () => {
   it('is JSON that says what the event says, with nothing null and every text to the letter', () => {
     fc.assert(
       fc.property(event, (it) => {
-        const frame = renderEvent(it)
+        const rendered = renderEvent(it)
 
-        expect(frame.seq).to.equal(it.seq)
-        expect(frame.bytes.toString()).to.equal(frame.text)
-        for (const kept of [it.payload, it.metadata, it.refs]) expect(frame.text).to.include(kept)
-        expect(JSON.parse(frame.text)).to.deep.equal({
+        expect(rendered.seq).to.equal(it.seq)
+        expect(encodingsOf(rendered).bytes.toString()).to.equal(rendered.text)
+        for (const kept of [it.payload, it.metadata, it.refs]) expect(rendered.text).to.include(kept)
+        expect(JSON.parse(rendered.text)).to.deep.equal({
           seq: it.seq,
           type: it.type,
           payload: JSON.parse(it.payload),

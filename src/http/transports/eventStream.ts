@@ -4,8 +4,9 @@ import type { Context } from 'koa'
 import type { LifecycleSink } from '../../lifecycle/feed.ts'
 import type { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
-import { serverSentChunk, serverSentData } from '../../protocol/serverSentEvent.ts'
 import type { Sink } from '../../tail/tail.ts'
+import { encodingsOf, type Sendable, serverSentOf } from './encodings.ts'
+import { serverSentChunk, serverSentData } from './serverSentEvent.ts'
 import { CLOSE_TIMEOUT_MS, type LongLived, type Patience, socketDrained } from './sockets.ts'
 import type { UpgradeContext } from './upgrade.ts'
 
@@ -26,12 +27,6 @@ const FAULT_RETRY_MS = 15_000
 
 /** `Accept` names the type itself: every client that takes anything does not mean this. */
 const acceptsEventStream = (accept: string): boolean => /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
-
-/** What can be sent: a server-sent event with its id, and the same as a chunk of an HTTP/1.1 body. */
-interface Sendable {
-  readonly serverSentEvent: string
-  readonly serverSentChunk: Buffer
-}
 
 /**
  * A tail, or a feed, as server-sent events (the HTML standard, "Server-sent events"). No line but an event's is followed
@@ -73,8 +68,8 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     if (this.signal.aborted || events.length === 0) return
     this.#isEmpty = false
     // Chunks that are made once for all streams: in res.write most of the cost would be their making.
-    if (this.#isChunked) this.#socket.write(joined(events.map((event) => event.serverSentChunk)))
-    else this.#res.write(events.map((event) => event.serverSentEvent).join(''))
+    if (this.#isChunked) this.#socket.write(joined(events.map((event) => encodingsOf(event).serverSentChunk)))
+    else this.#res.write(events.map(serverSentOf).join(''))
   }
 
   /** Sends a message that has no id: JSON text. */

@@ -129,9 +129,9 @@ class SinkOfTail implements Sink {
     this.#pageSent ??= await this.#tails.page(signal)
   }
 
-  send(frames: readonly RenderedEvent[]): void {
-    const events = frames.map((frame) => frame.text).join(',')
-    this.#stream.tell(`{"session_id":${this.#sessionIdText},"events":[${events}]}`)
+  send(events: readonly RenderedEvent[]): void {
+    const texts = events.map((event) => event.text).join(',')
+    this.#stream.tell(`{"session_id":${this.#sessionIdText},"events":[${texts}]}`)
     this.endPage()
   }
 

@@ -7,6 +7,7 @@ import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { patienceOf } from '../context.ts'
 import type { Call } from '../operation.ts'
+import { encodingsOf } from './encodings.ts'
 import { openWebSocket } from './openWebSocket.ts'
 import { closeSocket, type LongLived, type Patience, socketDrained } from './sockets.ts'
 import { closeOf, knownEnd } from './tailEnd.ts'
@@ -61,15 +62,15 @@ class WebSocketSink implements Sink {
     this.#onStalled = options.onStalled
   }
 
-  send(frames: readonly RenderedEvent[]): void {
+  send(events: readonly RenderedEvent[]): void {
     if (this.#ws.readyState !== this.#ws.OPEN) return
-    this.#socket.cork() // one system call for the page, not two for each frame
+    this.#socket.cork() // one system call for the page, not two for each event
     if (this.#batchSize === undefined)
-      for (const frame of frames) this.#ws.send(frame.bytes, { binary: false })
+      for (const event of events) this.#ws.send(encodingsOf(event).bytes, { binary: false })
     else
-      for (let i = 0; i < frames.length; i += this.#batchSize) {
-        const batch = frames.slice(i, i + this.#batchSize)
-        this.#ws.send(`[${batch.map((frame) => frame.text).join(',')}]`)
+      for (let i = 0; i < events.length; i += this.#batchSize) {
+        const batch = events.slice(i, i + this.#batchSize)
+        this.#ws.send(`[${batch.map((event) => event.text).join(',')}]`)
       }
     this.#socket.uncork()
   }

@@ -89,11 +89,11 @@ class JoinedTail implements Joined, Sink {
     this.#pageSent ??= await this.#member.page(signal)
   }
 
-  send(frames: readonly RenderedEvent[]): void {
+  send(events: readonly RenderedEvent[]): void {
     const { batchSize } = this.#tail
-    for (let i = 0; i < frames.length; i += batchSize) {
-      const batch = frames.slice(i, i + batchSize)
-      this.#member.push('events', `{"events":[${batch.map((frame) => frame.textWithCursor).join(',')}]}`)
+    for (let i = 0; i < events.length; i += batchSize) {
+      const batch = events.slice(i, i + batchSize)
+      this.#member.push('events', `{"events":[${batch.map(withCursor).join(',')}]}`)
     }
     this.#endPage()
   }
@@ -103,6 +103,9 @@ class JoinedTail implements Joined, Sink {
     this.#pageSent = undefined
   }
 }
+
+/** The text of an event with one more member, which events have on the multiplexed socket alone. */
+const withCursor = ({ seq, text }: RenderedEvent): string => `${text.slice(0, -1)},"cursor":${seq}}`
 
 async function append(
   { appends, config }: Services,
