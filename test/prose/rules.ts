@@ -63,7 +63,7 @@ function* repetitions(text: Text): Iterable<Finding> {
 
 function* sentences(text: Text, maxWords: number): Iterable<Finding> {
   let index = 0
-  for (const sentence of text.text.split(/(?<=[.!?:][)"]?\s+)(?=["(*[]*[A-Z0-9])/)) {
+  for (const sentence of text.text.split(/(?<=[.!?:][)"*]*\s+)(?=["(*[]*[A-Z0-9])/)) {
     const line = lineOf(text, index + (sentence.length - sentence.trimStart().length))
     index += sentence.length
     const words = sentence
@@ -71,7 +71,8 @@ function* sentences(text: Text, maxWords: number): Iterable<Finding> {
       .split(/\s+/)
       .filter((word) => /\w/.test(word)).length
     if (words > maxWords) yield { line, message: `a sentence of ${words} words: at most ${maxWords}` }
-    if (/^\W*(?:What|Who)\b/.test(sentence) && !/\?\W*$/.test(sentence))
+    // A bold lead-in is a heading.
+    if (/^\W*(?:What|Who)\b/.test(sentence) && !/\?\W*$|^\W*\*\*.*\*\*\s*$/.test(sentence))
       yield { line, message: 'a sentence that begins with What or Who: name the thing or the actor' }
   }
 }
