@@ -16,6 +16,7 @@ import {
   S3Server,
   SLOW_DOWN,
 } from '../support/s3Server.ts'
+import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
@@ -85,7 +86,7 @@ describe('object stores', () => {
       proxy.silence()
       const silent = await timed(faultOf(store.get('far')))
       expect(silent.value).to.equal('unavailable')
-      expect(silent.ms).to.be.below(2000)
+      expect(silent.ms).to.be.below(bound(2000))
 
       proxy.flow()
       await until('it is back', () => store.get('far').catch(() => undefined))
@@ -210,7 +211,7 @@ describe('object stores', () => {
 
         expect(value).to.equal(outcome)
         expect(methods()).to.deep.equal(['GET', 'GET', 'GET'])
-        expect(ms).to.be.below(HASTY.attempts * (HASTY.attemptMs + HASTY.maxPauseMs) + 500)
+        expect(ms).to.be.below(bound(HASTY.attempts * (HASTY.attemptMs + HASTY.maxPauseMs) + 500))
       })
 
       it(`${title}, once: nobody notices`, async () => {

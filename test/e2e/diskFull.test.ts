@@ -8,13 +8,13 @@ import { type Answer, call } from '../support/client.ts'
 import { EmbeddedPostgresLab, query } from '../support/embeddedPostgres.ts'
 import { startNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { SLACK_MS } from '../support/slack.ts'
 import { SmallDisk } from '../support/smallDisk.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
 import { useEach } from '../support/use.ts'
 
 const TIMEOUT_MS = 1000
-const SLACK_MS = 1500
 /** Many times what the disk holds, of appends of 110 KB. */
 const MAX_APPENDS = 1500
 

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { expect } from 'chai'
 import { call, TailClient } from '../support/client.ts'
 import { freePort, runProgram, spawnNode } from '../support/node.ts'
+import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
@@ -67,9 +68,9 @@ describe('a node that is told to stop', () => {
     await Promise.all(load)
 
     expect(end, node.output()).to.deep.equal({ code: 0, signal: null })
-    expect(ms).to.be.below(SPREAD_MS + 3000 + 5 * slowestMs)
+    expect(ms).to.be.below(bound(SPREAD_MS + 3000) + 5 * slowestMs)
     for (const tail of tails) expect(tail.closed).to.deep.include({ code: 1012 })
-    expect(Math.max(...closedAfter)).to.be.within(SPREAD_MS / 2, SPREAD_MS + 1500 + 5 * slowestMs)
+    expect(Math.max(...closedAfter)).to.be.within(SPREAD_MS / 2, bound(SPREAD_MS + 1500) + 5 * slowestMs)
     expect(Math.min(...closedAfter)).to.be.below(SPREAD_MS / 2 + 5 * slowestMs)
     for (const { value, ms: waited } of await Promise.all(polls)) {
       expect(value.status).to.equal(200)
@@ -138,7 +139,7 @@ describe('a node that is told to stop', () => {
     await ended
 
     expect(value.code).to.equal(1)
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
     for (const tail of tails) tail.close()
   })
 
@@ -152,7 +153,7 @@ describe('a node that is told to stop', () => {
     const { value, ms } = await timed(node.kill('SIGTERM'))
 
     expect(value.code, node.output()).to.equal(0)
-    expect(ms).to.be.below(2500)
+    expect(ms).to.be.below(bound(2500))
     tail.close()
   })
 
@@ -174,7 +175,7 @@ describe('a node that is told to stop', () => {
 
     expect(await append).not.to.equal(201)
     expect([0, 1]).to.include(value.code)
-    expect(ms).to.be.below(4000)
+    expect(ms).to.be.below(bound(4000))
     await proxy.stop()
   })
 
@@ -188,7 +189,7 @@ describe('a node that is told to stop', () => {
     const { value, ms } = await timed(ended)
 
     expect(value, output()).to.deep.equal([0, null])
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
   })
 
   it('ends promptly while its database accepts it and says nothing', async () => {
@@ -202,7 +203,7 @@ describe('a node that is told to stop', () => {
     const { value, ms } = await timed(ended)
 
     expect(value, output()).to.deep.equal([0, null])
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
     await proxy.stop()
   })
 })

@@ -6,6 +6,7 @@ import { faultsOfLog } from '../support/chain.ts'
 import { type Answer, call } from '../support/client.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { bound } from '../support/slack.ts'
 import { timed, until } from '../support/until.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
 
@@ -77,8 +78,8 @@ describe('a node whose machine fails it', function () {
       const stored = new Set(rows.map(({ seq }) => seq))
       await until('both tails have it all', () => tails.every(({ cursor }) => cursor === stored.size))
       expect(meanwhile.map(({ value }) => value.status)).to.deep.equal(meanwhile.map(() => 201))
-      expect(Math.max(...meanwhile.map(({ ms }) => ms))).to.be.below(1500)
-      expect(back.ms).to.be.below(3000)
+      expect(Math.max(...meanwhile.map(({ ms }) => ms))).to.be.below(bound(1500))
+      expect(back.ms).to.be.below(bound(3000))
       expect(acknowledged.filter((seq) => !stored.has(seq))).to.deep.equal([])
       expect(await faultsOfLog(db, id)).to.deep.equal([])
       expect(onStalled.events).to.deep.equal(onOther.events)

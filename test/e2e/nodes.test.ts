@@ -3,6 +3,7 @@ import type { Service } from '../../src/service.ts'
 import { call } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import { ResumingTail } from '../support/resumingTail.ts'
+import { bound } from '../support/slack.ts'
 import { timed, until } from '../support/until.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
 
@@ -49,7 +50,7 @@ describe('several nodes on one Postgres', () => {
     await append(b, { payload: { by: 'b' } })
     await until('both have it', () => onA.cursor === 2 && onB.cursor === 2)
 
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
     expect(onA.events).to.deep.equal(onB.events)
     for (const tail of [onA, onB]) tail.stop()
   })
@@ -103,7 +104,7 @@ describe('several nodes on one Postgres', () => {
     const { value, ms } = await waiting
 
     expect(value.json.events).to.have.lengthOf(1)
-    expect(ms).to.be.below(2000)
+    expect(ms).to.be.below(bound(2000))
   })
 
   it('recognise a retry that comes to the other, even both at once (I4)', async () => {

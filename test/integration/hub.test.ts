@@ -4,6 +4,7 @@ import { Hub } from '../../src/live/hub.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
 import { readHotAfter } from '../../src/tail/hotQueries.ts'
+import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
 import { useEach } from '../support/use.ts'
@@ -75,7 +76,7 @@ describe('the hub', () => {
     const { ms } = await timed(subscription.changed(0, never))
 
     expect(seqs(subscription.after(0, 10))).to.deep.equal([1, 2, 3])
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
     subscription.close()
   })
 
@@ -281,7 +282,7 @@ describe('the hub', () => {
 
     const { ms } = await timed(hub.stop())
 
-    expect(ms).to.be.below(1500)
+    expect(ms).to.be.below(bound(1500))
     subscription.close()
   })
 })

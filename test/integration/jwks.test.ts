@@ -5,6 +5,7 @@ import type { Principal } from '../../src/auth/principal.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { AppError } from '../../src/protocol/errors.ts'
 import { AUDIENCE, claims, ISSUER, Issuer, sign, signingKey } from '../support/issuer.ts'
+import { bound } from '../support/slack.ts'
 import { timed, until } from '../support/until.ts'
 import { useEach } from '../support/use.ts'
 
@@ -215,7 +216,7 @@ describe('the key server', () => {
       const fresh = start(keys)
       const { value, ms } = await timed(judge(fresh, seen))
       expect(value).to.match(/^auth_unavailable/)
-      expect(ms).to.be.below(2000)
+      expect(ms).to.be.below(bound(2000))
 
       issuer.answer = undefined
       await until('it recovers by itself', async () => (await judge(fresh, seen)) === 'ok')
@@ -242,7 +243,7 @@ describe('the key server', () => {
 
     const { ms } = await timed(authenticator.stop())
 
-    expect(ms).to.be.below(1000)
+    expect(ms).to.be.below(bound(1000))
     expect(await waiting).to.match(/^auth_unavailable/)
   })
 

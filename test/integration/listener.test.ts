@@ -3,6 +3,7 @@ import { Db } from '../../src/db/pool.ts'
 import { HEADS_CHANNEL, Listener } from '../../src/live/listener.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { LogLines } from '../support/logLines.ts'
+import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { connect } from '../support/template.ts'
 import { timed, until } from '../support/until.ts'
@@ -155,7 +156,7 @@ describe('the listener', () => {
       await notify('[[1,1]]')
       await until('it listens', () => part.seen.length === 1)
 
-      expect(ms).to.be.within(250, 1500)
+      expect(ms).to.be.within(250, bound(1500))
       if (direction === 'silent towards the client')
         await until('only the new backend is left', async () => (await part.backends()).length === 1)
       await part.end()
@@ -172,7 +173,7 @@ describe('the listener', () => {
 
       const { ms } = await timed(part.listener.stop())
 
-      expect(ms, fault).to.be.below(3000)
+      expect(ms, fault).to.be.below(bound(3000))
       expect(part.counts().ups).to.equal(0)
       await part.proxy.stop()
       await until('no backend is left', async () => (await part.backends()).length === 0)
@@ -187,7 +188,7 @@ describe('the listener', () => {
 
     const { ms } = await timed(part.listener.stop())
 
-    expect(ms).to.be.below(3000)
+    expect(ms).to.be.below(bound(3000))
     await part.proxy.stop()
     await until('no backend is left', async () => (await part.backends()).length === 0)
   })

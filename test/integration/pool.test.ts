@@ -5,6 +5,7 @@ import pg from 'pg'
 import { classify, type Failure, isUnavailable } from '../../src/db/failure.ts'
 import { Db } from '../../src/db/pool.ts'
 import { createLog } from '../../src/ops/log.ts'
+import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
 import { useEach } from '../support/use.ts'
@@ -129,7 +130,7 @@ describe('the pool', () => {
     }
     const { value, ms } = await timed(failureOf(narrow.query({ text: `select ${name}` }, [])))
     expect(value).to.deep.equal({ failure: 'unknown', isUnavailable: true })
-    expect(ms).to.be.below(TIMEOUT_MS + 400)
+    expect(ms).to.be.below(bound(TIMEOUT_MS + 400))
     expect(narrow.size).to.include({ total: 1, idle: 0, givenUp: 1 })
 
     await narrow.ping() // on the one connection that there is
@@ -208,7 +209,7 @@ describe('the pool', () => {
       proxy.flow()
 
       expect(value, fault).to.deep.equal({ failure: 'unknown', isUnavailable: true })
-      expect(ms).to.be.below(TIMEOUT_MS + 400)
+      expect(ms).to.be.below(bound(TIMEOUT_MS + 400))
       expect(await pid()).to.be.above(0)
     }
   })
@@ -222,7 +223,7 @@ describe('the pool', () => {
     proxy.silence()
     const { value, ms } = await timed(failureOf(db.ping()))
     expect(value).to.deep.equal(unavailable)
-    expect(ms).to.be.below(TIMEOUT_MS + 400)
+    expect(ms).to.be.below(bound(TIMEOUT_MS + 400))
   })
 
   it('knows that nothing was sent when a server falls silent, or hangs up, once it has let us in', async () => {
@@ -245,7 +246,7 @@ describe('the pool', () => {
       const { value, ms } = await timed(failureOf(pool.ping()))
 
       expect(value).to.deep.equal({ failure: 'unavailable', isUnavailable: true })
-      expect(ms).to.be.below(TIMEOUT_MS + 400)
+      expect(ms).to.be.below(bound(TIMEOUT_MS + 400))
       await pool.stop()
       server.close()
     }
