@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 10
 /** Many times what anything takes here, for machines that are many times slower or have other work. */
-export const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 90_000
 
 /**
  * Waits for something that has no event to wait for, and answers what it came to. Past the deadline it fails, with
