@@ -1,11 +1,11 @@
 import type { ChainVersion } from './chain.ts'
 
-/** A line that is not one of docs/archive-format.md. */
+/** A line that does not have the form of docs/archive-format.md. */
 export class LineError extends Error {
   override readonly name = 'LineError'
 }
 
-/** A stretch of the buffer; `start` is -1 for a member that is absent. Of a string: what is between the quotes. */
+/** A range of the buffer; `start` is -1 for a member that is absent. Of a string: the range between the quotes. */
 export interface Span {
   start: number
   end: number
@@ -54,8 +54,8 @@ const isDigit = (code: number) => code >= 48 && code <= 57
 const isSpace = (code: number) => code === SPACE || code === LINE_FEED || code === 13 || code === 9
 
 /**
- * Finds the members of an archived line, which stand in one order, without building anything: one reader is used for
- * every line. A line is read from its own bytes; what is between the names is not judged beyond its brackets and quotes.
+ * Finds the members of an archived line, which have a fixed order, without building anything: one reader serves every
+ * line. Values are not validated beyond their brackets and quotes.
  */
 export class ArchivedLine {
   bytes: Buffer = Buffer.alloc(0)
@@ -142,7 +142,7 @@ export class ArchivedLine {
     if (this.#at !== end) this.#fail()
   }
 
-  /** Puts back the line feeds that stand as spaces in the line, in its own bytes: the frame as it was. */
+  /** Restores, in the line's own bytes, the line feeds that the archive has replaced with spaces. */
   restoreLineFeeds(): void {
     for (const offset of this.#feeds) {
       const at = this.start + offset
@@ -151,7 +151,7 @@ export class ArchivedLine {
     }
   }
 
-  /** The value of a member that is a string; null when it is absent. Throws a LineError when what is there is no string. */
+  /** The value of a member that is a string; null when it is absent. Throws a LineError when it is not a string. */
   text(span: Span): string | null {
     if (span.start === -1) return null
     const raw = this.bytes.toString('utf8', span.start, span.end)
@@ -159,22 +159,22 @@ export class ArchivedLine {
     try {
       return JSON.parse(`"${raw}"`) as string
     } catch (cause) {
-      throw new LineError(`it has no string at byte ${span.start - this.start}`, { cause })
+      throw new LineError(`the member at byte ${span.start - this.start} is not a string`, { cause })
     }
   }
 
-  /** The event as every reader is shown it; to be read once its line feeds are back. */
+  /** The event as every reader sees it. Read it after restoreLineFeeds. */
   get rendered(): string {
     return `${this.bytes.toString('utf8', this.start, this.insertedAt.end)}"}`
   }
 
-  /** The text of a member as it stands. */
+  /** The text of a member, as it is in the line. */
   raw(span: Span): string {
     return this.bytes.toString('utf8', span.start, span.end)
   }
 
   #fail(): never {
-    throw new LineError(`it is no line of an archive at byte ${this.#at - this.start}`)
+    throw new LineError(`the line is malformed at byte ${this.#at - this.start}`)
   }
 
   #takes(expected: Buffer): boolean {
@@ -195,7 +195,7 @@ export class ArchivedLine {
     else span.start = -1
   }
 
-  /** To behind the closing quote; the opening one is behind us. */
+  /** Advances past the closing quote; the opening one has been read. */
   #string(span: Span): void {
     span.start = this.#at
     const close = this.#closingQuote(this.#at)
@@ -234,7 +234,7 @@ export class ArchivedLine {
     if (span.end > this.#end) this.#fail()
   }
 
-  /** A JSON value, with the white space around it, which is part of what was sent. */
+  /** A JSON value with the white space around it, which is part of what was sent. */
   #value(span: Span): void {
     const { bytes } = this
     const end = this.#end
@@ -255,7 +255,7 @@ export class ArchivedLine {
   }
 }
 
-/** The lines of a text one after the other, each in the same reader. Throws a LineError at what is none. */
+/** The lines of a text, one after the other, all in the same reader. Throws a LineError. */
 export function* linesOf(text: Buffer): Generator<ArchivedLine, void> {
   const line = new ArchivedLine()
   for (let start = 0; start < text.length; ) {

@@ -1,12 +1,12 @@
 import type { ArchivedLine, Span } from './archivedLine.ts'
 import type { EventHasher } from './eventHasher.ts'
 
-/** What stands for each part of an event's content once that is erased. */
+/** The value of payload, metadata and refs once the content is erased. */
 const ERASED = Buffer.from('{}')
 
 /**
- * What is wrong with an event's content, in words; undefined when nothing is. Content that is erased cannot be checked:
- * whether it was erased lawfully is another question. Puts the line's line feeds back.
+ * Describes what is wrong with an event's content; undefined when nothing is. Erased content cannot be checked, and
+ * whether its erasure was lawful is checked elsewhere. Restores the line's line feeds.
  */
 export function contentProblem(hasher: EventHasher, line: ArchivedLine): string | undefined {
   line.restoreLineFeeds()
@@ -17,7 +17,7 @@ export function contentProblem(hasher: EventHasher, line: ArchivedLine): string 
   if (line.isRedacted) return 'its content is gone, and its salt is not'
   return hasher.hasItsContent(line)
     ? undefined
-    : 'its payload, metadata or refs are not those of its content_digest'
+    : 'its payload, metadata or refs do not match its content_digest'
 }
 
 const isErased = ({ bytes }: ArchivedLine, { start, end }: Span) => ERASED.equals(bytes.subarray(start, end))

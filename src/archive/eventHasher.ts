@@ -6,20 +6,20 @@ const DASH = 45
 const COLON = 58
 const BACKSLASH = 92
 
-/** Hex digits to their values; what is none becomes 0xff. */
+/** The values of hex digits; 0xff for any other byte. */
 const HEX = new Uint8Array(256).fill(0xff)
 for (const [value, digit] of [...'0123456789abcdef'].entries()) HEX[digit.charCodeAt(0)] = value
 
 /**
- * The digests and hashes of archived lines, as chain.ts defines them, from the bytes of the line: for every event of a
- * log, where building texts and joining buffers would cost more than the hashing.
+ * Computes the digests and hashes of archived lines, as chain.ts defines them, from the bytes of the line. It is used
+ * for every event of a log, where building texts and joining buffers would cost more than the hashing.
  */
 export class EventHasher {
-  /** What is hashed; grows to the largest event. */
+  /** The input of the hash function; grows to the largest event. */
   #scratch = Buffer.alloc(64 * 1024)
   #length = 0
 
-  /** Whether the content of an event that has a salt is what its content_digest was made of. */
+  /** Whether the content of an event that has a salt matches its content_digest. */
   hasItsContent(line: ArchivedLine): boolean {
     this.#begin(SALT_BYTES)
     if (!this.#decode(line.bytes, line.salt, 0)) return false
@@ -29,20 +29,23 @@ export class EventHasher {
     return isHexOf(this.#digest(), line.bytes, line.contentDigest.start)
   }
 
-  /** What the event adds to the chain, for chainStep. Throws a LineError when its digest is none. */
+  /** What the event adds to the chain, for chainStep. Throws a LineError when its digest is not hexadecimal. */
   link(line: ArchivedLine): Buffer {
     const start = this.#writeLink(line)
     return Buffer.from(this.#scratch.subarray(start, this.#length))
   }
 
-  /** The hash that the event has to have after `previous`. Throws a LineError when its digest is none. */
+  /** The hash that the event must have after `previous`. Throws a LineError when its digest is not hexadecimal. */
   hashAfter(previous: Buffer, line: ArchivedLine): Buffer {
     const start = this.#writeLink(line)
     previous.copy(this.#scratch, start - HASH_BYTES)
     return this.#digest()
   }
 
-  /** With room for a hash before it, and what form 2 has before that. Answers where it begins. */
+  /**
+   * Writes the link, and leaves room before it for the previous hash and the prefix of form 2. Returns where the link
+   * begins.
+   */
   #writeLink(line: ArchivedLine): number {
     const { bytes } = line
     const isForm2 = line.chainVersion !== 1
@@ -53,7 +56,8 @@ export class EventHasher {
       BEFORE_DIGEST.copy(this.#scratch, start)
     }
     this.#begin(digest + HASH_BYTES)
-    if (!this.#decode(bytes, line.contentDigest, digest)) throw new LineError('its content_digest is none')
+    if (!this.#decode(bytes, line.contentDigest, digest))
+      throw new LineError('its content_digest is not hexadecimal')
     this.#lengthPrefixed(bytes, line.seqText)
     this.#lengthPrefixed(bytes, line.insertedAt)
     this.#lengthPrefixedString(line, line.type)
@@ -74,7 +78,7 @@ export class EventHasher {
     return hash('sha256', this.#scratch.subarray(0, this.#length), 'buffer')
   }
 
-  /** Hex digits of the line as bytes; false when they are none. */
+  /** Decodes hex digits of the line; false when they are not hexadecimal. */
   #decode(bytes: Buffer, { start, end }: Span, to: number): boolean {
     const scratch = this.#scratch
     let all = 0
@@ -87,7 +91,7 @@ export class EventHasher {
     return all < 16
   }
 
-  /** `bytes`, as they stand, preceded by their length. */
+  /** Writes `bytes` as they are, preceded by their length. */
   #lengthPrefixed(bytes: Buffer, { start, end }: Span): void {
     if (start === -1) {
       this.#room(1)
@@ -105,7 +109,7 @@ export class EventHasher {
     this.#length = to + length
   }
 
-  /** The value of a string: as it stands, unless something in it is escaped. */
+  /** Writes the value of a string, unescaped where something in it is escaped. */
   #lengthPrefixedString(line: ArchivedLine, span: Span): void {
     if (span.start !== -1)
       for (let at = span.start; at < span.end; at += 1)
@@ -135,7 +139,7 @@ export class EventHasher {
   }
 }
 
-/** Whether lower-case hex digits in `bytes` from `at` on are those of `value`. */
+/** Whether the lower-case hex digits in `bytes` from `at` on are those of `value`. */
 export function isHexOf(value: Buffer, bytes: Buffer, at: number): boolean {
   for (let i = 0; i < value.length; i += 1) {
     const high = HEX[bytes[at + 2 * i] as number] as number

@@ -1,22 +1,22 @@
 import { RenderedEvent, withoutContent } from '../protocol/event.ts'
 
-/** What stands on a line after the frame's own members; docs/archive-format.md describes it. */
+/** The members of an archived line after those of the rendered event; docs/archive-format.md describes them. */
 export interface ArchivedEvent {
   readonly rendered: RenderedEvent
   /** Lower-case hex; null once the content was erased. */
   readonly salt: string | null
   readonly contentDigest: string
   readonly hash: string
-  /** Which form of the hash chain `hash` has (sql/chained_hash.sql). */
+  /** The form of the hash chain that `hash` has (sql/chained_hash.sql). */
   readonly chainVersion: number
 }
 
-/** First of the members that an archived line has after those of its frame. */
+/** The first member of an archived line after those of the rendered event. */
 const AFTER_FRAME = ',"session_id":'
 const LINE_FEEDS = ',"line_feeds":['
 const LINE_FEED = 0x0a
 
-/** One line of an object, with its line feed: the frame, with the session's id and the hashes after it. */
+/** One line of an object, with its line feed: the rendered event, then the session's id and the hashes. */
 export function archiveLine(sessionId: string, event: ArchivedEvent): string {
   const { rendered, contentDigest, hash, chainVersion } = event
   const salt = event.salt === null ? 'null' : `"${event.salt}"`
@@ -30,12 +30,13 @@ export function archiveLine(sessionId: string, event: ArchivedEvent): string {
 }
 
 /**
- * The frame of a line, byte for byte as it was. Inside JSON strings quotes are escaped, and no member after the frame
- * holds an object, so the last place where the marker stands is the one that archiveLine put there.
+ * The rendered event of a line, byte for byte as it was. Quotes are escaped inside JSON strings, and no member after
+ * the rendered event holds an object, so the last occurrence of the marker is the one that archiveLine wrote.
  */
 export function renderedEventOfLine(line: string, seq: number): RenderedEvent {
   const end = line.lastIndexOf(AFTER_FRAME)
-  if (end === -1 || !line.startsWith(`{"seq":${seq},`)) throw new Error(`the line of event ${seq} is not one`)
+  if (end === -1 || !line.startsWith(`{"seq":${seq},`))
+    throw new Error(`the line of event ${seq} does not have the form of an archived event`)
   const text = `${line.slice(0, end)}}`
   const lineFeeds = line.endsWith(']}') ? line.lastIndexOf(LINE_FEEDS) : -1
   if (lineFeeds < end) return new RenderedEvent(seq, text)
@@ -46,7 +47,10 @@ export function renderedEventOfLine(line: string, seq: number): RenderedEvent {
   return new RenderedEvent(seq, withBytes(text, offsets, '\n'))
 }
 
-/** The same line once the event's content is erased; a line without content stays as it is. Neither has a line feed. */
+/**
+ * The same line once the event's content is erased; a line without content is returned as it is. Neither has a line
+ * feed.
+ */
 export function redactLine(line: string, seq: number): string {
   const rendered = withoutContent(renderedEventOfLine(line, seq))
   const after = JSON.parse(`{${line.slice(line.lastIndexOf(AFTER_FRAME) + 1)}`) as {
@@ -61,8 +65,8 @@ export function redactLine(line: string, seq: number): string {
 }
 
 /**
- * Where a frame has line feeds: only between the tokens of what was sent as payload, metadata or refs, where a space
- * can stand for them. In bytes of UTF-8, which every language can count.
+ * The offsets of line feeds in a rendered event. They occur only between the tokens of payload, metadata or refs,
+ * where a space can replace them. Offsets count bytes of UTF-8, which every language can do.
  */
 function lineFeedsOf(text: string): number[] {
   if (!text.includes('\n')) return []

@@ -1,38 +1,41 @@
 import { randomBytes } from 'node:crypto'
 
-/** What the name of an object is made of, beside its segment. */
+/** The parts of an object's name beside its segment. */
 interface NamedObject {
   readonly tenantId: string
-  /** Of the whole object. */
+  /** Digest of the whole object. */
   readonly sha256: Buffer
 }
 
-/** Of an object with events. */
+/** The parts of the key of an object with events. */
 export interface KeyParts {
   readonly tenant: string
   readonly segment: string
-  /** Of the object. */
+  /** Digest of the whole object, in lower-case hex. */
   readonly sha256: string
 }
 
 export const EVENT_OBJECT_KEY =
   /(?:^|\/)(?<key>v1\/(?<tenant>[^/]+)\/(?<segment>[^/]+)\/(?<sha256>[0-9a-f]{64})(?:-[0-9a-f]{12})?\.ndjson\.gz)$/
 
-/** Tenant first, so that policies and listings can go by tenant; then the segment; then the content's digest. */
+/**
+ * The key of an object. The tenant comes first, so that policies and listings can select by tenant; then the segment;
+ * then the object's digest.
+ */
 export function objectKey(segment: string, object: NamedObject): string {
   return `${keyPrefix(segment, object.tenantId)}${object.sha256.toString('hex')}.ndjson.gz`
 }
 
 /**
- * The name of an object that takes the place of another. No two attempts choose the same, so what an attempt of a dead
- * process left may be deleted without looking out for another attempt's object.
+ * The key of an object that replaces another. No two attempts choose the same key, so what a dead process has left
+ * may be deleted without regard to other attempts.
  */
 export function successorKey(segment: string, object: NamedObject): string {
   const attempt = randomBytes(6).toString('hex')
   return `${keyPrefix(segment, object.tenantId)}${object.sha256.toString('hex')}-${attempt}.ndjson.gz`
 }
 
-/** What the keys of a tenant's objects of one segment begin with. */
+/** The prefix of a tenant's objects of one segment. */
 export const keyPrefix = (segment: string, tenantId: string): string => `v1/${keyPart(tenantId)}/${segment}/`
 
 /** Percent-encodes all but unreserved characters, and a name that consists of dots. */
@@ -44,7 +47,7 @@ function keyPart(text: string): string {
   return /^\.+$/.test(encoded) ? encoded.replaceAll('.', '%2E') : encoded
 }
 
-/** What the key of an object with events says; undefined when it is of another object. */
+/** The parts of the key of an object with events; undefined for any other key. */
 export function partsOf(key: string): KeyParts | undefined {
   const { tenant, segment, sha256 } = EVENT_OBJECT_KEY.exec(key)?.groups ?? {}
   if (tenant === undefined || segment === undefined || sha256 === undefined) return undefined

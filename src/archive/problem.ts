@@ -1,12 +1,13 @@
 /**
  * What can be wrong with a session's log, by its first wrong event:
  * - `missing`: there is no event of that seq
- * - `changed`: it is not what its content_digest was made of, or its content is gone without an erasure
- * - `broken`: its hash does not follow from the one before: the envelope was edited, events swapped, inserted or removed
- * - `duplicate`: it is there twice
- * - `head`: the session's head is not where, or not what, its last event says
- * - `object_missing`, `object_changed`: the object is gone, or is not the one of the manifest or of its name
- * - `checkpoint`: a hash that was kept elsewhere says otherwise
+ * - `changed`: its content does not match its content_digest, or is gone without an erasure
+ * - `broken`: its hash does not follow from the one before: the envelope was edited, events swapped, inserted or
+ * removed
+ * - `duplicate`: the log has it twice
+ * - `head`: the session's head does not match the last event
+ * - `object_missing`, `object_changed`: the object is gone, or does not match the manifest or its name
+ * - `checkpoint`: a hash that was kept elsewhere differs
  */
 export type Reason =
   | 'missing'
@@ -18,11 +19,11 @@ export type Reason =
   | 'object_changed'
   | 'checkpoint'
 
-/** What is wrong with the log of a session that the reporter knows, by its first wrong event. */
+/** What is wrong with a session's log, by its first wrong event. */
 export interface Problem {
-  /** Of the first event that is wrong; 0 when the session has none. */
+  /** The seq of the first wrong event; 0 when the session has none. */
   readonly seq: number
   readonly reason: Reason
-  /** In words: what was found, and where. */
+  /** What was found, and where, as a sentence. */
   readonly detail: string
 }

@@ -7,7 +7,7 @@ import type { Problem } from './problem.ts'
 
 const LINE_FEED = 0x0a
 
-/** An event after which a chain continues: its hash, and the form of that (sql/chained_hash.sql). */
+/** An event after which a chain continues: its hash, and the form of it (sql/chained_hash.sql). */
 export interface ChainEnd {
   readonly seq: number
   readonly hash: Buffer
@@ -17,19 +17,19 @@ export interface ChainEnd {
 /** First and last seq. */
 export type Range = readonly [first: number, last: number]
 
-/** Told the hash of every event that follows from its session's beginning; answers what is wrong with that, if it knows. */
+/** Called with the hash of every verified event. Returns what is wrong with it, if anything is. */
 export type OnVerified = (seq: number, hash: Buffer) => Problem | undefined
 
-/** Follows the chain of one session from its beginning, over lines of archives as they come. */
+/** Verifies the chain of one session from its beginning, over archived lines as they come. */
 export class SessionChain {
   readonly #line = new ArchivedLine()
   readonly #hasher: EventHasher
   readonly #sessionName: Buffer
   readonly #onVerified: OnVerified | undefined
   readonly #redacted: [number, number][] = []
-  /** seq of the event that comes next. */
+  /** The seq of the next event. */
   next = 1
-  /** Of the last event that was verified. */
+  /** The hash of the last verified event. */
   hash: Buffer
   #version: ChainVersion = 1
 
@@ -40,19 +40,19 @@ export class SessionChain {
     this.hash = genesisHash(tenant, session)
   }
 
-  /** Begins behind an event that is known, instead of at the beginning. */
+  /** Continues after a known event, instead of at the session's beginning. */
   continueAfter({ seq, hash, version }: ChainEnd): void {
     this.next = seq + 1
     this.hash = hash
     this.#version = version as ChainVersion
   }
 
-  /** Events without content, in order. */
+  /** The ranges of events without content, in order. */
   get redacted(): readonly Range[] {
     return this.#redacted
   }
 
-  /** Lines, each with its line feed. Answers what is wrong with the first that is. */
+  /** Adds lines, each with its line feed; may change those bytes. Returns what is wrong with the first wrong one. */
   add(text: Buffer): Problem | undefined {
     for (let start = 0; start < text.length; ) {
       const end = text.indexOf(LINE_FEED, start)
@@ -78,7 +78,7 @@ export class SessionChain {
     line.read(text, start, end)
     if (line.seq !== seq) return this.#outOfOrder(line.seq)
     if (!text.subarray(line.sessionId.start, line.sessionId.end).equals(this.#sessionName))
-      return { seq, reason: 'broken', detail: `it is of session ${line.text(line.sessionId)}` }
+      return { seq, reason: 'broken', detail: `it belongs to session ${line.text(line.sessionId)}` }
     const content = contentProblem(this.#hasher, line)
     if (content !== undefined) return { seq, reason: 'changed', detail: content }
     const form = chainProblem(this.#version, line)
@@ -100,7 +100,7 @@ export class SessionChain {
   #outOfOrder(found: number): Problem {
     return found > this.next
       ? { seq: this.next, reason: 'missing', detail: `${found} comes after ${this.next - 1}` }
-      : { seq: found, reason: 'duplicate', detail: `it is there once more after ${this.next - 1}` }
+      : { seq: found, reason: 'duplicate', detail: `the log has it again after ${this.next - 1}` }
   }
 
   #noteRedacted(seq: number): void {

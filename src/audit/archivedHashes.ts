@@ -8,13 +8,16 @@ export interface ArchivedHash {
   readonly hash: string
 }
 
-/** The events of an object, or of a slice of one, and their hashes: up to where it is damaged, which others tell of. */
+/**
+ * The events of an object, or of a slice of one, with their hashes. Ends where the object is damaged, which other
+ * checks report.
+ */
 export async function* archivedHashes(object: Buffer): AsyncGenerator<ArchivedHash, void> {
   try {
     for await (const text of wholeLines(object))
       for (const line of linesOf(text))
         yield { session: line.text(line.sessionId) as string, seq: line.seq, hash: line.raw(line.hash) }
   } catch {
-    // What was read before is all that there is.
+    // Events before the damage have been yielded.
   }
 }

@@ -5,13 +5,16 @@ import { EVENT_OBJECT_KEY } from '../archive/objectKey.ts'
 /** A file of a copy of the bucket. */
 export interface CopiedFile {
   readonly path: string
-  /** Of the object that it was, without what stood before keys in that bucket; undefined: none of ours. */
+  /**
+   * The key of the object that it was, without the prefix of that bucket; undefined when the file is not an object of
+   * Starcite.
+   */
   readonly key: string | undefined
 }
 
 const CHECKPOINT = /(?:^|\/)(?<key>checkpoints\/v1\/[^/]+)$/
 
-/** All files below a directory, as `aws s3 sync` leaves them. Rejects when it cannot be read. */
+/** All files below a directory, as `aws s3 sync` leaves them. Rejects when the directory cannot be read. */
 export async function filesOfCopy(directory: string): Promise<CopiedFile[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true })
   return entries

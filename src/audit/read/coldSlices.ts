@@ -6,19 +6,19 @@ import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts
 import type { PlacedSlice } from './queries.ts'
 import type { ColdSlice } from './scope.ts'
 
-/** Slices that lie behind one another are fetched together, up to about this many bytes. */
+/** Adjacent slices are fetched together, up to about this many bytes. */
 const FETCH_BYTES = 512 * 1024
-/** So many fetches are under way or wait, opened, for their turn. */
+/** Fetches that are in progress, or wait, opened, for their turn. */
 const FETCHES = 6
 
-/** The text of a slice, or why it cannot be had. */
+/** The text of a slice, or why it cannot be read. */
 export type OpenedSlice =
   | { readonly fault: undefined; readonly member: Buffer; readonly text: Buffer }
   | { readonly fault: 'object_missing'; readonly detail: string }
-  /** With what can be read of what is there instead. */
+  /** With the text that can be read of the changed bytes. */
   | { readonly fault: 'object_changed'; readonly detail: string; readonly text: Buffer }
 
-/** Slices in their order, fetched and opened ahead. Rejects when the store cannot be asked. */
+/** The slices in their order, fetched and opened ahead. Rejects when the store is unavailable. */
 export async function* openSlices(
   store: ObjectStore,
   slices: AsyncIterable<PlacedSlice>,
@@ -31,7 +31,7 @@ export async function* openSlices(
   for await (const run of runs) yield* run
 }
 
-/** One slice, by itself. */
+/** Opens one slice, by itself. */
 export async function openOne(
   store: ObjectStore,
   slice: ColdSlice,
@@ -76,7 +76,7 @@ async function openRun(
     if (kind === 'missing')
       return run.map(() => ({ fault: 'object_missing', detail: `there is no object ${first.object.key}` }))
     if (kind !== 'damaged') throw error
-    // It ends too early; the first of several may be whole all the same.
+    // The object ends too early; the first of several slices may be whole all the same.
     if (run.length > 1)
       return Promise.all(run.map(async (it) => (await openRun(store, [it], signal))[0] as OpenedSlice))
     return [await openShort(store, first, signal)]
@@ -98,7 +98,7 @@ async function open(slice: ColdSlice, member: Buffer): Promise<OpenedSlice> {
   return { fault: 'object_changed', detail, text: text ?? (await salvage(member)).text }
 }
 
-/** A slice that the object has not all of. */
+/** Describes a slice of which the object lacks a part. */
 async function openShort(
   store: ObjectStore,
   { object, offset }: ColdSlice,

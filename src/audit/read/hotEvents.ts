@@ -2,7 +2,7 @@ import type { Db } from '../../db/pool.ts'
 import { type HotEvent, type HotRun, readHot } from './queries.ts'
 import type { SessionHead } from './scope.ts'
 
-/** What one statement reads, at about these bounds. */
+/** About how much one statement reads. */
 const READ_EVENTS = 2000
 const READ_BYTES = 1024 * 1024
 
@@ -14,7 +14,7 @@ export interface HotRange {
   readonly text: Buffer
 }
 
-/** What Postgres has of what is wanted of these sessions, in their order. Holes are where a stretch ends. */
+/** The events in Postgres of the ranges that these sessions are read for, in their order. A range ends at a gap. */
 export async function* hotEvents(db: Db, sessions: readonly SessionHead[]): AsyncGenerator<HotRange, void> {
   for (const portion of portions(runsOf(sessions)))
     for (let rest = portion; rest.length > 0; ) {
@@ -24,7 +24,7 @@ export async function* hotEvents(db: Db, sessions: readonly SessionHead[]): Asyn
     }
 }
 
-/** The events from `seq` on, up to the next hole; undefined when that one is not in Postgres. */
+/** The events from `firstSeq` on, up to the next gap; undefined when that event is not in Postgres. */
 export async function hotRunAt(
   db: Db,
   head: SessionHead,
@@ -43,7 +43,7 @@ function* runsOf(sessions: readonly SessionHead[]): Generator<HotRun> {
   }
 }
 
-/** Runs in portions of at most so many events; a long run is cut. */
+/** Groups runs into portions of at most READ_EVENTS events; a long run is cut. */
 function* portions(runs: Iterable<HotRun>): Generator<HotRun[]> {
   let portion: HotRun[] = []
   let events = 0
@@ -61,7 +61,7 @@ function* portions(runs: Iterable<HotRun>): Generator<HotRun[]> {
   if (portion.length > 0) yield portion
 }
 
-/** What is left behind the event that was read last; without one there is nothing. */
+/** The runs that follow the event which was read last; none when nothing was read. */
 function remainder(portion: readonly HotRun[], last: HotEvent | undefined): HotRun[] {
   if (last === undefined) return []
   const { run, seq } = last

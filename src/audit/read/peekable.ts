@@ -1,9 +1,9 @@
-/** Something that belongs to the session at this place of a group. */
+/** An item that belongs to the session at this index of a group. */
 interface Placed {
   readonly place: number
 }
 
-/** Items in the order of their places, looked at before they are taken. */
+/** Items ordered by the index of their session, of which the next can be inspected before it is taken. */
 export class Peekable<T extends Placed> {
   readonly #items: AsyncGenerator<T, void>
   #next: T | undefined
@@ -13,7 +13,7 @@ export class Peekable<T extends Placed> {
     this.#items = items
   }
 
-  /** The next one, taken, if it belongs to this place. Those of places before, which nobody took, are passed over. */
+  /** Takes the next item if it belongs to this index. Skips items of earlier indexes that were not taken. */
   async takeOf(place: number): Promise<T | undefined> {
     for (;;) {
       if (this.#next === undefined && !this.#isOver) {

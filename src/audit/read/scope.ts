@@ -1,4 +1,4 @@
-/** Which part of the logs is read. Times are RFC 3339; what is not given excludes nothing. */
+/** The part of the logs that is read. Times are RFC 3339; an absent member excludes nothing. */
 export interface Scope {
   /** Absent: every tenant. */
   readonly tenant?: string
@@ -9,33 +9,33 @@ export interface Scope {
   readonly to?: string
 }
 
-/** A session as it was when the reading of it began. */
+/** A session as it was when reading began. */
 export interface SessionHead {
   readonly sid: string
   readonly tenant: string
   readonly session: string
   readonly lastSeq: number
-  /** Lower-case hex; null when the session has no head, which every session has. */
+  /** Lower-case hex; null when the session has lost its head. */
   readonly headHash: string | null
-  /** What the receipt of its erasure says that its chain ends with; null when it is not erased. */
+  /** The last hash of the chain by the receipt of the session's erasure; null when the session is not erased. */
   readonly erasedHash: string | null
-  /** The last seq that lies in objects; 0 when all is in Postgres. */
+  /** The last seq that is in objects; 0 when all events are in Postgres. */
   readonly coldUntil: number
-  /** What is to be read of it: 1 to lastSeq, or less when the scope has times. */
+  /** The range to read: 1 to lastSeq, or less when the scope has times. */
   readonly fromSeq: number
   readonly toSeq: number
 }
 
-/** A stretch of a session in an object. */
+/** A contiguous run of a session's events in an object. */
 export interface ColdSlice {
   readonly firstSeq: number
   readonly lastSeq: number
   readonly offset: number
   readonly bytes: number
-  /** Lower-case hex, of the slice. */
+  /** Digest of the slice, in lower-case hex. */
   readonly sha256: string
   readonly object: ColdObject
-  /** Ranges of seq whose content is not to be shown any more, though the object still has it. */
+  /** Ranges of seq whose content must not be shown any more, although the object still has it. */
   readonly hidden: readonly (readonly [number, number])[]
 }
 

@@ -10,9 +10,9 @@ import { type After, SessionReader } from './sessionReader.ts'
 
 const LINE_FEED = 0x0a
 
-/** Which events are wanted. */
+/** The filter for events. */
 export interface Selection extends Scope {
-  /** Empty: of every type, or actor. */
+  /** Empty: events of every type, or actor. */
   readonly types: ReadonlySet<string>
   readonly actors: ReadonlySet<string>
 }
@@ -24,11 +24,11 @@ export interface Cursor {
   readonly seq: number
 }
 
-/** An event that is wanted. The line is used again for the next one. */
+/** A selected event. The reader reuses `line` for the next one. */
 export interface Selected {
   readonly head: SessionHead
   readonly line: ArchivedLine
-  /** Of the line feed of `line`. */
+  /** The offset of the line feed of `line`. */
   readonly end: number
   readonly tier: 'hot' | 'cold'
 }
@@ -39,22 +39,26 @@ export interface SelectionOptions {
   readonly signal: AbortSignal
   readonly selection: Selection
   readonly after?: Cursor | undefined
-  /** 'cold': only what is in objects when a session's turn comes. */
+  /** 'cold': only the events that are in objects when a session's turn comes. */
   readonly tier?: 'cold'
   readonly onEvent: (event: Selected) => void
-  /** After each run of events; reading goes on when it resolves. `read` counts those that are not wanted too. */
+  /**
+   * Called after each run of events; reading continues when it resolves. `read` also counts events that are not
+   * selected.
+   */
   readonly onRun: (read: { events: number; bytes: number }) => Promise<void>
 }
 
-/** A session cannot be read as it should be: `starcite audit verify` says more. */
+/** A session cannot be read completely. `starcite audit verify` reports more. */
 export class UnreadableError extends Error {
   override readonly name = 'UnreadableError'
 }
 
 /**
- * Reads the events that are wanted, by tenant, session (bytewise) and seq, each once, wherever it is and whatever moves
- * meanwhile. Each session is read up to the head that it had when its turn came. Content whose erasure was asked for is
- * not shown, also where it is not carried out yet. Rejects with an UnreadableError at an event that cannot be had.
+ * Reads the selected events, ordered by tenant, session (bytewise) and seq, each once, in either tier and while
+ * segments move. Each session is read up to the head that it had when its turn came. Content whose erasure was
+ * requested is not shown, also before the erasure is done. Rejects with an UnreadableError at an event that cannot be
+ * read.
  */
 export async function readSelected(options: SelectionOptions): Promise<void> {
   const { selection, after } = options
@@ -103,7 +107,7 @@ class Pass {
     }
   }
 
-  /** The cold part of a log ends where its hot part begins: what is in neither would be left out without a word. */
+  /** Throws when an event after the cold part is in neither tier, because the export would silently omit it. */
   async #assertNoGapAfterCold(group: readonly SessionHead[]): Promise<void> {
     const { db } = this.#options
     const seams = group
@@ -112,7 +116,7 @@ class Pass {
     const found = new Set<number>()
     for await (const { place } of hotEvents(db, seams)) found.add(place)
     for (const [place, head] of seams.entries()) {
-      if (found.has(place) || (await sliceAt(db, head.sid, head.fromSeq)) !== undefined) continue // or moved meanwhile
+      if (found.has(place) || (await sliceAt(db, head.sid, head.fromSeq)) !== undefined) continue // or it has moved meanwhile
       throw unreadable(head, head.fromSeq, 'it is neither in Postgres nor in an object of the manifest')
     }
   }
@@ -130,7 +134,7 @@ class Pass {
       }
       start = end + 1
       if (line.seq > next) throw unreadable(head, next, `${line.seq} comes after ${next - 1}`)
-      // Before it is what a slice has that begins before what is wanted.
+      // Lines before the first requested seq are skipped.
       if (line.seq === next) next += 1
     }
     if (next <= lastSeq) throw unreadable(head, next, 'the object ends before it')

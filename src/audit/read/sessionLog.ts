@@ -7,23 +7,23 @@ import type { Peekable } from './peekable.ts'
 import { type PlacedSlice, sliceAt } from './queries.ts'
 import type { ColdSlice, SessionHead } from './scope.ts'
 
-/** A run of a session's lines, as docs/archive-format.md describes them, each with its line feed. */
+/** A contiguous run of a session's lines, as docs/archive-format.md describes them, each with its line feed. */
 export interface LineRange {
   readonly is: 'range'
   readonly firstSeq: number
   readonly lastSeq: number
   readonly text: Buffer
-  /** Where it lies; undefined: in Postgres. */
+  /** The slice that the lines come from; undefined: they come from Postgres. */
   readonly slice: ColdSlice | undefined
 }
 
-/** Nothing more can be had of this session. */
+/** The reason why no more of this session can be read. */
 export interface Fault {
   readonly is: 'fault'
   readonly problem: Problem
-  /** Of an object that was changed: what can be read of what is there instead. */
+  /** The text that can be read of an object that was changed. */
   readonly text: Buffer | undefined
-  /** Of the slice that cannot be had. */
+  /** The last seq of the slice that cannot be read. */
   readonly lastSeq: number
 }
 
@@ -33,16 +33,19 @@ export interface ReaderOptions {
   readonly db: Db
   readonly store: ObjectStore
   readonly signal: AbortSignal
-  /** Told of each slice that was as it should be, in order. */
+  /** Called with each valid slice, in order. */
   readonly onSlice?: (slice: ColdSlice, member: Buffer) => void
 }
 
 export type AheadSlice = PlacedSlice & { readonly opened: OpenedSlice }
 
-/** How often an event that was in neither tier is looked for before it is missing: a move may have come between. */
+/**
+ * How often an event that is in neither tier is looked up before it counts as missing, because a move may have
+ * intervened.
+ */
 const LOOKS = 2
 
-/** The log of one session of a group, most of which is being read ahead for all of them. */
+/** The log of one session of a group. Most of the group is read ahead. */
 export class SessionLog {
   readonly head: SessionHead
   readonly #options: ReaderOptions
@@ -66,13 +69,13 @@ export class SessionLog {
     this.#next = head.fromSeq
   }
 
-  /** One after the other, from the first seq that is wanted to the last; to be read before the next session's. */
+  /** The log's parts in order, from `fromSeq` to `toSeq`. Read them before those of the next session. */
   async *pieces(): AsyncGenerator<Piece, void> {
     yield* this.#readAhead()
     if (this.#next <= this.head.toSeq) yield* this.#lookAgain()
   }
 
-  /** Stops at whatever is not as it was expected. */
+  /** Yields what was read ahead, and stops at the first deviation. */
   async *#readAhead(): AsyncGenerator<Piece, void> {
     const { fromSeq } = this.head
     for (;;) {
@@ -80,7 +83,10 @@ export class SessionLog {
       if (it === undefined) break
       const { slice, opened } = it
       if (slice.firstSeq < this.#next && this.#next > fromSeq)
-        return yield duplicate(slice.firstSeq, `slices of ${slice.object.key} and of one before both have it`)
+        return yield duplicate(
+          slice.firstSeq,
+          `a slice of ${slice.object.key} and an earlier slice both have it`,
+        )
       if (slice.firstSeq > this.#next || opened.fault !== undefined) return
       this.#options.onSlice?.(slice, opened.member)
       yield this.#range(slice, opened.text, slice)

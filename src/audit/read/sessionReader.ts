@@ -7,20 +7,20 @@ import type { Scope, SessionHead } from './scope.ts'
 import { type ReaderOptions, SessionLog } from './sessionLog.ts'
 
 const SESSIONS_PER_PAGE = 1000
-/** Sessions are read together until they have this many events: it bounds what is known of their slices at a time. */
+/** Sessions are read in groups of about this many events, which bounds the slices that are known at a time. */
 const EVENTS_PER_GROUP = 500_000
 const SLICES_PER_READ = 2000
 
-/** Where reading goes on. */
+/** The point after which reading continues. */
 export interface After {
   readonly tenant: string
-  /** Behind this session, which is an id or a sid, by the order; undefined: at the tenant's first. */
+  /** The session after which to continue, as an id or a sid, by the order; undefined: from the tenant's first. */
   readonly key: string | undefined
 }
 
 /**
- * Reads whole logs, session by session, from objects and from Postgres, many of them ahead. A segment that moves, or an
- * object that is replaced, meanwhile is looked for again where it is now; what is in neither tier then is a fault.
+ * Reads whole logs, session by session, from objects and from Postgres, many of them ahead. When a segment moves or
+ * an object is replaced meanwhile, its events are looked up again; an event that is in neither tier then is a fault.
  */
 export class SessionReader {
   readonly #options: ReaderOptions
@@ -29,7 +29,7 @@ export class SessionReader {
     this.#options = options
   }
 
-  /** Sessions of the scope, by tenant and in this order, in groups that are read together. */
+  /** The sessions of the scope, by tenant and in this order, in groups that are read together. */
   async *groups(scope: Scope, order: Order, after?: After): AsyncGenerator<SessionHead[], void> {
     for await (const { tenant, key } of this.#tenants(scope, after))
       for (let behind = key; ; ) {
@@ -41,7 +41,7 @@ export class SessionReader {
       }
   }
 
-  /** Their logs, one after the other; each is to be read, or left, before the next is asked for. */
+  /** The logs of a group, one after the other. Read or leave each before requesting the next. */
   async *read(group: readonly SessionHead[]): AsyncGenerator<SessionLog, void> {
     const { db, store, signal } = this.#options
     const cold = new Peekable(openSlices(store, this.#slices(group), signal))

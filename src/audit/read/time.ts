@@ -2,8 +2,8 @@ const TIME =
   /^(?<date>\d{4}-\d{2}-\d{2})(?:[T ](?<minutes>\d{2}:\d{2})(?::(?<seconds>\d{2})(?:\.(?<fraction>\d{1,6}))?)?(?<zone>Z|[+-]\d{2}:\d{2})?)?$/
 
 /**
- * A time as frames show it (RFC 3339, UTC, six fractional digits), so that texts compare as times do; undefined when it is
- * none. A day alone is its midnight; without a zone it is UTC.
+ * Normalizes a time to the form of rendered events (RFC 3339, UTC, six fractional digits), so that texts compare as
+ * times do; undefined when it is not a time. A date alone is its midnight; without a zone it is UTC.
  */
 export function wireTime(text: string): string | undefined {
   const parts = TIME.exec(text)?.groups
@@ -14,5 +14,5 @@ export function wireTime(text: string): string | undefined {
   return `${at.toISOString().slice(0, 19)}.${fraction.padEnd(6, '0')}Z`
 }
 
-/** Not one that Date would take for a day of the next month, as it does with February 30th. */
+/** Rejects dates such as February 30th, which Date takes for a day of the next month. */
 const isDay = (date: string): boolean => new Date(`${date}T00:00Z`).toISOString().startsWith(date)

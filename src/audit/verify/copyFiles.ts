@@ -9,13 +9,13 @@ export interface ObjectFile extends KeyParts {
 }
 
 export interface CopyOfBucket {
-  /** By tenant, then by segment, whose names are in order of time. */
+  /** Ordered by tenant, then by segment, whose names are ordered by time. */
   readonly files: readonly ObjectFile[]
-  /** Files that are no objects of ours. */
+  /** Files that are not objects of Starcite. */
   readonly others: number
 }
 
-/** The objects with events below a directory. Rejects when it cannot be read. */
+/** Finds the objects with events below a directory. Rejects when the directory cannot be read. */
 export async function findObjects(directory: string): Promise<CopyOfBucket> {
   const files: ObjectFile[] = []
   let others = 0

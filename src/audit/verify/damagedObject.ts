@@ -8,13 +8,13 @@ export interface Place {
 
 export interface Bounds {
   readonly first: Place | undefined
-  /** The last one before what cannot be read. */
+  /** The last event before the damage. */
   readonly last: Place | undefined
-  /** All that there is could be read. */
+  /** Whether everything could be read. */
   readonly isWhole: boolean
 }
 
-/** What can still be read of a damaged object. */
+/** Finds the first and the last event that can be read of a damaged object. */
 export async function boundsOf(body: Buffer): Promise<Bounds> {
   const { text, isWhole } = await salvage(body)
   let [first, last]: (Place | undefined)[] = []

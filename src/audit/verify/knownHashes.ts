@@ -2,11 +2,11 @@ import type { Problem } from '../../archive/problem.ts'
 import type { Finding } from '../finding.ts'
 import type { Scope } from '../read/scope.ts'
 
-/** Hashes that were kept outside of the log: of receipts, checkpoints, an auditor's own notes. */
+/** Hashes that were kept outside of the log, from receipts, checkpoints or an auditor's own notes. */
 export interface KnownHashes {
-  /** By seq, lower-case hex; undefined when none is kept of the session. */
+  /** Lower-case hex by seq; undefined when no hash of the session is known. */
   of(tenant: string, session: string): ReadonlyMap<number, string> | undefined
-  /** Of which something is kept. */
+  /** The sessions of which a hash is known. */
   sessions(): Iterable<KnownSession>
 }
 
@@ -15,7 +15,7 @@ export interface KnownSession {
   readonly session: string
 }
 
-/** Holds a chain, as it is verified, against the hashes that were kept of it. */
+/** Compares a chain, as it is verified, with the known hashes of its session. */
 export class KnownHashesOfSession {
   readonly #kept: ReadonlyMap<number, string>
 
@@ -26,10 +26,10 @@ export class KnownHashesOfSession {
   compare(seq: number, hash: Buffer): Problem | undefined {
     const kept = this.#kept.get(seq)
     if (kept === undefined || kept === hash.toString('hex')) return undefined
-    return { seq, reason: 'checkpoint', detail: `the hash that was kept of it is ${kept}` }
+    return { seq, reason: 'checkpoint', detail: `the known hash of it is ${kept}` }
   }
 
-  /** What is wrong when the log ends with `lastSeq`. */
+  /** Describes what is wrong when the log ends with `lastSeq`; undefined when nothing is. */
   compareEnd(lastSeq: number): Problem | undefined {
     let beyond = 0
     for (const seq of this.#kept.keys()) beyond = Math.max(beyond, seq)
@@ -37,12 +37,15 @@ export class KnownHashesOfSession {
     return {
       seq: lastSeq + 1,
       reason: 'checkpoint',
-      detail: `a hash was kept of ${beyond}, and the log ends with ${lastSeq}`,
+      detail: `a hash of event ${beyond} is known, and the log ends with ${lastSeq}`,
     }
   }
 }
 
-/** From NDJSON: tenant_id, session_id, seq, hash. Throws on a line that is not so, and on one that contradicts another. */
+/**
+ * Reads NDJSON with tenant_id, session_id, seq and hash. Throws at a line of another form, and at one that
+ * contradicts an earlier line.
+ */
 export function readKnownHashes(text: string): KnownHashes {
   const bySession = new Map<string, Map<number, string>>()
   const nameOf = (tenant: string, session: string) => JSON.stringify([tenant, session])
@@ -53,7 +56,7 @@ export function readKnownHashes(text: string): KnownHashes {
     const kept = bySession.get(name) ?? new Map<number, string>()
     const value = hash.toLowerCase()
     if ((kept.get(seq) ?? value) !== value)
-      throw new Error(`line ${i + 1} has another hash of event ${seq} than a line before it`)
+      throw new Error(`line ${i + 1} has a different hash of event ${seq} than an earlier line`)
     bySession.set(name, kept.set(seq, value))
   }
   return {
@@ -84,12 +87,12 @@ function headOf(line: string, number: number): KnownHash {
       /^[0-9a-fA-F]{64}$/.test(head.hash)
     if (isOne) return head
   } catch {
-    // told below
+    // reported below
   }
   throw new Error(`line ${number} must be {"tenant_id": …, "session_id": …, "seq": …, "hash": 64 hex digits}`)
 }
 
-/** Sessions of which something is kept, and that were not there to be verified. */
+/** Finds sessions of which a hash is known and that were not there to be verified. */
 export function* unseen(
   kept: KnownHashes,
   seen: ReadonlySet<ReadonlyMap<number, string>>,
@@ -99,7 +102,7 @@ export function* unseen(
     const heads = kept.of(tenant, session)
     if (heads === undefined || seen.has(heads)) continue
     if ((scope.tenant ?? tenant) !== tenant || (scope.session ?? session) !== session) continue
-    const detail = 'a hash was kept of the session, and the session is not there'
+    const detail = 'a hash of the session is known, and the session does not exist'
     yield { tenant, session, seq: 1, reason: 'checkpoint', detail }
   }
 }

@@ -8,13 +8,13 @@ import { objectNow } from './queries.ts'
 interface ObjectInProgress {
   readonly object: ColdObject
   readonly hash: Hash
-  /** Up to where it is hashed; undefined when its slices did not come one behind the other. */
+  /** The offset up to which the object is hashed; undefined when its slices did not come in sequence. */
   offset: number | undefined
 }
 
 /**
- * Digests of whole objects, from the slices as they are read: in the order of storage the slices of an object come one
- * behind the other, and what has gone through here to the end needs no second reading.
+ * Computes the digests of whole objects from the slices as they are read. In the order of storage the slices of an
+ * object come in sequence, so an object that was hashed to its end need not be read again.
  */
 export class ObjectDigests {
   readonly #inProgress = new Map<string, ObjectInProgress>()
@@ -33,7 +33,7 @@ export class ObjectDigests {
       this.#inProgress.delete(object.id)
   }
 
-  /** Reads those that did not come out, as a whole, and answers what is wrong with them. */
+  /** Reads the objects that were not hashed to their end, and yields what is wrong with them. */
   async *finish(db: Db, store: ObjectStore, signal: AbortSignal): AsyncGenerator<Finding, void> {
     for (const id of this.#inProgress.keys()) {
       const finding = await check(db, store, id, signal)
@@ -54,7 +54,7 @@ async function check(
     if (object === undefined) return undefined
     const problem = await readWhole(store, object, signal)
     if (problem === undefined) return undefined
-    // An erasure may have put another in its place between our look and our read.
+    // Between the lookup and the read, an erasure may have replaced the object.
     if (object.key === before) return { ...object.first, ...problem }
     before = object.key
   }

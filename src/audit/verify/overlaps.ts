@@ -3,8 +3,8 @@ import { archivedHashes } from '../archivedHashes.ts'
 import type { ObjectFile } from './copyFiles.ts'
 
 /**
- * The first seq of a session that these files have with more than one hash; undefined when there is none. Of a file that is
- * damaged, what can be read.
+ * The first seq of a session that these files have with more than one hash; undefined when there is none. Damaged
+ * files are read up to the damage.
  */
 export async function firstDiffering(
   files: readonly ObjectFile[],

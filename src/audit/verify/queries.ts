@@ -2,7 +2,7 @@ import type { Db } from '../../db/pool.ts'
 import { coldUntilOf } from '../read/queries.ts'
 import type { ColdObject, SessionHead } from '../read/scope.ts'
 
-// In one statement, so that what it compares is of one moment.
+// One statement, so that all that it compares is of one snapshot.
 const STRAYS = {
   name: 'audit_strays',
   text: `select w.sid, max(h.last_seq), min(e.seq) filter (where e.seq > h.last_seq), min(e.seq) filter (where e.seq <= c.cold_until)
@@ -17,7 +17,7 @@ const STRAYS = {
           group by w.sid`,
 }
 
-/** Events where none should be: behind the head, or in Postgres although an object has them. */
+/** Events that must not exist: after the head, or in Postgres although an object has them. */
 export interface Stray {
   readonly sid: string
   readonly lastSeq: number
@@ -48,7 +48,7 @@ const ERASED_RANGES = {
           order by 1`,
 }
 
-/** Ranges of a session whose content somebody has asked to erase. */
+/** The ranges of a session whose erasure was requested. */
 export async function erasedRanges(db: Db, sid: string): Promise<[number, number][]> {
   const rows = await db.query(ERASED_RANGES, [sid])
   return rows.map(([first, last]) => [Number(first), Number(last)])

@@ -8,7 +8,10 @@ import type { KnownHashes } from './knownHashes.ts'
 
 const LINE_FEED = 0x0a
 
-/** Consecutive events of one session that follow from one another; whether the first follows is still to be seen. */
+/**
+ * Consecutive events of one session that follow from one another. Whether the first follows from its predecessor is
+ * checked later.
+ */
 export interface Run {
   firstSeq: number
   lastSeq: number
@@ -24,19 +27,19 @@ export interface RunsOptions {
   readonly hasher: EventHasher
   readonly tenant: string
   readonly kept: KnownHashes | undefined
-  /** Only this one; undefined: every session. */
+  /** The only session to verify; undefined: every session. */
   readonly session: string | undefined
   readonly onProblem: (session: string, problem: Problem) => void
 }
 
-/** Takes the lines of an object apart into runs, and verifies all that can be without what came before. */
+/** Splits the lines of an object into runs, and verifies all that can be verified without the events before. */
 export class Runs {
   readonly #options: RunsOptions
   readonly #line = new ArchivedLine()
   readonly bySession = new Map<string, Run[]>()
   events = 0
   redacted = 0
-  /** Of the line that was read last. */
+  /** The session of the last line. */
   session: string | undefined
   seq = 0
   #name = Buffer.alloc(0)
@@ -47,7 +50,7 @@ export class Runs {
     this.#options = options
   }
 
-  /** Whole lines. Throws a LineError at what is none. */
+  /** Adds whole lines. Throws a LineError. */
   add(text: Buffer): void {
     for (let start = 0; start < text.length; ) {
       const end = text.indexOf(LINE_FEED, start)
@@ -57,7 +60,7 @@ export class Runs {
     }
   }
 
-  /** What comes next is of another object. */
+  /** The next lines belong to another object. */
   endObject(): void {
     this.#run = undefined
     this.session = undefined
@@ -79,7 +82,7 @@ export class Runs {
     this.#extend(session, seq, line)
   }
 
-  /** Notices whose line it is. */
+  /** Updates the current session from the line. */
   #follow(line: ArchivedLine): void {
     const { start, end } = line.sessionId
     this.seq = line.seq
@@ -108,7 +111,7 @@ export class Runs {
     }
     const kept = this.#kept?.get(seq)
     if (kept !== undefined && kept !== line.raw(line.hash))
-      return { seq, reason: 'checkpoint', detail: `the hash that was kept of it is ${kept}` }
+      return { seq, reason: 'checkpoint', detail: `the known hash of it is ${kept}` }
     return undefined
   }
 

@@ -18,7 +18,7 @@ export interface VerifiedCopy extends Verified {
   files: number
   fileBytes: number
   totalFileBytes: number
-  /** Files that are no objects of ours. */
+  /** Files that are not objects of Starcite. */
   others: number
 }
 
@@ -31,10 +31,10 @@ export interface VerifyCopyOptions {
   readonly onProgress?: (verified: Readonly<VerifiedCopy>) => void
 }
 
-/** Two objects in memory beside the one at hand. */
+/** Objects in memory beside the current one. */
 const FILES_AHEAD = 2
 
-/** How far a session's chain is verified. */
+/** The end of the verified part of a session's chain. */
 interface End {
   next: number
   hash: Buffer
@@ -42,10 +42,10 @@ interface End {
 }
 
 /**
- * Verifies a copy of the bucket by itself, without a database: every object against its name, and of every session that
- * is in it the chain from the beginning, over all segments. What the copy does not have (what is still in Postgres) it
- * cannot know; a hole before something that it has, it tells. The same events twice, as an erasure or a move that was
- * cut leaves them, are as good as once. Keeps some hundred bytes a session of one tenant in memory.
+ * Verifies a copy of the bucket by itself, without a database: every object against its name, and the chain of every
+ * session in it from the beginning, over all segments. It cannot know of events that are still in Postgres; it
+ * reports a gap before events that it has. Events that occur twice, as an interrupted erasure or move leaves them,
+ * are valid when they agree. Keeps some hundred bytes for each session of one tenant in memory.
  */
 export async function verifyCopy(options: VerifyCopyOptions): Promise<VerifiedCopy> {
   const { directory, scope } = options
@@ -67,7 +67,7 @@ class TenantCopy {
   readonly #hasher = new EventHasher()
   readonly #ends = new Map<string, End>()
   readonly #problems = new Map<string, Problem>()
-  /** Those that the lines of the object at hand have shown. */
+  /** The problems that the lines of the current object have shown. */
   readonly #ofFile = new Map<string, Problem>()
 
   constructor(options: VerifyCopyOptions, tenant: string, verified: VerifiedCopy) {
@@ -126,7 +126,10 @@ class TenantCopy {
     this.#options.onProgress?.(verified)
   }
 
-  /** An object that is not what it was. Tells where in it the fault is, as far as that can be seen; else its first event. */
+  /**
+   * Reports an object that was changed, with the position of the fault as far as it can be found, else with its first
+   * event.
+   */
   async #noteFile(file: ObjectFile, body: Buffer, detail: string): Promise<void> {
     const problem = (seq: number, what = detail): Problem => ({
       seq,
@@ -142,10 +145,11 @@ class TenantCopy {
     if (first === undefined || last === undefined)
       this.#options.onFinding({ tenant: this.#tenant, session: '', ...problem(0) })
     else if (isWhole) this.#note(first.session, problem(first.seq))
-    else this.#note(last.session, problem(last.seq + 1, `${detail}, behind ${last.seq} of ${last.session}`))
+    else
+      this.#note(last.session, problem(last.seq + 1, `${detail}, after event ${last.seq} of ${last.session}`))
   }
 
-  /** Of each session the first wrong event is told; an object's fault before what follows from it. */
+  /** Keeps the first wrong event of each session, and prefers an object's fault to what follows from it. */
   #note(session: string, problem: Problem): void {
     const known = this.#problems.get(session)
     if (known !== undefined && known.seq < problem.seq) return
@@ -172,7 +176,7 @@ class TenantCopy {
         this.#note(session, {
           seq: run.firstSeq,
           reason: 'broken',
-          detail: `it is chained by form ${run.firstVersion}, and the event before by form ${end.version}`,
+          detail: `its chain has form ${run.firstVersion}, and the event before has form ${end.version}`,
         })
       else if (!chainStep(run.firstVersion, end.hash, run.firstLink).equals(run.firstHash))
         this.#note(session, {
@@ -188,7 +192,10 @@ class TenantCopy {
     }
   }
 
-  /** Runs that overlap without being the same are of objects that were cut differently: their events must be the same. */
+  /**
+   * Compares runs that overlap without being the same: they come from objects that were cut differently, and must
+   * agree.
+   */
   async #compareOverlap(
     session: string,
     run: Run,
@@ -198,7 +205,7 @@ class TenantCopy {
     const isOfThisSegment = joined.some((it) => it.firstSeq <= run.firstSeq && it.lastSeq >= run.firstSeq)
     const differs = isOfThisSegment ? await firstDiffering(files, session) : run.firstSeq
     if (differs === undefined) return undefined
-    return { seq: differs, reason: 'duplicate', detail: 'it is there twice, and not the same' }
+    return { seq: differs, reason: 'duplicate', detail: 'the log has it twice, with different contents' }
   }
 
   #endOf(session: string): End {

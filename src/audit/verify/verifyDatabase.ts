@@ -14,9 +14,9 @@ import * as queries from './queries.ts'
 export interface Verified {
   sessions: number
   events: number
-  /** Of those, events whose content was erased. */
+  /** Events whose content was erased; included in `events`. */
   redacted: number
-  /** Of lines, uncompressed. */
+  /** Bytes of lines, uncompressed. */
   bytes: number
 }
 
@@ -24,18 +24,18 @@ export interface VerifyOptions {
   readonly db: Db
   readonly store: ObjectStore
   readonly signal: AbortSignal
-  /** Of whole logs: times of the scope are not looked at. */
+  /** Whole logs are verified: the times of the scope do not apply. */
   readonly scope: Pick<Scope, 'tenant' | 'session'>
-  /** Hashes from elsewhere that the chains have to go through. */
+  /** Known hashes that the chains must contain. */
   readonly kept?: KnownHashes
   readonly onFinding: (finding: Finding) => void
   readonly onProgress?: (verified: Readonly<Verified>) => void
 }
 
 /**
- * Verifies logs as they are stored, in Postgres and in objects: each session's chain from its beginning to the head that
- * it had when its reading began, every digest, and every object that a tenant has. One finding a session, its first.
- * Appends, moves and erasures may go on meanwhile. Rejects when Postgres or the store cannot be read.
+ * Verifies logs as they are stored, in Postgres and in objects: each session's chain from its beginning to the head
+ * that it had when its reading began, every digest, and every object of a tenant. Reports one finding a session, its
+ * first. Appends, moves and erasures may continue meanwhile. Rejects when Postgres or the store cannot be read.
  */
 export async function verifyDatabase(options: VerifyOptions): Promise<Verified> {
   const { db, store, signal, scope, onFinding, onProgress } = options
@@ -105,7 +105,7 @@ async function verifySession(
 
 const missing = (seq: number, detail: string): Problem => ({ seq, reason: 'missing', detail })
 
-/** Where in a changed slice the first wrong event is; its first, when what there is tells nothing. */
+/** Finds the first wrong event in a changed slice; its first event when the text shows none. */
 function faultOf(chain: SessionChain, { problem, text, lastSeq }: Fault): Problem {
   if (text === undefined) return problem
   const found = chain.add(text)
@@ -114,25 +114,32 @@ function faultOf(chain: SessionChain, { problem, text, lastSeq }: Fault): Proble
   return found !== undefined || chain.next > lastSeq ? problem : { ...problem, seq: chain.next }
 }
 
-/** The last event is where the chain says that the log ends: not that one is missing, but that the head was moved. */
+/** When the chain ends before the head says, the head was moved; no event is missing. */
 function asHeadProblem(chain: SessionChain, head: SessionHead, problem: Problem): Problem {
   if (problem.reason !== 'missing' || problem.seq !== chain.next) return problem
   if (chain.hash.toString('hex') !== head.headHash) return problem
   const seq = chain.next - 1
-  return { seq, reason: 'head', detail: `the head says ${head.lastSeq}, with the hash of ${seq}` }
+  return { seq, reason: 'head', detail: `the head is at ${head.lastSeq}, with the hash of event ${seq}` }
 }
 
 function endOf(chain: SessionChain, { lastSeq, headHash, erasedHash }: SessionHead): Problem | undefined {
   if (headHash === null) return { seq: 0, reason: 'head', detail: 'the session has no head' }
   const hash = chain.hash.toString('hex')
   if (hash !== headHash)
-    return { seq: lastSeq, reason: 'head', detail: `the head says ${headHash}; the chain ends with ${hash}` }
+    return {
+      seq: lastSeq,
+      reason: 'head',
+      detail: `the head has the hash ${headHash}, and the chain ends with ${hash}`,
+    }
   if (erasedHash !== null && hash !== erasedHash)
-    return { seq: lastSeq, reason: 'head', detail: `the receipt of its erasure says ${erasedHash}` }
+    return { seq: lastSeq, reason: 'head', detail: `the receipt of its erasure has the hash ${erasedHash}` }
   return undefined
 }
 
-/** The first event whose content is gone although no erasure covers it. Looked up after it was seen to be gone. */
+/**
+ * Finds the first event whose content is gone although no erasure covers it. Erasures are read after the content was
+ * seen to be gone.
+ */
 async function unlawfullyRedacted(
   db: Db,
   { sid }: SessionHead,
@@ -142,7 +149,7 @@ async function unlawfullyRedacted(
   const covered = await queries.erasedRanges(db, sid)
   for (const [first, last] of redacted) {
     let seq = first
-    // In order of their beginnings, so one pass over them covers all that they cover.
+    // The ranges are ordered by their first seq, so one pass finds all that they cover.
     for (const [from, to] of covered) if (from <= seq && to >= seq) seq = to + 1
     if (seq <= last)
       return { seq, reason: 'changed', detail: 'its content is gone, and no erasure covers it' }
@@ -150,7 +157,7 @@ async function unlawfullyRedacted(
   return undefined
 }
 
-/** Events where none should be; looked at twice, for a move may come between. */
+/** Finds events that must not exist. They are looked up twice, because a move may intervene. */
 async function straysOf(db: Db, group: readonly SessionHead[]): Promise<Map<string, Problem>> {
   const first = await queries.findStrays(db, group)
   const suspects = group.filter((head) => first.some((it) => it.sid === head.sid))
@@ -161,13 +168,13 @@ async function straysOf(db: Db, group: readonly SessionHead[]): Promise<Map<stri
       problems.set(sid, {
         seq: inBothTiers,
         reason: 'duplicate',
-        detail: 'it is in an object, and in Postgres too',
+        detail: 'both an object and Postgres have it',
       })
     else if (behindHead !== undefined)
       problems.set(sid, {
         seq: lastSeq,
         reason: 'head',
-        detail: `the head says ${lastSeq}; there is an event ${behindHead}`,
+        detail: `the head is at ${lastSeq}, and there is an event ${behindHead}`,
       })
   }
   return problems
