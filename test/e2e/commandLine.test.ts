@@ -401,7 +401,7 @@ describe('starcite, the command', function () {
     )
     await restored.end()
     const loud = await audit(['checkpoints', 'take'], key)
-    expect(loud.err + loud.out).to.include('a log contradicts a checkpoint')
+    expect(loud.err + loud.out).to.include('log contradicts a checkpoint')
     const [contradictions, reasonless] = await Promise.all([
       audit(['checkpoints', 'contradictions', '--json']),
       audit(['checkpoints', 'acknowledge', '--reason', 'which?']),

@@ -45,14 +45,14 @@ describe('the options of starcite audit', () => {
     )
     expect(await refusal('export', '--resume')).to.include('--resume needs --output')
     expect(await refusal('export', '--output', file)).to.include('exists already: add --resume')
-    expect(await refusal('export', '--output', file, '--resume')).to.include('none of an export in NDJSON')
+    expect(await refusal('export', '--output', file, '--resume')).to.include('is not an export in NDJSON')
     expect(await refusal('export', '--output', file, '--resume', '--format', 'csv')).to.include(
-      'none of an export in CSV',
+      'is not an export in CSV',
     )
     const csv = path.join(folder, 'mine.csv')
     await writeFile(csv, `${CSV.head}acme,ses_1,,not ours\r\n`)
     expect(await refusal('export', '--output', csv, '--resume', '--format', 'csv')).to.include(
-      'its last record is none of an export in CSV',
+      'the last record of the file is not one of an export in CSV',
     )
     expect(await refusal('load')).to.include('choose events: set --session')
     expect(await refusal('load', '--session', 'x', '--for', 'ever')).to.include(

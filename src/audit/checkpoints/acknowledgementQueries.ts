@@ -1,7 +1,7 @@
 import type { Db } from '../../db/pool.ts'
 import { IS_OPEN } from './contradictionQueries.ts'
 
-/** A contradiction as operators are shown it, under the names of audit.checkpoint_contradictions. */
+/** A contradiction as it is shown to operators, with the names of audit.checkpoint_contradictions. */
 export interface ListedContradiction {
   readonly tenant: string | null
   readonly session: string | null
@@ -16,15 +16,15 @@ export interface ListedContradiction {
 const COLUMNS = `k.tenant_id, k.session_id, k.number, k.signed_seq, k.found_seq, k.reason, starcite.wire_time(k.found_at),
   k.acknowledged_at is not null`
 
-/** Those that no checkpoint has recorded, the oldest first. */
+/** The contradictions that no checkpoint has recorded, oldest first. */
 export async function listContradictions(db: Db): Promise<ListedContradiction[]> {
   const text = `select ${COLUMNS} from starcite.checkpoint_contradictions k where ${IS_OPEN} order by k.id`
   return (await db.query({ text }, [])).map(decode)
 }
 
 /**
- * Says of contradictions, of one session or of all, that what happened is known. The next checkpoint then signs these sessions as
- * they are, with the reason. `db` is of the owner of the tables.
+ * Acknowledges the contradictions of one session or of all. The next checkpoint then signs these sessions as they
+ * are, with the reason. `db` must connect as the owner of the tables.
  */
 export async function acknowledgeContradictions(
   db: Db,

@@ -1,41 +1,41 @@
 import { hash } from 'node:crypto'
 
-/** A signed statement of where the logs of sessions ended; docs/proofs.md describes it for those who have none of this. */
+/** A signed statement of where the logs of sessions ended. docs/proofs.md describes it. */
 export interface Checkpoint {
   /** 1, 2, 3 … */
   readonly number: number
-  /** The digest of the body before, in lower-case hexadecimal. */
+  /** The digest of the previous checkpoint's body, in lower-case hex. */
   readonly previous: string
-  /** Of the Merkle tree over the leaves; the same. */
+  /** The root of the Merkle tree over the leaves, in lower-case hex. */
   readonly root: string
   readonly leaves: number
-  /** Leaves that record an acknowledged discontinuity; 0 as a rule. */
+  /** Leaves that record an acknowledged discontinuity; usually 0. */
   readonly discontinuities: number
   /** RFC 3339, UTC, six fractional digits. */
   readonly time: string
   readonly keyId: string
 }
 
-/** A checkpoint as it is kept and handed out. */
+/** A checkpoint as it is stored and published. */
 export interface SignedCheckpoint extends Checkpoint {
-  /** What is signed, byte for byte. */
+  /** The text that is signed, byte for byte. */
   readonly body: string
   readonly signature: Buffer
-  /** The object with its leaves; undefined when there are none. */
+  /** The key of the object with its leaves; undefined when it has no leaves. */
   readonly leavesKey: string | undefined
 }
 
-/** What stands for the checkpoint before the first. */
+/** The `previous` of the first checkpoint. */
 export const NO_PREVIOUS = '0'.repeat(64)
 
 const FORMAT = 'starcite-checkpoint'
-/** What bodyOf writes, and nothing else. */
+/** Matches what bodyOf writes, and nothing else. */
 const BODY =
   /^\{"format":"starcite-checkpoint\/(?:1(?!.*"discontinuities")|2(?=.*"discontinuities"))","number":([1-9]\d{0,15}),"previous":"([0-9a-f]{64})","root":"([0-9a-f]{64})","leaves":(0|[1-9]\d{0,15})(?:,"discontinuities":([1-9]\d{0,15}))?,"time":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)","key_id":"([0-9a-f]{16})"\}$/
 
 /**
- * The one text of a checkpoint: these members, in this order, without white space. One without discontinuities is of the first
- * format, which has no member for them.
+ * The text of a checkpoint: these members, in this order, without white space. A checkpoint without discontinuities
+ * has format 1, which has no member for them.
  */
 export function bodyOf(it: Checkpoint): string {
   const { number, previous, root, leaves, discontinuities, time, keyId } = it
@@ -43,7 +43,7 @@ export function bodyOf(it: Checkpoint): string {
   return `{"format":"${FORMAT}/${version}","number":${number},"previous":"${previous}","root":"${root}","leaves":${leaves}${member},"time":"${time}","key_id":"${keyId}"}`
 }
 
-/** Undefined when it is not such a text. */
+/** Returns undefined when the text does not have that form. */
 export function parseBody(body: string): Checkpoint | undefined {
   const found = BODY.exec(body)
   if (found === null) return undefined
@@ -62,7 +62,7 @@ export function parseBody(body: string): Checkpoint | undefined {
   }
 }
 
-/** What the next checkpoint calls the previous one. */
+/** The digest that the next checkpoint has as its `previous`. */
 export const digestOf = (body: string): string => hash('sha256', body)
 
 /** Keys sort as the numbers do. */
@@ -73,13 +73,13 @@ const CHECKPOINT_KEY = /^checkpoints\/v1\/(\d{12,})\.json$/
 export const checkpointKey = (number: number): string =>
   `${CHECKPOINT_PREFIX}${String(number).padStart(DIGITS, '0')}.json`
 
-/** The number of the checkpoint that is kept under a key; undefined when it is another kind of object. */
+/** The number of the checkpoint that is stored under a key; undefined for other objects. */
 export function numberOfKey(key: string): number | undefined {
   const digits = CHECKPOINT_KEY.exec(key)?.[1]
   return digits === undefined ? undefined : Number(digits)
 }
 
-/** No two attempts choose the same `attempt`, so none meets what another has left. */
+/** The key of an object with leaves. `attempt` is unique, so no attempt meets what another has left. */
 export const leavesKey = (number: number, root: string, attempt: string): string =>
   `${CHECKPOINT_PREFIX}${String(number).padStart(DIGITS, '0')}-${root.slice(0, 16)}-${attempt}.leaves.ndjson.gz`
 
@@ -91,7 +91,7 @@ export function renderCheckpoint({ body, signature, leavesKey: key }: SignedChec
   )
 }
 
-/** Undefined when it is not one. */
+/** Returns undefined when the object is not a checkpoint. */
 export function parseCheckpoint(object: Buffer): SignedCheckpoint | undefined {
   let read: Record<string, unknown>
   try {

@@ -11,16 +11,16 @@ import { type CheckpointStatus, checkpointStatus } from './queries.ts'
 import type { Signer } from './signer.ts'
 
 export interface CheckpointJobOptions extends Pick<CheckpointerOptions, 'maxLeaves' | 'probe'> {
-  /** A direct connection, of the tables' owner: the job's lock belongs to its session. */
+  /** A direct connection as the owner of the tables: the job's lock belongs to its session. */
   readonly url: string
   readonly connectTimeoutMs: number
   readonly store: ObjectStore
   readonly signer: Signer
-  /** From one checkpoint to the next, whichever node takes it. */
+  /** The time from one checkpoint to the next, whichever node takes it. */
   readonly intervalMs: number
   readonly log: Log
   readonly metrics: Metrics
-  /** While it is idle, checkpoints are taken only now and then. */
+  /** While the node is idle, checkpoints are taken only now and then. */
   readonly idleness?: Idleness
 }
 
@@ -28,19 +28,19 @@ export type CheckpointResult =
   | { readonly ran: false; readonly why: 'held' | 'not_allowed' | 'not_due' }
   | { readonly ran: true; readonly taken: readonly SignedCheckpoint[] }
 
-/** Nobody but the owner may write checkpoints. */
+/** Only the owner of the table may write checkpoints. */
 const CHECKPOINTS: Job = { name: 'checkpoints', table: 'checkpoints', statementTimeout: '10min' }
 
-/** Contradictions logged one by one at each checkpoint: a restore may make one of every session. */
+/** Contradictions that are logged one by one at each checkpoint. After a restore there may be one for every session. */
 const MAX_LOGGED = 20
 
 const MIN_REST_MS = 1000
 const BACKOFF = { baseMs: 2000, maxMs: 60_000 }
 
 /**
- * Takes a checkpoint at an interval, on one node at a time: whoever holds the lock. The lock, what is gathered and the
- * note of a checkpoint are on one connection, so a node that lost its lock cannot note anything; and should two ever be
- * at it, the table's primary key lets one.
+ * Takes a checkpoint at an interval, on one node at a time: the one that holds the lock. The lock, the gathered heads
+ * and the row of the checkpoint are on one connection, so a node that lost its lock cannot record anything. Should
+ * two nodes ever run at a time, the primary key of the table admits one of them.
  */
 export class CheckpointJob {
   readonly #options: CheckpointJobOptions
@@ -57,33 +57,39 @@ export class CheckpointJob {
     this.#loop = new Loop({
       pass: () => this.#passIfDue(),
       intervalMs: options.intervalMs,
-      firstInMs: 0, // a node that starts finds out at once how old the last one is
+      firstInMs: 0, // a node that starts finds out at once how old the newest checkpoint is
       gate: (signal) => idleness.awakeOrDue(signal),
       backoff: BACKOFF,
       onFailure: (error, failures) => {
         options.metrics.checkpointFailed()
-        options.log.warn({ err: error, failures }, 'taking a checkpoint failed; it is tried again')
+        options.log.warn({ err: error, failures }, 'taking a checkpoint failed: retrying')
       },
     })
   }
 
-  /** The newest checkpoint, whoever took it, as this node last looked. */
+  /** The newest checkpoint as of this node's last look, whichever node took it. */
   get number(): number {
     return this.#status.number
   }
 
-  /** Logs that contradict what was signed, as this node last looked; not those whose discontinuity was recorded. */
+  /**
+   * Logs that contradict what was signed, as of this node's last look, without those whose discontinuity was
+   * recorded.
+   */
   get contradictions(): number {
     return this.#status.contradictions
   }
 
-  /** Seconds since it was taken; while there is none, since this node began to look. */
+  /** Seconds since the newest checkpoint; while there is none, since this node's first look. */
   get ageSeconds(): number {
     if (this.#status.number === 0) return (performance.now() - this.#createdAt) / 1000
     return this.#status.ageSeconds + (performance.now() - this.#statusAt) / 1000
   }
 
-  /** Of performance.now(): what was appended before is covered by a checkpoint, or is for another node to cover; 0: it is at it. */
+  /**
+   * The time up to which appends are covered by a checkpoint, or are for another node to cover, on the clock of
+   * performance.now(); 0 while a pass is running.
+   */
   get coveredAt(): number {
     return this.#coveredAt
   }
@@ -92,18 +98,18 @@ export class CheckpointJob {
     this.#loop.start()
   }
 
-  /** Cuts what is under way; the next pass, anywhere, begins or ends it anew. */
+  /** Interrupts a running pass. The next one, on any node, starts it again or completes it. */
   stop(): Promise<void> {
     return this.#loop.stop()
   }
 
-  /** Stores what is not stored yet, and takes a checkpoint if the last is older than `minAgeMs`. */
+  /** Stores what is not stored yet, and takes a checkpoint if the newest is older than `minAgeMs`. */
   async pass(minAgeMs = 0): Promise<CheckpointResult> {
     const done = await runAlone(
       CHECKPOINTS,
       { ...this.#options, signal: this.#loop.signal },
       (session) => this.#take(session, minAgeMs),
-      (session) => this.#look(session), // so the age shows on every node
+      (session) => this.#look(session), // so that every node reports the age
     )
     return done.ran ? done.result : done
   }
@@ -122,17 +128,17 @@ export class CheckpointJob {
       signer,
       signal: this.#loop.signal,
       onAdopted: ({ number }) =>
-        log.warn({ number }, 'a checkpoint was only in the object store: was the database restored?'),
+        log.warn({ number }, 'checkpoint recorded again from the object store: was the database restored?'),
       onContradiction: (it) => {
         contradictions += 1
         if (contradictions <= MAX_LOGGED)
           log.error(
             { ...it },
-            'a log contradicts a checkpoint: its session is signed no more (docs/proofs.md, "Contradictions")',
+            'log contradicts a checkpoint: its session is no longer signed (docs/proofs.md, "Contradictions")',
           )
       },
       onLeavesGone: (number) =>
-        log.error({ number }, 'the leaves of a checkpoint are gone from the object store'),
+        log.error({ number }, 'leaves of a checkpoint are missing from the object store'),
       ...(maxLeaves && { maxLeaves }),
       ...(probe && { probe }),
     })
@@ -145,12 +151,12 @@ export class CheckpointJob {
       const seconds = (performance.now() - started) / 1000
       const { number, leaves } = checkpoint
       metrics.checkpointTaken(leaves, seconds)
-      log.info({ number, leaves, seconds }, 'a checkpoint was taken')
+      log.info({ number, leaves, seconds }, 'checkpoint taken')
       taken.push(checkpoint)
       started = performance.now()
     })
     if (contradictions > MAX_LOGGED)
-      log.error({ contradictions }, 'more logs contradict checkpoints than are logged one by one')
+      log.error({ contradictions }, 'logs contradict checkpoints: more than are logged one by one')
     return { ran: true, taken }
   }
 
@@ -161,10 +167,12 @@ export class CheckpointJob {
     this.#coveredAt = 0
     const result = await this.pass(intervalMs)
     if (!result.ran && result.why === 'not_allowed' && !this.#hasLoggedNotAllowed) {
-      log.info('the database user of this node may not take checkpoints: another node has to')
+      log.info(
+        'checkpoints are disabled on this node: its database user may not take them; another node has to',
+      )
       this.#hasLoggedNotAllowed = true
     }
-    // Nodes wake at different times; the first that finds it due takes it.
+    // Nodes wake at different times; the first one to find a checkpoint due takes it.
     this.#coveredAt = isOthers(result) ? started : performance.now() - this.ageSeconds * 1000
     const isKnown = result.ran || result.why === 'not_due'
     return isKnown ? Math.max(MIN_REST_MS, intervalMs - this.ageSeconds * 1000) : intervalMs

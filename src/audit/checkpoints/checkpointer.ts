@@ -31,36 +31,36 @@ export interface CheckpointerOptions {
   readonly store: ObjectStore
   readonly signer: Signer
   readonly signal: AbortSignal
-  /** A checkpoint that only the store had was noted again. */
+  /** Called when a checkpoint that only the store had was recorded in the table again. */
   readonly onAdopted?: (checkpoint: SignedCheckpoint) => void
-  /** A log is not what a checkpoint signed. Told each time that heads are looked at, until that is settled. */
+  /** Called for each log that is not what a checkpoint signed, at every pass, until the contradiction is resolved. */
   readonly onContradiction?: (contradiction: contradictions.Contradiction) => void
-  /** What a checkpoint signed can no longer be compared with the logs: its list of leaves is gone. */
+  /** Called when a checkpoint can no longer be compared with the logs, because its list of leaves is gone. */
   readonly onLeavesGone?: (number: number) => void
-  /** What one checkpoint covers at most: a bound on its object, and on what makes a proof. */
+  /** The most leaves of one checkpoint: bounds its object, and the memory of a proof. */
   readonly maxLeaves?: number
-  /** The checkpoint waits for what it answers. */
+  /** The checkpoint waits for the returned promise. */
   readonly probe?: (step: CheckpointStep) => unknown
 }
 
 interface Gathered {
   readonly leaves: number
-  /** Of those, leaves that record one. */
+  /** The leaves among them that record a discontinuity. */
   readonly discontinuities: number
-  /** The last sid that was looked at. */
+  /** The last sid that was examined. */
   readonly through: bigint
 }
 
 const MAX_LEAVES = 200_000
-/** Hashed in some 10 ms; then others have their turn on the event loop. */
+/** Hashed in some 10 ms; then the event loop is free for other work. */
 const LEAVES_PER_READ = 1000
 /** Compared in some 20 ms. */
 const SIDS_PER_READ = 10_000n
 
 /**
- * Takes checkpoints; migrations/0009_checkpoints.sql tells the steps. A run that was cut anywhere is simply run again:
- * what is left of it is a list of leaves in the object store that nothing names, or a checkpoint that is noted and not yet
- * stored, which the next run stores first.
+ * Takes checkpoints; migrations/0009_checkpoints.sql describes the steps. A run that was interrupted anywhere is
+ * simply repeated. It leaves a list of leaves in the object store that nothing refers to, or a checkpoint that is in
+ * the table and not yet in the store, which the next run stores first.
  */
 export class Checkpointer {
   readonly #options: CheckpointerOptions
@@ -73,9 +73,10 @@ export class Checkpointer {
   }
 
   /**
-   * Table and store have the same checkpoints afterwards: what an earlier run has noted is stored; and what only the store
-   * has, because the database was restored from a backup, is noted again, so that the chain goes on from there and shows
-   * what the restore has lost. Rejects with a ForkError when the store has one that is not of this chain and key.
+   * Makes table and store have the same checkpoints: stores what an earlier run has recorded, and records what only
+   * the store has because the database was restored from a backup, so that the chain continues from there and shows
+   * what the restore has lost. Rejects with a ForkError when the store has a checkpoint that is not of this chain and
+   * key.
    */
   async finish(): Promise<void> {
     for (const checkpoint of await queries.unstoredCheckpoints(this.#options.session))
@@ -84,8 +85,8 @@ export class Checkpointer {
   }
 
   /**
-   * The next checkpoint, also when nothing has moved: that is worth a signature, too. More than one when more has moved
-   * than one covers; together they have looked at every session.
+   * Takes the next checkpoint, also when no head has moved, because that is worth a signature, too. Takes several
+   * when more heads have moved than one covers; together they cover every session.
    */
   async take(onTaken: (checkpoint: SignedCheckpoint) => void): Promise<void> {
     await this.#pace.begin()
@@ -119,7 +120,7 @@ export class Checkpointer {
     const body = bodyOf(parts)
     const signature = await signer.sign(Buffer.from(body))
     if (!isSignedBy(signer.publicKey, Buffer.from(body), signature))
-      throw new Error(`what the signer gave is no signature by the key ${signer.keyId}`)
+      throw new Error(`the signer returned bytes that are not a signature by the key ${signer.keyId}`)
     const checkpoint = { ...parts, body, signature, leavesKey: key }
     await queries.noteCheckpoint(session, checkpoint, digestOf(body), (started) => this.#rest(started))
     await probe?.('noted')
@@ -128,8 +129,8 @@ export class Checkpointer {
   }
 
   /**
-   * Acknowledged discontinuities, and heads of sids after one, up to the end or to as many as one checkpoint may have. A head
-   * is compared with what was signed of it in the same snapshot in which it is gathered.
+   * Gathers acknowledged discontinuities and the heads after a sid, up to the end or to the limit of one checkpoint.
+   * Each head is compared with what was signed of it in the snapshot in which it is gathered.
    */
   async #gather(after: bigint, end: bigint): Promise<Gathered> {
     const { session, signal, maxLeaves = MAX_LEAVES } = this.#options
@@ -164,7 +165,7 @@ export class Checkpointer {
     return { leaves, discontinuities, through }
   }
 
-  /** The names of sessions that are gone are in the lists of leaves. */
+  /** The names of sessions that no longer exist are in the lists of leaves. */
   async #named(suspects: readonly contradictions.Suspect[]): Promise<contradictions.Suspect[]> {
     const { session, store, signal } = this.#options
     const nameless = suspects.filter((it) => it.tenantId === null)
@@ -184,7 +185,7 @@ export class Checkpointer {
     })
   }
 
-  /** What a build that kept no hashes has signed of these sids is read from the lists of leaves. */
+  /** Reads from the lists of leaves what was signed of these sids by a build that kept no hashes. */
   async #loadGathered(after: bigint, upTo: bigint): Promise<void> {
     const { session, store, signal, onLeavesGone } = this.#options
     for (const number of await contradictions.numbersWithoutHashes(session, after, upTo)) {
@@ -197,7 +198,7 @@ export class Checkpointer {
     }
   }
 
-  /** Compares signed events that are cold; answers how many gathered heads are taken out again. */
+  /** Compares signed events that are cold. Returns how many gathered heads are removed again. */
   async #excludeSuspects(suspects: readonly contradictions.Suspect[]): Promise<number> {
     const { session, store, signal } = this.#options
     const wrong: contradictions.Suspect[] = []
@@ -217,12 +218,12 @@ export class Checkpointer {
     for (const it of found) this.#options.onContradiction?.(it)
   }
 
-  /** While appends go on, most of the time is theirs; a checkpoint has time, until the next one is due. */
+  /** Yields to appends while there are any: a checkpoint has time until the next one is due. */
   #rest(started: number): Promise<void> {
     return this.#pace.rest(Number.MAX_SAFE_INTEGER, performance.now() - started)
   }
 
-  /** Whether the store had the next checkpoint already. */
+  /** Adopts the next checkpoint if the store has it already. Returns whether it had. */
   async #adopt(): Promise<boolean> {
     const { session, store, signer, signal } = this.#options
     const last = await queries.lastCheckpoint(session)
@@ -238,7 +239,7 @@ export class Checkpointer {
       isSignedBy(signer.publicKey, Buffer.from(found.body), found.signature)
     if (!isNext)
       throw new ForkError(
-        `${key} is in the object store, and is not signed by the key ${signer.keyId} as what follows the last checkpoint of this database`,
+        `${key} in the object store is not the successor of the last checkpoint of this database, signed by the key ${signer.keyId}`,
       )
     const { root, leaves } = await treeOf(
       found.leavesKey === undefined ? undefined : await store.get(found.leavesKey, signal),
@@ -257,7 +258,7 @@ export class Checkpointer {
       signal.throwIfAborted()
       const started = performance.now()
       const read = await queries.readMoved(session, last, LEAVES_PER_READ)
-      if (read.length === 0) throw new Error(`of ${leaves} gathered heads only ${tree.size} are there`)
+      if (read.length === 0) throw new Error(`only ${tree.size} of ${leaves} gathered heads could be read`)
       for (const leaf of read) {
         tree.add(leafBytes(leaf))
         writer.add(leaf)

@@ -1,9 +1,9 @@
 import type { DbSession } from '../../db/session.ts'
 import type { Leaf } from './leaf.ts'
 
-// All of it on the one connection that holds the lock.
+// All of these run on the one connection that holds the lock.
 
-/** Of a row `k` of starcite.checkpoint_contradictions: no checkpoint signs the session before that has changed. */
+/** Of a row `k` of starcite.checkpoint_contradictions: whether the session is kept out of checkpoints. */
 export const IS_OPEN = 'k.resolved_at is null and k.recorded_number is null'
 
 /** A log that is not what a checkpoint signed. */
@@ -36,7 +36,7 @@ function decode(row: readonly (string | null)[]): Contradiction {
   }
 }
 
-/** Checkpoints that were noted by a build that kept no hashes, and that some of these sids count as covered by. */
+/** Checkpoints that were recorded by a build that kept no hashes, and that cover some of these sids. */
 export async function numbersWithoutHashes(
   session: DbSession,
   after: bigint,
@@ -50,7 +50,7 @@ export async function numbersWithoutHashes(
   return rows.map(([number]) => Number(number))
 }
 
-/** Notes what a checkpoint signed of the sessions that count as covered by it. */
+/** Records what a checkpoint signed of the sessions that it covers. */
 export async function noteHashes(session: DbSession, number: number, leaves: readonly Leaf[]): Promise<void> {
   await session.query(
     `update starcite.checkpoint_heads c set hash = decode(l.hash, 'hex'), hash_number = c.number
@@ -67,14 +67,17 @@ export async function noteHashes(session: DbSession, number: number, leaves: rea
   )
 }
 
-/** What differs of a session from what was signed, or may: `cold`, the event that was signed is not in Postgres. */
+/**
+ * A difference between a session and what was signed of it. `cold`: unknown, because the signed event is not in
+ * Postgres.
+ */
 export interface Suspect {
   readonly sid: string
   readonly tenantId: string | null
   readonly sessionId: string | null
   readonly number: number
   readonly signedSeq: number
-  /** Null: not known, of a checkpoint whose list of leaves is gone. */
+  /** Null when unknown: the checkpoint's list of leaves is gone. */
   readonly signedHash: string | null
   readonly foundSeq: number | null
   readonly foundHash: string | null
@@ -82,8 +85,8 @@ export interface Suspect {
 }
 
 /**
- * Holds the heads of sids after one and up to another against what was signed of them. Of a head that has moved on, the event
- * that was signed is looked at.
+ * Compares the heads of the sids after one and up to another with what was signed of them. For a head that has moved
+ * on, the event that was signed is compared.
  */
 export async function suspects(session: DbSession, after: bigint, upTo: bigint): Promise<Suspect[]> {
   const rows = await session.query(
@@ -125,7 +128,7 @@ export async function suspects(session: DbSession, after: bigint, upTo: bigint):
 
 const UNKNOWN_HASH = '0'.repeat(64)
 
-/** Notes contradictions, and takes their sessions out of what the next checkpoint signs. */
+/** Records contradictions, and removes their sessions from what the next checkpoint signs. */
 export async function noteContradictions(
   session: DbSession,
   found: readonly Suspect[],
@@ -160,7 +163,7 @@ export async function noteContradictions(
   return rows.map(decode)
 }
 
-/** Those that are again what was signed, as far as Postgres can tell, are contradictions no more. */
+/** Resolves the contradictions whose log is again what was signed, as far as Postgres can tell. */
 export async function resolve(session: DbSession): Promise<void> {
   await session.query(
     `update starcite.checkpoint_contradictions k set resolved_at = clock_timestamp()
@@ -172,7 +175,7 @@ export async function resolve(session: DbSession): Promise<void> {
   )
 }
 
-/** Logs that are not what was signed, of which nobody has said yet that it is known. */
+/** The logs that are not what was signed, and that no operator has acknowledged. */
 export async function openContradictions(session: DbSession): Promise<Contradiction[]> {
   const rows = await session.query(
     `select ${RETURNING} from starcite.checkpoint_contradictions k
@@ -182,8 +185,8 @@ export async function openContradictions(session: DbSession): Promise<Contradict
 }
 
 /**
- * Adds a leaf for every acknowledged discontinuity that no checkpoint has recorded: of the log as it is now; of a session that
- * is gone, of a log without events. Answers how many.
+ * Adds a leaf for every acknowledged discontinuity that no checkpoint has recorded: of the log as it is now, or of a
+ * log without events when the session is gone. Returns the number of leaves.
  */
 export async function gatherDiscontinuities(session: DbSession, most: number): Promise<number> {
   const rows = await session.query(
@@ -202,7 +205,7 @@ export async function gatherDiscontinuities(session: DbSession, most: number): P
   return rows.length
 }
 
-/** To be called in the transaction that notes the checkpoint: what it has recorded is settled. */
+/** Marks the discontinuities that a checkpoint has recorded. Call it in the transaction that records the checkpoint. */
 export async function recordDiscontinuities(session: DbSession, number: number): Promise<void> {
   await session.query(
     `with recorded as (
@@ -217,7 +220,7 @@ export async function recordDiscontinuities(session: DbSession, number: number):
   )
 }
 
-/** Where an object has an event, in its session's slice. */
+/** The location of an event in an object, in its session's slice. */
 export interface Place {
   readonly key: string
   readonly offset: number
@@ -236,7 +239,7 @@ const PLACES = `
        where x.last_seq >= w.seq) o on true
    order by w.n`
 
-/** Of each signed event its hash, when it is in Postgres, or where its session's manifest has it. */
+/** The hash of each signed event when it is in Postgres, else the location that the manifest has. */
 export async function placesOf(
   session: DbSession,
   suspects: readonly Suspect[],

@@ -1,26 +1,28 @@
 import { lengthPrefixed } from '../../archive/chain.ts'
 
-/** Where the log of one session ended: what one leaf of a checkpoint's Merkle tree says. */
+/** The content of one leaf of a checkpoint's Merkle tree: where the log of one session ended. */
 export interface Leaf {
   readonly tenantId: string
   readonly sessionId: string
   readonly seq: number
-  /** The hash of that event, in lower-case hexadecimal. */
+  /** The hash of that event, in lower-case hex. */
   readonly hash: string
-  /** The log does not continue what an earlier checkpoint signed, and an operator has acknowledged that. */
+  /**
+   * Present when the log does not continue what an earlier checkpoint signed, and an operator has acknowledged that.
+   */
   readonly discontinuity?: Discontinuity
 }
 
-/** What a log does not continue: where it ended by an earlier checkpoint, and what the operator says happened. */
+/** Where a log ended by an earlier checkpoint which it does not continue, and the operator's reason. */
 export interface Discontinuity {
-  /** Of that checkpoint. */
+  /** The number of that checkpoint. */
   readonly number: number
   readonly seq: number
   readonly hash: string
   readonly reason: string
 }
 
-/** What is hashed into the tree: four values, and four more of a discontinuity, each self-delimiting. */
+/** The bytes that are hashed into the tree: four values, and four more of a discontinuity, each length-prefixed. */
 export const leafBytes = ({ tenantId, sessionId, seq, hash, discontinuity: after }: Leaf): Buffer =>
   Buffer.from(
     [tenantId, sessionId, seq, hash, ...(after ? [after.number, after.seq, after.hash, after.reason] : [])]
@@ -28,7 +30,7 @@ export const leafBytes = ({ tenantId, sessionId, seq, hash, discontinuity: after
       .join(''),
   )
 
-/** One line of the object that lists a checkpoint's leaves, in the order of the tree; with its line feed. */
+/** One line of the object that lists a checkpoint's leaves, with its line feed. Lines have the order of the tree. */
 export const leafLine = ({ tenantId, sessionId, seq, hash, discontinuity }: Leaf): string =>
   `{"tenant_id":${JSON.stringify(tenantId)},"session_id":${JSON.stringify(sessionId)},"seq":${seq},"hash":"${hash}"` +
   `${discontinuity ? `,"discontinuity":${discontinuityJson(discontinuity)}` : ''}}\n`
@@ -36,7 +38,7 @@ export const leafLine = ({ tenantId, sessionId, seq, hash, discontinuity }: Leaf
 const discontinuityJson = ({ number, seq, hash, reason }: Discontinuity) =>
   `{"number":${number},"seq":${seq},"hash":"${hash}","reason":${JSON.stringify(reason)}}`
 
-/** Throws when the line is not one that leafLine makes. */
+/** Throws when leafLine would not write the line. */
 export function parseLeafLine(line: string): Leaf {
   const { tenant_id, session_id, seq, hash, discontinuity } = JSON.parse(line) as Record<string, unknown>
   if (
@@ -46,7 +48,7 @@ export function parseLeafLine(line: string): Leaf {
     typeof hash !== 'string' ||
     !(discontinuity === undefined || isDiscontinuity(discontinuity))
   )
-    throw new Error(`not a leaf of a checkpoint: ${line.slice(0, 200)}`)
+    throw new Error(`the line is not a leaf of a checkpoint: ${line.slice(0, 200)}`)
   return { tenantId: tenant_id, sessionId: session_id, seq, hash, ...(discontinuity && { discontinuity }) }
 }
 

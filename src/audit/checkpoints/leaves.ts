@@ -4,12 +4,15 @@ import { type Leaf, leafLine, parseLeafLine } from './leaf.ts'
 
 const compress = promisify(gzip)
 
-/** Hashes do not compress, and the rest does at any level; see the slices of src/archive/slice.ts. */
+/** Hashes do not compress, and the rest does at any level. Compare the options of src/archive/slice.ts. */
 const GZIP = { level: 4, strategy: constants.Z_FILTERED }
-/** Of text: compressed by a thread of Node's pool, while leaves are read on. */
+/** Bytes of text that a thread of Node's pool compresses while more leaves are read. */
 const MEMBER_CHARACTERS = 512 * 1024
 
-/** Makes the object that lists a checkpoint's leaves: gzip members one after the other, which any gunzip reads as one. */
+/**
+ * Writes the object that lists a checkpoint's leaves: gzip members one after the other, which any gunzip reads as
+ * one.
+ */
 export class LeavesWriter {
   readonly #members: Promise<Buffer>[] = []
   #lines: string[] = []
@@ -29,14 +32,14 @@ export class LeavesWriter {
 
   #close(): void {
     const member = compress(this.#lines.join(''), GZIP)
-    member.catch(() => {}) // whoever waits for the whole is told
+    member.catch(() => {}) // the error reaches the caller that waits for the whole
     this.#members.push(member)
     this.#lines = []
     this.#characters = 0
   }
 }
 
-/** The leaves that such an object lists, some at a time. Rejects when it is damaged or lists anything else. */
+/** Reads the leaves that such an object lists, some at a time. Rejects when it is damaged or lists anything else. */
 export async function* readLeaves(object: Buffer): AsyncGenerator<Leaf[], void> {
   let rest = ''
   const gunzip = createGunzip()

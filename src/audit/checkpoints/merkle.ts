@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-/** Merkle trees as RFC 6962 hashes them (section 2.1). Hashes are 32 bytes; leaves are counted from 0. */
+/** Merkle trees as in RFC 6962, section 2.1. Hashes are 32 bytes; leaves are counted from 0. */
 
 const LEAF = Buffer.of(0x00)
 const NODE = Buffer.of(0x01)
@@ -10,9 +10,9 @@ const sha256 = (bytes: Buffer): Buffer => hash('sha256', bytes, 'buffer')
 export const leafHash = (leaf: Buffer): Buffer => sha256(Buffer.concat([LEAF, leaf]))
 const nodeHash = (left: Buffer, right: Buffer): Buffer => sha256(Buffer.concat([NODE, left, right]))
 
-/** The root of a tree whose leaves come one after the other; keeps no more than one hash for each level. */
+/** Computes the root of a tree whose leaves come one after the other. It keeps one hash for each level. */
 export class MerkleRoot {
-  /** Whole subtrees, the largest first; of `size` in binary, one for each bit that is set. */
+  /** The roots of whole subtrees, the largest first: one for each bit that is set in `size`. */
   readonly #subtrees: Buffer[] = []
   #size = 0
 
@@ -28,14 +28,14 @@ export class MerkleRoot {
     this.#size += 1
   }
 
-  /** Of the leaves so far; of none, the digest of nothing. */
+  /** The root of the leaves so far; without leaves, the digest of nothing. */
   get root(): Buffer {
     if (this.#size === 0) return sha256(Buffer.alloc(0))
     return this.#subtrees.reduceRight((right, left) => nodeHash(left, right))
   }
 }
 
-/** The hashes that lead from a leaf to the root, from below; `leafHashes` is not empty. */
+/** The hashes that lead from a leaf to the root, starting at the leaf; `leafHashes` is not empty. */
 export function inclusionPath(leafHashes: readonly Buffer[], index: number): Buffer[] {
   const path: Buffer[] = []
   let level = leafHashes
@@ -63,7 +63,7 @@ export function rootOfPath(
   let node = leafHash(leaf)
   let used = 0
   for (let [at, last] = [index, size - 1]; last > 0; at = Math.floor(at / 2), last = Math.floor(last / 2)) {
-    if (at === last && at % 2 === 0) continue // no sibling: the node goes up as it is
+    if (at === last && at % 2 === 0) continue // without a sibling, the node moves up unchanged
     const sibling = path[used]
     if (sibling === undefined) return undefined
     node = at % 2 === 0 ? nodeHash(node, sibling) : nodeHash(sibling, node)

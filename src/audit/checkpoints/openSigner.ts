@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import type { Config } from '../../config.ts'
 import { KeyError, localSigner, type Signer } from './signer.ts'
 
-/** The key of the configuration; undefined without one. Rejects with a KeyError when it cannot be used. */
+/** Opens the key of the configuration; undefined without one. Rejects with a KeyError when it cannot be used. */
 export async function openSigner({
   privateKey,
   keyFile,
@@ -11,7 +11,7 @@ export async function openSigner({
   try {
     return localSigner(await readFile(keyFile, 'utf8'))
   } catch (cause) {
-    const { message } = cause as Error // of the system, with the path, or a KeyError's: neither has the key
+    const { message } = cause as Error // the message has the path, and never the key
     throw new KeyError(`STARCITE_CHECKPOINT_KEY_FILE, ${keyFile}: ${message}`, { cause })
   }
 }

@@ -3,12 +3,12 @@ import { parseBody, type SignedCheckpoint } from './checkpoint.ts'
 import { IS_OPEN, recordDiscontinuities } from './contradictionQueries.ts'
 import type { Leaf } from './leaf.ts'
 
-// All of it on the one connection that holds the lock: who loses the lock can note nothing more.
+// All of these run on the one connection that holds the lock, so a job that lost the lock records nothing more.
 
 export interface CheckpointStatus {
-  /** Of the newest checkpoint; 0 when there is none. */
+  /** The number of the newest checkpoint; 0 when there is none. */
   readonly number: number
-  /** Since it was taken, by the database's clock; 0 when there is none. */
+  /** Seconds since the newest checkpoint, by the database's clock; 0 when there is none. */
   readonly ageSeconds: number
   /** Logs that contradict what was signed, and that no checkpoint has recorded as acknowledged. */
   readonly contradictions: number
@@ -39,7 +39,10 @@ export async function lastCheckpoint(session: DbSession): Promise<Last | undefin
   return row && { number: Number(row[0]), sha256: row[1] as string }
 }
 
-/** Nothing is gathered any more. Answers a time before that of any head that will be: never before that of the last checkpoint. */
+/**
+ * Clears the gathered heads. Returns the time of the next checkpoint: before that of any later head, and never before
+ * that of the last checkpoint.
+ */
 export async function beginGathering(session: DbSession): Promise<string> {
   await session.query('truncate starcite.checkpoint_moved')
   const [row] = await session.query(
@@ -58,14 +61,14 @@ export async function lastSid(session: DbSession): Promise<bigint> {
 
 export interface Gathered {
   readonly count: number
-  /** The last sid that was looked at. */
+  /** The last sid that was examined. */
   readonly through: bigint
 }
 
 /**
- * Copies the heads that have moved since they were last covered, of the sids after one and up to another, `most` at most;
- * not those of sessions whose log contradicts what was signed.
- * The range is named for each table, for Postgres does not conclude it of one from another, and would read the whole.
+ * Copies the heads that have moved since they were last covered, for sids after one and up to another, at most
+ * `most`, without the sessions whose log contradicts what was signed. The range is stated for each table, because
+ * Postgres does not infer it from another table and would scan the whole.
  */
 export async function gatherMoved(
   session: DbSession,
@@ -96,13 +99,13 @@ export async function gatherMoved(
   return { count, through: count === most ? BigInt(row?.[1] as string) : upTo }
 }
 
-/** How many heads are gathered. */
+/** The number of gathered heads. */
 export async function countMoved(session: DbSession): Promise<number> {
   const [row] = await session.query('select count(*) from starcite.checkpoint_moved')
   return Number(row?.[0])
 }
 
-/** The object with the leaves of a checkpoint; undefined when it has none. */
+/** The object with the leaves of a checkpoint; undefined when it has no leaves. */
 export async function leavesKeyOf(session: DbSession, number: number): Promise<string | undefined> {
   const [row] = await session.query('select c.leaves_key from starcite.checkpoints c where c.number = $1', [
     number,
@@ -162,8 +165,8 @@ async function insertCheckpoint(session: DbSession, it: SignedCheckpoint, sha256
 const NOTES_PER_STATEMENT = 2000
 
 /**
- * The moment in which there is a checkpoint is that of the commit. Rejects, with nothing changed, when there is one of its
- * number. `rest` is waited for after each of its statements.
+ * Records a checkpoint; its commit is the moment from which the checkpoint exists. Rejects, with nothing changed,
+ * when one of its number exists. Awaits `rest` after each of its statements.
  */
 export async function noteCheckpoint(
   session: DbSession,
@@ -199,8 +202,8 @@ export async function noteCheckpoint(
 const LEAVES_PER_STATEMENT = 5000
 
 /**
- * The same for one that is in the object store. What a restore has set back, or lost, contradicts it, and is found by the
- * next look at the heads; sessions that the database has lost altogether are noted here.
+ * Records a checkpoint that is in the object store. A log that a restore has set back or lost contradicts it, and is
+ * found when heads are next compared; sessions that no longer exist are recorded here.
  */
 export async function noteAgain(
   session: DbSession,
@@ -240,13 +243,14 @@ export async function noteAgain(
   })
 }
 
-/** Of a checkpoint `c`. */
+/** The columns of a checkpoint `c`. */
 export const COLUMNS = `c.body, encode(c.signature, 'hex'), c.leaves_key`
 
-/** A row of COLUMNS. */
+/** Decodes a row of COLUMNS. */
 export function decode([body, signature, leavesKey]: readonly (string | null)[]): SignedCheckpoint {
   const parsed = parseBody(body as string)
-  if (parsed === undefined) throw new Error('the body of a checkpoint in the table is not one')
+  if (parsed === undefined)
+    throw new Error('starcite.checkpoints has a body that does not have the form of a checkpoint')
   return {
     ...parsed,
     body: body as string,
@@ -255,7 +259,7 @@ export function decode([body, signature, leavesKey]: readonly (string | null)[])
   }
 }
 
-/** Those that may not be in the object store yet, in their order. */
+/** The checkpoints that may not be in the object store yet, in order. */
 export async function unstoredCheckpoints(session: DbSession): Promise<SignedCheckpoint[]> {
   const rows = await session.query(
     `select ${COLUMNS} from starcite.checkpoints c where c.stored_at is null order by c.number`,

@@ -5,11 +5,14 @@ import { archivedHashes } from '../archivedHashes.ts'
 import { type Place, placesOf, type Suspect } from './contradictionQueries.ts'
 import { getIfThere } from './store.ts'
 
-/** Events move, and objects are replaced, while they are looked for. */
+/** How often locations are looked up: events move, and objects are replaced, meanwhile. */
 const ATTEMPTS = 4
 const PAUSE_MS = 50
 
-/** By sid, the hashes of events that were signed, wherever they lie; those that are nowhere are absent. Rejects when the store is away. */
+/**
+ * The hashes of events that were signed, by sid, in either tier; events that exist nowhere are absent. Rejects when
+ * the store is unavailable.
+ */
 export async function hashesOf(
   session: DbSession,
   store: ObjectStore,

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
 
-/** What signs checkpoints: a key in this process, or one that a key management service keeps and never gives away. */
+/** Signs checkpoints, with a key of this process or of a key management service. */
 export interface Signer {
   /** keyIdOf(publicKey). */
   readonly keyId: string
@@ -9,12 +9,12 @@ export interface Signer {
   sign(bytes: Buffer): Promise<Buffer>
 }
 
-/** The first 16 hexadecimal digits of the SHA-256 of the public key as SPKI in DER. */
+/** The id of a key: the first 16 hex digits of the SHA-256 of the public key as SPKI in DER. */
 export function keyIdOf(publicKey: KeyObject): string {
   return hash('sha256', publicKey.export({ type: 'spki', format: 'der' })).slice(0, 16)
 }
 
-/** A key that is not one for this, or cannot be read. The message never quotes it. */
+/** A key that cannot be read, or is not of the needed kind. The message never quotes the key. */
 export class KeyError extends Error {
   override readonly name = 'KeyError'
 }
@@ -34,8 +34,8 @@ export function localSigner(pem: string): Signer {
 export function trustedKeys(pems: readonly string[]): ReadonlyMap<string, KeyObject> {
   return new Map(
     pems.map((pem) => {
-      // createPublicKey would take a private key, too: nobody should get used to handing that around.
-      if (/PRIVATE KEY/.test(pem)) throw new KeyError('that is a private key; the public one is needed')
+      // createPublicKey would accept a private key, too. It is refused, so that private keys are not passed around.
+      if (/PRIVATE KEY/.test(pem)) throw new KeyError('the file has a private key; give the public key')
       const key = readKey(pem, createPublicKey, 'an Ed25519 public key (SPKI, PEM)')
       return [keyIdOf(key), key]
     }),
@@ -50,7 +50,7 @@ function readKey(pem: string, create: (pem: string) => KeyObject, what: string):
   try {
     key = create(pem)
   } catch {
-    // What OpenSSL says of it helps nobody, and its words are not ours to vouch for.
+    // The message of OpenSSL is omitted: it does not help, and might quote the key.
   }
   if (key?.asymmetricKeyType !== 'ed25519') throw new KeyError(`this is not ${what}`)
   return key

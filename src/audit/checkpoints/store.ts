@@ -1,13 +1,16 @@
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
 
-/** The object store has, under the name of a checkpoint, another one: somebody must look before anything goes on. */
+/**
+ * The object store has a different checkpoint under the name of one. An operator has to decide before the job
+ * continues.
+ */
 export class ForkError extends Error {
   override readonly name = 'ForkError'
 }
 
 /**
- * Writes an object that never changes, and reads it back. Rejects with a ForkError when there is another one under its
- * key: what is there is never overwritten.
+ * Writes an immutable object, and reads it back. Rejects with a ForkError when a different object has its key, which
+ * is never overwritten.
  */
 export async function storeOnce(
   store: ObjectStore,
@@ -15,12 +18,14 @@ export async function storeOnce(
   body: Buffer,
   signal: AbortSignal,
 ): Promise<void> {
-  await store.putNew(key, body, signal) // 'exists': perhaps written by an earlier attempt; what counts is what is there
+  await store.putNew(key, body, signal) // 'exists': perhaps from an earlier attempt; the comparison below decides
   if (!(await store.get(key, signal)).equals(body))
-    throw new ForkError(`${key} in the object store is not what this database has noted`)
+    throw new ForkError(
+      `${key} in the object store differs from the checkpoint that this database has recorded`,
+    )
 }
 
-/** Undefined when there is no such object. */
+/** Resolves with undefined when there is no such object. */
 export async function getIfThere(
   store: Pick<ObjectStore, 'get'>,
   key: string,

@@ -2,7 +2,7 @@ import type { ArchivedLine } from '../../archive/archivedLine.ts'
 import type { Selected } from '../read/selection.ts'
 import { type End, ForeignFileError, type Format, type ReadableFile } from './format.ts'
 
-/** As in audit.events, but for payload_jsonb. */
+/** The columns of audit.events, without payload_jsonb. */
 const COLUMNS = [
   ...[
     'tenant',
@@ -34,7 +34,7 @@ const BLOCK_BYTES = 1024 * 1024
 const QUOTE = 34
 const LINE_FEED = 0x0a
 
-/** RFC 4180, with a line of names. What is absent is empty; an empty text is in quotes. */
+/** RFC 4180, with a line of names. An absent value is empty; an empty text is in quotes. */
 export const CSV: Format = {
   name: 'csv',
   head: HEAD,
@@ -69,12 +69,12 @@ export const CSV: Format = {
   findEnd: async (file: ReadableFile): Promise<End> => {
     const { before, end } = await lastRecord(file)
     const head = (await file.read(0, Math.min(HEAD.length, file.bytes))).toString()
-    if (!HEAD.startsWith(head)) throw new ForeignFileError('it is none of an export in CSV')
+    if (!HEAD.startsWith(head)) throw new ForeignFileError('the file is not an export in CSV')
     if (end === 0) return { offset: 0, cursor: undefined }
     if (before === 0) return { offset: end, cursor: undefined }
     const [tenant = '', session = '', seq = ''] = fieldsOf((await file.read(before, end - before)).toString())
     if (tenant === '' || session === '' || !/^\d+$/.test(seq))
-      throw new ForeignFileError('its last record is none of an export in CSV')
+      throw new ForeignFileError('the last record of the file is not one of an export in CSV')
     return { offset: end, cursor: { tenant, session, seq: Number(seq) } }
   },
 }
@@ -84,7 +84,7 @@ function field(value: string | null): string {
   return value === '' || /[",\r\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value
 }
 
-/** From the beginning, for whether a line feed ends a record is said by all the quotes before it. */
+/** Reads from the beginning, because whether a line feed ends a record depends on all the quotes before it. */
 async function lastRecord(file: ReadableFile): Promise<{ before: number; end: number }> {
   let [before, end] = [0, 0]
   let isQuoted = false
@@ -100,7 +100,7 @@ async function lastRecord(file: ReadableFile): Promise<{ before: number; end: nu
   return { before, end }
 }
 
-/** Of one record. */
+/** The fields of one record. */
 function fieldsOf(record: string): string[] {
   return [...record.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",\r\n]*))/g)].map(([, quoted, plain]) =>
     quoted === undefined ? (plain ?? '') : quoted.replaceAll('""', '"'),

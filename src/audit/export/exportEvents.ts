@@ -1,14 +1,14 @@
 import { readSelected, type SelectionOptions } from '../read/selection.ts'
 import type { Format } from './format.ts'
 
-/** So much is gathered before it is written. */
+/** Bytes that are gathered before they are written. */
 const WRITE_BYTES = 1024 * 1024
 
 export interface Exported {
-  /** Written. */
+  /** Events that were written. */
   events: number
   bytes: number
-  /** Of those that were looked at. */
+  /** Events that were examined. */
   read: number
 }
 
@@ -18,7 +18,7 @@ export interface ExportOptions extends Omit<SelectionOptions, 'onEvent' | 'onRun
   readonly onProgress?: (exported: Readonly<Exported>) => void
 }
 
-/** Writes the selected events, in their order. What was read before a failure is written, whole records only. */
+/** Writes the selected events, in their order. What was read before a failure is written, as whole records. */
 export async function exportEvents(options: ExportOptions): Promise<Exported> {
   const { format, write, onProgress } = options
   const exported: Exported = { events: 0, bytes: 0, read: 0 }
@@ -48,7 +48,7 @@ export async function exportEvents(options: ExportOptions): Promise<Exported> {
       },
     })
   } catch (cause) {
-    await flush().catch(() => {}) // it is the first failure that says what is wrong
+    await flush().catch(() => {}) // the first failure is the one to report
     throw cause
   }
   await flush()

@@ -1,13 +1,13 @@
 import type { Cursor, Selected } from '../read/selection.ts'
 
-/** How events are written. */
+/** A format of exports. */
 export interface Format {
   readonly name: 'ndjson' | 'csv'
-  /** What stands at the beginning; empty when nothing does. */
+  /** The text at the beginning of a file; empty when there is none. */
   readonly head: string
   /** One event, with the end of its record. */
   render(event: Selected): Buffer
-  /** Where the last whole record of a file ends and which event it is; what is behind it was cut. */
+  /** Finds where the last whole record of a file ends and which event it is; what follows was cut. */
   findEnd(file: ReadableFile): Promise<End>
 }
 
@@ -22,7 +22,7 @@ export interface End {
   readonly cursor: Cursor | undefined
 }
 
-/** A file that is to be gone on with is no export in this format. */
+/** A file that is to be resumed is not an export in this format. */
 export class ForeignFileError extends Error {
   override readonly name = 'ForeignFileError'
 }

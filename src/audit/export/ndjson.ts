@@ -3,10 +3,10 @@ import { type End, ForeignFileError, type Format, type ReadableFile } from './fo
 
 const BLOCK_BYTES = 64 * 1024
 const LINE_FEED = 0x0a
-/** Of every line. */
+/** The beginning of every line. */
 const BEGIN = '{"seq":'
 
-/** The lines of docs/archive-format.md, byte for byte, with one member more: `tenant_id`, behind `session_id`. */
+/** The lines of docs/archive-format.md, byte for byte, with one more member: `tenant_id`, after `session_id`. */
 export const NDJSON: Format = {
   name: 'ndjson',
   head: '',
@@ -18,7 +18,7 @@ export const NDJSON: Format = {
   },
   findEnd: async (file: ReadableFile): Promise<End> => {
     const begin = (await file.read(0, Math.min(BEGIN.length, file.bytes))).toString()
-    if (!BEGIN.startsWith(begin)) throw new ForeignFileError('it is none of an export in NDJSON')
+    if (!BEGIN.startsWith(begin)) throw new ForeignFileError('the file is not an export in NDJSON')
     const end = await lineFeedBefore(file, file.bytes)
     if (end === -1) return { offset: 0, cursor: undefined }
     const start = (await lineFeedBefore(file, end)) + 1
@@ -26,7 +26,7 @@ export const NDJSON: Format = {
   },
 }
 
-/** Where the last line feed before `offset` is; -1 when there is none. */
+/** The offset of the last line feed before `offset`; -1 when there is none. */
 async function lineFeedBefore(file: ReadableFile, offset: number): Promise<number> {
   for (let end = offset; end > 0; ) {
     const start = Math.max(0, end - BLOCK_BYTES)
@@ -43,7 +43,7 @@ function cursorOf(line: string): Cursor {
     if (typeof tenant === 'string' && typeof session === 'string' && Number.isSafeInteger(seq))
       return { tenant, session, seq }
   } catch {
-    // told below
+    // reported below
   }
-  throw new ForeignFileError('its last line is none of an export in NDJSON')
+  throw new ForeignFileError('the last line of the file is not one of an export in NDJSON')
 }

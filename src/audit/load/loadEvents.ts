@@ -2,13 +2,13 @@ import type { Db } from '../../db/pool.ts'
 import { readSelected, type Selected, type SelectionOptions } from '../read/selection.ts'
 import { deleteExpired, expiryAfter, insertLoaded, type LoadedEvent } from './queries.ts'
 
-/** What one statement inserts, at about these bounds. */
+/** About how much one statement inserts. */
 const INSERT_EVENTS = 2000
 const INSERT_BYTES = 4 * 1024 * 1024
 
 export interface Loaded {
   events: number
-  /** Of their lines. */
+  /** Bytes of their lines. */
   bytes: number
   read: number
   /** RFC 3339. */
@@ -16,13 +16,13 @@ export interface Loaded {
 }
 
 export interface LoadOptions extends Omit<SelectionOptions, 'onEvent' | 'onRun' | 'tier'> {
-  /** Of a role that may write to starcite.loaded_events. */
+  /** Connects as a role that may write to starcite.loaded_events. */
   readonly ownerDb: Db
   readonly keepMs: number
   readonly onProgress?: (loaded: Readonly<Loaded>) => void
 }
 
-/** Puts copies of the selected cold events behind audit.events_loaded; those whose time is over are deleted first. */
+/** Loads copies of the selected cold events for audit.events_loaded, after deleting the copies that have expired. */
 export async function loadEvents(options: LoadOptions): Promise<Loaded> {
   const { ownerDb, keepMs, onProgress } = options
   await deleteExpired(ownerDb)

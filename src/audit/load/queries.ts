@@ -1,6 +1,9 @@
 import type { Db } from '../../db/pool.ts'
 
-/** An event as it is put into starcite.loaded_events. Digests are lower-case hex; content is JSON text, null when erased. */
+/**
+ * An event as it is inserted into starcite.loaded_events. Digests are lower-case hex; content is JSON text, null when
+ * erased.
+ */
 export interface LoadedEvent {
   readonly sid: string
   readonly seq: number
@@ -21,9 +24,9 @@ export interface LoadedEvent {
   readonly subject: string | null
 }
 
-// Content whose erasure was asked for since it was read is left out: this statement sees every erasure that was committed
-// before it began, and the eraser waits for this statement (src/tiering/loadedQueries.ts). A copy that is there already
-// stays as it is, and longer if that is asked for.
+// Content whose erasure was requested since it was read is left out: this statement sees every erasure that was
+// committed before it began, and the eraser waits for this statement (src/tiering/loadedQueries.ts). A copy that
+// exists already stays as it is, and is kept longer when that is requested.
 const INSERT = {
   name: 'audit_load',
   text: `
@@ -52,7 +55,7 @@ const INSERT = {
      where l.expires_at < excluded.expires_at`,
 }
 
-/** `expiresAt` is RFC 3339. */
+/** Inserts copies. `expiresAt` is RFC 3339. */
 export async function insertLoaded(db: Db, events: readonly LoadedEvent[], expiresAt: string): Promise<void> {
   const column = (of: (event: LoadedEvent) => unknown) => events.map(of)
   await db.query(INSERT, [
@@ -79,7 +82,7 @@ export async function insertLoaded(db: Db, events: readonly LoadedEvent[], expir
 
 const EXPIRES = { name: 'audit_expires', text: `select starcite.wire_time(clock_timestamp() + $1::interval)` }
 
-/** So much later than now, by the database's clock. RFC 3339. */
+/** The time that is `ms` from now, by the database's clock. RFC 3339. */
 export async function expiryAfter(db: Db, ms: number): Promise<string> {
   const [row] = await db.query(EXPIRES, [`${ms / 1000} seconds`])
   return row?.[0] as string
@@ -91,7 +94,7 @@ const EXPIRED = {
          select count(*) from d`,
 }
 
-/** Deletes copies whose time is over; answers how many. */
+/** Deletes the copies that have expired. Returns how many. */
 export async function deleteExpired(db: Db): Promise<number> {
   const [row] = await db.query(EXPIRED, [])
   return Number(row?.[0])
@@ -106,7 +109,7 @@ const UNLOAD = {
          select count(*) from d`,
 }
 
-/** Deletes copies of a session, of a tenant, or all; answers how many. */
+/** Deletes the copies of a session, of a tenant, or all of them. Returns how many. */
 export async function unload(
   db: Db,
   { tenant, session }: { tenant?: string; session?: string },

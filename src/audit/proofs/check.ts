@@ -16,7 +16,7 @@ import { type LinkParts, linkParts } from './link.ts'
 import { fieldsOf, frameWith, type Proof } from './proof.ts'
 import { readProof } from './readProof.ts'
 
-/** What a good proof says. */
+/** What a valid proof shows. */
 export interface Proven {
   readonly tenantId: string
   readonly sessionId: string
@@ -25,14 +25,14 @@ export interface Proven {
   readonly insertedAt: string
   readonly type: string
   readonly actor: string
-  /** Subject of the token that appended it in the actor's name; null when the actor did. */
+  /** The subject of the token that appended it in the actor's name; null when the actor did. */
   readonly subject: string | null
-  /** The event as every reader was shown it; null when the proof has only its digest. */
+  /** The event as every reader saw it; null when the proof has only its digest. */
   readonly frame: string | null
   readonly contentDigest: string
-  /** That the event was there, as it is, when this was signed. */
+  /** The time of the signature: the event existed, unchanged, at that time. */
   readonly checkpoint: Checkpoint
-  /** What an earlier checkpoint signed of this log, and it does not continue; null as a rule. */
+  /** What an earlier checkpoint signed of this log and the log does not continue; usually null. */
   readonly discontinuity: Discontinuity | null
 }
 
@@ -42,18 +42,18 @@ export function checkProof(text: string, keys: ReadonlyMap<string, KeyObject>): 
   const proven = checkHashes(proof)
   const { keyId } = proven.checkpoint
   const key = keys.get(keyId)
-  expect(key, `it is signed by the key ${keyId}, which is none of those that are trusted`)
+  expect(key, `it is signed by the key ${keyId}, which is not a trusted key`)
   const isGood = isSignedBy(key, Buffer.from(proof.checkpoint), Buffer.from(proof.signature, 'base64'))
   expect(isGood, 'the signature of the checkpoint is wrong')
   return proven
 }
 
-/** The same without the signature, of a proof that was read or made here. */
+/** Checks everything except the signature, of a proof that was read or made here. */
 export function checkHashes(proof: Proof): Proven {
   const { tenant_id, session_id, seq, leaf } = proof
   const { contentDigest: digest, fields } = checkChain(proof)
   const checkpoint = parseBody(proof.checkpoint)
-  expect(checkpoint, 'the checkpoint is not one')
+  expect(checkpoint, 'the checkpoint does not have the form of a checkpoint')
   const bytes = leafBytes({
     tenantId: tenant_id,
     sessionId: session_id,
@@ -85,12 +85,12 @@ export function checkHashes(proof: Proof): Proven {
   }
 }
 
-/** The links lead from the event before to the head. Answers what the first one says. */
+/** Checks that the links lead from the event before to the head. Returns the parts of the first link. */
 function checkChain({ tenant_id, session_id, seq, previous_hash, links, leaf }: Proof): LinkParts {
   expect(links.length === leaf.seq - seq + 1, 'the links do not lead from the event to the head')
   let hash: Buffer = Buffer.from(previous_hash, 'hex')
   expect(hash.length === HASH_BYTES, 'previous_hash is not a hash')
-  // With that text for a hash, what was hashed in form 2 could be read in form 1.
+  // With that text as a hash, input of form 2 could be read as input of form 1.
   expect(!hash.equals(BEFORE_HASH.subarray(0, HASH_BYTES)), 'previous_hash is not a hash')
   if (seq === 1)
     expect(hash.equals(genesisHash(tenant_id, session_id)), 'the chain does not begin with its session')
@@ -109,7 +109,7 @@ function checkChain({ tenant_id, session_id, seq, previous_hash, links, leaf }: 
   return first
 }
 
-/** The frame says what the first link says, and its content is what the link has the digest of. */
+/** Checks that the rendered event has the fields of the first link, and that its content has the link's digest. */
 function checkContent({ event, links }: Proof): void {
   const [first] = links
   if (event === null || first === undefined) return
@@ -123,11 +123,13 @@ function checkContent({ event, links }: Proof): void {
     isFrame = frameWith(frame, event) === frame
     linkOfFrame = eventLink(fields)
   } catch (cause) {
-    throw cause instanceof ProofError ? cause : new ProofError('the event is not one', { cause })
+    throw cause instanceof ProofError
+      ? cause
+      : new ProofError('the event does not have the form of an event', { cause })
   }
-  expect(isFrame, 'payload, metadata and refs are not those of the event that is shown')
+  expect(isFrame, 'payload, metadata and refs differ from those of the rendered event')
   expect(
     linkOfFrame.toString('base64') === first.link,
-    'the event that is shown is not the one that the link has the digest of',
+    'the rendered event does not match the digest of the link',
   )
 }

@@ -7,22 +7,24 @@ import type { ReaderOptions } from '../read/sessionLog.ts'
 import { SessionReader } from '../read/sessionReader.ts'
 import type { Content } from './proof.ts'
 
-/** An event with what its chain is made of. Hashes and salt are lower-case hex. */
+/** An event with the parts of its chain. Hashes and salt are lower-case hex. */
 export interface Entry {
   readonly seq: number
   readonly insertedAt: string
   readonly frame: string
-  /** Null when it was erased. */
+  /** Null when the content was erased. */
   readonly salt: string | null
   /** As it was sent, with the white space around it. */
   readonly content: Content
-  /** eventLink, in this form of the chain. */
+  /** eventLink in the form `version` of the chain. */
   readonly link: Buffer
   readonly chainVersion: ChainVersion
   readonly hash: string
 }
 
-/** The events of a range, from both tiers, in order. Rejects with an UnreadableError when one of them is not to be had. */
+/**
+ * The events of a range, from both tiers, in order. Rejects with an UnreadableError when one of them cannot be read.
+ */
 export async function* readEntries(
   options: ReaderOptions,
   head: SessionHead,
@@ -35,7 +37,7 @@ export async function* readEntries(
     for await (const piece of log.pieces()) {
       if (piece.is === 'fault') throw unreadable(head, piece.problem.seq, piece.problem.detail)
       for (const line of linesOf(piece.text)) {
-        if (line.seq < from || line.seq > to) continue // of a slice that reaches beyond
+        if (line.seq < from || line.seq > to) continue // the slice extends beyond the range
         line.restoreLineFeeds()
         yield {
           seq: line.seq,

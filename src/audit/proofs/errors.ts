@@ -1,4 +1,4 @@
-/** The proof proves nothing; the message says at which step. */
+/** The proof is not valid; the message says at which step. */
 export class ProofError extends Error {
   override readonly name = 'ProofError'
 }

@@ -1,10 +1,13 @@
 import { BEFORE_DIGEST, type ChainVersion, HASH_BYTES } from '../../archive/chain.ts'
 import { expect } from './errors.ts'
 
-/** What a link says: eventLink, read back. */
+/** The parts of a link, as eventLink writes them. */
 export interface LinkParts {
   readonly contentDigest: Buffer
-  /** As framed: seq, time, type, actor, source, producer id, producer seq, idempotency key; in form 2 also the subject. */
+  /**
+   * As length-prefixed: seq, time, type, actor, source, producer id, producer seq, idempotency key; in form 2 also
+   * the subject.
+   */
   readonly fields: readonly (string | null)[]
 }
 
@@ -12,7 +15,7 @@ const FIELDS: Readonly<Record<ChainVersion, number>> = { 1: 8, 2: 9 }
 const DASH = 0x2d
 const LENGTH = /^(?:0|[1-9]\d{0,15})$/
 
-/** Throws a ProofError when the bytes are no link of that form, to the last. */
+/** Reads a link. Throws a ProofError when the bytes, to the last, are not a link of that form. */
 export function linkParts(version: ChainVersion, link: Buffer): LinkParts {
   const before = version === 1 ? 0 : BEFORE_DIGEST.length
   expect(
@@ -24,7 +27,7 @@ export function linkParts(version: ChainVersion, link: Buffer): LinkParts {
   return { contentDigest: link.subarray(before, before + HASH_BYTES), fields }
 }
 
-/** The values that `framed` made self-delimiting. Throws a ProofError when it is anything else. */
+/** Reads values that lengthPrefixed wrote. Throws a ProofError at anything else. */
 function unframed(bytes: Buffer): (string | null)[] {
   const values: (string | null)[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -38,7 +41,7 @@ function unframed(bytes: Buffer): (string | null)[] {
     const end = colon + 1 + Number(digits)
     expect(LENGTH.test(digits) && end <= bytes.length, 'a field of a link has no length')
     const value = bytes.toString('utf8', colon + 1, end)
-    expect(Buffer.byteLength(value) === end - colon - 1, 'a field of a link is no text')
+    expect(Buffer.byteLength(value) === end - colon - 1, 'a field of a link is not text in UTF-8')
     values.push(value)
     at = end
   }

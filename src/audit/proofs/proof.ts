@@ -2,7 +2,7 @@ import type { ChainVersion, EventFields } from '../../archive/chain.ts'
 import { renderEvent } from '../../protocol/event.ts'
 import type { Discontinuity } from '../checkpoints/leaf.ts'
 
-/** What a person wrote: JSON texts as they were sent. */
+/** The content of an event: JSON texts as they were sent. */
 export interface Content {
   readonly payload: string
   readonly metadata: string
@@ -16,21 +16,23 @@ export interface ProofLink {
 }
 
 /**
- * An inclusion proof, as it is handed out: docs/proofs.md says what each member is, and how to check it without any of
- * this. Hashes and the salt are lower-case hexadecimal, links and the signature base64.
+ * An inclusion proof. docs/proofs.md describes its members, and how to check it without this code. Hashes and the
+ * salt are lower-case hex; links and the signature are base64.
  */
 export interface Proof {
   readonly format: typeof PROOF_FORMAT
   readonly tenant_id: string
   readonly session_id: string
   readonly seq: number
-  /** Null when the content was erased, or is not to be shown. */
+  /** Null when the content was erased, or is left out. */
   readonly event: (Content & { readonly frame: string; readonly salt: string }) | null
   /** The hash of the event before. */
   readonly previous_hash: string
-  /** Of the event and of those after it, to the head that the checkpoint covers. */
+  /** The links of the event and of those after it, up to the head that the checkpoint covers. */
   readonly links: readonly ProofLink[]
-  /** `discontinuity`: the log does not continue what an earlier checkpoint signed, which an operator has acknowledged. */
+  /**
+   * `discontinuity`: the log does not continue what an earlier checkpoint signed, which an operator has acknowledged.
+   */
   readonly leaf: {
     readonly seq: number
     readonly hash: string
@@ -44,10 +46,10 @@ export interface Proof {
 }
 
 export const PROOF_FORMAT = 'starcite-proof/2'
-/** Proofs of before: their links are texts, all of form 1. They are checked as ever, and made no more. */
+/** The format of earlier releases: its links are texts, all of form 1. Such proofs are checked, and no longer made. */
 export const OLD_PROOF_FORMAT = 'starcite-proof/1'
 
-/** The members of a frame beside its content. */
+/** The members of a rendered event beside its content. */
 interface Envelope {
   readonly seq: number
   readonly type: string
@@ -60,7 +62,7 @@ interface Envelope {
   readonly inserted_at: string
 }
 
-/** What the chain covers of a frame. Throws when it is no JSON. */
+/** The fields of a rendered event that the chain covers. Throws when it is not JSON. */
 export function fieldsOf(frame: string, chainVersion: ChainVersion, contentDigest: Buffer): EventFields {
   const event = JSON.parse(frame) as Envelope
   return {
@@ -78,7 +80,10 @@ export function fieldsOf(frame: string, chainVersion: ChainVersion, contentDiges
   }
 }
 
-/** The frame with this content and the envelope of another: it is the same frame if, and only if, the content is its own. */
+/**
+ * Renders this content with the envelope of a rendered event: the result equals that event if, and only if, the
+ * content is its own.
+ */
 export function frameWith(frame: string, { payload, metadata, refs }: Content): string {
   const fields = fieldsOf(frame, 1, Buffer.alloc(0))
   return renderEvent({ ...fields, payload, metadata, refs }).text

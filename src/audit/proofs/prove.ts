@@ -19,11 +19,11 @@ export interface ProofRequest {
   readonly tenantId: string
   readonly sessionId: string
   readonly seq: number
-  /** False: only the digest of what was written, and the envelope. */
+  /** False: the proof has the digest of the content and the envelope, and not the content. */
   readonly hasContent: boolean
 }
 
-/** There is nothing that could be proven; the message says what is missing. */
+/** Nothing can be proven; the message says what is missing. */
 class NotProvableError extends Error {
   override readonly name = 'NotProvableError'
 }
@@ -32,27 +32,28 @@ class NotProvableError extends Error {
 const LISTS_AHEAD = 16
 
 /**
- * A proof that an event is in the log of a session as one checkpoint has signed it: the earliest that covers its seq, because
- * what lies between the event and the head that was signed is part of the proof. Where the log is not what that one says, a later
- * one proves nothing, unless a checkpoint between has recorded that the discontinuity was acknowledged. Rejects with a
- * NotProvableError, with a ProofError when a covering checkpoint contradicts the log, or with an UnreadableError.
+ * Makes a proof that an event is in the log of a session as one checkpoint has signed it: the earliest that covers
+ * its seq, because everything between the event and the signed head is part of the proof. Where the log differs from
+ * that checkpoint, a later one proves nothing, unless a checkpoint between them has recorded an acknowledged
+ * discontinuity. Rejects with a NotProvableError, with a ProofError when a covering checkpoint contradicts the log,
+ * or with an UnreadableError.
  */
 export async function prove(db: Db, store: ObjectStore, request: ProofRequest): Promise<Proof> {
   const { tenantId, sessionId, seq } = request
   const [head] = await readSessions(db, tenantId, { session: sessionId }, 'id', undefined, 1)
-  if (head === undefined)
-    throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
+  if (head === undefined) throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
   const { sid, lastSeq } = head
   if (seq < 1 || seq > lastSeq)
     throw new NotProvableError(`the session has events 1 to ${lastSeq}, and no event ${seq}`)
   const covered = await coveredUntil(db, sid)
   if (covered === undefined || covered.seq < seq)
     throw new NotProvableError(
-      `no checkpoint covers event ${seq} yet: ${covered ? `the newest covers events up to ${covered.seq}` : 'there is none of this session'}`,
+      `no checkpoint covers event ${seq} yet: ${covered ? `the newest covers events up to ${covered.seq}` : 'none covers this session'}`,
     )
   const options = { db, store, signal: new AbortController().signal }
   const event = await only(readEntries(options, head, seq, seq))
-  // All since the session was created, not since the event: one that signed another event of this seq may be much older.
+  // All checkpoints since the session was created, not since the event: one that signed another event of this seq may
+  // be much older.
   const checkpoints = checkpointsSince(db, await createdAt(db, sid), covered.number)
   let failure: ProofError | undefined
   for await (const found of leavesOfSession(store, checkpoints, request)) {
@@ -66,11 +67,11 @@ export async function prove(db: Db, store: ObjectStore, request: ProofRequest): 
     }
   }
   throw (
-    failure ?? new NotProvableError(`none of the checkpoints that should has a leaf that covers event ${seq}`)
+    failure ?? new NotProvableError(`the checkpoints that should cover event ${seq} have no leaf that does`)
   )
 }
 
-/** Rejects with a ProofError when the log is not what this checkpoint says. */
+/** Rejects with a ProofError when the log differs from this checkpoint. */
 async function proofBy(
   { checkpoint, leaf, index, path }: Found,
   event: Entry,
@@ -122,7 +123,7 @@ interface Found {
   readonly path: readonly Buffer[]
 }
 
-/** Of the checkpoints, those that have a leaf of the session, in their order. */
+/** The checkpoints that have a leaf of the session, in their order. */
 async function* leavesOfSession(
   store: ObjectStore,
   checkpoints: AsyncIterable<SignedCheckpoint>,

@@ -2,7 +2,7 @@ import type { Db } from '../../db/pool.ts'
 import type { SignedCheckpoint } from '../checkpoints/checkpoint.ts'
 import { COLUMNS, decode } from '../checkpoints/queries.ts'
 
-/** How far checkpoints cover a session, and the newest of those that do; undefined: not at all. */
+/** Up to which seq checkpoints cover a session, and the newest checkpoint that does; undefined when none does. */
 export async function coveredUntil(
   db: Db,
   sid: string,
@@ -12,7 +12,7 @@ export async function coveredUntil(
   return row && { seq: Number(row[0]), number: Number(row[1]) }
 }
 
-/** Whether the event's content is erased, also where an object still has it for a while. */
+/** Whether the event's content is erased, also while an object still has it. */
 export async function isErased(db: Db, sid: string, seq: number): Promise<boolean> {
   const [row] = await db.query(
     {
@@ -25,7 +25,7 @@ export async function isErased(db: Db, sid: string, seq: number): Promise<boolea
   return row?.[0] === 't'
 }
 
-/** When the session was created; RFC 3339. */
+/** The time at which the session was created; RFC 3339. */
 export async function createdAt(db: Db, sid: string): Promise<string> {
   const text = 'select starcite.wire_time(s.created_at) from starcite.sessions s where s.sid = $1'
   const [row] = await db.query({ text }, [sid])
@@ -34,7 +34,7 @@ export async function createdAt(db: Db, sid: string): Promise<string> {
 
 const CHECKPOINTS_AT_ONCE = 50
 
-/** Checkpoints with leaves that were taken at or after a time, up to the one of a number, in their order. */
+/** The checkpoints with leaves that were taken at or after a time, up to the one of a number, in order. */
 export async function* checkpointsSince(
   db: Db,
   time: string,

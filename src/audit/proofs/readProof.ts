@@ -8,8 +8,9 @@ const SIGNATURE_BYTES = 64
 type Members = Readonly<Record<string, unknown>>
 
 /**
- * Reads a proof, and refuses all that prove() would not have written: other members, one that is there twice, digits in
- * capitals, hashes of another length, numbers out of range. What is left can be read in one way only. Throws a ProofError.
+ * Reads a proof, and refuses everything that prove() would not have written: other members, duplicate members,
+ * upper-case digits, hashes of another length, numbers out of range. An accepted file can be read in one way only.
+ * Throws a ProofError.
  */
 export function readProof(text: string): Proof {
   const proof = membersOf(text)
@@ -57,9 +58,9 @@ function membersOf(text: string): Members {
     throw new ProofError('the file is not JSON', { cause })
   }
   const proof = object(value, 'the file')
-  // Of members with one name JSON.parse keeps the last, and another reader may keep the first.
+  // JSON.parse keeps the last of several members with one name, and another reader may keep the first.
   const bare = text.replaceAll(/"(?:[^"\\]|\\.)*"/g, '').replaceAll('null', '')
-  expect(bare.split(':').length - 1 === countMembers(proof), 'a member is there twice')
+  expect(bare.split(':').length - 1 === countMembers(proof), 'a member occurs twice')
   expect(/^[\s\d[\]{},:]*$/.test(bare), 'a number is not written in digits alone')
   return proof
 }
@@ -106,7 +107,7 @@ function onlyHas(members: Members, where: string, names: readonly string[]): voi
 }
 
 function object(value: unknown, where: string): Members {
-  expect(typeof value === 'object' && value !== null && !Array.isArray(value), `${where} is no object`)
+  expect(typeof value === 'object' && value !== null && !Array.isArray(value), `${where} is not an object`)
   return value as Members
 }
 
@@ -115,7 +116,7 @@ const isHash = (value: unknown): value is string => typeof value === 'string' &&
 const isCount = (value: unknown, from: number): value is number =>
   Number.isSafeInteger(value) && (value as number) >= from
 
-/** Undefined when it is not the one way to write some bytes in base64. */
+/** Undefined when the text is not the canonical base64 of some bytes. */
 function bytesOf(value: unknown): Buffer | undefined {
   if (typeof value !== 'string') return undefined
   const bytes = Buffer.from(value, 'base64')

@@ -17,13 +17,13 @@ const NEXT_TENANT = {
   text: 'select s.tenant_id from starcite.sessions s where s.tenant_id > $1 order by s.tenant_id limit 1',
 }
 
-/** The tenant after this one, in bytewise order; undefined after the last. The first is after ''. */
+/** The tenant after this one, in bytewise order; undefined after the last. The first tenant follows ''. */
 export async function nextTenant(db: Db, after: string): Promise<string | undefined> {
   const [row] = await db.query(NEXT_TENANT, [after])
   return row?.[0] ?? undefined
 }
 
-/** 'storage': as objects are packed, so that each is read once. 'id': bytewise by the session's id. */
+/** 'storage': the order in which objects are packed, so that each is read once. 'id': bytewise by the session's id. */
 export type Order = 'storage' | 'id'
 
 const COLD = `starcite.slices s
@@ -31,23 +31,25 @@ const COLD = `starcite.slices s
            join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped')`
 
 /**
- * Of a slice `s`, whether readers find its events there. As a value, so that Postgres walks one session's slices by their key
- * and asks for each, whatever it believes about the tables: right after a move it knows nothing of them.
+ * Whether readers find the events of a slice `s` in its object. It is a scalar subquery, so that Postgres walks one
+ * session's slices by their key and evaluates it for each, whatever its statistics say: right after a move they know
+ * nothing of the slices.
  */
 const IS_COLD = `(select g.state in ('moved', 'dropped') from starcite.objects o
                            join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`
 const SEGMENT = (column: string) => `(select g.${column} from starcite.objects o
                            join starcite.segments g on g.name = o.segment where o.object_id = s.object_id)`
 
-/** The last seq of a session that lies in objects, as `cold_until`. */
+/** The last seq of a session that is in objects, as `cold_until`. */
 export const coldUntilOf = (sid: string) => `
   (select coalesce((select s.last_seq from starcite.slices s where s.sid = ${sid} and ${IS_COLD}
                      order by s.first_seq desc limit 1), 0) as cold_until)`
 
 /**
- * What is wanted of a session with times: times never run backwards in a session, so it is one run of seqs. From the first
- * slice that may reach into the time, or what follows the last event before it, or the hot part; up to what is before the
- * first event, or the first slice, beyond it. The ends may reach too far, never too short.
+ * The range of a session that is read for a scope with times. Times never run backwards in a session, so it is one
+ * contiguous range. It begins with the first slice that may reach into the time, or after the last event before it,
+ * or with the hot part; it ends before the first event, or the first slice, after the time. The range may be too
+ * wide, and is never too narrow.
  */
 const WITH_TIMES = `
   coalesce((select s.first_seq from starcite.slices s
@@ -75,12 +77,12 @@ const sessionsQuery = (order: Order, isOne: boolean, hasTimes: boolean) => {
   }
 }
 
-/** Before every session. */
+/** The keys before every session. */
 const FIRST: Readonly<Record<Order, string>> = { id: '', storage: '0' }
-/** In a time that is open at an end. */
+/** The bounds of a scope that is open at an end. */
 const EVER = ['-infinity', 'infinity'] as const
 
-/** The next sessions of a tenant behind `after`, an id or a sid by the order. Those that have nothing in the time too. */
+/** The next sessions of a tenant after `after`, an id or a sid by the order, also those without events in the time. */
 export async function readSessions(
   db: Db,
   tenant: string,
@@ -139,13 +141,13 @@ const SLICES = {
           limit $6`,
 }
 
-/** A slice, and the place of its session among those that were asked for, from 0. */
+/** A slice, with the index of its session among those requested, from 0. */
 export interface PlacedSlice {
   readonly place: number
   readonly slice: ColdSlice
 }
 
-/** The next slices of what is wanted of these sessions, in their order, behind one of them. */
+/** The next slices of the ranges of these sessions, in order, after a given slice. */
 export async function readSlices(
   db: Db,
   sessions: readonly SessionHead[],
@@ -175,7 +177,7 @@ export async function sliceAt(db: Db, sid: string, seq: number): Promise<ColdSli
   return row && decodeSlice(row, 0)
 }
 
-/** A run of seqs of a session in Postgres that is asked for. */
+/** A range of a session that is read from Postgres. */
 export interface HotRun {
   readonly place: number
   readonly head: SessionHead
@@ -186,7 +188,7 @@ export interface HotRun {
 export interface HotEvent {
   readonly run: HotRun
   readonly seq: number
-  /** As it would stand in an object, with its line feed. */
+  /** The event as an archived line, with its line feed. */
   readonly line: string
 }
 
@@ -203,8 +205,8 @@ const HOT = {
 }
 
 /**
- * What Postgres has of these runs, in their order, until it weighs `bytes`; at least one event, if there is any. One that
- * is there twice comes twice, whatever it weighs: who reads on does so behind it.
+ * The events that Postgres has of these runs, in order, until they weigh `bytes`; at least one event, if there is
+ * any. An event that exists twice comes twice, whatever it weighs, because reading continues after its seq.
  */
 export async function readHot(db: Db, runs: readonly HotRun[], bytes: number): Promise<HotEvent[]> {
   const rows = await db.query(HOT, [
@@ -228,7 +230,7 @@ const EVENTS_OF_SCOPE = {
           where ($1::text is null or n.tenant_id = $1) and ($2::text is null or n.id = $2)`,
 }
 
-/** How many events, and sessions, there are in a scope, whatever its times. */
+/** The number of events and sessions in a scope, regardless of its times. */
 export async function countScope(
   db: Db,
   { tenant, session }: Scope,

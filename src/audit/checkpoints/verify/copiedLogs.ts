@@ -8,12 +8,12 @@ interface SignedLeaf {
   readonly leaf: Leaf
 }
 
-/** Each time so many leaves are together, all objects are read once. */
+/** After this many leaves, all objects are read once. */
 const MOST_LEAVES = 1_000_000
 
 /**
- * The logs of a copy of the bucket, which has cold events only. Leaves are collected, and compared when there are many, and
- * at the end.
+ * The logs of a copy of the bucket, which has cold events only. Leaves are collected, and compared in batches and at
+ * the end.
  */
 export class CopiedLogs implements Logs {
   readonly #copy: CheckpointStore
@@ -28,7 +28,7 @@ export class CopiedLogs implements Logs {
 
   async compare({ number }: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void> {
     for (const leaf of leaves) {
-      if (leaf.seq === 0) continue // of a session that was gone
+      if (leaf.seq === 0) continue // the session was gone
       const name = nameOf(leaf.tenantId, leaf.sessionId, leaf.seq)
       this.#leaves.set(name, [...(this.#leaves.get(name) ?? []), { number, leaf }])
     }
@@ -53,7 +53,7 @@ export class CopiedLogs implements Logs {
     const name = nameOf(tenantId, session, seq)
     for (const { number, leaf } of this.#leaves.get(name) ?? [])
       if (hash !== leaf.hash)
-        onWrong('checkpoint', number, leaf, `the event has the hash ${hash}, and another one was signed`)
+        onWrong('checkpoint', number, leaf, `the event has the hash ${hash}, and a different one was signed`)
     this.#leaves.delete(name)
   }
 }

@@ -3,7 +3,7 @@ import { ObjectStoreError, type StoredObject } from '../../../objects/objectStor
 import { filesOfCopy } from '../../copiedFiles.ts'
 import type { CheckpointStore } from './verify.ts'
 
-/** A copy of the bucket in a directory, as `aws s3 sync` leaves it. Rejects when there is no such directory. */
+/** Opens a copy of the bucket in a directory, as `aws s3 sync` leaves it. Rejects when there is no such directory. */
 export async function openCopy(directory: string): Promise<CheckpointStore> {
   const files = new Map<string, string>()
   for (const { path, key } of await filesOfCopy(directory)) if (key !== undefined) files.set(key, path)

@@ -6,20 +6,21 @@ import type { CheckpointStore, OnWrong, Verifiable } from './verify.ts'
 
 interface Known {
   readonly checkpoint: Verifiable
-  /** Sessions that are a leaf of it, and count as covered by it. */
+  /** The sessions that are a leaf of it and whose recorded coverage names it. */
   covered: number
 }
 
 /**
- * Holds what sessions count as covered by (starcite.checkpoint_heads) against the leaves of checkpoints. A session is left
- * out of checkpoints until it has moved beyond that, so whoever writes more there than was signed keeps it out. Later
- * checkpoints take sessions over from earlier ones and never the other way round; so of those that were noted before a
- * verification began, a session counts as covered by one only if it is a leaf of it, whatever goes on meanwhile.
+ * Compares the recorded coverage of sessions (starcite.checkpoint_heads) with the leaves of checkpoints. Checkpoints
+ * leave out a session until it has moved beyond its coverage, so an attacker who raises the coverage keeps the
+ * session out. Later checkpoints take sessions over from earlier ones and never the other way round. So a session
+ * that a checkpoint covers, among those recorded before the verification began, must be a leaf of it, whatever
+ * happens meanwhile.
  */
 export class Coverage {
   readonly #known = new Map<number, Known>()
 
-  /** To be told of each checkpoint whose leaves are compared, those without any too. */
+  /** Call it for each checkpoint whose leaves are compared, also for those without leaves. */
   begin(checkpoint: Verifiable): void {
     if (checkpoint.isNoted) this.#known.set(checkpoint.number, { checkpoint, covered: 0 })
   }
@@ -29,14 +30,15 @@ export class Coverage {
     if (known === undefined || covered?.number !== number) return
     known.covered += 1
     if (covered.seq > leaf.seq)
-      onWrong('left_out', number, leaf, `the session counts as covered up to ${covered.seq}`)
+      onWrong('left_out', number, leaf, `the recorded coverage of the session is event ${covered.seq}`)
   }
 
-  /** Tells of sessions that count as covered by a checkpoint that has no leaf of them. */
+  /** Reports the sessions whose coverage names a checkpoint that has no leaf of them. */
   async finish(db: Db, store: Pick<CheckpointStore, 'get'>, onWrong: OnWrong): Promise<void> {
     for (const [number, count] of await countCovered(db)) {
       const known = this.#known.get(number)
-      // Of what was not compared nothing is known: those before --since, newer ones, those with findings of their own.
+      // Checkpoints that were not compared are skipped: those before --since, newer ones, and those with findings of
+      // their own.
       if (number > 0 && (known === undefined || count <= known.covered)) continue
       const leaves = new Set((await leavesOf(store, known?.checkpoint.leavesKey)).map(nameOf))
       for (const it of await coveredBy(db, number))
@@ -45,7 +47,7 @@ export class Coverage {
             'left_out',
             number,
             it,
-            `the session counts as covered up to ${it.seq} by a checkpoint without it`,
+            `the recorded coverage of the session is event ${it.seq}, by a checkpoint without a leaf of it`,
           )
     }
   }

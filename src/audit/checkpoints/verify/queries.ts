@@ -27,7 +27,7 @@ export function checkpointTable(db: Db): CheckpointTable {
   }
 }
 
-/** Of a body that is none, nothing is known but the text, which no other checkpoint has. */
+/** The entry of a body that cannot be parsed; its text differs from that of every checkpoint. */
 function decode([number, body, signature, leavesKey, isStored, ...columns]: readonly (string | null)[]): Row {
   const parsed = parseBody(body as string) ?? {
     previous: '',
@@ -53,15 +53,15 @@ const columnsOf = (
   { root, leaves, time, keyId }: Omit<Checkpoint, 'number' | 'previous' | 'discontinuities'>,
 ) => [digestOf(body), root, leaves, time, keyId]
 
-/** What the log has of a leaf. */
+/** The state of a leaf's session and event. */
 export interface Stored {
-  /** Of the session; undefined when it is not there. */
+  /** The session's head; undefined when the session does not exist. */
   readonly head: { readonly seq: number; readonly hash: string } | undefined
-  /** Of the event, when it is hot. */
+  /** The hash of the event when it is hot. */
   readonly hash: string | undefined
-  /** Where the event is when it is cold. */
+  /** The location of the event when it is cold. */
   readonly cold: { readonly key: string; readonly offset: number; readonly bytes: number } | undefined
-  /** How far the session counts as covered, and by which checkpoint; undefined: not at all. */
+  /** The recorded coverage of the session, and the checkpoint that it names; undefined when there is none. */
   readonly covered: { readonly seq: number; readonly number: number } | undefined
 }
 
@@ -99,14 +99,14 @@ export async function storedOf(db: Db, leaves: readonly Leaf[]): Promise<Stored[
   }))
 }
 
-/** How many sessions count as covered by each checkpoint that any does. */
+/** The number of sessions that each checkpoint covers, of those that cover any. */
 export async function countCovered(db: Db): Promise<ReadonlyMap<number, number>> {
   const text = `select k.number, count(*) from starcite.checkpoint_heads k
                   join starcite.sessions s on s.sid = k.sid group by k.number`
   return new Map((await db.query({ text }, [])).map(([number, count]) => [Number(number), Number(count)]))
 }
 
-/** The sessions that count as covered by a checkpoint, and up to where. */
+/** The sessions that a checkpoint covers, and up to which seq. */
 export async function coveredBy(db: Db, number: number): Promise<Omit<Leaf, 'hash'>[]> {
   const text = `select s.tenant_id, s.id, k.last_seq from starcite.checkpoint_heads k
                   join starcite.sessions s on s.sid = k.sid where k.number = $1 order by s.tenant_id, s.id`
@@ -117,7 +117,7 @@ export async function coveredBy(db: Db, number: number): Promise<Omit<Leaf, 'has
   }))
 }
 
-/** What is shown of a checkpoint, under the names of audit.checkpoints. */
+/** A checkpoint as it is listed, with the names of audit.checkpoints. */
 export interface ListedCheckpoint {
   readonly number: number
   readonly time: string
@@ -128,7 +128,7 @@ export interface ListedCheckpoint {
   readonly key_id: string
 }
 
-/** The newest first; of the view, which auditors may read, too. */
+/** The checkpoints of the view, which auditors may read, too; newest first. */
 export async function newestCheckpoints(db: Db, limit: number): Promise<ListedCheckpoint[]> {
   const rows = await db.query(
     {

@@ -9,14 +9,14 @@ import type { CheckpointStore, Logs, OnWrong, Verifiable } from './verify.ts'
 
 const LEAVES_AT_ONCE = 5000
 
-/** Events move, and objects are replaced, while they are looked for; then the manifest is asked again. */
+/** How often the manifest is asked: events move, and objects are replaced, meanwhile. */
 const ATTEMPTS = 4
 const PAUSE_MS = 50
 
 /**
  * The logs of a database: the hash of each leaf's event, from Postgres, or from its object when it is cold. Where the
- * session has not moved since, its head is enough for a cold event: that the head follows from its events is not for here.
- * And how far sessions count as covered.
+ * session has not moved since, its head is enough for a cold event; `audit verify` checks that the head follows from
+ * the events. Also checks the recorded coverage of sessions.
  */
 export class StoredLogs implements Logs {
   readonly #db: Db
@@ -69,7 +69,7 @@ export class StoredLogs implements Logs {
       for (const { leaf, place } of those) {
         const found =
           object && (await hashIn(object.subarray(place.offset, place.offset + place.bytes), leaf))
-        if (object === undefined) wrong.set(leaf, `the object ${key}, with the event, is gone`)
+        if (object === undefined) wrong.set(leaf, `the object ${key}, which has the event, is gone`)
         else if (found !== leaf.hash)
           wrong.set(leaf, found === undefined ? `the event is not in ${key}` : differs(found))
       }
@@ -78,19 +78,19 @@ export class StoredLogs implements Logs {
   }
 }
 
-const differs = (found: string) => `the event has the hash ${found}, and another one was signed`
+const differs = (found: string) => `the event has the hash ${found}, and a different one was signed`
 
 function faultOf(leaf: Leaf, { head, hash, cold }: Stored): string | undefined {
-  if (leaf.seq === 0) return undefined // of a session that was gone: whatever there is, is newer
+  if (leaf.seq === 0) return undefined // the session was gone, and whatever exists now is newer
   if (head === undefined) return 'the session is gone'
   if (head.seq < leaf.seq) return `the log ends with event ${head.seq}`
   if (head.seq === leaf.seq && head.hash !== leaf.hash)
-    return `the head of the session has the hash ${head.hash}, and another one was signed`
+    return `the head of the session has the hash ${head.hash}, and a different one was signed`
   if (hash !== undefined) return hash === leaf.hash ? undefined : differs(hash)
   return cold === undefined ? 'the event is gone' : undefined
 }
 
-/** Of the leaf's event, in its slice; undefined when it is not there, or the slice is damaged. */
+/** The hash of the leaf's event in its slice; undefined when it is not there, or the slice is damaged. */
 async function hashIn(slice: Buffer, { sessionId, seq }: Leaf): Promise<string | undefined> {
   for await (const it of archivedHashes(slice)) if (it.seq === seq && it.session === sessionId) return it.hash
   return undefined

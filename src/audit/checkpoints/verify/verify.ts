@@ -15,23 +15,24 @@ import { getIfThere } from '../store.ts'
 import { treeOf } from '../tree.ts'
 
 /**
- * What can be wrong with checkpoints, or with what they say:
- * - `missing`: a number is left out, or is in the table or the store only, or the object of its leaves is gone
- * - `changed`: it is not of the form that checkpoints have, or not the same in both, or its leaves do not make its root
- * - `broken`: it does not follow from the one before
- * - `signature`: it is not signed by a key that is trusted
+ * What can be wrong with checkpoints, or with the logs that they sign:
+ * - `missing`: a number is left out, or only the table or only the store has it, or the object of its leaves is gone
+ * - `changed`: it does not have the form of a checkpoint, or table and store differ, or its leaves do not make its
+ * root
+ * - `broken`: it does not follow from the previous one
+ * - `signature`: it is not signed by a trusted key
  * - `checkpoint`: the log of a session is not what was signed
- * - `left_out`: a session counts as covered further than it is, so later checkpoints leave it out
+ * - `left_out`: the recorded coverage of a session is beyond what was signed, so later checkpoints leave it out
  */
 export type CheckpointReason = 'missing' | 'changed' | 'broken' | 'signature' | 'checkpoint' | 'left_out'
 
 export interface CheckpointFinding {
   readonly reason: CheckpointReason
-  /** Of the checkpoint; 0 when it is about none. */
+  /** The number of the checkpoint; 0 when the finding is about none. */
   readonly number: number
-  /** In words. */
+  /** What was found, as a sentence. */
   readonly detail: string
-  /** Of `checkpoint` and `left_out`: whose log, and at which seq. */
+  /** For `checkpoint` and `left_out`: the session and seq. */
   readonly log?: Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
 }
 
@@ -42,14 +43,14 @@ export interface Acknowledged {
   readonly discontinuity: Discontinuity
 }
 
-/** Where checkpoints and their leaves lie: the object store, or a copy of it. */
+/** Where checkpoints and their leaves are: the object store, or a copy of it. */
 export type CheckpointStore = Pick<ObjectStore, 'get' | 'list'>
 
 /** A checkpoint of the table. */
 export interface Row extends SignedCheckpoint {
-  /** It says that the store has it, too. */
+  /** Whether the table says that the store has it. */
   readonly isStored: boolean
-  /** The columns beside the body, which readers of audit.checkpoints go by, say what it says. */
+  /** Whether the columns beside the body, which audit.checkpoints shows, agree with the body. */
   readonly repeatsBody: boolean
 }
 
@@ -64,16 +65,16 @@ export interface CheckpointTable {
   highestCovering(): Promise<number>
 }
 
-/** Told what is wrong with the log of a leaf's session. */
+/** Called with what is wrong with the log of a leaf's session. */
 export type OnWrong = (reason: 'checkpoint' | 'left_out', number: number, leaf: Place, detail: string) => void
 
 type Place = Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
 
-/** What leaves are compared with. */
+/** The logs that leaves are compared with. */
 export interface Logs {
-  /** All leaves of a checkpoint, of one after the other. */
+  /** Compares all leaves of one checkpoint. Checkpoints come in order. */
   compare(checkpoint: Verifiable, leaves: readonly Leaf[], onWrong: OnWrong): Promise<void>
-  /** Once all are handed over. */
+  /** Called after the last checkpoint. */
   finish(onWrong: OnWrong): Promise<void>
 }
 
@@ -81,32 +82,32 @@ export interface VerifyCheckpointsOptions {
   readonly store: CheckpointStore
   readonly table?: CheckpointTable
   readonly logs: Logs
-  /** Undefined: signatures are not looked at. */
+  /** Undefined: signatures are not verified. */
   readonly keys: ReadonlyMap<string, KeyObject> | undefined
-  /** Digests of checkpoints that were published; each must be there. */
+  /** Digests of checkpoints that were published; each must exist. */
   readonly anchors: readonly string[]
-  /** Leaves of older ones are not looked at. */
+  /** Leaves of older checkpoints are not compared. */
   readonly since: number
   readonly signal: AbortSignal
   readonly onFinding: (finding: CheckpointFinding) => void
-  /** A log is not what was signed, and a later checkpoint has recorded that this is known. No fault. */
+  /** Called for a log that is not what was signed when a later checkpoint has recorded that. It is not a finding. */
   readonly onAcknowledged?: (acknowledged: Acknowledged) => void
   readonly onProgress?: (verified: Readonly<VerifiedCheckpoints>) => void
 }
 
 export interface VerifiedCheckpoints {
   checkpoints: number
-  /** Compared with the logs, or found to be in no log that is at hand. */
+  /** Leaves that were compared with a log, or whose log is not at hand. */
   leaves: number
-  /** The newest. */
+  /** The newest checkpoint. */
   last: { readonly number: number; readonly time: string; readonly sha256: string } | undefined
 }
 
 const AT_ONCE = 16
 
 /**
- * What is wrong with logs is told in the end: a later checkpoint may have recorded that it is known. Its own leaf covers
- * what is left of the log from its first event on, so nothing that is done to that afterwards passes for known.
+ * Collects what is wrong with logs until the end, because a later checkpoint may have recorded a discontinuity. The
+ * leaf of that checkpoint covers the rest of the log from its first event on, so later changes of the rest are found.
  */
 class Differences {
   readonly #options: Pick<VerifyCheckpointsOptions, 'onFinding' | 'onAcknowledged'>
@@ -141,8 +142,8 @@ const nameOf = ({ tenantId, sessionId }: Pick<Leaf, 'tenantId' | 'sessionId'>) =
   JSON.stringify([tenantId, sessionId])
 
 /**
- * Verifies the chain of checkpoints from the first to the last, its signatures and anchors, that table and store have the
- * same, that leaves make the roots that are signed, and that logs are what leaves say. Nodes may go on meanwhile.
+ * Verifies the chain of checkpoints from the first to the last: signatures and anchors, that table and store have the
+ * same ones, that leaves make the signed roots, and that logs are what leaves say. Nodes may continue meanwhile.
  */
 export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Promise<VerifiedCheckpoints> {
   const { store, table, logs, anchors, signal, onFinding, onProgress } = options
@@ -163,7 +164,7 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
   for (let i = 0; i < numbers.length; i += AT_ONCE) {
     const some = numbers.slice(i, i + AT_ONCE)
     const rows = await table?.read(some)
-    // One that the table has and the listing had not may have been stored since.
+    // A checkpoint that the table has and the listing had not may have been stored since.
     const objects = await Promise.all(some.map((it) => getIfThere(store, checkpointKey(it), signal)))
     for (const [j, number] of some.entries()) {
       signal.throwIfAborted()
@@ -174,9 +175,9 @@ export async function verifyCheckpoints(options: VerifyCheckpointsOptions): Prom
       const it = choose(number, objects[j], rows, report)
       if (it !== undefined) {
         if (!isAfterGap && it.previous !== (before ? digestOf(before.body) : NO_PREVIOUS))
-          report('broken', 'it does not have the digest of the one before')
+          report('broken', 'it does not have the digest of the previous checkpoint')
         if (before && it.time < before.time)
-          report('broken', 'its time is earlier than that of the one before')
+          report('broken', 'its time is earlier than that of the previous checkpoint')
         checkSignature(it, options.keys, report)
         wanted.delete(digestOf(it.body))
         verified.checkpoints += 1
@@ -216,7 +217,7 @@ const gap = (from: number, to: number) =>
 
 type Report = (reason: CheckpointReason, detail: string) => undefined
 
-/** The checkpoint of a number, of the store if it has a good one; tells of what is wrong with either. */
+/** The checkpoint of a number, from the store if it has a valid one; reports what is wrong with either. */
 function choose(
   number: number,
   object: Buffer | undefined,
@@ -225,14 +226,14 @@ function choose(
 ): Verifiable | undefined {
   const row = rows?.get(number)
   const noted = row && { ...row, isNoted: true }
-  if (row?.repeatsBody === false) report('changed', 'its columns in the table do not say what its body says')
+  if (row?.repeatsBody === false) report('changed', 'its columns in the table differ from its body')
   if (object === undefined) {
     if (row?.isStored) report('missing', 'the object store does not have it')
     return noted
   }
   const stored = parseCheckpoint(object)
   if (stored === undefined || stored.number !== number) {
-    report('changed', 'what the object store has is not the checkpoint of this number')
+    report('changed', 'the object in the store is not the checkpoint of this number')
     return noted
   }
   if (rows !== undefined && row === undefined) report('missing', 'the table does not have it')
@@ -247,7 +248,7 @@ function checkSignature(it: SignedCheckpoint, keys: VerifyCheckpointsOptions['ke
   if (keys === undefined) return
   const key = keys.get(it.keyId)
   if (key === undefined)
-    report('signature', `it is signed by the key ${it.keyId}, which is none of those given`)
+    report('signature', `it is signed by the key ${it.keyId}, which is not one of the given keys`)
   else if (!isSignedBy(key, Buffer.from(it.body), it.signature)) report('signature', 'its signature is wrong')
 }
 
@@ -258,7 +259,7 @@ async function readTree(
   report: Report,
 ): Promise<readonly Leaf[] | undefined> {
   if (it.leaves > 0 && it.leavesKey === undefined)
-    return report('missing', 'it does not say where its leaves are')
+    return report('missing', 'it does not name the object of its leaves')
   const object = it.leavesKey === undefined ? undefined : await getIfThere(store, it.leavesKey, signal)
   if (it.leavesKey !== undefined && object === undefined)
     return report('missing', `${it.leavesKey}, with its leaves, is gone`)
