@@ -1,10 +1,10 @@
 import { connect } from 'node:net'
 
-/** A server that is there closes the connection of a request at once. */
+/** A running server closes the connection of a cancel request at once. */
 const ANSWER_MS = 1000
 const CANCEL_REQUEST = 80_877_102
 
-/** What pg keeps of a connection, and does not type. */
+/** Members of pg's connection that its types lack. */
 export interface Cancellable {
   readonly host: string
   readonly port: number
@@ -13,8 +13,9 @@ export interface Cancellable {
 }
 
 /**
- * Asks Postgres, or the pooler before it, to cancel what runs on a connection. Resolves to whether the request was taken,
- * which says nothing of its success. It goes in the clear, as libpq sends it: it holds nothing but the two numbers.
+ * Asks Postgres, or the pooler before it, to cancel what runs on a connection. Resolves to whether the request was
+ * delivered, which says nothing about its success. It is sent unencrypted, as libpq does: it holds only the process
+ * id and the secret key.
  */
 export async function cancel(
   { host, port, processID, secretKey }: Cancellable,

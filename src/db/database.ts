@@ -12,7 +12,7 @@ import { Db, type PoolSize } from './pool.ts'
 import { ForeignSchemaError } from './roles.ts'
 import { examineSharing } from './sharing.ts'
 
-/** Postgres cannot be used, and waiting longer will not help. The message says what to look at. */
+/** Postgres cannot be used, and waiting longer will not help. The message says what to check. */
 export class DatabaseStartError extends Error {
   override readonly name = 'DatabaseStartError'
 }
@@ -24,20 +24,23 @@ const STILL_MS = 5000
 /** The job writes two objects at a time. */
 const MOVE_CONNECTIONS = 2
 
-/** Asked for each connection: the embedded Postgres may come back on another port. */
+/** Read for each connection, because the embedded Postgres may return on another port. */
 export interface DatabaseUrls {
   readonly url: string
   readonly directUrl: string
-  /** Of other roles than `url`, where nodes have no more rights than they need. */
+  /** URLs with other roles than `url`, where nodes have only the rights that they need. */
   readonly migrateUrl?: string | undefined
   readonly tieringUrl?: string | undefined
 }
 
-/** The Postgres of a node: connections for appends apart from those for everything else, so neither starves the other. */
+/**
+ * The Postgres of a node. Appends have connections of their own, so that neither they nor the other statements
+ * starve.
+ */
 export class Database {
   readonly appends: Db
   readonly reads: Db
-  /** Writes objects of cold storage that are kept in a table; the same role. */
+  /** Writes objects of cold storage that are kept in a table; same role as `appends`. */
   readonly moves: Db
   readonly notifyQueue: NotifyQueue
   readonly #urls: DatabaseUrls
@@ -47,7 +50,7 @@ export class Database {
   readonly #stopping = new AbortController()
   readonly #whenMoved = new Set<() => void>()
   readonly #whenServerChanged = new Set<() => void>()
-  /** Which run of which server the newest connection leads to. */
+  /** The run of the server that the newest connection leads to. */
   #server: string | undefined
 
   constructor(
@@ -87,7 +90,7 @@ export class Database {
     return this.#urls.directUrl
   }
 
-  /** For moving segments: of a role that owns them. */
+  /** The URL for moving segments: of a role that owns them. */
   get tieringUrl(): string {
     return this.#urls.tieringUrl ?? this.directUrl
   }
@@ -96,12 +99,12 @@ export class Database {
     return this.#embedded?.dir
   }
 
-  /** In words, what keeps the embedded Postgres from running. */
+  /** Why the embedded Postgres does not run; undefined when it runs. */
   get fault(): string | undefined {
     return this.#embedded?.fault
   }
 
-  /** Over a connection of the pool. */
+  /** Sends a query over a connection of the pool. */
   notify(channel: string, payload: string): Promise<unknown> {
     return this.reads.query(NOTIFY, [channel, payload])
   }
@@ -110,14 +113,14 @@ export class Database {
     return { append: this.appends.size, read: this.reads.size }
   }
 
-  /** For connections of others: the server that they lead to may be a primary no more. */
+  /** Called for connections of other parts: the server that they lead to may no longer be the primary. */
   onPrimaryMoved(act: () => void): void {
     this.#whenMoved.add(act)
   }
 
   /**
-   * A connection leads to another server than the one before, or to the same after a restart: what was read before may
-   * no longer be there. Called before anything is read there.
+   * Records the server that a new connection leads to, before anything is read there. When it is another server than
+   * before, or the same after a restart, what was read before may no longer exist.
    */
   onServerChanged(act: () => void): void {
     this.#whenServerChanged.add(act)
@@ -129,9 +132,9 @@ export class Database {
     if (isAnother) for (const act of this.#whenServerChanged) act()
   }
 
-  /** What is read, or listened to, there would stand still. */
+  /** A standby's data and notifications would stand still. */
   #leaveOldPrimary(): void {
-    this.#log.warn('Postgres only read for a while, and writes again: all connections are made anew')
+    this.#log.warn('failover detected: reconnecting to the new primary')
     this.appends.renew()
     this.reads.renew()
     this.moves.renew()
@@ -139,8 +142,8 @@ export class Database {
   }
 
   /**
-   * Waits for Postgres, and brings the schema to this release. Throws DatabaseStartError (not there in time, wrong
-   * password, no such database, not migrated and no right to), SchemaTooNewError, ServerTooOldError.
+   * Waits for Postgres, and brings the schema to this release. Throws a DatabaseStartError (no server in time, wrong
+   * password, no such database, not migrated and no right to migrate), SchemaTooNewError or ServerTooOldError.
    */
   async prepare(release: string): Promise<void> {
     const deadline = Date.now() + this.#config.startupWaitMs
@@ -172,8 +175,8 @@ export class Database {
   }
 
   /**
-   * Finds out what poolers are in the way. Rejects with a DatabaseStartError where a URL leads through one that LISTEN and
-   * the jobs cannot be done through; goes on without prepared statements where the pool's URL does not keep them.
+   * Detects poolers. Rejects with a DatabaseStartError when LISTEN and the jobs cannot work through a URL; disables
+   * prepared statements when the pool's URL does not keep them.
    */
   async #examine(): Promise<void> {
     const { url, directUrl, tieringUrl } = this.#urls
@@ -197,7 +200,7 @@ export class Database {
     for (const it of [this.appends, this.reads]) it.withoutPreparedStatements()
   }
 
-  /** A start that stands still says at what. */
+  /** Logs what the start is waiting for when it takes long. */
   async #sayWhatFor<T>(what: string, work: Promise<T>): Promise<T> {
     const from = Date.now()
     const timer = setInterval(
@@ -211,7 +214,10 @@ export class Database {
     }
   }
 
-  /** From now on an embedded Postgres that ends is not started again: perhaps it is told to end when we are. */
+  /**
+   * From now on, an embedded Postgres that ends is not restarted: it may have been stopped together with this
+   * process.
+   */
   draining(): void {
     this.#embedded?.leave()
   }
@@ -226,8 +232,8 @@ export class Database {
 }
 
 /**
- * Opens the database of the configuration, or, without one, starts the embedded Postgres and keeps it running. Rejects with
- * DatabaseStartError when there is no embedded database yet and `mayCreate` is false.
+ * Opens the database of the configuration, or, without one, starts the embedded Postgres and keeps it running.
+ * Rejects with a DatabaseStartError when there is no embedded database yet and `mayCreate` is false.
  */
 export async function openDatabase(
   config: Config['database'],
@@ -252,13 +258,16 @@ const NOTIFY = { name: 'notify', text: 'select pg_notify($1, $2)' }
 
 const NOTIFICATION_QUEUE = { name: 'notification_queue', text: 'select pg_notification_queue_usage()' }
 
-/** The used share. Postgres first drops what every listener has read, which else only a full page of new ones makes it do. */
+/**
+ * The used share of the queue. Postgres first drops the notifications that every listener has read; otherwise only a
+ * full page of new ones makes it do so.
+ */
 async function notificationQueueUsage(db: Db): Promise<number> {
   const [row] = await db.query(NOTIFICATION_QUEUE, [])
   return Number(row?.[0])
 }
 
-/** In words for an operator, when the error is one that waiting does not mend. */
+/** Describes errors for an operator that waiting does not resolve. */
 function fatalReason(error: unknown): string | undefined {
   if (error instanceof NotMigratedError || error instanceof ForeignSchemaError) return error.message
   if (!(error instanceof pg.DatabaseError)) return undefined

@@ -1,25 +1,25 @@
 import { type RenderedEvent, renderEvent } from '../protocol/event.ts'
 
 /**
- * The columns that make a frame, of a row of events called `e`. to_json writes a timestamp as ISO 8601 whatever DateStyle
- * says, several times faster than to_char.
+ * The columns of a rendered event, of a row of events called `e`. to_json writes a timestamp as ISO 8601 regardless
+ * of DateStyle, several times faster than to_char.
  */
 export const EVENT_COLUMNS = `e.seq, e.type, e.payload::text, e.actor, e.source, e.producer_id, e.producer_seq,
   e.idempotency_key, e.metadata::text, e.refs::text, to_json(e.inserted_at at time zone 'UTC')::text, e.subject`
 
 /**
- * What the chain has of a row of events called `e`, in one value: content_digest, hash and salt. Null where one of them has
- * not its length, so that no byte of one is taken for its neighbour's.
+ * content_digest, hash and salt of a row of events called `e`, in one value. Null when one of them has the wrong
+ * length, so that no byte of one is read as part of its neighbour.
  */
 export const CHAIN_COLUMNS = `case when octet_length(e.content_digest) = 32 and octet_length(e.hash) = 32
        and octet_length(coalesce(e.salt, '\\x00000000000000000000000000000000')) = 16
   then encode(e.content_digest || e.hash || coalesce(e.salt, ''), 'hex') end, e.chain_version`
 
-/** How many columns that are. */
+/** The number of those columns. */
 export const CHAIN_COLUMN_COUNT = 2
 
 export interface ChainOfRow {
-  /** Lower-case hex; empty where they are not of their lengths. */
+  /** Lower-case hex; empty when the lengths are wrong. */
   readonly contentDigest: string
   readonly hash: string
   /** Null once the content was erased. */
@@ -27,7 +27,7 @@ export interface ChainOfRow {
   readonly chainVersion: number
 }
 
-/** Of a row in which CHAIN_COLUMNS begin at index `from`. */
+/** Decodes a row in which CHAIN_COLUMNS begin at index `from`. */
 export function decodeChain(row: readonly (string | null)[], from: number): ChainOfRow {
   const hashes = row[from] ?? ''
   return {
@@ -41,14 +41,14 @@ export function decodeChain(row: readonly (string | null)[], from: number): Chai
 /** A finite time in microseconds since 1970, exactly. */
 export const microsecondsOf = (time: string): string => `(extract(epoch from ${time}) * 1000000)::bigint`
 
-/** What an event weighs. octet_length of a toasted value is read off its header, so weighing does not unpack it. */
+/** The size of an event in bytes. octet_length reads the header of a toasted value and does not unpack it. */
 export const EVENT_BYTES =
   'coalesce(octet_length(e.payload::text) + octet_length(e.metadata::text) + octet_length(e.refs::text), 0)'
 
-/** What stands for each part of an event's content once it is erased, and null in its row. */
+/** The value of payload, metadata and refs once the content is erased; the row has null. */
 const ERASED = '{}'
 
-/** The frame of a row in which EVENT_COLUMNS begin at index `from`. */
+/** Decodes the event of a row in which EVENT_COLUMNS begin at index `from`. */
 export function decodeEvent(row: readonly (string | null)[], from: number): RenderedEvent {
   const text = (i: number) => row[from + i] as string
   const orNull = (i: number) => row[from + i] ?? null
@@ -70,7 +70,7 @@ export function decodeEvent(row: readonly (string | null)[], from: number): Rend
   })
 }
 
-/** "2026-11-23T14:25:25.41" with its quotes, as to_json gives it, to 2026-11-23T14:25:25.410000Z. */
+/** Converts "2026-11-23T14:25:25.41" with its quotes, as to_json writes it, to 2026-11-23T14:25:25.410000Z. */
 function wireTime(quoted: string): string {
   return `${quoted.slice(1, 20)}.${quoted.slice(21, -1).padEnd(6, '0')}Z`
 }

@@ -1,38 +1,38 @@
 import pg from 'pg'
 import { NotPinnedError } from './searchPath.ts'
 
-/** What can be concluded from a failed statement. */
+/** What a failed statement means for the caller. */
 export type Failure =
-  /** Nothing was sent, or Postgres undid it: trying again is safe. */
+  /** Nothing was sent, or Postgres rolled it back: a retry is safe. */
   | 'retry'
-  /** Somebody holds a row's lock for longer than we wait; nothing was stored. */
+  /** Another transaction holds a row's lock for longer than the lock time-out; nothing was stored. */
   | 'locked'
-  /** The connection broke with the statement under way: it may have been committed. */
+  /** The connection broke while the statement ran: it may have been committed. */
   | 'unknown'
-  /** Postgres cannot do this now, whatever the statement (full, read-only, shutting down), and undid it. */
+  /** Postgres cannot do this now, whatever the statement (full, read-only, shutting down), and rolled it back. */
   | 'unavailable'
-  /** Postgres refused this very statement, and undid it. */
+  /** Postgres refused this statement, and rolled it back. */
   | 'refused'
 
-/** After a failover the old connection may lead to a server that only reads: look for the primary again. */
+/** After a failover the old connection may lead to a standby: reconnect to find the primary. */
 const READ_ONLY = '25006'
-/** Postgres ended an idle connection, before it read our statement. */
+/** Postgres ended an idle connection before it read the statement. */
 const IDLE_SESSION_TIMEOUT = '57P05'
-/** A statement prepared before its tables changed; a new connection prepares it anew. */
+/** A statement that was prepared before its tables changed; a new connection prepares it again. */
 const FEATURE_NOT_SUPPORTED = '0A000'
-/** Every limit of a program: also the queue of notifications, which is found full when a transaction commits. */
+/** Limits of Postgres itself, such as a full notification queue, which a commit reports. */
 export const PROGRAM_LIMIT_EXCEEDED = '54000'
 
 /**
- * By SQLSTATE, or its class: the first that fits. What is a state of the server, which passes, is never `refused`: only
- * what a statement or its values are to blame for is, and what is in neither this list nor FATAL.
+ * The first SQLSTATE, or class, that matches. A passing state of the server is never `refused`: only errors of a
+ * statement or its values are, and errors that are neither in this list nor FATAL.
  */
 const FAILURES: readonly (readonly [sqlstate: string, failure: Failure])[] = [
   ['08', 'unknown'], // connection exceptions
   [READ_ONLY, 'unavailable'],
   ['25P03', 'retry'], // idle_in_transaction_session_timeout: nothing was committed
   ['25P04', 'unknown'], // transaction_timeout, FATAL
-  ['25', 'unavailable'], // the connection is in somebody else's transaction: a pooler mixed it up
+  ['25', 'unavailable'], // the connection is in another client's transaction: a pooler mixed them up
   ['26000', 'unavailable'], // prepared statements that a pooler does not know
   ['42P05', 'unavailable'], // the same: prepared on this connection by another client
   ['28', 'unavailable'], // the connection was refused, nothing was sent
@@ -51,11 +51,11 @@ const FAILURES: readonly (readonly [sqlstate: string, failure: Failure])[] = [
   ['58', 'unavailable'], // errors of the system
   ['72000', 'retry'], // snapshot_too_old
 ]
-/** The append took its time before its segment was closed; the next try takes a later one. */
+/** The append took its time before its segment was closed; a retry takes a later one. */
 const NO_APPENDS = new Set(['segment_is_closed', 'segment_is_kept'])
 const CHECK_VIOLATION = '23514'
 
-// Connection errors that come before anything is sent; pg says these in words only.
+// Connection errors before anything is sent, which pg reports by message only.
 const NOT_SENT = /timeout exceeded when trying to connect|Connection terminated due to connection timeout/
 const NOT_CONNECTED = new Set([
   'ECONNREFUSED',
@@ -67,7 +67,7 @@ const NOT_CONNECTED = new Set([
   'ENFILE',
 ])
 
-/** Postgres did not answer a statement in time; whether it is done is not known. */
+/** Postgres did not answer a statement in time; its outcome is unknown. */
 export class QueryTimeoutError extends Error {
   override readonly name = 'QueryTimeoutError'
 }
@@ -78,7 +78,7 @@ export function classify(error: unknown): Failure {
     if (NO_APPENDS.has(constraint ?? '') || lacksPartition(error) || isStalePlan(error)) return 'retry'
     if (isOfNotifications(error)) return 'unavailable'
     const known = FAILURES.find(([sqlstate]) => code.startsWith(sqlstate))?.[1]
-    // FATAL ends the session at any moment, the commit's included.
+    // FATAL ends the session at any moment, also during the commit.
     return known ?? (isFatal(error) ? 'unknown' : 'refused')
   }
   if (error instanceof NotPinnedError) return 'unavailable'
@@ -87,11 +87,11 @@ export function classify(error: unknown): Failure {
   return 'unknown'
 }
 
-/** Postgres's clock is past what its caller takes for possible (sql/refuse_time.sql). */
+/** Postgres's clock is beyond what the caller accepts (sql/refuse_time.sql). */
 export const isClockAhead = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && error.code === '55SC1'
 
-/** Somebody has dropped or detached the partition of a row: a check violation that names no constraint. */
+/** The partition of a row was dropped or detached: a check violation that names no constraint. */
 export function lacksPartition(error: unknown): boolean {
   return (
     error instanceof pg.DatabaseError &&
@@ -102,7 +102,7 @@ export function lacksPartition(error: unknown): boolean {
   )
 }
 
-/** Whether the error came from Postgres being away or unable, rather than from us. */
+/** Whether the error came from an unavailable Postgres, and not from a fault of this program. */
 export function isUnavailable(error: unknown): boolean {
   const isFromDatabase =
     error instanceof pg.DatabaseError ||
@@ -119,32 +119,32 @@ export function isUnavailable(error: unknown): boolean {
 export const isReadOnly = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && error.code === READ_ONLY
 
-/** Whether a connection is as good after the error as it was before. */
+/** Whether a connection can be used after the error. */
 export function keepsConnection(error: unknown): boolean {
   return error instanceof pg.DatabaseError && !isFatal(error) && !LEAVES.test(error.code ?? '')
 }
-/** A server that only reads, a transaction of somebody else, prepared statements that are not ours. */
+/** A read-only server, another client's transaction, another client's prepared statements. */
 const LEAVES = /^(25|26000|42P05)/
 
-/** Whether Postgres has not looked at the statement, which can do what it is to do on another connection. */
+/** Whether Postgres has not looked at the statement, so that it can run on another connection. */
 export function wasNotBegun(error: unknown): boolean {
   return error instanceof pg.DatabaseError && (error.code === IDLE_SESSION_TIMEOUT || isStalePlan(error))
 }
 
-/** "cached plan must not change result type", by the place that says it: words are translated. */
+/** "cached plan must not change result type", recognised by its source location, because messages are translated. */
 export const isStalePlan = (error: unknown): boolean =>
   error instanceof pg.DatabaseError &&
   error.code === FEATURE_NOT_SUPPORTED &&
   error.routine === 'RevalidateCachedQuery'
 
-/** Prepared statements that a pooler does not know: of another client, or on another connection. */
+/** Prepared statements that a pooler does not keep: of another client, or on another connection. */
 export const lacksStatements = (error: unknown): boolean =>
   error instanceof pg.DatabaseError && (error.code === '26000' || error.code === '42P05')
 
 const isOfNotifications = ({ code, routine }: pg.DatabaseError): boolean =>
   code === PROGRAM_LIMIT_EXCEEDED && /Notify|asyncQueue/.test(routine ?? '')
 
-/** Whether the error ended the session. By code, for Postgres translates the word FATAL. */
+/** Whether the error ended the session. By code, because Postgres translates the word FATAL. */
 function isFatal({ severity, code = '' }: pg.DatabaseError): boolean {
   return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08') || SHUTDOWN.test(code)
 }

@@ -1,8 +1,9 @@
 import type { ClientBase } from 'pg'
 
 /**
- * What the catalog has of each object: body, settings and attributes of its functions, their triggers, the definition of a
- * view. What Postgres words itself is apart from the rest: another release of it may word the same otherwise.
+ * The catalog's description of each object: body, settings and attributes of its functions, their triggers, the
+ * definition of a view. Text that Postgres words itself is kept apart, because another release may word it
+ * differently.
  */
 const PARTS = `
 with named as (
@@ -36,7 +37,10 @@ select p.name, concat_ws(':', current_setting('server_version_num')::int / 10000
   from part p
  group by p.name`
 
-/** By name; none for an object that is not there. Run it with a pinned search path: it writes names as that has them. */
+/**
+ * By name; nothing for an object that does not exist. Run it with a pinned search path, which decides how names are
+ * written.
+ */
 export async function fingerprintsOf(
   client: ClientBase,
   names: readonly string[],
@@ -46,8 +50,8 @@ export async function fingerprintsOf(
 }
 
 /**
- * How an object compares with what was noted of it: `reworded` when only the text differs that Postgres makes of a
- * definition. Another major version words definitions anew.
+ * Compares an object with its recorded fingerprint: `reworded` when only the text differs that Postgres makes of a
+ * definition, as another major version does.
  */
 export function compareFingerprints(
   noted: string | null | undefined,

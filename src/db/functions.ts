@@ -1,6 +1,6 @@
 /**
- * The files of sql/, each one object named as the file, in the order in which they stand on one another. `name` is
- * starcite.name, in sql/name.sql; `audit.name` is in sql/audit/name.sql.
+ * The files of sql/ in the order of their dependencies; each creates the object of its name. `name` is starcite.name,
+ * in sql/name.sql; `audit.name` is in sql/audit/name.sql.
  */
 export const SQL_OBJECTS = [
   'secret_key',

@@ -2,35 +2,36 @@ import type { ClientBase } from 'pg'
 import { compareFingerprints, fingerprintsOf, noteFingerprints } from './fingerprints.ts'
 import type { Installation, SqlObject } from './installation.ts'
 
-/** How what the database has compares with what a build would install. */
+/** How the database compares with what a build would install. */
 export type Comparison =
   | { readonly is: 'same' }
-  /** Of the same build, but some objects are missing from the catalog, or altered there. */
+  /** Of the same build, but some objects are missing from the catalog, or were altered there. */
   | ({ readonly is: 'damaged' } & Differing)
-  /** The database has what an older build installed, or nothing; `objects` are not, or not in this form, in it. */
+  /** The database has what an older build installed, or nothing; `objects` are missing, or outdated. */
   | ({ readonly is: 'older' } & Differing)
   | { readonly is: 'newer'; readonly number: number }
 
 interface Differing {
   readonly objects: readonly SqlObject[]
-  /** Those of them that may well be as they should: only the catalog's text of a definition is another. */
+  /** Those of them that may be intact: only the catalog's wording of a definition differs. */
   readonly reworded: readonly SqlObject[]
 }
 
-/** Another build has installed another content under the same number. */
+/** Another build has installed different content under the same number. */
 export class InstallationConflictError extends Error {
   override readonly name = 'InstallationConflictError'
 }
 
-/** Something that the schema had is not there, and this build cannot put it back. */
+/** The schema lacks something that it had, and this build cannot restore it. */
 export class DamagedSchemaError extends Error {
   override readonly name = 'DamagedSchemaError'
 }
 
 /**
- * Compares by number, and looks whether what was installed is there: a dump of one schema, say, brings back what was noted and
- * not what was installed in the other. Rejects with an InstallationConflictError where the numbers are equal and the contents are not: of
- * two such builds neither is newer, so the one that came first stays, and the other refuses to run on it.
+ * Compares by number, and checks whether what was installed still exists: a dump of one schema, say, restores the
+ * record and not what was installed in the other. Rejects with an InstallationConflictError when the numbers are
+ * equal and the contents are not: neither of two such builds is newer, so the first one stays, and the other refuses
+ * to run on it.
  */
 export async function compareInstalled(
   client: ClientBase,
@@ -74,11 +75,11 @@ export async function compareInstalled(
 }
 
 /**
- * Installs `stale`, which is what compareInstalled found that the database does not have in this form. Signatures never
- * change, so replacing a body under running nodes is safe. What a build with a higher number installed is left alone:
- * otherwise two builds that run side by side during a deploy would overwrite each other at every start.
+ * Installs `stale`, which compareInstalled has found missing or outdated. Signatures never change, so replacing a
+ * body under running nodes is safe. What a build with a higher number has installed stays: otherwise two builds that
+ * run side by side during a deploy would overwrite each other at every start.
  *
- * Runs inside the caller's transaction. Answers what it installed.
+ * Runs in the caller's transaction. Returns what it installed.
  */
 export async function installFunctions(
   client: ClientBase,
@@ -99,7 +100,8 @@ export async function installFunctions(
     [installation.number, release, installation.objects.map(({ name }) => name)],
   )
   if (stale.length > 0) {
-    // Postgres grants EXECUTE to everyone at creation; the log is for those to whom its owner grants it.
+    // Postgres grants EXECUTE to everyone when a function is created; only roles to which the owner grants it may use
+    // the log.
     await client.query('revoke all on all functions in schema starcite, audit from public')
     await client.query('select starcite.grant_roles()')
   }

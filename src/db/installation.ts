@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { SQL_OBJECTS } from './functions.ts'
 
 const SQL_DIRECTORY = new URL('../../sql/', import.meta.url)
-/** Committed beside the files: their number, which only grows, and the digest of the content that it was given to. */
+/** Committed beside the files: their number, which only grows, and the digest of the content that has it. */
 export const STAMP_FILE = new URL('installation.json', SQL_DIRECTORY)
 
 export interface SqlObject {
@@ -24,7 +24,7 @@ export interface Stamp {
   readonly digest: string
 }
 
-/** Where the statement stands that makes the object of this name in SQL_OBJECTS. */
+/** The position of the statement that creates the object of this name in SQL_OBJECTS. */
 export function sqlFile(name: string): URL {
   return new URL(`${name.replace('.', '/')}.sql`, SQL_DIRECTORY)
 }
@@ -38,7 +38,7 @@ export async function readStamp(): Promise<Stamp> {
   return JSON.parse(await readFile(STAMP_FILE, 'utf8')) as Stamp
 }
 
-/** The stamp that the files should have: the same one where they are unchanged, else the next number. */
+/** The stamp that the files should have: unchanged files keep theirs, others get the next number. */
 export async function nextStamp(stamp: Stamp): Promise<Stamp> {
   const digest = digestOf(await readObjects())
   return digest === stamp.digest ? stamp : { number: stamp.number + 1, digest }
@@ -53,7 +53,7 @@ function readObjects(): Promise<SqlObject[]> {
   )
 }
 
-/** Of all files, in the order of SQL_OBJECTS. */
+/** The digest of all files, in the order of SQL_OBJECTS. */
 function digestOf(objects: readonly SqlObject[]): string {
   return sha256(objects.map(({ name, hash }) => `${name} ${hash}\n`).join(''))
 }

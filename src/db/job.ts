@@ -2,22 +2,22 @@ import type { Log } from '../ops/log.ts'
 import { takeLock } from './jobLock.ts'
 import { DbSession } from './session.ts'
 
-/** Something that the whole database needs once, whichever node does it. */
+/** Work that the whole database needs once, done by one node at a time. */
 export interface Job {
-  /** Names its lock, and its connection. */
+  /** The name of its lock, and of its connection. */
   readonly name: 'tiering' | 'checkpoints'
-  /** Of the schema starcite: who does the job has to own it. */
+  /** A table of the schema starcite whose owner may run the job. */
   readonly table: string
-  /** For its statements, as Postgres writes intervals. */
+  /** The time-out of its statements, as a Postgres interval. */
   readonly statementTimeout: string
 }
 
 export interface JobConnection {
-  /** A direct connection, of the tables' owner: the lock belongs to its session. */
+  /** A direct connection as the owner of the tables, because the lock belongs to its session. */
   readonly url: string
   readonly connectTimeoutMs: number
   readonly log: Log
-  /** Cuts what is under way. */
+  /** Interrupts the job. */
   readonly signal: AbortSignal
 }
 
@@ -26,9 +26,9 @@ export type JobResult<T> =
   | { readonly ran: true; readonly result: T }
 
 /**
- * Runs a job if this role may, and no node is at it. All of it is to go through the one connection that it is given, which
- * has the lock: who loses the lock can write nothing more. `look` is called in the end in any case, also after a failure and
- * where another node is at it; what it rejects with is not told.
+ * Runs a job if this role may, and no other node runs it. The job must use only the connection that it is given,
+ * which holds the lock, so a job that lost the lock writes nothing more. `look` is always called at the end, also
+ * after a failure and when another node runs the job; its rejection is ignored.
  */
 export async function runAlone<T>(
   job: Job,
@@ -55,16 +55,16 @@ export async function runAlone<T>(
   }
 }
 
-/** The job's transactions could not commit else; nodes that are not told find out by polling. */
+/** Lets the job's transactions commit while the notification queue is full; nodes without notifications poll. */
 const NOTIFY_WHERE_THERE_IS_ROOM = `
   select set_config('starcite.notify', case when pg_notification_queue_usage() > 0.9 then 'off' else 'on' end, false)`
 
-/** A role's own time-outs are meant for short statements, and for connections that somebody forgot. */
+/** The time-outs of a role are meant for short statements and forgotten connections. */
 async function prepare(session: DbSession, { statementTimeout }: Job): Promise<void> {
   await session.query(`set statement_timeout = '${statementTimeout}'`)
   await session.query('set idle_session_timeout = 0')
   await session.query(NOTIFY_WHERE_THERE_IS_ROOM)
-  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for others
+  await session.query('set max_parallel_workers_per_gather = 0') // the other processors are for other work
 }
 
 /** Whether this connection's role is, or is a member of, the owner of the job's table. */

@@ -13,13 +13,13 @@ import { damagedTables, isWordedOtherwise, noteTables, RESTORE_COMPLETELY } from
 
 const MIGRATIONS_DIRECTORY = new URL('../../migrations/', import.meta.url)
 const MIGRATIONS_TABLE = 'migrations'
-/** A host that takes the connection and says nothing is not there yet. */
+/** A host that accepts the connection and does not answer counts as unavailable. */
 const CONNECT_TIMEOUT_MS = 10_000
 const LOOK_MS = 100
 /** Postgres 14: `return` bodies of SQL functions, date_bin. */
 const MINIMUM_SERVER_VERSION = 140_000
 
-/** The database was migrated by a newer release than this one. */
+/** A newer release than this one has migrated the database. */
 export class SchemaTooNewError extends Error {
   override readonly name = 'SchemaTooNewError'
 }
@@ -29,16 +29,16 @@ export class ServerTooOldError extends Error {
   override readonly name = 'ServerTooOldError'
 }
 
-/** The schema is not of this release, and this connection may not bring it there. */
+/** The schema is not of this release, and this connection may not migrate it. */
 export class NotMigratedError extends Error {
   override readonly name = 'NotMigratedError'
 }
 
 /**
  * Brings the schema to this release: tables from migrations/, functions and views from sql/, in one transaction. Any
- * number of nodes may call it at once; they take turns (migrationTurn.ts), and those that come second find nothing to do.
- * Who does not own the schema only looks whether it is of this release, and rejects with a NotMigratedError when it is not
- * and no other program is migrating it.
+ * number of nodes may call it at once; they take turns (migrationTurn.ts), and later ones find nothing to do. A role
+ * that does not own the schema only checks whether it is of this release; it rejects with a NotMigratedError when it
+ * is not and no other program is migrating it.
  */
 export async function migrate(
   url: string,
@@ -53,7 +53,7 @@ export async function migrate(
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
   })
-  client.on('error', (error) => log.warn({ err: error }, 'the connection that migrates broke'))
+  client.on('error', (error) => log.warn({ err: error }, 'the migration connection broke'))
   await client.connect()
   try {
     await inPinnedTransaction(client, async () => {
@@ -73,18 +73,18 @@ export async function migrate(
     else if (done.newer !== undefined)
       log.info(
         { installed: done.newer, ours: ours.number },
-        'a newer build installed the procedures of this database: they stay',
+        'installed SQL is of a newer build: leaving it as it is',
       )
     if (done && done.migrations.length + done.functions.length > 0)
-      log.info({ migrations: done.migrations, functions: done.functions }, 'the schema is up to date')
+      log.info({ migrations: done.migrations, functions: done.functions }, 'schema is up to date')
   } finally {
     await client.end().catch(ignore)
   }
 }
 
-/** In the transaction of the caller. Answers what it did. */
+/** Runs in the transaction of the caller. Returns what it did. */
 async function bringUpToDate(client: pg.Client, ours: Installation, release: string, log: Log) {
-  await assertTablesAreUnchanged(client) // before migrations alter them, and what they have is noted anew
+  await assertTablesAreUnchanged(client) // before migrations alter them, and they are recorded again
   const applied = await runner({
     dbClient: insideTransaction(client),
     dir: fileURLToPath(MIGRATIONS_DIRECTORY),
@@ -93,7 +93,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
     migrationsTable: MIGRATIONS_TABLE,
     schema: 'starcite',
     singleTransaction: true,
-    noLock: true, // ours is held, and covers the functions too
+    noLock: true, // this program holds a lock, which covers the functions too
     verbose: false,
     logger: {
       debug: ignore,
@@ -103,7 +103,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
     },
   })
   await assertTablesExist(client)
-  await pinTransaction(client) // the runner leaves its own
+  await pinTransaction(client) // the runner leaves its own search path
   if (applied.length > 0 || (await isWordedOtherwise(client))) await noteTables(client, await ownTables())
   const comparison = await compareInstalled(client, ours)
   const functions =
@@ -111,13 +111,13 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       ? await installFunctions(client, ours, comparison.objects, release)
       : []
   if (comparison.is === 'damaged')
-    log.warn({ objects: functions }, 'parts of the schema were missing or altered: they are installed anew')
-  if (await restoreGrants(client)) log.info('rights that the roles of Starcite lacked are granted')
+    log.warn({ objects: functions }, 'schema objects were missing or altered: installed again')
+  if (await restoreGrants(client)) log.info('granted missing privileges to the roles of Starcite')
   const newer = comparison.is === 'newer' ? comparison.number : undefined
   return { migrations: applied.map((it) => it.name), functions, newer }
 }
 
-/** The client for a program that would begin and end a transaction, and set things for the session. */
+/** A client for the migration runner, which would begin and end a transaction, and change settings of the session. */
 function insideTransaction(client: pg.Client): pg.Client {
   const query = (text: unknown, values?: unknown[]) => {
     if (typeof text !== 'string') throw new TypeError('migrations are texts')
@@ -145,7 +145,7 @@ async function assertServerVersion(client: pg.Client): Promise<void> {
     )
 }
 
-/** In order. */
+/** The applied migrations, in order. */
 async function knownMigrations(): Promise<string[]> {
   const files = await readdir(MIGRATIONS_DIRECTORY)
   return files
@@ -154,7 +154,7 @@ async function knownMigrations(): Promise<string[]> {
     .sort()
 }
 
-/** The tables that the migrations of this build make. */
+/** The tables that the migrations of this build create. */
 async function ownTables(): Promise<string[]> {
   const tables = new Set<string>()
   for (const name of await knownMigrations()) {
@@ -168,7 +168,7 @@ async function ownTables(): Promise<string[]> {
   return [...tables]
 }
 
-/** Tables that the migrations of this build make, and that are not there although they were. */
+/** The tables that the migrations of this build create, and that no longer exist. */
 export async function missingTables(client: ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
     'select t.name from unnest($1::text[]) as t (name) where to_regclass(t.name) is null',
@@ -177,7 +177,7 @@ export async function missingTables(client: ClientBase): Promise<string[]> {
   return rows.map((row) => row.name)
 }
 
-/** In words, how tables are not as migrations left them; a restore that broke off is the likely cause. */
+/** Describes how tables differ from what migrations left; the likely cause is an incomplete restore. */
 export async function tableDamage(client: ClientBase): Promise<string[]> {
   const damage = await damagedTables(client)
   if (damage.length > 0 || (await appliedMigrations(client)).length > 0) return damage
@@ -198,7 +198,7 @@ async function assertTablesExist(client: pg.Client): Promise<void> {
   const missing = await missingTables(client)
   if (missing.length > 0)
     throw new DamagedSchemaError(
-      `tables are missing that migrations have made: ${missing.join(', ')}. They cannot be made anew as they were: restore ` +
+      `tables are missing that migrations have made: ${missing.join(', ')}. They cannot be recreated with their data: restore ` +
         'them from a backup (docs/deployment.md, "Backups")',
     )
 }
@@ -223,7 +223,7 @@ async function assertSchemaIsNotNewer(client: pg.Client): Promise<void> {
     )
 }
 
-/** What another program has not committed yet may be all that is missing. */
+/** A migration in progress, which is not committed yet, may be all that is missing. */
 async function assertSchemaIsNotOlder(
   client: pg.Client,
   installation: Installation,
@@ -232,14 +232,14 @@ async function assertSchemaIsNotOlder(
   let told: string | undefined
   for (;;) {
     const { holder, missing, reworded } = await inPinnedTransaction(client, async () => ({
-      holder: await findHolder(client), // before we look: what it commits afterwards is seen
+      holder: await findHolder(client), // before the check, so that what it commits afterwards is seen
       ...(await missingFrom(client, installation)),
     }))
     if (missing.length === 0) {
       if (reworded.length > 0)
         log.warn(
           { objects: reworded },
-          'the catalog words definitions otherwise than when they were installed: `starcite migrate` installs them anew',
+          'catalog wording of definitions has changed since they were installed: `starcite migrate` installs them again',
         )
       return
     }
@@ -250,7 +250,7 @@ async function assertSchemaIsNotOlder(
   }
 }
 
-/** Names of what this build needs and the schema lacks, and of what is only worded otherwise by the catalog. */
+/** The names of what this build needs and the schema lacks, and of what the catalog only words differently. */
 async function missingFrom(
   client: pg.Client,
   installation: Installation,

@@ -3,14 +3,14 @@ import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
 import { inPinnedTransaction, pinTransaction } from './searchPath.ts'
 
-/** How long one try waits in the queue of the lock, before it says what it waits for. */
+/** How long one attempt waits in the queue of the lock before it logs what it waits for. */
 const TRY_TIMEOUT = '2s'
-/** Where the wait is not in a queue of Postgres. */
+/** The pause where the wait is not in a queue of Postgres. */
 const LOOK_MS = 100
-/** What builds before this one take, as a session; to be dropped with the release after. */
+/** The lock of earlier builds, held by a session; to be dropped with the release after this one. */
 const FORMER_KEY = `hashtextextended('starcite.migrate', 0)`
 
-/** Another transaction is at it: it holds the lock, or is making the schema and the table that the lock is on. */
+/** Another transaction holds the lock, or is creating the schema or the table of the lock. */
 const TAKEN = new Set([
   '55P03', // lock_not_available
   '42P06', // duplicate_schema
@@ -19,13 +19,14 @@ const TAKEN = new Set([
 ])
 
 /**
- * Runs one migration at a time: `run` is called in a transaction that has the lock, and committed; whatever it throws
- * undoes all of it.
+ * Runs one migration at a time: calls `run` in a transaction that holds the lock, and commits it; an error rolls
+ * everything back.
  *
- * The lock is one on the table starcite.migrations, which only its owner may take. Until the table is there, the first to
- * make the schema has the turn: the others run into its uncommitted entry of the catalog, and wait. As it belongs to a
- * transaction, the lock goes with it, also on a connection of a pooler. `open` is called in the transaction before the
- * lock is taken: it makes the schema when that is not there, and answers whether this role owns it.
+ * The lock is one on the table starcite.migrations, which only its owner may take. Before the table exists, the first
+ * transaction to create the schema has the turn: the others meet its uncommitted entry of the catalog, and wait. The
+ * lock belongs to a transaction, so it ends with it, also on a connection of a pooler. `open` is called in the
+ * transaction before the lock is taken: it creates the schema when it does not exist, and returns whether this role
+ * owns it.
  */
 export async function inMigrationTurn<T>(
   client: pg.Client,
@@ -49,7 +50,7 @@ export async function inMigrationTurn<T>(
     } catch (error) {
       await client.query('rollback').catch(() => {})
       if (hasTurn || !isTaken(error)) throw error
-      // One that took the lock between two tries is not there any more: nothing to be told.
+      // A holder that took the lock between two attempts has ended: there is nothing to log.
       const holder = await inPinnedTransaction(client, () => findHolder(client))
       if (holder !== undefined)
         log[tries === 0 ? 'info' : 'warn']({ holder }, `waiting for ${holder}, which migrates the schema`)
@@ -66,7 +67,7 @@ const isTaken = (error: unknown) =>
 async function takeTurn(client: pg.Client): Promise<void> {
   if (await isFormerHeld(client)) throw new TakenError()
   const { rows } = await client.query(`select to_regclass('starcite.migrations') is null as missing`)
-  // As node-pg-migrate makes it.
+  // As node-pg-migrate creates it.
   if (rows[0]?.missing)
     await client.query(
       'create table starcite.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
@@ -74,7 +75,7 @@ async function takeTurn(client: pg.Client): Promise<void> {
   await client.query('lock table starcite.migrations in exclusive mode')
 }
 
-/** Keeps older builds out; one that has the lock already is waited for, and a stranger who has it is not. */
+/** Keeps older builds out. One that holds the lock already is waited for; a holder that may not migrate is not. */
 async function isFormerHeld(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query<{ taken: boolean; held: boolean }>(
     `select k.taken, not k.taken and exists (
@@ -90,7 +91,7 @@ async function isFormerHeld(client: pg.Client): Promise<boolean> {
   return rows[0]?.held ?? false
 }
 
-/** In words, who has the turn, or undefined. Only those count who may have it. */
+/** Describes the holder of the turn; undefined when there is none. Only roles that may migrate count. */
 export async function findHolder(client: pg.Client): Promise<string | undefined> {
   const { rows } = await client.query<{ pid: number; name: string; role: string | null }>(
     `select a.pid, a.application_name as name, a.usename as role

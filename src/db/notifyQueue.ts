@@ -3,19 +3,19 @@ import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 
-/** While it is full. */
+/** The interval of the checks while the queue is full. */
 const FULL_CHECK_MS = 1000
-/** Else. */
+/** The interval otherwise. */
 const CHECK_MS = 30_000
-/** Notifications are sent again below this share: at the very edge they would be refused again at once. */
+/** Notifications resume below this share: directly below the limit they would soon be refused again. */
 const ROOM = 0.5
 
 /**
- * Postgres's queue of notifications, one for all databases of the server. A session anywhere that listens and stays in a
- * transaction keeps it from being emptied; when it is full, no transaction that notifies can commit. From then on what this
- * node writes goes without notifications, which are hints (docs/invariants.md), until there is room.
+ * Postgres's notification queue, one for all databases of the server. A session in any database that listens and
+ * stays in a transaction keeps it from being emptied; when it is full, no transaction that notifies can commit. From
+ * then on this node writes without notifications, which are hints (docs/invariants.md), until there is room.
  *
- * room → (a commit was refused for it) full → (asked every second; asking also lets Postgres drop what all have read) room.
+ * room → (a commit was refused) full → (checked every second, which also lets Postgres drop what all have read) room.
  */
 export class NotifyQueue {
   readonly #read: () => Promise<number>
@@ -26,7 +26,7 @@ export class NotifyQueue {
   #watching: Promise<void> | undefined
   #idleness = NEVER_IDLE
 
-  /** `read` asks for the used share of the queue. */
+  /** `read` returns the used share of the queue. */
   constructor(read: () => Promise<number>, log: Log) {
     this.#read = read
     this.#log = log
@@ -34,7 +34,7 @@ export class NotifyQueue {
       pass: () => this.#check(),
       intervalMs: CHECK_MS,
       gate: (signal) => this.#idleness.awake(signal),
-      onFailure: (error) => log.warn({ err: error }, 'looking at the notification queue failed'),
+      onFailure: (error) => log.warn({ err: error }, 'checking the notification queue failed'),
     })
   }
 
@@ -42,33 +42,33 @@ export class NotifyQueue {
     return this.#watching !== undefined
   }
 
-  /** The used share, as last seen: 0 to 1. */
+  /** The used share at the last check: 0 to 1. */
   get usage(): number {
     return this.#usage
   }
 
-  /** Calls `act` whenever notifications are sent again: what was written meanwhile was announced to no other node. */
+  /** Calls `act` whenever notifications resume, because no other node was notified of what was written meanwhile. */
   onRoom(act: () => void): void {
     this.#whenRoom.add(act)
   }
 
-  /** A commit was refused because the queue is full. */
+  /** Called when a commit was refused because the queue is full. */
   foundFull(): void {
     if (this.#watching !== undefined || this.#checking.signal.aborted) return
     this.#usage = 1
     this.#log.error(
-      'the notification queue of the Postgres server is full: appends go on without notifications. A session that listens, ' +
+      'notification queue of the Postgres server is full: appends continue without notifications. A session that listens, ' +
         'in any database of the server, has been in a transaction for too long; end it (pg_stat_activity, oldest xact_start)',
     )
     this.#watching = this.#watch().finally(() => {
       this.#watching = undefined
       if (this.#checking.signal.aborted) return
-      this.#log.info({ usage: this.#usage }, 'the notification queue has room again')
+      this.#log.info({ usage: this.#usage }, 'notification queue has room again')
       for (const act of this.#whenRoom) act()
     })
   }
 
-  /** From now on looks now and then how full it is. */
+  /** Starts the periodic checks of how full the queue is. */
   start(idleness: Idleness = NEVER_IDLE): void {
     this.#idleness = idleness
     this.#checking.start()

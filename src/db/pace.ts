@@ -1,33 +1,33 @@
 import { pause } from '../lib/backoff.ts'
 import type { DbSession } from './session.ts'
 
-/** What all nodes have appended to the segments that are hot. Both fall when one of them leaves. */
+/** What all nodes have appended to the hot segments. Both values fall when a segment is moved. */
 export interface Appended {
   /** As Postgres's backends report it: once a second. */
   readonly events: number
-  /** Of tables on the disk: grows as events come, but says little of how many they are. */
+  /** Size of the tables on disk: grows with every event, but says little about how many they are. */
   readonly bytes: number
 }
 
 export interface PaceOptions {
   readonly appended: () => Promise<Appended>
   readonly signal: AbortSignal
-  /** Milliseconds of a clock that only goes forward. */
+  /** Milliseconds of a monotonic clock. */
   readonly now?: () => number
   readonly wait?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
-/** While appends go on, the job rests this many times as long as a read took … */
+/** While appends continue, the job rests this many times as long as a read took … */
 export const REST = 8
-/** … unless it then copied less than this many times what comes in: it catches up however busy the database is. */
+/** … unless it would then copy less than this many times what is appended: it keeps up however busy the database is. */
 export const AHEAD = 1.5
-/** Of one rest, so that it sees when appends have ceased. */
+/** The longest rest, so that the job notices when appends have stopped. */
 export const MAX_REST_MS = 1000
-/** Growth in a second from which on somebody appends: some hundred events. */
+/** Growth in a second from which on appends count as busy: some hundred events. */
 const BUSY_BYTES = 64 * 1024
 const BUSY_MS = 1000
 const SAMPLE_MS = 100
-/** The rate is that over this time: it evens out what is reported once a second. */
+/** The time over which the rate is measured; it evens out values that are reported once a second. */
 const RATE_MS = 3000
 
 interface Sample extends Appended {
@@ -35,9 +35,9 @@ interface Sample extends Appended {
 }
 
 /**
- * How fast a segment is copied: as fast as can be while hardly anybody appends, and else in short turns that leave the
- * processors to appends. What counts are appends to the database, so it does not matter on which node the job runs, or
- * whether it runs in a process of its own; and reads take longer on a busy machine, so rests do too.
+ * Paces a job: full speed while there are hardly any appends, and short turns that leave the processors to appends
+ * otherwise. It measures appends to the database, so it does not matter on which node the job runs, or whether it
+ * runs in a process of its own. Reads take longer on a busy machine, so rests do too.
  */
 export class Pace {
   readonly #options: PaceOptions
@@ -49,12 +49,15 @@ export class Pace {
     this.#now = options.now ?? (() => performance.now())
   }
 
-  /** A first sample: what happens from now on counts. */
+  /** Takes the first sample: appends count from here on. */
   begin(): Promise<void> {
     return this.#sample()
   }
 
-  /** After a read of so many events that took so long; resolves when the next may begin, or `signal` is aborted. */
+  /**
+   * Call it after a read, with its events and duration. Resolves when the next read may begin, or `signal` is
+   * aborted.
+   */
   async rest(events: number, readMs: number): Promise<void> {
     await this.#sample()
     const sample = this.#samples.at(-1) as Sample
@@ -74,13 +77,13 @@ export class Pace {
     while (this.#samples[1] !== undefined && this.#samples[1].at <= at - RATE_MS) this.#samples.shift()
   }
 
-  /** The last sample that is at least as old, or else the oldest. */
+  /** The newest sample that is at least as old, or else the oldest. */
   #since(at: number): Sample {
     return (this.#samples.findLast((sample) => sample.at <= at) ?? this.#samples[0]) as Sample
   }
 }
 
-/** A second. What came in less time counts as if it were all that comes in a second. */
+/** Growth per second. Growth in less than a second counts as the growth of a whole one. */
 function growth(of: keyof Appended, from: Sample, to: Sample): number {
   return ((to[of] - from[of]) * 1000) / Math.max(BUSY_MS, to.at - from.at)
 }

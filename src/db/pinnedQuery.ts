@@ -1,19 +1,19 @@
 import pg from 'pg'
 
-/** What our statements are written for, whatever the server, the database, the role or the URL says. */
+/** The settings that the statements are written for, whatever the server, the database, the role or the URL sets. */
 export const PINNED = {
   /**
-   * Functions, operators, types and tables that they do not qualify are looked up in the catalog. pg_temp is named to be
-   * the last; unnamed, the temporary tables and types of a session come before the catalog.
+   * Unqualified functions, operators, types and tables are looked up in the catalog. pg_temp is named so that it
+   * comes last; otherwise the temporary tables and types of a session would come before the catalog.
    */
   search_path: 'pg_catalog, pg_temp',
   /** A backslash in a string is a backslash. */
   standard_conforming_strings: 'on',
-  /** The text NULL is null where an array is written as text. */
+  /** The text NULL is null in an array that is written as text. */
   array_nulls: 'on',
-  /** bytea comes as \\x and hex digits. */
+  /** bytea is sent as \\x and hex digits. */
   bytea_output: 'hex',
-  /** Times come as ISO 8601, and intervals as Postgres reads them. */
+  /** Times are sent as ISO 8601, and intervals as Postgres reads them. */
   DateStyle: 'ISO',
   IntervalStyle: 'postgres',
   /** `= null` is null. */
@@ -22,7 +22,7 @@ export const PINNED = {
   quote_all_identifiers: 'off',
 } as const
 
-/** Of pg's Connection, what sends the messages of the extended protocol. */
+/** The part of pg's Connection that sends the messages of the extended protocol. */
 interface Wire {
   readonly submittedNamedStatements: Record<string, string>
   parse(message: { text: string; name: string; types: readonly number[] }): void
@@ -42,12 +42,12 @@ type Callback = (error: Error | null, result: unknown) => void
 
 const Query = pg.Query as unknown as new (config: unknown, values: unknown, callback: Callback) => QueryOfPg
 
-/** Up to the Sync that follows the statement proper, everything is one transaction: so is the path. */
+/** Everything up to the Sync that follows the statement is one transaction, and so is the search path. */
 const PIN_TRANSACTION = `select ${Object.entries(PINNED)
   .map(([name, value]) => `pg_catalog.set_config('${name}', '${value}', true)`)
   .join(', ')}`
 
-/** A statement that is sent behind PIN_TRANSACTION; the answers to that come first, and are dropped here. */
+/** A statement that is sent after PIN_TRANSACTION; the results of that come first, and are dropped here. */
 export class PinnedQuery extends Query {
   #isPinned = false
   readonly #statement: string | undefined
@@ -66,7 +66,7 @@ export class PinnedQuery extends Query {
     wire.bind({ portal: '', statement: '', values: [] })
     wire.execute({ portal: '', rows: 0 })
     super.prepare(wire)
-    // pg notes at each ParseComplete that the query's name is prepared; the first of them is that of the pin.
+    // pg records at each ParseComplete that the query's name is prepared; the first one belongs to the pin.
     this.name = undefined
   }
 

@@ -19,17 +19,17 @@ export interface PoolOptions {
   readonly url: string
   readonly size: number
   readonly applicationName: string
-  /** Bound on waiting for a connection, and on each query: one that takes longer is cancelled. */
+  /** The time-out of waiting for a connection, and of each query; a query that takes longer is cancelled. */
   readonly timeoutMs: number
-  /** A connection older than this is not used again: also how long one may stay with a server that was demoted. */
+  /** The age after which a connection is not used again; also how long one may stay with a demoted server. */
   readonly lifetimeMs?: number
   readonly preparedStatements: boolean
   readonly log: Log
-  /** A statement went through after one was refused by a server that only reads: the primary is another one now. */
+  /** Called when a statement succeeded after a read-only server refused one: there is a new primary. */
   readonly onPrimaryMoved?: () => void
-  /** Told when a commit is refused because it is full; asked whether to send notifications at all. */
+  /** Told when a commit is refused because the queue is full; asked whether to send notifications at all. */
   readonly notifyQueue?: NotifyQueue
-  /** A connection was opened, and nothing was asked on it yet; the text names this run of the server. */
+  /** Called for a new connection before anything is asked on it; the text identifies this run of the server. */
   readonly onServer?: (run: string) => void
 }
 
@@ -39,34 +39,36 @@ export interface PoolSize {
   readonly total: number
   readonly idle: number
   readonly waiting: number
-  /** Of those in use, connections whose query was given up by its caller, and is not over yet. */
+  /** Connections in use whose query timed out and has not ended yet. */
   readonly givenUp: number
 }
 
 export interface Query {
-  /** Names the prepared statement: one name, one text. Absent for texts that vary. */
+  /** The name of the prepared statement: one name, one text. Absent for texts that vary. */
   readonly name?: string
   readonly text: string
-  /** Whether it notifies, as a rule. */
+  /** Whether the statement notifies. */
   readonly notifies?: true
 }
 
 type Rows = readonly (readonly (string | null)[])[]
 
-/** A statement may be cut off by a server that ended idle connections, and its plan by a migration: once each. */
+/**
+ * A statement may fail once because the server ended idle connections, and once because a migration changed its plan.
+ */
 const MAX_RUNS = 3
-/** The variable that procedures look at before they notify (sql/append_events.sql). */
+/** The variable that procedures read before they notify (sql/append_events.sql). */
 const WITHOUT_NOTIFICATIONS = `select pg_catalog.set_config('starcite.notify', 'off', true)`
 
 /**
- * Connections to Postgres. Rows come as arrays of text (`int8` and `json` included): the caller's decoder is the one
- * place that knows a column's type, so no number loses digits on the way.
+ * Connections to Postgres. Rows are arrays of text (`int8` and `json` included): only the caller's decoder knows a
+ * column's type, so no number loses digits on the way.
  */
 export class Db {
   readonly #pool: pg.Pool
   readonly #options: PoolOptions
   readonly #stopping = new AbortController()
-  /** Connections by the generation that they were opened in; those of an earlier one are not used again. */
+  /** Connections by the generation in which they were opened; those of an earlier generation are not used again. */
   readonly #generations = new WeakMap<pg.PoolClient, number>()
   #generation = 0
   #metReadOnly = false
@@ -88,11 +90,11 @@ export class Db {
       keepAlive: true,
       types: { getTypeParser: () => asText as never },
     })
-    // Without a listener an idle connection that breaks would end the process. The pool has dropped it already.
+    // Without a listener, an idle connection that breaks would end the process. The pool has dropped it already.
     this.#pool.on('error', (error) =>
-      options.log[wasNotBegun(error) ? 'debug' : 'warn']({ err: error }, 'an idle database connection broke'),
+      options.log[wasNotBegun(error) ? 'debug' : 'warn']({ err: error }, 'idle database connection broke'),
     )
-    // The same for one that breaks under a query: the query rejects, and that is told to whoever asked.
+    // The same for one that breaks during a query: the query rejects, and its caller handles that.
     this.#pool.on('connect', (client) => {
       client.on('error', () => {})
       this.#generations.set(client, this.#generation)
@@ -100,9 +102,9 @@ export class Db {
   }
 
   /**
-   * One statement. Unlike pool.query, an SQL error does not cost the connection; a broken or timed-out connection is
-   * thrown away. Rejects with a QueryTimeoutError when it takes longer than the time-out, and has it cancelled; until it
-   * is over, it counts as a connection in use, so that work that nobody waits for is bounded by the pool.
+   * Runs one statement. Unlike pool.query, an SQL error does not cost the connection; a broken or timed-out
+   * connection is closed. Rejects with a QueryTimeoutError after the time-out, and has the statement cancelled; until
+   * it has ended, it counts as a connection in use, so that abandoned work is bounded by the pool.
    */
   async query(query: Query, values: readonly unknown[]): Promise<Rows> {
     const { notifyQueue } = this.#options
@@ -117,7 +119,10 @@ export class Db {
     }
   }
 
-  /** The same statement where notifications may have been what was refused: it was undone. */
+  /**
+   * Repeats a statement without notifications, when they may have been the reason for the refusal. It was rolled
+   * back.
+   */
   async #runQuietly(query: Query, values: readonly unknown[], notifyQueue: NotifyQueue): Promise<Rows> {
     const rows = await this.#run(query, values, true)
     notifyQueue.foundFull()
@@ -192,13 +197,13 @@ export class Db {
   }
 
   /**
-   * Has the query cancelled. Its place in the pool is free when Postgres says that it is over, cannot be reached, or has
+   * Cancels the query. Its place in the pool is free when Postgres says that it has ended, cannot be reached, or has
    * not ended it within the time-out.
    */
   async #giveUp(client: pg.PoolClient, work: Promise<Rows>): Promise<void> {
     this.#givenUp += 1
     const deadline = new LinkedAbort([this.#stopping.signal], { ms: this.#options.timeoutMs })
-    let outcome: unknown = new QueryTimeoutError('a query was given up')
+    let outcome: unknown = new QueryTimeoutError('the query timed out')
     const settled = work.then(
       () => {
         outcome = undefined
@@ -214,12 +219,12 @@ export class Db {
     client.release(outcome === undefined || keepsConnection(outcome) ? undefined : (outcome as Error))
   }
 
-  /** From now on uses connections that are opened from now on. */
+  /** Uses only connections that are opened from now on. */
   renew(): void {
     this.#generation += 1
   }
 
-  /** A pooler on the way does not keep them. */
+  /** Called when a pooler does not keep prepared statements. */
   withoutPreparedStatements(): void {
     this.#prepares = false
   }
@@ -232,7 +237,7 @@ export class Db {
     }
   }
 
-  /** Before anything is read there, which may not continue what was read before. */
+  /** Identifies the server before anything is read there, which may not continue what was read before. */
   async #identifyServer(client: pg.PoolClient, onServer: (run: string) => void): Promise<void> {
     const { rows } = await client.query<[string]>({ text: SERVER_RUN, rowMode: 'array' })
     this.#identified.add(client)
@@ -254,7 +259,7 @@ export class Db {
     }
   }
 
-  /** Waits for the queries under way; those that were given up are left to their deadline. */
+  /** Waits for running queries; those that timed out are left to their deadline. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#pool.end()
@@ -262,13 +267,13 @@ export class Db {
 }
 
 /**
- * Another server, and the same one after a restore, which it takes a restart for, started at another time. Everybody may
- * ask, unlike for the timeline; and a file system that was rolled back keeps its timeline. A number, for the text of a time
- * depends on the settings of whoever asks.
+ * The start time of the server identifies its run: another server has another one, and so does the same server after
+ * a restore, which requires a restart. Unlike the timeline, any role may read it, and a file system that was rolled
+ * back keeps its timeline. It is a number, because the text of a time depends on the settings of the session.
  */
 const SERVER_RUN = `select pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time())::text`
 
-/** Connects to where the server is at that moment. */
+/** Connects to the server's address at that moment. */
 function clientOf(options: PoolOptions) {
   return class extends PinnedClient {
     constructor(config?: pg.ClientConfig) {

@@ -2,7 +2,7 @@ import type { ClientBase } from 'pg'
 
 /**
  * Roles that stand for duties; people and programs log in as members of them. They belong to the server, not to one
- * database, so several databases, and several programs that start at once, meet here.
+ * database, so several databases, and several programs that start at once, share them.
  */
 const CREATE_ROLES = `
 do $$
@@ -20,13 +20,13 @@ begin
         end if;
       end if;
     exception when duplicate_object or unique_violation then
-      null;  -- somebody else has just made it
+      null;  -- another program has just created it
     end;
   end loop;
 end
 $$`
 
-/** Makes the roles that are missing, if this connection may. */
+/** Creates the roles that are missing, if this connection may. */
 export async function ensureRoles(client: ClientBase): Promise<void> {
   const { rows } = await client.query<{ may: boolean }>(
     `select r.rolsuper or r.rolcreaterole as may from pg_catalog.pg_roles r where r.rolname = current_user`,
@@ -34,7 +34,7 @@ export async function ensureRoles(client: ClientBase): Promise<void> {
   if (rows[0]?.may) await client.query(CREATE_ROLES)
 }
 
-/** The schema audit is there, and is not of the owner of the schema starcite. */
+/** The schema audit exists, and its owner is not the one of the schema starcite. */
 export class ForeignSchemaError extends Error {
   override readonly name = 'ForeignSchemaError'
 }
@@ -46,10 +46,10 @@ interface Schema {
 }
 
 /**
- * Makes the schemas starcite and audit, if they are not there, and acts as their owner until the transaction ends: starcite_owner
- * where that can be, so that nothing in them, security definer functions above all, runs with the rights of whoever
- * happened to migrate. Answers false when this connection is not, and is no member of, the owner. Rejects with a
- * ForeignSchemaError when somebody else owns a schema named audit.
+ * Creates the schemas starcite and audit if they do not exist, and acts as their owner until the transaction ends.
+ * The owner is starcite_owner where that is possible, so that nothing in them, above all security definer functions,
+ * runs with the rights of the login that migrated. Returns false when this connection is not, and is no member of,
+ * the owner. Rejects with a ForeignSchemaError when another role owns a schema named audit.
  */
 export async function becomeOwner(client: ClientBase): Promise<boolean> {
   const starcite = (await findSchema(client, 'starcite')) ?? (await createSchema(client))
@@ -60,7 +60,7 @@ export async function becomeOwner(client: ClientBase): Promise<boolean> {
       `this database has a schema named audit, which belongs to ${audit.owner}; Starcite keeps its views for auditors ` +
         'under that name: rename the other, or give Starcite a database of its own',
     )
-  // While still the one who connected: the owner may have no right to make schemas in the database.
+  // Before the role changes: the owner may have no right to create schemas in the database.
   if (!audit) await client.query(`create schema audit authorization ${starcite.owner}`)
   await client.query(`set local role ${starcite.owner}`)
   return true
@@ -100,13 +100,14 @@ select md5(string_agg(g.line, ' ' order by g.line collate "C")) as grants
          union all
         select concat_ws(' ', p.polrelid, p.polname) from pg_catalog.pg_policy p) g`
 
-/** Their OIDs stay where they were granted tenants (sql/forget_dropped_roles.sql). */
+/** Their OIDs remain where they were granted tenants (sql/forget_dropped_roles.sql). */
 const FORGET_DROPPED_ROLES = `
 delete from starcite.tenant_grants g where not exists (select from pg_catalog.pg_roles r where r.oid = g.grantee)`
 
 /**
- * Grants the roles what they should have and do not: those that were made after the schema, and whatever was taken away or
- * not restored. Where nothing is missing nothing is written. Inside the caller's transaction; answers whether it granted.
+ * Grants the roles the privileges that they lack: roles that were created after the schema, and privileges that were
+ * revoked or not restored. Writes nothing where nothing is missing. Runs in the caller's transaction; returns whether
+ * it granted anything.
  */
 export async function restoreGrants(client: ClientBase): Promise<boolean> {
   const grants = async () => (await client.query<{ grants: string }>(GRANTS)).rows[0]?.grants

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { PINNED, PinnedQuery } from './pinnedQuery.ts'
 
-/** Has no function and no operator, which would be looked up on the path that it replaces. */
+/** These statements have no function and no operator, which would be looked up on the path that they replace. */
 const pins = (word: 'set' | 'set local') =>
   Object.entries(PINNED)
     .map(([name, value]) => `${word} ${name} = ${value}`)
@@ -13,7 +13,7 @@ export async function pinSession(client: pg.ClientBase, timeoutMs: number): Prom
   await client.query(query)
 }
 
-/** Pins those of the transaction that the client is in, and of nothing after it: also behind a pooler. */
+/** Pins the settings of the client's current transaction only: this also works behind a pooler. */
 export async function pinTransaction(client: pg.ClientBase): Promise<void> {
   await client.query(pins('set local'))
 }
@@ -36,29 +36,29 @@ export class NotPinnedError extends Error {
   override readonly name = 'NotPinnedError'
 }
 
-/** What pg has, and does not type. */
+/** Members of pg's client that its types lack. */
 interface Internals {
   readonly processID: number | null
   readonly connection: { readonly stream: { destroy(): void } }
 }
 
-/** And has to be the first of its transaction. */
+/** These need no pin, and must be the first of their transaction. */
 const NEEDS_NO_SEARCH_PATH = /^(begin|commit|rollback)\b/
 
 /**
  * A connection whose statements never look into a schema that others can write to, also behind a pooler.
  *
- * On a direct connection the path is set once. Behind a pooler (the server process is not that of the handshake) what is set
- * would stay with a connection of the server that others are given next, and ours would be without it: there each statement
- * is sent together with one that sets the path for its transaction, in the same round trip.
+ * On a direct connection the path is set once. Behind a pooler (the server process is not that of the handshake) a
+ * session setting would stay with a server connection that other clients get next, and this client would lose it.
+ * There each statement is sent together with one that sets the path for its transaction, in the same round trip.
  */
 export class PinnedClient extends pg.Client {
   readonly #openedAt = performance.now()
   #isPooled = false
 
   /**
-   * Call it once connected, before the first statement. Rejects with a NotPinnedError, and cuts the connection, when it is
-   * not done within `timeoutMs` of the connection's beginning.
+   * Call it after connecting, before the first statement. Rejects with a NotPinnedError, and closes the connection,
+   * when it is not done within `timeoutMs` of the connection's beginning.
    */
   async pin(timeoutMs: number): Promise<void> {
     const { processID, connection } = this as unknown as Internals
@@ -73,7 +73,7 @@ export class PinnedClient extends pg.Client {
       const { rowCount } = await super.query(query)
       this.#isPooled = rowCount === 0
     } catch (cause) {
-      connection.stream.destroy() // a goodbye might wait for ever
+      connection.stream.destroy() // a graceful close might wait for ever
       throw new NotPinnedError(
         `the connection broke before its first statement: ${(cause as Error).message}`,
         {

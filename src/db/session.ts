@@ -3,14 +3,14 @@ import pg from 'pg'
 import type { Log } from '../ops/log.ts'
 import { pinSession } from './searchPath.ts'
 
-/** Short of a network's own limits on idle connections; the kernel gives a peer that is gone up some minutes later. */
+/** Below the usual limits of networks on idle connections; the kernel gives up an absent peer some minutes later. */
 const KEEP_ALIVE_MS = 10_000
-/** How long Postgres has to answer our goodbye before the connection is cut. */
+/** How long Postgres has to answer the goodbye before the connection is closed. */
 const END_TIMEOUT_MS = 1000
 
 /**
  * One connection, for what needs a session of its own: advisory locks, cursors, statements that may not run in a
- * transaction. Rows come as arrays of text, as from Db.
+ * transaction. Rows are arrays of text, as from Db.
  */
 export class DbSession {
   readonly #client: pg.Client
@@ -22,7 +22,7 @@ export class DbSession {
     this.#socket = socket
   }
 
-  /** `url` must be a direct connection. Rejects when it cannot be had within `connectTimeoutMs`. */
+  /** `url` must be a direct connection. Rejects when connecting takes longer than `connectTimeoutMs`. */
   static async open(
     url: string,
     applicationName: string,
@@ -50,7 +50,7 @@ export class DbSession {
     return new DbSession(client, socket)
   }
 
-  /** One statement; those of several callers run one after the other. */
+  /** Runs one statement; statements of several callers run one after the other. */
   query(text: string, values: readonly unknown[] = []): Promise<readonly (readonly (string | null)[])[]> {
     const result = this.#last.then(async () => {
       const { rows } = await this.#client.query<(string | null)[]>({
@@ -65,8 +65,8 @@ export class DbSession {
   }
 
   /**
-   * Commits what `run` did, or nothing of it. Nobody else may use the session meanwhile. `oneSnapshot`: all its statements see
-   * what the first one saw.
+   * Commits all of what `run` did, or rolls it back. No other caller may use the session meanwhile. `oneSnapshot`:
+   * all its statements see what the first one saw.
    */
   async transaction<T>(run: () => Promise<T>, { oneSnapshot = false } = {}): Promise<T> {
     await this.query(`begin isolation level ${oneSnapshot ? 'repeatable read' : 'read committed'}`)
@@ -80,7 +80,7 @@ export class DbSession {
     }
   }
 
-  /** A statement under way fails, here; Postgres may still finish it. */
+  /** Closes the session. A running statement fails here; Postgres may still complete it. */
   async stop(): Promise<void> {
     const timer = setTimeout(() => this.#socket.destroy(), END_TIMEOUT_MS)
     await this.#client.end().catch(() => {})

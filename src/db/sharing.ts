@@ -1,12 +1,12 @@
 import pg from 'pg'
 import type { Log } from '../ops/log.ts'
 
-/** How long a statement may wait for a connection that the other one holds, before that is the answer. */
+/** How long a statement waits for a connection that the other client holds, before that counts as the answer. */
 const WAIT_MS = 1000
 const CONNECT_TIMEOUT_MS = 5000
 const STATEMENT = 'starcite_examine'
 
-/** What a URL leads to. */
+/** The kind of server or pooler that a URL leads to. */
 export interface Sharing {
   /** Whether statements of one connection may run in different sessions of Postgres: a pooler in transaction mode. */
   readonly sharesSessions: boolean
@@ -15,8 +15,8 @@ export interface Sharing {
 }
 
 /**
- * Finds out what a URL leads to, with two connections: what the first has left in its session must be there while the second
- * is in a transaction, for which a pooler in transaction mode gives it the session that has just become free.
+ * Detects a pooler with two connections: what the first has left in its session must exist while the second is in a
+ * transaction, for which a pooler in transaction mode gives it the session that has just become free.
  */
 export async function examineSharing(url: string, log: Log): Promise<Sharing> {
   const [first, second] = [open(url, log), open(url, log)]
@@ -24,7 +24,7 @@ export async function examineSharing(url: string, log: Log): Promise<Sharing> {
     await first.connect()
     const before = await sessionOf(first)
     await second.connect()
-    // Who gets no session of its own here waits for the one that the first has to itself.
+    // Without a session of its own, this client waits for the one that the first client holds.
     if (!(await inTime(second, 'begin'))) return ALONE
     const sharesSessions = (await sessionOf(second)) === before || (await sessionOf(first)) !== before
     if (!sharesSessions) return ALONE
@@ -37,7 +37,7 @@ export async function examineSharing(url: string, log: Log): Promise<Sharing> {
 
 const ALONE: Sharing = { sharesSessions: false, keepsStatements: true }
 
-/** The process of Postgres behind the connection; undefined while none is to be had. */
+/** The process of Postgres behind the connection; undefined while none is available. */
 async function sessionOf(client: pg.Client): Promise<number | undefined> {
   return (await inTime(client, 'select pg_catalog.pg_backend_pid() as pid'))?.rows[0]?.pid
 }
@@ -51,7 +51,7 @@ async function inTime(client: pg.Client, text: string): Promise<pg.QueryResult |
   })
 }
 
-/** One client prepares, then finds the statement in another session, and another client comes with the same name. */
+/** One client prepares a statement, then finds it in another session, and another client uses the same name. */
 async function keepsStatements(first: pg.Client, second: pg.Client): Promise<boolean> {
   const prepared = { name: STATEMENT, text: 'select 1', query_timeout: WAIT_MS }
   try {
@@ -62,7 +62,7 @@ async function keepsStatements(first: pg.Client, second: pg.Client): Promise<boo
     await second.query('rollback')
     return true
   } catch (error) {
-    // The first may find no second session to run in: as far as could be seen it works.
+    // The first client may find no second session to run in: as far as can be seen it works.
     return !(error instanceof pg.DatabaseError)
   }
 }

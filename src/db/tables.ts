@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg'
 
 /**
- * What the catalog has of each table: columns, constraints, indexes, row security, policies. Left out is what operators may
- * tune (storage parameters, validation), and what starcite.grant_roles makes where it is missing.
+ * The catalog's description of each table: columns, constraints, indexes, row security, policies. It omits what
+ * operators may tune (storage parameters, validation), and what starcite.grant_roles creates where it is missing.
  */
 const FOUND = `
   select t.relname::text as relation, p.part, p.definition
@@ -37,7 +37,10 @@ const FOUND = `
    ) p
    where t.relnamespace = to_regnamespace('starcite') and t.relkind in ('r', 'p') and not t.relispartition`
 
-/** Another release of Postgres may word definitions anew, also a minor one: then only what there is, is compared. */
+/**
+ * Another release of Postgres, also a minor one, may word definitions differently: then only the existence of parts
+ * is compared.
+ */
 const SERVER = `current_setting('server_version_num')::int`
 
 /** A table that is missing as a whole is one row, and has no part. */
@@ -54,31 +57,32 @@ const NOTED = `
 select not exists (select from starcite.installed_tables n) as "isEmpty",
        exists (select from starcite.installed_tables n where n.server_version <> ${SERVER}) as "isOfAnotherRelease"`
 
-/** A restore that broke off leaves hundreds. */
+/** An incomplete restore leaves hundreds. */
 const MAX_NAMED = 20
 
-/** What can be done: reinstalling makes no table as it was. */
+/** Reinstalling cannot recreate a table as it was. */
 export const RESTORE_COMPLETELY =
-  'Tables cannot be mended by installing anew: restore the backup completely (docs/deployment.md, "Dumps")'
+  'Installing again does not repair tables: restore the backup completely (docs/deployment.md, "Dumps")'
 
 /**
- * What is not in the tables as it was noted once migrations had been applied, in words; additions are not looked at. None
- * where no migration has made the note yet. Run it with a pinned search path: definitions are written as that has them.
+ * Describes what the tables lack of the parts that were recorded after the last migrations; additions are ignored.
+ * Nothing before a migration has made the record. Run it with a pinned search path, which decides how definitions are
+ * written.
  */
 export async function damagedTables(client: ClientBase): Promise<string[]> {
   const noted = await readNote(client)
   if (noted === undefined) return []
   if (noted.isEmpty)
-    return ['starcite.installed_tables is empty: whatever filled the database broke off before its rows']
+    return ['starcite.installed_tables is empty: the restore was interrupted before its rows']
   const { rows } = await client.query<{ relation: string; part: string | null; isAltered: boolean }>(DAMAGED)
   const words = rows.slice(0, MAX_NAMED).map(({ relation, part, isAltered }) => {
     if (part === null) return `starcite.${relation} is missing`
-    return isAltered ? `starcite.${relation} has another ${part}` : `starcite.${relation} lacks ${part}`
+    return isAltered ? `starcite.${relation} has a different ${part}` : `starcite.${relation} lacks ${part}`
   })
   return rows.length > MAX_NAMED ? [...words, `and ${rows.length - MAX_NAMED} more`] : words
 }
 
-/** Notes what `tables` have, in place of what was noted. In the transaction that migrated them. */
+/** Records the parts of `tables`, in place of the earlier record. Runs in the transaction that migrated them. */
 export async function noteTables(client: ClientBase, tables: readonly string[]): Promise<void> {
   await client.query('delete from starcite.installed_tables')
   await client.query(
@@ -90,12 +94,12 @@ export async function noteTables(client: ClientBase, tables: readonly string[]):
   )
 }
 
-/** Whether the note was taken in the words of another release of Postgres. */
+/** Whether the record was made by another release of Postgres, with its wording. */
 export async function isWordedOtherwise(client: ClientBase): Promise<boolean> {
   return (await readNote(client))?.isOfAnotherRelease ?? false
 }
 
-/** None before the migration that makes it. */
+/** Nothing before the migration that creates the record. */
 async function readNote(client: ClientBase) {
   const { rows: tables } = await client.query<{ isThere: boolean }>(
     `select to_regclass('starcite.installed_tables') is not null as "isThere"`,

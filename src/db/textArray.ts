@@ -1,15 +1,15 @@
-/** Of the element types, as pg_type.dat has them. */
+/** OIDs of the element types, as in pg_type.dat. */
 const ELEMENT_OIDS = { text: 25, json: 114 }
 
 const HEADER_BYTES = 20
 const LENGTH_BYTES = 4
 const NULL_LENGTH = -1
-/** Past it a string is measured rather than taken for the longest that it can be: three bytes a UTF-16 unit. */
+/** Longer strings are measured instead of reserving three bytes for each UTF-16 unit. */
 const MAX_GUESSED_LENGTH = 1024
 
 /**
- * A parameter of type text[] or json[] in Postgres's binary format (array_recv in its arrayfuncs.c). Nothing has to be
- * escaped in it, nor unescaped by Postgres.
+ * A parameter of type text[] or json[] in Postgres's binary format (array_recv in its arrayfuncs.c). Nothing in it
+ * has to be escaped, or unescaped by Postgres.
  */
 export function textArray(element: keyof typeof ELEMENT_OIDS, values: readonly (string | null)[]): Buffer {
   let room = HEADER_BYTES
@@ -23,11 +23,11 @@ export function textArray(element: keyof typeof ELEMENT_OIDS, values: readonly (
     bytes.writeInt32BE(value === null ? NULL_LENGTH : length, at)
     at += LENGTH_BYTES + length
   }
-  bytes.writeInt32BE(1, 0) // dimensions
+  bytes.writeInt32BE(1, 0) // number of dimensions
   bytes.writeInt32BE(hasNulls, 4)
   bytes.writeInt32BE(ELEMENT_OIDS[element], 8)
   bytes.writeInt32BE(values.length, 12)
-  bytes.writeInt32BE(1, 16) // the index of the first
+  bytes.writeInt32BE(1, 16) // index of the first element
   return bytes.subarray(0, at)
 }
 

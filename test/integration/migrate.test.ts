@@ -288,7 +288,7 @@ describe('migrating', () => {
 
   const TABLE_DAMAGES: Readonly<Record<string, string>> = {
     'lacks column digest': 'alter table starcite.producers drop column digest',
-    'has another column digest':
+    'has a different column digest':
       'alter table starcite.producers alter column digest type text using digest::text',
     'starcite.events lacks row security': 'alter table starcite.events disable row level security',
     'lacks column last_hash': 'alter table starcite.slices drop column last_hash',

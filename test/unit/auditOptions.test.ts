@@ -70,7 +70,7 @@ describe('the options of starcite audit', () => {
     const line = (hash: string) => `{"tenant_id":"a","session_id":"s","seq":7,"hash":"${hash.repeat(64)}"}`
     await writeFile(heads, [line('a'), line('A'), line('b')].join('\n'))
 
-    expect(await refusal('verify', '--heads', heads)).to.include('line 3 has another hash of event 7')
+    expect(await refusal('verify', '--heads', heads)).to.include('line 3 has a different hash of event 7')
   })
 
   it('leave no file behind that was begun in vain', async () => {

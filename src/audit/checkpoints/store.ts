@@ -20,9 +20,7 @@ export async function storeOnce(
 ): Promise<void> {
   await store.putNew(key, body, signal) // 'exists': perhaps from an earlier attempt; the comparison below decides
   if (!(await store.get(key, signal)).equals(body))
-    throw new ForkError(
-      `${key} in the object store differs from the checkpoint that this database has recorded`,
-    )
+    throw new ForkError(`${key} in the object store is not the checkpoint that this database has recorded`)
 }
 
 /** Resolves with undefined when there is no such object. */

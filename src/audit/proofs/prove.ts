@@ -41,7 +41,8 @@ const LISTS_AHEAD = 16
 export async function prove(db: Db, store: ObjectStore, request: ProofRequest): Promise<Proof> {
   const { tenantId, sessionId, seq } = request
   const [head] = await readSessions(db, tenantId, { session: sessionId }, 'id', undefined, 1)
-  if (head === undefined) throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
+  if (head === undefined)
+    throw new NotProvableError(`there is no session ${sessionId} of the tenant ${tenantId}`)
   const { sid, lastSeq } = head
   if (seq < 1 || seq > lastSeq)
     throw new NotProvableError(`the session has events 1 to ${lastSeq}, and no event ${seq}`)
