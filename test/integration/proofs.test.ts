@@ -198,9 +198,7 @@ describe('proofs', () => {
   it('are refused when they are signed by a key that is not trusted, or are no proofs at all', async () => {
     const proof = JSON.stringify(await made('plain', 1))
 
-    expect(() => checkProof(proof, trustedKeys([newKey().publicPem]))).to.throw(
-      /none of those that are trusted/,
-    )
+    expect(() => checkProof(proof, trustedKeys([newKey().publicPem]))).to.throw(/not a trusted key/)
     for (const text of [
       '',
       '[]',
