@@ -1,37 +1,27 @@
 import { Appender } from './append/appender.ts'
-import type { AppendRequest } from './append/newEvent.ts'
-import type { OutcomeRow } from './append/queries.ts'
-import { CheckpointJob } from './audit/checkpoints/checkpointJob.ts'
-import { openSigner } from './audit/checkpoints/openSigner.ts'
-import { type Authenticator, NO_AUTHENTICATION } from './auth/authenticator.ts'
-import { claimNames } from './auth/claimNames.ts'
-import { JwtAuthenticator } from './auth/jwtAuthenticator.ts'
 import type { Config } from './config.ts'
-import { type Database, openDatabase } from './db/database.ts'
+import { openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
-import { checkpointGauges, gaugesOf, measureKeys } from './gauges.ts'
+import { checkpointGauges, gaugesOf } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
 import { warnOfOpenDoor } from './http/openDoor.ts'
 import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
-import { pause } from './lib/backoff.ts'
 import { FairTurns } from './lib/fairTurns.ts'
 import { Idleness } from './lib/idleness.ts'
-import { LinkedAbort } from './lib/linkedAbort.ts'
 import { MemoryBudget } from './lib/memoryBudget.ts'
 import { StopStack } from './lib/stopStack.ts'
 import { UnreadBudget } from './lib/unreadBudget.ts'
 import { LifecycleFeed } from './lifecycle/feed.ts'
 import { Sequencer } from './lifecycle/sequencer.ts'
 import { Hub } from './live/hub.ts'
-import { Listener } from './live/listener.ts'
+import type { Listener } from './live/listener.ts'
 import { NotifyLag } from './live/notifyLag.ts'
 import { openObjectStore } from './objects/open.ts'
 import { Health } from './ops/health.ts'
 import type { Log } from './ops/log.ts'
 import { Metrics } from './ops/metrics.ts'
-import { type RenderedEvent, renderEvent } from './protocol/event.ts'
 import { Erasures } from './sessions/erasure/erasures.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { Cursors } from './tail/cursors.ts'
@@ -42,7 +32,10 @@ import { TailQuota } from './tail/quota.ts'
 import { Tails } from './tail/tail.ts'
 import { ColdReader } from './tiering/cold/coldReader.ts'
 import { PartitionCreator } from './tiering/partitionCreator.ts'
-import { TieringJob } from './tiering/tieringJob.ts'
+import { openAuthenticator } from './wiring/authenticator.ts'
+import { openCheckpoints, openTiering } from './wiring/jobs.ts'
+import { openListener, publish } from './wiring/notifications.ts'
+import { drain, unlessAborted } from './wiring/shutdown.ts'
 
 /** Joins that have Postgres look a session up: less than it has connections for reading, so that others find one free. */
 const JOINS_AT_A_TIME = 4
@@ -152,43 +145,12 @@ export async function startService(
       'cold reader',
       new ColdReader({ db: reads, store, cacheBytes: config.tiering.readCacheBytes, log, metrics, idleness }),
     )
-    const tiering = stack.add(
-      'tiering',
-      new TieringJob({
-        get url() {
-          return database.tieringUrl
-        },
-        connectTimeoutMs: config.database.timeoutMs,
-        store: stack.add('object store of tiering', await openObjectStore(config.archive, database.moves)),
-        intervalMs: config.tiering.flushIntervalMs,
-        retentionGraceMs: config.tiering.retentionGraceMs,
-        log,
-        metrics,
-        idleness,
-      }),
-    )
-    const signer = await openSigner(config.checkpoints)
-    const checkpoints =
-      signer &&
-      stack.add(
-        'checkpoints',
-        new CheckpointJob({
-          url: database.tieringUrl,
-          connectTimeoutMs: config.database.timeoutMs,
-          store: stack.add(
-            'object store of checkpoints',
-            await openObjectStore(config.archive, database.moves),
-          ),
-          signer,
-          intervalMs: config.checkpoints.intervalMs,
-          log,
-          metrics,
-          idleness,
-        }),
-      )
+    const jobs = { config, database, stack, log, metrics, idleness }
+    const tiering = await openTiering(jobs)
+    const checkpoints = await openCheckpoints(jobs)
     const listener: Listener = stack.add(
       'listener',
-      listen(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log, idleness),
+      openListener(database, { hub, cold, tiering, lifecycle, sequencer, notifyLag }, metrics, log, idleness),
     )
     const cursors: Cursors = new Cursors(reads, cold)
     const missing = new MissingEvents(reads, log, metrics)
@@ -299,105 +261,4 @@ export async function startService(
     await stack.stop().catch((error) => log.error({ err: error }, 'stopping after a failed start'))
     throw cause
   }
-}
-
-function openAuthenticator(
-  { jwt }: Config['auth'],
-  stack: StopStack,
-  metrics: Metrics,
-  log: Log,
-): Authenticator {
-  if (jwt === undefined) return NO_AUTHENTICATION
-  const { jwksUrl, refreshMs, maxAgeMs, preset, claims, ...options } = jwt
-  const names = claimNames(preset, claims)
-  const authenticator = stack.add(
-    'authenticator',
-    new JwtAuthenticator({ ...options, names, keys: { url: jwksUrl, refreshMs, maxAgeMs }, log }),
-  )
-  measureKeys(metrics, authenticator.keys)
-  authenticator.start()
-  return authenticator
-}
-
-/** What is told of notifications. */
-interface Hinted {
-  readonly hub: Hub
-  readonly lifecycle: LifecycleFeed
-  readonly sequencer: Sequencer
-  readonly cold: ColdReader
-  readonly tiering: TieringJob
-  readonly notifyLag: NotifyLag
-}
-
-function listen(
-  database: Database,
-  { hub, cold, tiering, lifecycle, sequencer, notifyLag }: Hinted,
-  metrics: Metrics,
-  log: Log,
-  idleness: Idleness,
-): Listener {
-  /** Notifications may have been missed. */
-  const checkAll = () => {
-    for (const it of [hub, lifecycle, sequencer, cold]) it.checkAll()
-  }
-  const listener = new Listener({
-    get url() {
-      return database.directUrl
-    },
-    log,
-    notify: (channel, payload) => database.notify(channel, payload),
-    idleness,
-    onHead: (sid, lastSeq, epoch) => {
-      notifyLag.notified(sid, lastSeq)
-      hub.hint(sid, lastSeq, epoch)
-      sequencer.moved(sid)
-      if (epoch === undefined) return
-      cold.forget(sid)
-      tiering.wake() // perhaps an erasure that SQL asked for
-    },
-    onFeeds: (feeds) => lifecycle.grown(feeds),
-    onConnected: () => {
-      metrics.listenerUp(true)
-      // A pooler may have led the node to another server meanwhile.
-      hub.verifyAll()
-      lifecycle.verifyAll()
-      checkAll()
-    },
-    onDisconnected: () => metrics.listenerUp(idleness.isIdle), // what is not wanted is not missing
-  })
-  database.onPrimaryMoved(() => listener.renew())
-  database.notifyQueue.onRoom(checkAll)
-  return listener
-}
-
-/** A node's own commits reach its tails without a way through Postgres. */
-function publish(hub: Hub, request: AppendRequest, rows: readonly OutcomeRow[]): void {
-  const last = rows.at(-1)
-  if (last === undefined) return
-  hub.appended(last.sid, last.lastSeq, () =>
-    rows.flatMap((row, i): RenderedEvent[] => {
-      const event = request.events[i]
-      return event && row.outcome === 'appended'
-        ? [renderEvent({ ...event, seq: row.seq, insertedAt: row.insertedAt })]
-        : []
-    }),
-  )
-}
-
-/** What is under way when the signal is aborted is left to end by itself. */
-async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
-  const starting = new LinkedAbort([signal])
-  const stopped = starting.rejection().catch((cause: unknown) => {
-    throw new Error('the node was stopped before it was ready', { cause })
-  })
-  await Promise.race([work, stopped]).finally(() => starting.release())
-}
-
-/** Out of the load balancer, then no new connections, requests under way answered, sockets sent away; then it may stop. */
-async function drain(config: Config, health: Health, http: HttpServer, sockets: Sockets): Promise<void> {
-  health.draining()
-  await pause(config.drainDelayMs)
-  const grace = new LinkedAbort([], { ms: config.shutdownGraceMs })
-  await Promise.race([Promise.all([http.drain(), sockets.drain()]), grace.rejection().catch(() => {})])
-  grace.release()
 }

@@ -24,7 +24,7 @@ const APART: Readonly<Record<string, readonly string[]>> = {
   console: ['client', 'protocol'],
 }
 /** The composition root and the command line may know everybody. */
-const ROOT = ['main.ts', 'service.ts', 'gauges.ts', 'cli']
+const ROOT = ['main.ts', 'service.ts', 'wiring', 'gauges.ts', 'cli']
 const MAY_EXIT = ['cli']
 const MAY_HOLD_SQL = /^db\/|(^|\/)(queries|\w+Queries)\.ts$/
 const SRC = new URL('../../src/', import.meta.url)
