@@ -33,13 +33,13 @@ function toError(request: AppendRequest, rows: readonly OutcomeRow[], index: num
     case 'producer_seq_conflict':
       return new AppError(
         outcome,
-        `${prefix}producer_seq is ${event?.producerSeq}; the next one of producer ${JSON.stringify(event?.producerId)} is ${row.expected}`,
+        `${prefix}producer_seq is ${event?.producerSeq}; producer ${JSON.stringify(event?.producerId)} must send ${row.expected} next`,
         { expected_producer_seq: row.expected, ...where },
       )
     case 'producer_replay_conflict':
       return new AppError(
         outcome,
-        `${prefix}producer_seq ${event?.producerSeq} of producer ${JSON.stringify(event?.producerId)} was another event`,
+        `${prefix}producer_seq ${event?.producerSeq} of producer ${JSON.stringify(event?.producerId)} was already used for a different event`,
         where,
       )
     case 'appended':

@@ -72,10 +72,10 @@ export class Appender {
         stuckMs: STUCK_MS,
         refuse: (why) =>
           why === 'full'
-            ? new AppError('append_backpressure', 'this node has as many appends waiting as it takes', {
+            ? new AppError('append_backpressure', 'the append queue is full; send the append again later', {
                 retry_after_ms: RETRY_AFTER_MS,
               })
-            : new AppError('draining', 'this node is stopping; send the append again', {
+            : new AppError('draining', 'the node is shutting down; send the append again', {
                 retry_after_ms: 0,
               }),
         patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
@@ -152,7 +152,7 @@ export class Appender {
       return batch.map((request, i) => this.#settle(request, answers[i] ?? []))
     } catch (error) {
       const failure = classify(error)
-      log.warn({ err: error, failure, requests: batch.length, attempt }, 'an append batch failed')
+      log.warn({ err: error, failure, requests: batch.length, attempt }, 'append batch failed')
       const tryAgain = async (requests: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> => {
         if (requests.length === 0) return []
         const pauseMs = jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS)
@@ -163,7 +163,7 @@ export class Appender {
       }
       if (lacksPartition(error) || isClockAhead(error)) {
         const ensured = this.#options.ensureSegments()
-        await ensured.catch((cause) => log.error({ err: cause }, 'segments cannot be made'))
+        await ensured.catch((cause) => log.error({ err: cause }, 'creating segments failed'))
       }
       switch (failure) {
         case 'retry':
@@ -225,13 +225,13 @@ const unavailable = (cause: unknown, outcomeUnknown: boolean): AppError =>
   outcomeUnknown
     ? new AppError(
         'storage_unavailable',
-        'Postgres did not answer: the append may or may not be stored; with producer_id and producer_seq it is safe to send again',
+        'Postgres did not answer, so the append may or may not be stored; with producer_id and producer_seq it is safe to send again',
         { retry_after_ms: RETRY_AFTER_MS, outcome_unknown: true },
         { cause },
       )
     : new AppError(
         'storage_unavailable',
-        'Postgres cannot be reached or cannot write; nothing was stored',
+        'Postgres is unavailable or read-only; nothing was stored',
         { retry_after_ms: RETRY_AFTER_MS },
         { cause },
       )
@@ -239,7 +239,7 @@ const unavailable = (cause: unknown, outcomeUnknown: boolean): AppError =>
 const locked = (cause: unknown): AppError =>
   new AppError(
     'storage_unavailable',
-    'another transaction holds this session; nothing was stored',
+    'another transaction has locked the session; nothing was stored',
     { retry_after_ms: RETRY_AFTER_MS },
     { cause },
   )

@@ -24,7 +24,7 @@ export function holdAnswer(ctx: Context, answers: MemoryBudget, bytes: number): 
   const state = ctx.state as State
   state.answer ??= answers.open(holderOf(ctx))
   if (!state.answer.resize(bytes))
-    throw new AppError('overloaded', 'this node has as many answers to write as it has memory for', {
+    throw new AppError('overloaded', 'the memory for responses is full; send the request again later', {
       retry_after_ms: 1000,
     })
 }

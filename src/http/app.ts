@@ -38,7 +38,7 @@ export function createApp(services: Services, status: NodeStatus): Koa {
   const node = { ...status, documents: documentsOf(services, status) }
   const app = new Koa()
   app.on('error', (error: NodeJS.ErrnoException) => {
-    if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'an error passed the error middleware')
+    if (!GONE.has(error.code ?? '')) log.error({ err: error }, 'unhandled error of a request')
   })
   app.use(requestId)
   app.use(exactId)
@@ -64,7 +64,7 @@ export function createOpsApp(services: Services, status: NodeStatus): Koa {
   const { log } = services
   const node = { ...status, documents: documentsOf(services, status) }
   const app = new Koa()
-  app.on('error', (error) => log.error({ err: error }, 'an error passed the error middleware'))
+  app.on('error', (error) => log.error({ err: error }, 'unhandled error of a request'))
   app.use(requestId)
   app.use(securityHeaders)
   app.use(answerErrors(log))

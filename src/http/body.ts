@@ -23,16 +23,16 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
   }
   const encoding = req.headers['content-encoding']
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity')
-    throw refuse(`Content-Encoding ${JSON.stringify(encoding)} is not understood`)
+    throw refuse(`Content-Encoding ${JSON.stringify(encoding)} is not supported`)
   const header = req.headers['content-type']
   if (header === undefined) return 'json'
   const [type = '', ...parameters] = header.split(';').map((part) => part.trim().toLowerCase())
   const charset = parameters.find((part) => part.startsWith('charset='))?.slice('charset='.length)
   if (charset !== undefined && !/^"?utf-?8"?$/.test(charset))
-    throw refuse(`charset ${charset} is not understood`)
+    throw refuse(`charset ${charset} is not supported`)
   if (/^application\/(.+\+)?json$/.test(type)) return 'json'
   if (/^application\/(x-)?(ndjson|jsonl)$/.test(type) && allowed.includes('ndjson')) return 'ndjson'
-  throw refuse(`Content-Type ${JSON.stringify(header)} is not understood here`)
+  throw refuse(`Content-Type ${JSON.stringify(header)} is not supported here`)
 }
 
 /** Chunks that a peer sends byte by byte cost many times what is in them: so many are made one, and each byte is copied once. */
@@ -81,7 +81,7 @@ export function readBody(
         if (refusal !== undefined) return reject(refusal)
         const all = chunks.length === 0 ? recent : [...chunks, ...recent]
         const body = all.length === 1 ? (all[0] as Buffer) : Buffer.concat(all)
-        if (!isUtf8(body)) return reject(new AppError('invalid_json', 'the body is not UTF-8'))
+        if (!isUtf8(body)) return reject(new AppError('invalid_json', 'the body is not valid UTF-8'))
         resolve(body.toString('utf8'))
       })
     const onGone = () => settle(() => reject(new ClientGoneError('the client went away')))
@@ -101,6 +101,6 @@ const tooLarge = (maxBytes: number) =>
   new AppError('body_too_large', `the body is larger than ${maxBytes} bytes`, { max_bytes: maxBytes })
 
 const noMemory = () =>
-  new AppError('append_backpressure', 'this node has as many bodies arriving as it takes', {
+  new AppError('append_backpressure', 'the memory for request bodies is full; send the request again later', {
     retry_after_ms: 1000,
   })

@@ -18,25 +18,29 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
   if (error instanceof AppError && error.code !== 'internal_error') return error
   if (error instanceof ObjectStoreError || error instanceof DamagedObjectError) {
     const isPassing = error instanceof ObjectStoreError && error.kind === 'unavailable'
-    log[isPassing ? 'warn' : 'error']({ err: error, requestId }, 'cold storage cannot be read')
+    log[isPassing ? 'warn' : 'error']({ err: error, requestId }, 'cold storage read failed')
     return new AppError(
       'archive_read_unavailable',
-      'older events of this session cannot be read now',
+      'older events of the session are temporarily unavailable',
       { retry_after_ms: 1000 },
       { cause: error },
     )
   }
   if (isUnavailable(error)) {
-    log.warn({ err: error, requestId }, 'Postgres cannot be reached')
+    log.warn({ err: error, requestId }, 'Postgres is unavailable')
     return new AppError(
       'storage_unavailable',
-      'Postgres cannot be reached',
+      'Postgres is unavailable',
       { retry_after_ms: 1000 },
       { cause: error },
     )
   }
-  log.error({ err: error, requestId }, 'a request failed')
-  return new AppError('internal_error', 'something went wrong on our side', { request_id: requestId })
+  log.error({ err: error, requestId }, 'request failed')
+  return new AppError(
+    'internal_error',
+    'internal error; the log of the node has the details under this request_id',
+    { request_id: requestId },
+  )
 }
 
 /**
@@ -79,7 +83,7 @@ const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
     'headers_too_large',
     'the request line and headers are larger than 16 KiB',
   ),
-  ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'the request did not arrive in time'),
+  ERR_HTTP_REQUEST_TIMEOUT: new AppError('request_timeout', 'the request was not received in time'),
 }
 const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')
 

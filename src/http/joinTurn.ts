@@ -15,6 +15,8 @@ export async function takeJoinTurn(
   const end = await joins.take(key, waiting.signal)
   waiting.release()
   if (end === undefined && !signal.aborted)
-    throw new AppError('overloaded', 'too many joins are waiting; join again later', { retry_after_ms: 1000 })
+    throw new AppError('overloaded', 'the join waited too long in the queue; join again later', {
+      retry_after_ms: 1000,
+    })
   return end
 }

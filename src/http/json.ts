@@ -63,13 +63,8 @@ function scanned<T>(text: string, where: string, scan: () => T): T {
     return scan()
   } catch (cause) {
     if (!(cause instanceof JsonSyntaxError)) throw cause
-    const reason = text.trim() === '' ? 'there is no body' : cause.message
-    throw new AppError(
-      'invalid_json',
-      `${where}the body is not JSON that can be taken: ${reason}`,
-      {},
-      { cause },
-    )
+    const reason = text.trim() === '' ? 'it is empty' : cause.message
+    throw new AppError('invalid_json', `${where}the body cannot be parsed as JSON: ${reason}`, {}, { cause })
   }
 }
 
@@ -85,7 +80,7 @@ export function keptText(
   if (span === undefined || text.startsWith('null', span.start)) return undefined
   const problem = problemOf(span, loneSurrogates)
   if (problem)
-    throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
+    throw new AppError(code, `${where}${field} cannot be stored unchanged: ${problem.reason}`, { field })
   return text.slice(span.start, span.end)
 }
 
@@ -105,7 +100,7 @@ export function refuseLong(
   })
 }
 
-/** Throws `code` when one of these string members cannot be kept exactly. */
+/** Throws `code` when one of these string members cannot be stored unchanged. */
 export function refuseUnstorable(
   value: Readonly<Record<string, unknown>>,
   fields: readonly string[],
@@ -116,6 +111,6 @@ export function refuseUnstorable(
     const member = value[field]
     const problem = typeof member === 'string' ? unstorableString(member) : undefined
     if (problem)
-      throw new AppError(code, `${where}${field} cannot be kept exactly: ${problem.reason}`, { field })
+      throw new AppError(code, `${where}${field} cannot be stored unchanged: ${problem.reason}`, { field })
   }
 }

@@ -30,7 +30,9 @@ export function gate(health: Health): Middleware {
   return (ctx, next) => {
     if (health.phase === 'draining') ctx.set('Connection', 'close')
     if (health.phase === 'starting' && ctx.path.startsWith('/v1/'))
-      throw new AppError('storage_unavailable', 'this node is starting', { retry_after_ms: 1000 })
+      throw new AppError('storage_unavailable', 'the node is starting; send the request again later', {
+        retry_after_ms: 1000,
+      })
     return next()
   }
 }

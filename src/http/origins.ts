@@ -52,7 +52,7 @@ function foreignHost(host: string, hosts: Admitted['hosts']): AppError | undefin
   if (hosts.some((it) => (it.startsWith('.') ? name.endsWith(it) : it === name))) return undefined
   return new AppError(
     'forbidden_host',
-    `this node is not served under the name ${JSON.stringify(name.slice(0, 256))}; STARCITE_ALLOWED_HOSTS lists the names that it has`,
+    `host ${JSON.stringify(name.slice(0, 256))} is not allowed; STARCITE_ALLOWED_HOSTS lists the allowed hosts`,
   )
 }
 
@@ -71,7 +71,7 @@ function foreignOrigin({ method, req }: Context, admitted: Admitted): AppError |
   if (!isForeign) return undefined
   return new AppError(
     'forbidden_origin',
-    `pages of ${JSON.stringify((origin ?? 'another site').slice(0, 256))} may not call this node; STARCITE_CORS_ORIGIN lists those that may`,
+    `origin ${JSON.stringify((origin ?? 'another site').slice(0, 256))} is not allowed; STARCITE_CORS_ORIGIN lists the allowed origins`,
   )
 }
 

@@ -55,7 +55,7 @@ export async function parseBatch(
   if (count === 0)
     throw new AppError('invalid_event', 'events must have at least one event', { field: 'events' })
   if (count > maxEvents)
-    throw new AppError('invalid_event', `events must have at most ${maxEvents} events, it has ${count}`, {
+    throw new AppError('invalid_event', `events has ${count} events; at most ${maxEvents} are allowed`, {
       field: 'events',
       max_events: maxEvents,
     })
@@ -155,7 +155,7 @@ function toEvent(
     const field = hasProducer ? 'producer_seq' : 'producer_id'
     throw new AppError(
       'invalid_event',
-      `${where}producer_id and producer_seq go together: ${field} is missing`,
+      `${where}producer_id and producer_seq must be given together; ${field} is missing`,
       { field },
     )
   }
@@ -189,7 +189,7 @@ function actorOf(
   if (scopes.has('session:act_as')) return { actor: named, subject: actor }
   throw new AppError(
     'actor_mismatch',
-    `${where}actor must be the token's sub, or left out, unless the token has the scope session:act_as`,
+    `${where}actor must be the token's sub or absent; naming another actor requires the scope session:act_as`,
     { field: 'actor' },
   )
 }

@@ -21,9 +21,9 @@ export function parseTails(text: string, maxTails: number): WantedTail[] {
   parseObject(text, [member.name], 'invalid_tails', '', {}, member)
   const { count, spans } = member.elements ?? { count: 0, spans: [] }
   if (count === 0)
-    throw new AppError('invalid_tails', 'tails must be an array of at least one tail', { field: 'tails' })
+    throw new AppError('invalid_tails', 'tails must be an array with at least one tail', { field: 'tails' })
   if (count > maxTails)
-    throw new AppError('invalid_tails', `tails must have at most ${maxTails} tails, it has ${count}`, {
+    throw new AppError('invalid_tails', `tails has ${count} tails; at most ${maxTails} are allowed`, {
       field: 'tails',
       max_tails: maxTails,
     })
@@ -35,7 +35,7 @@ export function parseTails(text: string, maxTails: number): WantedTail[] {
       cursor_inserted_at: seenAt,
     } = checked(valueAt(text, span, MEMBERS), index)
     if (seen.has(sessionId))
-      throw new AppError('invalid_tails', `tails[${index}]: session_id is that of an earlier tail`, {
+      throw new AppError('invalid_tails', `tails[${index}]: session_id is given more than once`, {
         field: 'session_id',
         index,
       })

@@ -52,7 +52,7 @@ function timeAt(given: unknown, field: string): string | undefined {
   if (typeof given === 'string' && INSERTED_AT.test(given)) return given
   throw new AppError(
     'invalid_cursor',
-    `${field} must be the time that came with the cursor, as it was shown`,
+    `${field} must be the timestamp that came with the cursor, unchanged`,
     {
       field,
     },

@@ -18,7 +18,7 @@ export class RequestQuota {
     } catch (refusal) {
       throw new AppError(
         'rate_limited',
-        `the tenant has made the ${this.#perSecond} requests that it may make on a node in one second`,
+        `tenant rate limit exceeded (${this.#perSecond} requests/s per node)`,
         { retry_after_ms: Math.max(1, (refusal as RateLimiterRes).msBeforeNext) },
       )
     }

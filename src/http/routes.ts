@@ -22,8 +22,8 @@ export function routes(operations: readonly Operation[], serve: (operation: Oper
 }
 
 function refusal(ctx: Context, found: Found<Serve> | undefined): AppError {
-  if (found === undefined) return new AppError('not_found', `there is nothing at ${ctx.path}`)
+  if (found === undefined) return new AppError('not_found', `the path ${ctx.path} does not exist`)
   const methods = [...found.handlers.keys()].join(', ')
   ctx.set('Allow', methods)
-  return new AppError('method_not_allowed', `${ctx.method} is not possible here; ${methods} is`)
+  return new AppError('method_not_allowed', `${ctx.method} is not allowed here; allowed: ${methods}`)
 }

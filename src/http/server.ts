@@ -28,7 +28,7 @@ const MAX_CHECK_INTERVAL_MS = 5000
 /** While draining: a connection is closed this soon after its last answer. */
 const IDLE_CHECK_MS = 50
 
-const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: it has no Host')
+const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: the Host header is missing')
 
 const lacksHost = ({ headers, httpVersion }: IncomingMessage): boolean =>
   headers.host === undefined && httpVersion === '1.1'

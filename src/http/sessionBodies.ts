@@ -38,10 +38,7 @@ export const SESSION_PATCH = jsonBody({
     refuseUnstorable({ title }, ['title'], 'invalid_session')
     const metadata = keptText(object, 'metadata', 'invalid_metadata')
     if (title === undefined && metadata === undefined)
-      throw new AppError(
-        'invalid_session',
-        'the body must have title or metadata: there is nothing to change',
-      )
+      throw new AppError('invalid_session', 'the body must have title or metadata')
     return {
       ...(title === undefined ? {} : { title }),
       ...(metadata === undefined ? {} : { metadata }),

@@ -28,9 +28,8 @@ function headerToken({ headers, rawHeaders }: IncomingMessage): string | undefin
     if (rawHeaders[i]?.toLowerCase() === 'authorization') count += 1
   if (count > 1) throw ambiguous('Authorization is given more than once')
   const token = BEARER.exec(authorization)?.[1]
-  if (token === undefined)
-    throw new AppError('unauthorized', 'Authorization must be Bearer, a space, and the token')
+  if (token === undefined) throw new AppError('unauthorized', 'Authorization must be "Bearer <token>"')
   return token
 }
 
-const ambiguous = (what: string) => new AppError('unauthorized', `${what}: send one token, once`)
+const ambiguous = (what: string) => new AppError('unauthorized', `${what}; send exactly one token`)

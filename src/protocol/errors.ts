@@ -84,7 +84,7 @@ export class AppError extends Error {
 
 /** Of a server that only replays what another one writes: that it does not have something yet says nothing. */
 export const replicaLags = (): AppError =>
-  new AppError('storage_unavailable', 'Postgres is a replica that has not caught up', {
+  new AppError('storage_unavailable', 'the Postgres replica has not caught up yet', {
     retry_after_ms: 1000,
   })
 

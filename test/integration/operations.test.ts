@@ -316,7 +316,7 @@ describe('operating a node', () => {
         expect(answer.headers.get('access-control-allow-origin')).to.equal(origin)
       }
       const line = faulty.find((it) => it.requestId === answers[0]?.json.request_id)
-      expect(line).to.deep.include({ msg: 'a request failed', trace_id: TRACE, span_id: SPAN })
+      expect(line).to.deep.include({ msg: 'request failed', trace_id: TRACE, span_id: SPAN })
       expect(JSON.stringify(line)).to.include('titl').and.include('stack')
     } finally {
       await admin.end()

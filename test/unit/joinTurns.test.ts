@@ -66,7 +66,7 @@ describe('turns of joins', () => {
       {
         session_id: 'ses_1',
         error: 'overloaded',
-        message: 'too many joins are waiting; join again later',
+        message: 'the join waited too long in the queue; join again later',
         retry_after_ms: 1000,
       },
     ])

@@ -47,7 +47,7 @@ const followLifecycle = operation({
         if (wanted === undefined) stream.standAt(renderCursor(cursor))
         return lifecycle.follow({ tenantId, cursor, sink: stream, signal: stream.signal })
       },
-      onFault: (error) => log.error({ err: error }, 'a lifecycle feed ended by a fault'),
+      onFault: (error) => log.error({ err: error }, 'lifecycle feed failed'),
     })
   },
 })

@@ -55,7 +55,7 @@ const tailSession = operation({
     await services.cursors.check(session, given, parameters.cursor_inserted_at)
     const { sid, epoch } = session
     const until = parameters.follow === 'true' ? undefined : session.lastSeq
-    const onFault = (error: unknown) => services.log.error({ err: error, sid }, 'a tail ended by a fault')
+    const onFault = (error: unknown) => services.log.error({ err: error, sid }, 'tail failed')
     if (!isStream)
       return serveWebSocketTail(call, {
         batchSize: batchSize === 1 ? undefined : batchSize,

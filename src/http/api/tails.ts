@@ -49,7 +49,7 @@ const tailSessions = operation({
         await tails.run(body)
         if (tails.isCutShort) stream.fail()
       },
-      onFault: (error) => log.error({ err: error }, 'the tails of a stream ended by a fault'),
+      onFault: (error) => log.error({ err: error }, 'stream of many tails failed'),
     })
   },
 })

@@ -53,11 +53,15 @@ export class Sockets {
   /** Throws draining or too_many_sockets when the node takes no more. */
   refuseIfFull(): void {
     if (this.#draining.signal.aborted)
-      throw new AppError('draining', 'this node is stopping', { retry_after_ms: 0 })
+      throw new AppError('draining', 'the node is shutting down; connect again', { retry_after_ms: 0 })
     if (this.#open.size >= this.#options.maxSockets)
-      throw new AppError('too_many_sockets', 'this node serves as many sockets as it takes', {
-        retry_after_ms: 1000,
-      })
+      throw new AppError(
+        'too_many_sockets',
+        `the node's limit of ${this.#options.maxSockets} open connections is reached; connect again later`,
+        {
+          retry_after_ms: 1000,
+        },
+      )
   }
 
   /** It is one of the node's until its TCP connection ends, or what is answered is called. */

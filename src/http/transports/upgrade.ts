@@ -33,7 +33,7 @@ const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 function refuseBody(socket: Socket): void {
-  answerRaw(socket, new AppError('bad_request', 'a request with a body cannot ask for an Upgrade'))
+  answerRaw(socket, new AppError('bad_request', 'a request with a body cannot be upgraded'))
 }
 
 /** What koa-easy-ws adds to the context of an upgrade request. */
@@ -49,9 +49,12 @@ const PROTOCOLS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/
 export function refuseBadHandshake(ctx: UpgradeContext): void {
   const { headers, method } = ctx.req
   if (ctx.ws === undefined || method !== 'GET' || !KEY.test(headers['sec-websocket-key'] ?? ''))
-    throw new AppError('invalid_websocket_upgrade', 'this path takes a WebSocket upgrade')
+    throw new AppError('invalid_websocket_upgrade', 'this path requires a WebSocket handshake')
   if (!PROTOCOLS.test(headers['sec-websocket-protocol'] ?? 'none'))
-    throw new AppError('invalid_websocket_upgrade', 'Sec-WebSocket-Protocol must be a list of names')
+    throw new AppError(
+      'invalid_websocket_upgrade',
+      'Sec-WebSocket-Protocol must be a comma-separated list of tokens',
+    )
   if (headers['sec-websocket-version'] !== '13') {
     ctx.set('Sec-WebSocket-Version', '13')
     throw new AppError('invalid_websocket_upgrade', 'Sec-WebSocket-Version must be 13')

@@ -237,4 +237,4 @@ export class Channel implements Member {
 }
 
 const leaving = () =>
-  new AppError('draining', 'this node is stopping; send the append again', { retry_after_ms: 0 })
+  new AppError('draining', 'the node is shutting down; send the append again', { retry_after_ms: 0 })
