@@ -3,8 +3,13 @@ export const CHECKED: readonly string[] = [
   'README.md',
   'CHANGELOG.md',
   'deploy/',
+  'docs/architecture.md',
+  'docs/deployment.md',
+  'docs/erasure.md',
   'docs/glossary.md',
+  'docs/invariants.md',
   'docs/operations.md',
+  'docs/protocol.md',
   'docs/security.md',
 ]
 

@@ -27,7 +27,7 @@ const PHRASES: readonly Phrase[] = [
   },
   { phrase: /\bwhatever\b/, write: '"regardless of …", "any …", or what can happen' },
   {
-    phrase: new RegExp(`\\b${BE} (?:not |also |only |then )?(?:told|heard)\\b`),
+    phrase: new RegExp(`\\b${BE} (?:not |also |only |then )?(?:told(?! from| apart)|heard)\\b`),
     write: 'who notifies, reports or receives',
   },
   { phrase: /\bhears? (?:of|from|nothing|no)\b/, write: '"receives", "is notified of"' },
