@@ -1,11 +1,5 @@
-import {
-  type ArrayMember,
-  type JsonRange,
-  type JsonSpan,
-  JsonSyntaxError,
-  problemOf,
-  scanMembers,
-} from '../lib/jsonScanner.ts'
+import { type ArrayMember, type JsonRange, scanMembers } from '../lib/jsonMembers.ts'
+import { type JsonSpan, JsonSyntaxError, problemOf } from '../lib/jsonScanner.ts'
 import { unstorableString } from '../lib/jsonText.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 

@@ -1,7 +1,7 @@
 import type { NewEvent as EventToAppend } from '../append/newEvent.ts'
 import type { Principal } from '../auth/principal.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
-import { ArrayMember, type JsonRange } from '../lib/jsonScanner.ts'
+import { ArrayMember, type JsonRange } from '../lib/jsonMembers.ts'
 import { AppError } from '../protocol/errors.ts'
 import {
   innerValue,

@@ -1,4 +1,4 @@
-import { ArrayMember } from '../lib/jsonScanner.ts'
+import { ArrayMember } from '../lib/jsonMembers.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Seq } from '../protocol/event.ts'
 import { parseObject, valueAt } from './json.ts'

@@ -17,7 +17,7 @@ export interface JsonSpan {
   readonly hasLoneSurrogate: boolean
 }
 
-const QUOTE = 34
+export const QUOTE = 34
 const PLUS = 43
 const COMMA = 44
 const MINUS = 45
@@ -25,12 +25,12 @@ const DOT = 46
 const ZERO = 48
 const NINE = 57
 const COLON = 58
-const OPEN_BRACKET = 91
-const BACKSLASH = 92
+export const OPEN_BRACKET = 91
+export const BACKSLASH = 92
 const U = 117
-const OPEN_BRACE = 123
+export const OPEN_BRACE = 123
 const CLOSE_BRACE = 125
-const NO_CODE = -1
+export const NO_CODE = -1
 /** What may follow a backslash, beside `u`. */
 const ESCAPED = new Set([...'"\\/bfnrt'].map((it) => it.charCodeAt(0)))
 /** What needs no second look in a string. As a regular expression it is several times quicker than a loop, once it is long. */
@@ -51,7 +51,7 @@ const closers = new Uint8Array(MAX_JSON_DEPTH + 2)
  * Reads JSON text (RFC 8259) from `at` up to `end`, once, from left to right, and builds nothing: JSON.parse takes
  * seconds over a few megabytes of brackets or of names. Every method throws a JsonSyntaxError.
  */
-class JsonScanner {
+export class JsonScanner {
   readonly #text: string
   readonly #end: number
   at: number
@@ -240,7 +240,7 @@ class JsonScanner {
 }
 
 /** The code of `\uXXXX` at that position; NO_CODE when there is none before `end`. */
-function unicodeEscape(text: string, at: number, end: number): number {
+export function unicodeEscape(text: string, at: number, end: number): number {
   if (at + 6 > end || text.charCodeAt(at) !== BACKSLASH || text.charCodeAt(at + 1) !== U) return NO_CODE
   let code = 0
   for (let i = at + 2; i < at + 6; i += 1) {
@@ -255,93 +255,6 @@ function hexDigit(code: number): number {
   if (isDigit(code)) return code - ZERO
   const letter = code | 32
   return letter >= 97 && letter <= 102 ? letter - 87 : NO_CODE
-}
-
-/** A part of a text, and how deep it is in what encloses it. */
-export interface JsonRange {
-  readonly start?: number
-  readonly end?: number
-  readonly outside?: number
-}
-
-/** How many elements an array has, and where the first of them are. */
-export interface JsonElements {
-  readonly count: number
-  readonly spans: readonly JsonSpan[]
-}
-
-/**
- * The members of an object that have one of these names, of a repeated name the last, as in JSON.parse; undefined when
- * the text is another JSON value. Names hold no characters that JSON has a short escape for. Throws a JsonSyntaxError.
- */
-export function scanMembers(
-  text: string,
-  names: readonly string[],
-  { start = 0, end = text.length, outside = 0 }: JsonRange = {},
-  array?: ArrayMember,
-): Map<string, JsonSpan> | undefined {
-  const scanner = new JsonScanner(text, start, end)
-  scanner.space()
-  const members = scanner.peek() === OPEN_BRACE ? new Map<string, JsonSpan>() : undefined
-  if (members === undefined) scanner.skip(outside)
-  else
-    scanner.entries(OPEN_BRACE, () => {
-      const nameStart = scanner.at + 1
-      scanner.name()
-      const name = nameAt(text, nameStart, names)
-      if (name === undefined) scanner.skip(outside + 1)
-      else if (name !== array?.name) members.set(name, scanner.value(outside + 1))
-      else members.set(name, array.scan(scanner, outside + 1))
-    })
-  scanner.finish()
-  return members
-}
-
-/** Has scanMembers note the elements of one member, so that they are not looked for again. */
-export class ArrayMember {
-  readonly name: string
-  readonly #max: number
-  /** Undefined when the member is no array. */
-  elements: JsonElements | undefined
-
-  constructor(name: string, max: number) {
-    this.name = name
-    this.#max = max
-  }
-
-  scan(scanner: JsonScanner, outside: number): JsonSpan {
-    this.elements = undefined
-    if (scanner.peek() !== OPEN_BRACKET) return scanner.value(outside)
-    const start = scanner.at
-    this.elements = elementsOf(scanner, outside, this.#max)
-    return { start, end: scanner.at, problem: undefined, hasLoneSurrogate: false }
-  }
-}
-
-/** The elements of an array, up to `max`; undefined when the text is another JSON value. Throws a JsonSyntaxError. */
-export function scanElements(
-  text: string,
-  max = Number.POSITIVE_INFINITY,
-  { start = 0, end = text.length, outside = 0 }: JsonRange = {},
-): JsonElements | undefined {
-  const scanner = new JsonScanner(text, start, end)
-  scanner.space()
-  let elements: JsonElements | undefined
-  if (scanner.peek() === OPEN_BRACKET) elements = elementsOf(scanner, outside, max)
-  else scanner.skip(outside)
-  scanner.finish()
-  return elements
-}
-
-function elementsOf(scanner: JsonScanner, outside: number, max: number): JsonElements {
-  const spans: JsonSpan[] = []
-  let count = 0
-  scanner.entries(OPEN_BRACKET, () => {
-    count += 1
-    if (count > max) scanner.skip(outside + 1)
-    else spans.push(scanner.value(outside + 1))
-  })
-  return { count, spans }
 }
 
 /**
@@ -367,26 +280,4 @@ export function unstorable(
   const span = scanner.value(0)
   scanner.finish()
   return problemOf(span, loneSurrogates)
-}
-
-/** Which of the names is written, perhaps with escapes, from `at` up to a quote. */
-function nameAt(text: string, at: number, names: readonly string[]): string | undefined {
-  const first = characterAt(text, at)
-  for (const name of names) {
-    if (name.charCodeAt(0) !== first) continue
-    let end = at
-    let matched = 0
-    while (matched < name.length && characterAt(text, end) === name.charCodeAt(matched)) {
-      end += text.charCodeAt(end) === BACKSLASH ? 6 : 1
-      matched += 1
-    }
-    if (matched === name.length && text.charCodeAt(end) === QUOTE) return name
-  }
-  return undefined
-}
-
-/** The code of the character at that position of a valid name; NO_CODE when it is an escape without `u`. */
-function characterAt(text: string, at: number): number {
-  const code = text.charCodeAt(at)
-  return code === BACKSLASH ? unicodeEscape(text, at, text.length) : code
 }

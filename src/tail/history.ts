@@ -1,5 +1,5 @@
 import type { Db } from '../db/pool.ts'
-import { scanMembers } from '../lib/jsonScanner.ts'
+import { scanMembers } from '../lib/jsonMembers.ts'
 import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Hub } from '../live/hub.ts'
 import { type PageBounds, readHeads } from '../live/queries.ts'

@@ -1,13 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
-import {
-  type JsonSpan,
-  JsonSyntaxError,
-  MAX_JSON_DEPTH,
-  scanElements,
-  scanMembers,
-  unstorable,
-} from '../../src/lib/jsonScanner.ts'
+import { scanElements, scanMembers } from '../../src/lib/jsonMembers.ts'
+import { type JsonSpan, JsonSyntaxError, MAX_JSON_DEPTH, unstorable } from '../../src/lib/jsonScanner.ts'
 import { MAX_NUMBER_CHARACTERS, unstorableString } from '../../src/lib/jsonText.ts'
 
 /** Strings that a scanner of JSON text stumbles over, beside arbitrary ones. */

@@ -1,4 +1,4 @@
-import { scanMembers } from '../../../lib/jsonScanner.ts'
+import { scanMembers } from '../../../lib/jsonMembers.ts'
 import { AppError, type ErrorCode } from '../../../protocol/errors.ts'
 import { valuesOf } from '../../json.ts'
 

@@ -1,4 +1,5 @@
-import { type JsonSpan, JsonSyntaxError, scanElements, scanMembers } from '../../../lib/jsonScanner.ts'
+import { scanElements, scanMembers } from '../../../lib/jsonMembers.ts'
+import { type JsonSpan, JsonSyntaxError } from '../../../lib/jsonScanner.ts'
 
 /** A frame from a client. Refs are JSON text, to be echoed as they came; `payloadText` is the payload to the letter. */
 export interface Message {
