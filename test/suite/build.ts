@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
@@ -61,8 +61,8 @@ export interface BuiltTests {
  * the packages that those use. Everything in one build is loaded once per process, as sources are.
  */
 export async function buildTests(tests: readonly string[], worker: string): Promise<BuiltTests> {
+  await removeLeftovers()
   const directory = path.join(OUT, String(process.pid))
-  await rm(directory, { recursive: true, force: true })
   await mkdir(directory, { recursive: true })
   const [modules, programs] = [path.join(directory, 'tests'), path.join(directory, 'programs')]
   const common: BuildOptions = {
@@ -94,5 +94,20 @@ export async function buildTests(tests: readonly string[], worker: string): Prom
     moduleOf: (source) => path.join(modules, source.replace(/\.ts$/, '.js')),
     programs,
     remove: () => rm(directory, { recursive: true, force: true }),
+  }
+}
+
+/** What runs that were killed have left: each directory has the name of the process that made it. */
+async function removeLeftovers(): Promise<void> {
+  for (const pid of await readdir(OUT).catch(() => []))
+    if (!isAlive(Number(pid)) || pid === String(process.pid))
+      await rm(path.join(OUT, pid), { recursive: true, force: true })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }

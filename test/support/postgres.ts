@@ -42,7 +42,11 @@ export async function freshDatabase(options: { template?: string } = {}): Promis
   const { url: server } = await testServer()
   const name = `test_${randomUUID().replaceAll('-', '')}`
   const template = options.template ?? 'template0'
-  await command(server, `create database ${name} template ${pg.escapeIdentifier(template)}`)
+  // Of a small database, a copy of its files takes half the processor time of one through the log.
+  await command(
+    server,
+    `create database ${name} template ${pg.escapeIdentifier(template)} strategy file_copy`,
+  )
   const url = new URL(server)
   url.pathname = `/${name}`
   const database: FreshDatabase = {
