@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Browser, BrowserContext } from 'playwright-core'
+import { PATIENCE_MS } from './until.ts'
 
 /** From Debian's package chromium. */
 const CHROMIUM = '/usr/bin/chromium'
@@ -46,6 +47,7 @@ export async function startChromium(html: string, args: readonly string[] = []):
   const { port } = server.address() as { port: number }
   const browser = await sharedBrowser(args)
   const context = await browser.newContext()
+  context.setDefaultTimeout(PATIENCE_MS)
   // What tsx compiles calls this to keep the names of functions; functions that are sent to a page do too.
   await context.addInitScript('globalThis.__name = (it) => it')
   return {
