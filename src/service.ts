@@ -4,7 +4,7 @@ import { openDatabase } from './db/database.ts'
 import { newestMigration } from './db/migrate.ts'
 import { checkpointGauges, gaugesOf } from './gauges.ts'
 import { createApp, createOpsApp } from './http/app.ts'
-import { warnOfOpenDoor } from './http/openDoor.ts'
+import { warnOfOpenAccess } from './http/openAccess.ts'
 import { RequestQuota } from './http/requestQuota.ts'
 import { HttpServer } from './http/server.ts'
 import { Sockets } from './http/transports/sockets.ts'
@@ -63,7 +63,7 @@ export async function startService(
 ): Promise<Service> {
   const stack = new StopStack()
   try {
-    warnOfOpenDoor(config, log)
+    warnOfOpenAccess(config, log)
     const health = new Health(config.listenerGraceMs)
     const version = {
       version: release,

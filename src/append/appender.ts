@@ -5,9 +5,9 @@ import { Batcher, type Outcome, type Weight } from '../lib/batcher.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { AppError } from '../protocol/errors.ts'
-import { toAnswer } from './answer.ts'
 import { type AppendRequest, type AppendResult, isSafeToRepeat } from './newEvent.ts'
 import { appendEvents, busySessions, type OutcomeRow } from './queries.ts'
+import { toResult } from './result.ts'
 
 export interface AppenderOptions {
   readonly db: Db
@@ -35,11 +35,11 @@ const RETRY_AFTER_MS = 1000
 /** Many times what a batch takes; a lock that somebody holds takes longer. */
 const STUCK_MS = 100
 /** Of the time-out: a batch is not tried again later, so that its callers hear why before their patience ends. */
-const TRYING_SHARE = 0.75
+const RETRY_SHARE = 0.75
 /** How long a session that somebody held stays out of the common lane. */
-const HELD_MS = 10_000
+const LOCKED_MS = 10_000
 /** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
-const MAX_HELD = 1000
+const MAX_LOCKED = 1000
 
 /**
  * The append path of a node: requests gather into batches, and as a rule one batch is under way. A session is in at most
@@ -55,9 +55,9 @@ const MAX_HELD = 1000
 export class Appender {
   readonly #options: AppenderOptions
   readonly #lane: Batcher<AppendRequest, AppendResult>
-  readonly #laneOfHeld: Batcher<AppendRequest, AppendResult>
+  readonly #lockedLane: Batcher<AppendRequest, AppendResult>
   /** Sessions found locked, and until when (milliseconds since the epoch) they are taken for it; oldest first. */
-  readonly #held = new Map<string, number>()
+  readonly #lockedUntil = new Map<string, number>()
 
   constructor(options: AppenderOptions) {
     this.#options = options
@@ -81,13 +81,13 @@ export class Appender {
         patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
     this.#lane = lane(options.connections, (batch) => this.#sendFree(batch))
-    this.#laneOfHeld = lane(1, (batch) => this.#send(batch))
+    this.#lockedLane = lane(1, (batch) => this.#send(batch))
   }
 
   /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
   append(request: AppendRequest): Promise<AppendResult> {
     const started = performance.now()
-    const result = (this.#isHeld(request) ? this.#laneOfHeld : this.#lane).add(request)
+    const result = (this.#isLocked(request) ? this.#lockedLane : this.#lane).add(request)
     const answered = () => this.#options.metrics.append((performance.now() - started) / 1000)
     result.then(answered, answered)
     return result
@@ -95,44 +95,44 @@ export class Appender {
 
   /** Events, and characters of their requests, that wait or are under way. */
   get waiting(): Weight {
-    const [common, held] = [this.#lane.waiting, this.#laneOfHeld.waiting]
+    const [common, held] = [this.#lane.waiting, this.#lockedLane.waiting]
     return { count: common.count + held.count, bytes: common.bytes + held.bytes }
   }
 
-  #isHeld(request: AppendRequest): boolean {
-    return this.#held.size > 0 && (this.#held.get(sessionKey(request)) ?? 0) > Date.now()
+  #isLocked(request: AppendRequest): boolean {
+    return this.#lockedUntil.size > 0 && (this.#lockedUntil.get(sessionKey(request)) ?? 0) > Date.now()
   }
 
   /** What came before its session was found locked has waited as long as anybody should, and its neighbours with it. */
   async #sendFree(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
-    const free = new Set(batch.filter((request) => !this.#isHeld(request)))
+    const free = new Set(batch.filter((request) => !this.#isLocked(request)))
     if (free.size === batch.length) return this.#send(batch)
     const send: Send = async (requests) => (requests.length > 0 ? this.#send(requests) : [])
     return eachOf(
       batch,
       (request) => free.has(request),
       send,
-      () => locked(undefined),
+      () => sessionLocked(undefined),
     )
   }
 
   /** Refuses new appends and settles those under way. */
   async stop(): Promise<void> {
-    await Promise.all([this.#lane.stop(), this.#laneOfHeld.stop()])
+    await Promise.all([this.#lane.stop(), this.#lockedLane.stop()])
   }
 
   /** Never rejects: every request of the batch gets its own outcome. */
   #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
-    return this.#attempt(batch, 0, Date.now() + TRYING_SHARE * this.#options.timeoutMs)
+    return this.#attempt(batch, 0, Date.now() + RETRY_SHARE * this.#options.timeoutMs)
   }
 
-  #hold(requests: Iterable<AppendRequest>): void {
+  #markLocked(requests: Iterable<AppendRequest>): void {
     for (const request of requests) {
       const key = sessionKey(request)
-      this.#held.delete(key) // to the end of the order
-      this.#held.set(key, Date.now() + HELD_MS)
-      const [oldest] = this.#held.keys()
-      if (this.#held.size > MAX_HELD && oldest !== undefined) this.#held.delete(oldest)
+      this.#lockedUntil.delete(key) // to the end of the order
+      this.#lockedUntil.set(key, Date.now() + LOCKED_MS)
+      const [oldest] = this.#lockedUntil.keys()
+      if (this.#lockedUntil.size > MAX_LOCKED && oldest !== undefined) this.#lockedUntil.delete(oldest)
     }
   }
 
@@ -173,12 +173,12 @@ export class Appender {
           return eachOf(batch, isSafeToRepeat, tryAgain, () => unavailable(error, true))
         case 'locked': {
           const busy = await busySessions(db, batch).catch(() => new Set<AppendRequest>())
-          this.#hold(busy)
+          this.#markLocked(busy)
           return eachOf(
             batch,
             (request) => !busy.has(request),
             tryAgain,
-            () => locked(error),
+            () => sessionLocked(error),
           )
         }
         case 'refused': {
@@ -194,7 +194,7 @@ export class Appender {
   }
 
   #settle(request: AppendRequest, rows: readonly OutcomeRow[]): Outcome<AppendResult> {
-    const answer = toAnswer(request, rows)
+    const answer = toResult(request, rows)
     if (answer instanceof AppError) return failed(answer)
     this.#options.onAppended(request, rows)
     return { ok: true, value: answer }
@@ -236,7 +236,7 @@ const unavailable = (cause: unknown, outcomeUnknown: boolean): AppError =>
         { cause },
       )
 
-const locked = (cause: unknown): AppError =>
+const sessionLocked = (cause: unknown): AppError =>
   new AppError(
     'storage_unavailable',
     'another transaction has locked the session; nothing was stored',

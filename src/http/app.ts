@@ -7,13 +7,13 @@ import { asyncApi } from './contract/asyncapi.ts'
 import { ContractDocument } from './contract/document.ts'
 import { openApi } from './contract/openapi.ts'
 import { enter } from './enter.ts'
-import { answerErrors } from './errors.ts'
+import { errorResponses } from './errors.ts'
 import { exactId } from './exactId.ts'
 import { gate, requestId, securityHeaders } from './middleware.ts'
 import type { Documents, NodeStatus } from './nodeStatus.ts'
-import { noteRequests, observe } from './observe.ts'
+import { observe, trackRequests } from './observe.ts'
 import { OPERATIONS } from './operations.ts'
-import { allowedOrigin, refuseForeign } from './origins.ts'
+import { allowedOrigin, rejectForeignPages } from './origins.ts'
 import { routes } from './routes.ts'
 
 /** How Koa hears of a client that went away under its answer, as readers of event streams do. */
@@ -43,7 +43,7 @@ export function createApp(services: Services, status: NodeStatus): Koa {
   app.use(requestId)
   app.use(exactId)
   app.use(observe(log, metrics, config.accessLog))
-  app.use(noteRequests(services.idleness))
+  app.use(trackRequests(services.idleness))
   app.use(securityHeaders)
   app.use(
     cors({
@@ -52,8 +52,8 @@ export function createApp(services: Services, status: NodeStatus): Koa {
       maxAge: 600,
     }),
   )
-  app.use(answerErrors(log, (code) => metrics.error(code), services.answers))
-  app.use(refuseForeign(config.admitted))
+  app.use(errorResponses(log, (code) => metrics.error(code), services.answers))
+  app.use(rejectForeignPages(config.admitted))
   app.use(gate(status.health))
   app.use(routes(served(config), (operation) => enter(operation, services, node)))
   return app
@@ -67,7 +67,7 @@ export function createOpsApp(services: Services, status: NodeStatus): Koa {
   app.on('error', (error) => log.error({ err: error }, 'unhandled error of a request'))
   app.use(requestId)
   app.use(securityHeaders)
-  app.use(answerErrors(log))
+  app.use(errorResponses(log))
   app.use(routes(OPS, (operation) => enter(operation, services, node)))
   return app
 }

@@ -20,7 +20,7 @@ import type { Tails } from '../tail/tail.ts'
 import { readBody } from './body.ts'
 import type { RequestQuota } from './requestQuota.ts'
 import type { ArrivingOptions } from './transports/arriving.ts'
-import type { Patience, Sockets } from './transports/sockets.ts'
+import type { Sockets, StallPolicy } from './transports/sockets.ts'
 
 /** What routes call. */
 export interface Services {
@@ -56,8 +56,8 @@ export interface State {
   /** The template of the path of the operation, such as `/v1/sessions/:id`; absent when there is none. */
   route?: string
   principal: Principal
-  /** Memory that is held for the answer, before there is one. */
-  answer?: Account
+  /** Memory that is reserved for the response. */
+  responseMemory?: Account
   /** It went away before it could be answered. */
   clientGone?: true
 }
@@ -68,7 +68,7 @@ export const holderOf = (ctx: Context): string | undefined => {
   return (principal && nameOfPrincipal(principal)) ?? ctx.req.socket.remoteAddress
 }
 
-export const patienceOf = ({ config, unread }: Services, ctx: Context): Patience => ({
+export const stallPolicyOf = ({ config, unread }: Services, ctx: Context): StallPolicy => ({
   stallMs: config.tail.stallMs,
   unread,
   holder: holderOf(ctx),
@@ -91,7 +91,7 @@ export function callerOf(ctx: Context): Caller {
 }
 
 /** Answers JSON text as it stands. */
-export function answerJson(ctx: Context, status: number, text: string): void {
+export function sendJson(ctx: Context, status: number, text: string): void {
   ctx.status = status
   ctx.type = 'application/json'
   ctx.body = text

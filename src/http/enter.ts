@@ -11,7 +11,7 @@ import type { RequestBody } from './requestBody.ts'
 import { findToken } from './token.ts'
 import { upgrades } from './transports/easyWs.ts'
 import { isEventStream } from './transports/eventStream.ts'
-import { refuseBadHandshake, type UpgradeContext } from './transports/upgrade.ts'
+import { assertHandshake, type UpgradeContext } from './transports/upgrade.ts'
 
 type PathTexts = Readonly<Record<string, string>>
 /** Serves one request of an operation, whose path has these parameters. */
@@ -28,7 +28,7 @@ export function enter(operation: Operation, services: Services, node: Call['node
   const readParameters = parameterReader(parameters)
   const readBody = bodyReader(operation.body, services)
   const serve = async (ctx: UpgradeContext, pathTexts: PathTexts) => {
-    if (webSocket && !(eventStream && isEventStream(ctx))) refuseBadHandshake(ctx)
+    if (webSocket && !(eventStream && isEventStream(ctx))) assertHandshake(ctx)
     const principal = await admit(ctx, pathTexts)
     if (principal === undefined) return
     const path = readPath(pathTexts)

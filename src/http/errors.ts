@@ -6,11 +6,11 @@ import type { MemoryBudget } from '../lib/memoryBudget.ts'
 import { DamagedObjectError, ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
-import { holdUntilWritten } from './answers.ts'
 import { ClientGoneError } from './body.ts'
 import { challenge } from './challenge.ts'
-import { answerJson, type State } from './context.ts'
-import { answerRaw } from './rawAnswer.ts'
+import { type State, sendJson } from './context.ts'
+import { sendRawError } from './rawResponse.ts'
+import { holdUntilSent } from './responseMemory.ts'
 import { logOf } from './trace.ts'
 
 /** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
@@ -47,7 +47,7 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
  * Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. What is no
  * error is held in the memory for answers, where there is one.
  */
-export function answerErrors(
+export function errorResponses(
   log: Log,
   onError: (code: ErrorCode) => void = () => {},
   answers?: MemoryBudget,
@@ -55,9 +55,9 @@ export function answerErrors(
   return async (ctx, next) => {
     try {
       await next()
-      if (answers) holdUntilWritten(ctx, answers)
+      if (answers) holdUntilSent(ctx, answers)
     } catch (thrown) {
-      ;(ctx.state as State).answer?.close()
+      ;(ctx.state as State).responseMemory?.close()
       if (thrown instanceof ClientGoneError || ctx.res.headersSent) {
         ;(ctx.state as State).clientGone = true
         ctx.respond = false
@@ -73,7 +73,7 @@ export function answerErrors(
       if (authenticate !== undefined) ctx.set('WWW-Authenticate', authenticate)
       // What is left of the body is not read, so the connection cannot carry another request.
       if (!ctx.req.complete) ctx.set('Connection', 'close')
-      answerJson(ctx, error.status, JSON.stringify(error))
+      sendJson(ctx, error.status, JSON.stringify(error))
     }
   }
 }
@@ -88,12 +88,12 @@ const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
 const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')
 
 /** What never became a request is answered in JSON too. */
-export function answerMalformed(server: Server, onError: (code: ErrorCode) => void): void {
+export function respondToClientErrors(server: Server, onError: (code: ErrorCode) => void): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()
     const answer = PARSE_FAILURES[error.code ?? ''] ?? MALFORMED
     onError(answer.code)
-    answerRaw(socket, answer)
+    sendRawError(socket, answer)
     return undefined
   })
 }

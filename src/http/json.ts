@@ -79,7 +79,7 @@ export function keptText(
 }
 
 /** Throws `code` when a member's text is longer, in UTF-8, than `maxBytes`. */
-export function refuseLong(
+export function assertMaxBytes(
   text: string | undefined,
   maxBytes: number,
   field: string,
@@ -95,7 +95,7 @@ export function refuseLong(
 }
 
 /** Throws `code` when one of these string members cannot be stored unchanged. */
-export function refuseUnstorable(
+export function assertStorable(
   value: Readonly<Record<string, unknown>>,
   fields: readonly string[],
   code: ErrorCode,

@@ -3,7 +3,7 @@ import type { Middleware } from 'koa'
 import type { Health } from '../ops/health.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { State } from './context.ts'
-import { SECURITY_HEADERS } from './rawAnswer.ts'
+import { SECURITY_HEADERS } from './rawResponse.ts'
 
 const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
 

@@ -52,7 +52,7 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
 }
 
 /** Notes that somebody wants something of the node. Long-lived connections are counted elsewhere. */
-export function noteRequests(idleness: Idleness): Middleware {
+export function trackRequests(idleness: Idleness): Middleware {
   return async (ctx, next) => {
     if (!ctx.path.startsWith(OF_CLIENTS)) return next()
     const over = idleness.request()

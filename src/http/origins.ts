@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import type { Context, Middleware } from 'koa'
 import { AppError } from '../protocol/errors.ts'
-import { refuseHandshake, SOCKET_PATH } from './socketPath.ts'
+import { rejectHandshake, SOCKET_PATH } from './socketPath.ts'
 
 /** Which pages, and under which names of the node, its API is for. */
 export interface Admitted {
@@ -19,7 +19,7 @@ const OPEN = new Set(['/openapi.json', '/asyncapi.json'])
  * Refuses what a foreign page has a browser send: without tokens a browser's place in the network is all that it takes.
  * `Host` is looked at because a page can have its own name point here (DNS rebinding), and then is of the same origin.
  */
-export function refuseForeign(admitted: Admitted): Middleware {
+export function rejectForeignPages(admitted: Admitted): Middleware {
   if (admitted.origins === '*' && admitted.hosts === '*') return (_, next) => next()
   let good: string | undefined // as `Host` had it last; a node has few names
   const hostProblem = (host: string | undefined) => {
@@ -34,7 +34,7 @@ export function refuseForeign(admitted: Admitted): Middleware {
       : undefined
     if (why === undefined) return next()
     if (ctx.path !== SOCKET_PATH) throw why
-    return refuseHandshake(ctx)
+    return rejectHandshake(ctx)
   }
 }
 

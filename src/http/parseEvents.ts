@@ -4,12 +4,12 @@ import { endOfTurn } from '../lib/endOfTurn.ts'
 import { ArrayMember, type JsonRange } from '../lib/jsonMembers.ts'
 import { AppError } from '../protocol/errors.ts'
 import {
+  assertMaxBytes,
+  assertStorable,
   innerValue,
   type JsonObjectText,
   keptText,
   parseObject,
-  refuseLong,
-  refuseUnstorable,
 } from './json.ts'
 import { NewEvent, NewEventBatch, Refs } from './schemas.ts'
 import { validator } from './validate.ts'
@@ -81,7 +81,7 @@ function batchEvent(
 ): EventToAppend {
   const where = `events[${index}]: `
   try {
-    refuseTooLarge(text, span, limits.eventBytes, where)
+    assertEventBytes(text, span, limits.eventBytes, where)
     return toEvent(parseObject(text, MEMBERS, 'invalid_event', where, span), principal, limits, where)
   } catch (error) {
     if (error instanceof AppError) throw new AppError(error.code, error.message, { ...error.details, index })
@@ -126,7 +126,7 @@ function jsonBatch(text: string, max: number): Batch {
 }
 
 /** Throws body_too_large when what stands there has more bytes than an event may have. */
-export function refuseTooLarge(
+export function assertEventBytes(
   text: string,
   { start, end }: { readonly start: number; readonly end: number },
   maxBytes: number,
@@ -148,7 +148,7 @@ function toEvent(
   if (object.members.has('refs')) object.value.refs = innerValue(object, 'refs', REFS_MEMBERS)
   dropNullRefs(object.value)
   const event = checkEvent(object.value, where)
-  refuseUnstorable(event, NAMES, 'invalid_event', where)
+  assertStorable(event, NAMES, 'invalid_event', where)
   const { actor, subject } = actorOf(event.actor, principal, where)
   const hasProducer = event.producer_id !== undefined
   if (hasProducer !== (event.producer_seq !== undefined)) {
@@ -160,9 +160,9 @@ function toEvent(
     )
   }
   const metadata = keptText(object, 'metadata', 'invalid_metadata', where, 'kept')
-  refuseLong(metadata, eventMetadataBytes, 'metadata', 'invalid_metadata', where)
+  assertMaxBytes(metadata, eventMetadataBytes, 'metadata', 'invalid_metadata', where)
   const refs = keptText(object, 'refs', 'invalid_refs', where, 'kept')
-  refuseLong(refs, eventMetadataBytes, 'refs', 'invalid_refs', where)
+  assertMaxBytes(refs, eventMetadataBytes, 'refs', 'invalid_refs', where)
   return {
     type: event.type,
     payload: keptText(object, 'payload', 'invalid_event', where, 'kept') ?? '{}',

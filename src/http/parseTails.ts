@@ -5,7 +5,7 @@ import { parseObject, valueAt } from './json.ts'
 import { TailStart } from './schemas.ts'
 import { validator } from './validate.ts'
 
-export interface WantedTail {
+export interface TailRequest {
   readonly sessionId: string
   readonly cursor: Seq
   /** `inserted_at` of the event at the cursor; undefined when it was not given. */
@@ -16,7 +16,7 @@ const MEMBERS = Object.keys(TailStart.properties)
 const checkTail = validator(TailStart, 'invalid_tails')
 
 /** The tails of a request for many. Throws invalid_json, invalid_tails. */
-export function parseTails(text: string, maxTails: number): WantedTail[] {
+export function parseTails(text: string, maxTails: number): TailRequest[] {
   const member = new ArrayMember('tails', maxTails)
   parseObject(text, [member.name], 'invalid_tails', '', {}, member)
   const { count, spans } = member.elements ?? { count: 0, spans: [] }

@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import type Koa from 'koa'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
-import { answerMalformed } from './errors.ts'
-import { answerRaw } from './rawAnswer.ts'
+import { respondToClientErrors } from './errors.ts'
+import { sendRawError } from './rawResponse.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
 
 export interface HttpServerOptions {
@@ -75,7 +75,7 @@ export class HttpServer {
     const handler = (req: IncomingMessage, res: ServerResponse) => {
       if (lacksHost(req)) {
         options.onError?.(NO_HOST.code)
-        return answerRaw(req.socket, NO_HOST)
+        return sendRawError(req.socket, NO_HOST)
       }
       if (stallMs !== undefined) res.once('prefinish', () => cutIfStalled(req.socket, stallMs))
       return answer(req, res)
@@ -83,7 +83,7 @@ export class HttpServer {
     server.on('request', handler)
     server.on('checkExpectation', handler) // one that is not 100-continue; Node itself would answer without a body
     bridgeUpgrades(server, handler)
-    answerMalformed(server, (code) => options.onError?.(code))
+    respondToClientErrors(server, (code) => options.onError?.(code))
     server.on('drop', () => options.onDropped?.())
     const http = new HttpServer(server)
     return new Promise((resolve, reject) => {

@@ -1,6 +1,6 @@
 import { AppError } from '../protocol/errors.ts'
 import type { SessionPatch as Patch } from '../sessions/queries.ts'
-import { keptText, refuseLong, refuseUnstorable } from './json.ts'
+import { assertMaxBytes, assertStorable, keptText } from './json.ts'
 import { jsonBody } from './requestBody.ts'
 import { NewSession, SessionPatch } from './schemas.ts'
 import { badNewSessionId } from './sessionId.ts'
@@ -12,13 +12,13 @@ export const NEW_SESSION = jsonBody({
   errors: ['invalid_metadata'],
   read({ id, title }, object, { config }) {
     const maxBytes = config.limits.sessionMetadataBytes
-    refuseUnstorable({ title }, ['title'], 'invalid_session')
+    assertStorable({ title }, ['title'], 'invalid_session')
     const problem = id === undefined ? undefined : badNewSessionId(id)
     if (problem) throw new AppError('invalid_session', `id ${problem}`, { field: 'id' })
     const metadata = keptText(object, 'metadata', 'invalid_metadata')
-    refuseLong(metadata, maxBytes, 'metadata', 'invalid_metadata')
+    assertMaxBytes(metadata, maxBytes, 'metadata', 'invalid_metadata')
     const creator = keptText(object, 'creator_principal', 'invalid_session')
-    refuseLong(creator, maxBytes, 'creator_principal', 'invalid_session')
+    assertMaxBytes(creator, maxBytes, 'creator_principal', 'invalid_session')
     return {
       ...(id === undefined ? {} : { id }),
       title: title ?? null,
@@ -35,7 +35,7 @@ export const SESSION_PATCH = jsonBody({
   error: 'invalid_session',
   errors: ['invalid_metadata'],
   read({ title, expected_version: expectedVersion }, object): Patch {
-    refuseUnstorable({ title }, ['title'], 'invalid_session')
+    assertStorable({ title }, ['title'], 'invalid_session')
     const metadata = keptText(object, 'metadata', 'invalid_metadata')
     if (title === undefined && metadata === undefined)
       throw new AppError('invalid_session', 'the body must have title or metadata')

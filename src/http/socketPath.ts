@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 export const SOCKET_PATH = '/v1/socket/websocket'
 
 /** As Phoenix refuses a handshake: 403 without a body. */
-export function refuseHandshake(ctx: Context): void {
+export function rejectHandshake(ctx: Context): void {
   ctx.status = 403
   ctx.body = ''
   ctx.remove('Content-Type')

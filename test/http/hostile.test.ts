@@ -8,7 +8,7 @@ import { expect } from 'chai'
 import Koa from 'koa'
 import { loadConfig } from '../../src/config.ts'
 import { readBody } from '../../src/http/body.ts'
-import { answerErrors } from '../../src/http/errors.ts'
+import { errorResponses } from '../../src/http/errors.ts'
 import { HttpServer } from '../../src/http/server.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { at, unique } from '../support/answers.ts'
@@ -318,7 +318,7 @@ describe('hostile clients', () => {
 
     before(async () => {
       const app = new Koa()
-      app.use(answerErrors(createLog('silent')))
+      app.use(errorResponses(createLog('silent')))
       app.use(async (ctx) => {
         ctx.body = await readBody(ctx.req, 1024)
       })

@@ -3,7 +3,7 @@ import { createConnection } from 'node:net'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
 import { loadConfig } from '../../src/config.ts'
-import { warnOfOpenDoor } from '../../src/http/openDoor.ts'
+import { warnOfOpenAccess } from '../../src/http/openAccess.ts'
 import type { Log } from '../../src/ops/log.ts'
 import type { Service } from '../../src/service.ts'
 import { at, expectError, unique } from '../support/answers.ts'
@@ -199,7 +199,7 @@ describe('web pages and names of a node', () => {
 
     const warnings = (settings: Record<string, string>) => {
       const said: string[] = []
-      warnOfOpenDoor(loadConfig(settings), {
+      warnOfOpenAccess(loadConfig(settings), {
         warn: (_: object, text: string) => said.push(text),
       } as unknown as Log)
       return said

@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { ANYONE } from '../../src/auth/principal.ts'
 import type { Db } from '../../src/db/pool.ts'
 import type { Services } from '../../src/http/context.ts'
-import type { WantedTail } from '../../src/http/parseTails.ts'
+import type { TailRequest } from '../../src/http/parseTails.ts'
 import type { EventStream } from '../../src/http/transports/eventStream.ts'
 import type { Member } from '../../src/http/transports/phoenix/topic.ts'
 import { createTopics } from '../../src/http/transports/phoenix/topics.ts'
@@ -60,7 +60,7 @@ describe('turns of joins', () => {
       toAppError: (error) => error as AppError,
     })
 
-    await tails.run([{ sessionId: 'ses_1', cursor: 0 } as WantedTail])
+    await tails.run([{ sessionId: 'ses_1', cursor: 0 } as TailRequest])
 
     expect(told.map((it) => JSON.parse(it))).to.deep.equal([
       {

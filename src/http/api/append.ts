@@ -1,5 +1,5 @@
 import { renderAppended } from '../appended.ts'
-import { answerJson } from '../context.ts'
+import { sendJson } from '../context.ts'
 import { Appended, AppendedBatch } from '../contract/appended.ts'
 import { APPEND_ERRORS, MANY_EVENTS, ONE_EVENT } from '../eventBodies.ts'
 import { operation } from '../operation.ts'
@@ -22,7 +22,7 @@ const appendOne = operation({
   async handle({ ctx, body, path, principal, services }) {
     const { tenantId } = principal
     const result = await services.appends.append({ tenantId, sessionId: path.id, ...body, isBatch: false })
-    answerJson(ctx, 201, renderAppended(result))
+    sendJson(ctx, 201, renderAppended(result))
   },
 })
 
@@ -51,7 +51,7 @@ const appendMany = operation({
       isBatch: true,
     })
     const cursor = results.at(-1)?.seq ?? lastSeq
-    answerJson(ctx, 201, JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }))
+    sendJson(ctx, 201, JSON.stringify({ results, last_seq: lastSeq, cursor, committed_cursor: lastSeq }))
   },
 })
 

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { answerJson } from '../context.ts'
+import { sendJson } from '../context.ts'
 import type { ContractDocument } from '../contract/document.ts'
 import { type Answer, type Call, operation } from '../operation.ts'
 import { header } from '../parameters.ts'
@@ -42,7 +42,7 @@ function answer({ ctx }: Pick<Call, 'ctx'>, { etag, text }: ContractDocument): v
   ctx.set('ETag', etag)
   ctx.set('Cache-Control', `public, max-age=${MAX_AGE_SECONDS}`)
   if (isKnown(ctx.get('If-None-Match'), etag)) ctx.status = 304
-  else answerJson(ctx, 200, text)
+  else sendJson(ctx, 200, text)
 }
 
 /** RFC 9110, section 13.1.2. Koa's own check gives up at `Cache-Control: no-cache`, which `fetch` sends beside it. */

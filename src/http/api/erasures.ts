@@ -2,9 +2,9 @@ import { type TProperties, Type } from 'typebox'
 import { requireSession } from '../../auth/access.ts'
 import type { Erasure, ErasureRequest } from '../../sessions/erasure/queries.ts'
 import { renderReceipt } from '../../sessions/erasure/receipt.ts'
-import { answerJson, type State } from '../context.ts'
+import { type State, sendJson } from '../context.ts'
 import { Count, closed, Seq, Text, Time } from '../contract/values.ts'
-import { refuseUnstorable } from '../json.ts'
+import { assertStorable } from '../json.ts'
 import { type Answer, type Call, operation, type ScopeSettings } from '../operation.ts'
 import type { Parameters } from '../parameters.ts'
 import { jsonBody } from '../requestBody.ts'
@@ -61,7 +61,7 @@ const WANTED = jsonBody({
   schema: ErasureBody,
   error: 'invalid_erasure',
   read(body) {
-    refuseUnstorable(body, ['reason'], 'invalid_erasure')
+    assertStorable(body, ['reason'], 'invalid_erasure')
     return { reason: body.reason ?? null, vacuum: body.vacuum ?? false }
   },
 })
@@ -119,7 +119,7 @@ const getErasure = operation({
   async handle({ ctx, path, principal, services }) {
     const erasure = await services.erasures.get(principal.tenantId, path.erasure)
     requireSession(principal, erasure.sessionId)
-    answerJson(ctx, 200, renderReceipt(erasure))
+    sendJson(ctx, 200, renderReceipt(erasure))
   },
 })
 
@@ -140,5 +140,5 @@ function requestOf({ ctx, body, path, principal }: ErasureCall): ErasureRequest 
 /** 202 while something is still to be removed; Location says where to look. */
 function answer({ ctx }: Pick<Call, 'ctx'>, erasure: Erasure): void {
   ctx.set('Location', `/v1/erasures/${erasure.id}`)
-  answerJson(ctx, erasure.isDone ? 200 : 202, renderReceipt(erasure))
+  sendJson(ctx, erasure.isDone ? 200 : 202, renderReceipt(erasure))
 }

@@ -1,11 +1,11 @@
 import { Type } from 'typebox'
-import { holdAnswer } from '../answers.ts'
-import { answerJson } from '../context.ts'
+import { sendJson } from '../context.ts'
 import { Event } from '../contract/event.ts'
 import { Count, closed } from '../contract/values.ts'
 import { operation } from '../operation.ts'
 import { CURSOR_INSERTED_AT, choiceInQuery, eventFilter, LIMIT, seqCursor, WAIT } from '../parameters.ts'
-import { untilUnwanted } from '../untilUnwanted.ts'
+import { withRequestSignal } from '../requestSignal.ts'
+import { reserveResponse } from '../responseMemory.ts'
 
 const EventPage = closed(
   {
@@ -53,20 +53,23 @@ const list = operation({
     await services.cursors.check(session, cursor ?? 0, seenAt)
     // A request that waits counts as a tail.
     const release = waitMs > 0 ? services.tailQuota.take(principal) : undefined
-    const hold = (bytes: number) => holdAnswer(ctx, services.answers, bytes)
-    const { frames, nextCursor, lastSeq } = await untilUnwanted(ctx, services.sockets.draining, (signal) =>
-      services.history.page({
-        ...page,
-        cursor,
-        waitMs,
-        sid: session.sid,
-        lastSeq: session.lastSeq,
-        signal,
-        hold,
-      }),
+    const hold = (bytes: number) => reserveResponse(ctx, services.answers, bytes)
+    const { frames, nextCursor, lastSeq } = await withRequestSignal(
+      ctx,
+      services.sockets.draining,
+      (signal) =>
+        services.history.page({
+          ...page,
+          cursor,
+          waitMs,
+          sid: session.sid,
+          lastSeq: session.lastSeq,
+          signal,
+          hold,
+        }),
     ).finally(release)
     const events = frames.map((event) => event.text).join(',')
-    answerJson(ctx, 200, `{"events":[${events}],"next_cursor":${nextCursor},"last_seq":${lastSeq}}`)
+    sendJson(ctx, 200, `{"events":[${events}],"next_cursor":${nextCursor},"last_seq":${lastSeq}}`)
   },
 })
 

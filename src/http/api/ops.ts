@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { DEGRADED, NOT_READY } from '../../ops/health.ts'
-import { answerJson } from '../context.ts'
+import { sendJson } from '../context.ts'
 import { closed, Text } from '../contract/values.ts'
 import { operation } from '../operation.ts'
 
@@ -52,7 +52,7 @@ const live = operation({
   id: 'isLive',
   summary: 'Whether the process runs',
   answers: { 200: { description: 'It does.', content: { [JSON_TYPE]: Well } } },
-  handle: ({ ctx }) => answerJson(ctx, 200, '{"status":"ok"}'),
+  handle: ({ ctx }) => sendJson(ctx, 200, '{"status":"ok"}'),
 })
 
 const ready = operation({
@@ -68,8 +68,8 @@ const ready = operation({
     const why = await health.notReadyBecause()
     const degraded = health.degradedBy
     if (why === undefined)
-      answerJson(ctx, 200, JSON.stringify({ status: 'ok', ...(degraded.length > 0 && { degraded }) }))
-    else answerJson(ctx, 503, JSON.stringify({ status: 'unavailable', ...why }))
+      sendJson(ctx, 200, JSON.stringify({ status: 'ok', ...(degraded.length > 0 && { degraded }) }))
+    else sendJson(ctx, 503, JSON.stringify({ status: 'unavailable', ...why }))
   },
 })
 
@@ -94,7 +94,7 @@ const version = operation({
   id: 'version',
   summary: 'What this node runs',
   answers: { 200: { description: 'The release.', content: { [JSON_TYPE]: Version } } },
-  handle: ({ ctx, node }) => answerJson(ctx, 200, JSON.stringify(node.version)),
+  handle: ({ ctx, node }) => sendJson(ctx, 200, JSON.stringify(node.version)),
 })
 
 export const OPS = [live, ready, metrics, version]

@@ -2,7 +2,7 @@ import { requireSession } from '../../auth/access.ts'
 import type { Principal } from '../../auth/principal.ts'
 import { AppError } from '../../protocol/errors.ts'
 import { renderSession } from '../../sessions/session.ts'
-import { answerJson, callerOf } from '../context.ts'
+import { callerOf, sendJson } from '../context.ts'
 import { Session, SessionPage } from '../contract/session.ts'
 import { METADATA_FILTER } from '../metadataFilter.ts'
 import { type Answer, type Call, operation } from '../operation.ts'
@@ -35,7 +35,7 @@ const create = operation({
       callerOf(ctx),
     )
     ctx.set('Location', `/v1/sessions/${encodeURIComponent(session.id)}`)
-    answerJson(ctx, 201, renderSession(session))
+    sendJson(ctx, 201, renderSession(session))
   },
 })
 
@@ -73,7 +73,7 @@ const list = operation({
       filters: metadata,
     })
     const sessions = page.sessions.map(renderSession).join(',')
-    answerJson(ctx, 200, `{"sessions":[${sessions}],"next_cursor":${JSON.stringify(page.nextCursor)}}`)
+    sendJson(ctx, 200, `{"sessions":[${sessions}],"next_cursor":${JSON.stringify(page.nextCursor)}}`)
   },
 })
 
@@ -87,7 +87,7 @@ const get = operation({
   answers: { 200: shown },
   errors: [],
   async handle({ ctx, path, principal, services }) {
-    answerJson(ctx, 200, renderSession(await services.sessions.get(principal.tenantId, path.id)))
+    sendJson(ctx, 200, renderSession(await services.sessions.get(principal.tenantId, path.id)))
   },
 })
 
@@ -104,7 +104,7 @@ const update = operation({
   errors: ['expected_version_conflict'],
   async handle({ ctx, body, path, principal, services }) {
     const session = await services.sessions.patch(principal.tenantId, path.id, body, callerOf(ctx))
-    answerJson(ctx, 200, renderSession(session))
+    sendJson(ctx, 200, renderSession(session))
   },
 })
 
@@ -137,7 +137,7 @@ export const SESSIONS = [create, list, get, update, archive, unarchive]
 async function setArchived(call: Call<'/v1/sessions/:id'>, archived: boolean): Promise<void> {
   const { ctx, path, principal, services } = call
   const session = await services.sessions.setArchived(principal.tenantId, path.id, archived, callerOf(ctx))
-  answerJson(ctx, 200, renderSession(session))
+  sendJson(ctx, 200, renderSession(session))
 }
 
 /** As `creator_principal` shows it. Undefined without authentication: then it is what the body says. */

@@ -1,11 +1,11 @@
 import type { Context } from 'koa'
 import { Type } from 'typebox'
 import { AppError } from '../../protocol/errors.ts'
-import { patienceOf, type State } from '../context.ts'
+import { type State, stallPolicyOf } from '../context.ts'
 import { toAppError } from '../errors.ts'
 import { operation } from '../operation.ts'
 import type { Parameter } from '../parameters.ts'
-import { refuseHandshake, SOCKET_PATH } from '../socketPath.ts'
+import { rejectHandshake, SOCKET_PATH } from '../socketPath.ts'
 import { openWebSocket } from '../transports/openWebSocket.ts'
 import { PhoenixSocket } from '../transports/phoenix/phoenixSocket.ts'
 import { SERIALIZERS } from '../transports/phoenix/serializer.ts'
@@ -44,7 +44,7 @@ const openSocket = operation({
   },
   webSocket: {
     maxMessageBytes: ({ limits }) => limits.eventBytes + MAX_ENVELOPE_BYTES,
-    authentication: { token: tokenOf, refuse: refuseHandshake },
+    authentication: { token: tokenOf, refuse: rejectHandshake },
   },
   answers: {
     101: { description: 'It is open.', headers: ['Upgrade'] },
@@ -56,7 +56,7 @@ const openSocket = operation({
     const { vsn, token_end: tokenEnd } = parameters
     const serializer = typeof vsn === 'string' ? SERIALIZERS.get(vsn) : undefined
     const isGood = (tokenEnd === 'topics' || tokenEnd === 'close') && ctx.query.access_token === undefined
-    if (serializer === undefined || !isGood) return refuseHandshake(ctx)
+    if (serializer === undefined || !isGood) return rejectHandshake(ctx)
     const { requestId } = ctx.state as State
     const { silenceMs, maxTopics, maxUnanswered } = services.config.socket
     await openWebSocket(
@@ -70,7 +70,7 @@ const openSocket = operation({
           principal,
           closesWithToken: tokenEnd === 'close',
           silenceMs,
-          patience: patienceOf(services, ctx),
+          stallPolicy: stallPolicyOf(services, ctx),
           maxTopics,
           maxUnanswered,
           toAppError: (error) => toAppError(error, requestId, services.log),

@@ -151,7 +151,8 @@ export function errorSchema(code: ErrorCode) {
 }
 
 /** Whether it comes with Retry-After. */
-export const saysWhen = (code: ErrorCode): boolean => DESCRIBED[code].details?.retry_after_ms !== undefined
+export const hasRetryAfter = (code: ErrorCode): boolean =>
+  DESCRIBED[code].details?.retry_after_ms !== undefined
 
 /** One of several codes, each with its own shape, told apart by `error`. */
 export function errorsSchema(codes: readonly ErrorCode[]): TSchema {

@@ -1,6 +1,6 @@
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
 import type { Operation } from '../operation.ts'
-import { saysWhen } from './errors.ts'
+import { hasRetryAfter } from './errors.ts'
 
 const OF_EVERY_REQUEST = ['bad_request', 'request_timeout', 'headers_too_large', 'internal_error'] as const
 /** Of what may be long. */
@@ -52,7 +52,7 @@ export function headersOf(codes: readonly ErrorCode[]): { name: string; always: 
   const found = (name: string, has: (code: ErrorCode) => boolean) =>
     codes.some(has) ? [{ name, always: codes.every(has) }] : []
   return [
-    ...found('Retry-After', saysWhen),
+    ...found('Retry-After', hasRetryAfter),
     ...found('WWW-Authenticate', (code) => code === 'unauthorized' || code === 'forbidden_scope'),
     ...found('Allow', (code) => code === 'method_not_allowed'),
   ]

@@ -1,10 +1,10 @@
 import { Type } from 'typebox'
-import { closed, Kept, Seq, Text, Time } from './values.ts'
+import { closed, Seq, Text, Time, Verbatim } from './values.ts'
 
 const MEMBERS = {
   seq: Seq('Its position in the session: 1, 2, 3 …'),
   type: Text('What happened, in the words of whoever appended it.'),
-  payload: Kept('What there is to say about it.'),
+  payload: Verbatim('What there is to say about it.'),
   actor: Text(
     "Who did it: the token's `sub`, or whom it named with `session:act_as`; without authentication what was sent, or `anonymous`.",
   ),
@@ -13,8 +13,8 @@ const MEMBERS = {
   producer_id: Type.Optional(Text('Who numbers its retries.')),
   producer_seq: Type.Optional(Seq('Its number at that producer.')),
   idempotency_key: Type.Optional(Text('A key of the client; stored, never compared.')),
-  metadata: Kept('What is said about the event itself.'),
-  refs: Kept('What it refers to.'),
+  metadata: Verbatim('What is said about the event itself.'),
+  refs: Verbatim('What it refers to.'),
   redacted: Type.Optional(
     Type.Literal(true, { description: 'Its payload, metadata and refs were removed.' }),
   ),

@@ -1,5 +1,5 @@
 import { type TProperties, Type } from 'typebox'
-import { Count, closed, Kept, Seq, Text, Time } from './values.ts'
+import { Count, closed, Seq, Text, Time, Verbatim } from './values.ts'
 
 const ofKind = (kind: string, members: TProperties = {}) =>
   closed({
@@ -11,7 +11,7 @@ const ofKind = (kind: string, members: TProperties = {}) =>
 
 const described = {
   title: Type.Optional(Type.String({ description: 'Absent when it has none, or was erased since.' })),
-  metadata: Kept('What it was then; empty once the session is erased.'),
+  metadata: Verbatim('What it was then; empty once the session is erased.'),
   version: Seq('Its version then.'),
 }
 

@@ -5,7 +5,7 @@ import { closed } from './values.ts'
 const Ref = Type.Union([Type.String({ maxLength: 64 }), Type.Number()], { title: 'Ref' })
 const MaybeRef = Type.Union([Ref, Type.Null()], { title: 'MaybeRef' })
 
-const framed = (joinRef: TSchema, ref: TSchema, topic: TSchema, event: TSchema, payload: TSchema) =>
+const frameSchema = (joinRef: TSchema, ref: TSchema, topic: TSchema, event: TSchema, payload: TSchema) =>
   Type.Union([
     Type.Unsafe({
       description: 'vsn=2.0.0: join_ref, ref, topic, event, payload.',
@@ -20,15 +20,15 @@ const framed = (joinRef: TSchema, ref: TSchema, topic: TSchema, event: TSchema, 
 
 /** A frame of the node that no message of the client asked for. */
 export const push = (topic: TSchema, event: string, payload: TSchema) =>
-  framed(Ref, Type.Null(), topic, Type.Literal(event), payload)
+  frameSchema(Ref, Type.Null(), topic, Type.Literal(event), payload)
 
 /** A frame about a join as a whole, which has the join's ref. */
 export const aboutJoin = (topic: TSchema, event: string) =>
-  framed(Ref, Ref, topic, Type.Literal(event), closed({}))
+  frameSchema(Ref, Ref, topic, Type.Literal(event), closed({}))
 
 /** The answer to a message of the client. */
 export const reply = (topic: TSchema, status: 'ok' | 'error', response: TSchema) =>
-  framed(
+  frameSchema(
     MaybeRef,
     MaybeRef,
     topic,

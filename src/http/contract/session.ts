@@ -1,13 +1,13 @@
 import { Type } from 'typebox'
 import { CreatorPrincipal } from '../schemas.ts'
-import { Count, closed, Kept, Text, Time } from './values.ts'
+import { Count, closed, Text, Time, Verbatim } from './values.ts'
 
 /** The one shape of a session. */
 export const Session = closed(
   {
     id: Type.String({ minLength: 1, description: '1 to 256 bytes, without control characters.' }),
     title: Type.Union([Type.String(), Type.Null()]),
-    metadata: Kept('What its owner says about it.'),
+    metadata: Verbatim('What its owner says about it.'),
     tenant_id: Text('Whose it is; `default` without authentication.'),
     creator_principal: Type.Optional(CreatorPrincipal),
     last_seq: Count('The seq of its newest event; 0 before the first.'),

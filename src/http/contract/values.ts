@@ -8,7 +8,7 @@ export const closed = <T extends TProperties>(members: T, options: object = {}) 
   Type.Object(members, { ...CLOSED, ...options })
 
 /** Whatever a client had stored, as it was sent. */
-export const Kept = (description: string) =>
+export const Verbatim = (description: string) =>
   Type.Object({}, { additionalProperties: true, description: `${description} With the text that was sent.` })
 
 export const Seq = (description: string) => Type.Integer({ minimum: 1, description })

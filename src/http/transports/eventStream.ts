@@ -7,13 +7,13 @@ import type { Seq } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
 import { encodingsOf, type Sendable, serverSentOf } from './encodings.ts'
 import { serverSentChunk, serverSentData } from './serverSentEvent.ts'
-import { CLOSE_TIMEOUT_MS, type LongLived, type Patience, socketDrained } from './sockets.ts'
+import { CLOSE_TIMEOUT_MS, type LongLived, type StallPolicy, socketDrained } from './sockets.ts'
 import type { UpgradeContext } from './upgrade.ts'
 
 export interface EventStreamOptions {
   /** How often a comment says that the stream lives. */
   readonly keepAliveMs: number
-  readonly patience: Patience
+  readonly stallPolicy: StallPolicy
   /** When the node drains, streams come back within this time, each after its own share of it. */
   readonly drainSpreadMs: number
   /** Whether its end says that the reader has everything: `follow=false`. */
@@ -91,7 +91,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   }
 
   async room(signal: () => AbortSignal): Promise<void> {
-    if (!(await socketDrained(this.#socket, this.#options.patience, signal))) this.#socket.destroy()
+    if (!(await socketDrained(this.#socket, this.#options.stallPolicy, signal))) this.#socket.destroy()
   }
 
   /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */

@@ -14,7 +14,7 @@ export async function openWebSocket(
   { ctx, services }: Pick<Call, 'ctx' | 'services'>,
   connect: (ws: WebSocket, socket: Socket) => LongLived,
 ): Promise<WebSocket | undefined> {
-  services.sockets.refuseIfFull()
+  services.sockets.assertNotFull()
   const { socket } = ctx.req
   const ws = await acceptUpgrade(ctx)
   if (ws === undefined) return undefined

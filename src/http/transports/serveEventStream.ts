@@ -1,5 +1,5 @@
 import { onTokenEnd } from '../../auth/tokenEnd.ts'
-import { patienceOf } from '../context.ts'
+import { stallPolicyOf } from '../context.ts'
 import type { Call } from '../operation.ts'
 import { beginEventStream, EventStream } from './eventStream.ts'
 import { knownEnd } from './tailEnd.ts'
@@ -26,7 +26,7 @@ export interface ServedStream {
  */
 export function serveEventStream({ ctx, principal, services }: StreamCall, served: ServedStream): void {
   const { config, sockets, tailQuota } = services
-  sockets.refuseIfFull()
+  sockets.assertNotFull()
   const release = served.isOneTail ? tailQuota.take(principal) : () => {}
   beginEventStream(ctx)
   if (ctx.method === 'HEAD') {
@@ -35,7 +35,7 @@ export function serveEventStream({ ctx, principal, services }: StreamCall, serve
   }
   const stream = new EventStream(ctx, {
     keepAliveMs: config.tail.sseKeepAliveMs,
-    patience: { ...patienceOf(services, ctx), pages: served.pages ?? 1 },
+    stallPolicy: { ...stallPolicyOf(services, ctx), pages: served.pages ?? 1 },
     drainSpreadMs: config.drainSpreadMs,
     isFinite: served.isFinite ?? false,
   })

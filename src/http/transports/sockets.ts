@@ -51,7 +51,7 @@ export class Sockets {
   }
 
   /** Throws draining or too_many_sockets when the node takes no more. */
-  refuseIfFull(): void {
+  assertNotFull(): void {
     if (this.#draining.signal.aborted)
       throw new AppError('draining', 'the node is shutting down; connect again', { retry_after_ms: 0 })
     if (this.#open.size >= this.#options.maxSockets)
@@ -109,7 +109,7 @@ export function closeSocket(ws: WebSocket, { code, reason }: Close): Promise<voi
 }
 
 /** How a peer is waited for that does not take what it is sent. */
-export interface Patience {
+export interface StallPolicy {
   readonly stallMs: number
   readonly unread: UnreadBudget
   /** On whose account it is. */
@@ -125,7 +125,7 @@ export interface Patience {
  */
 export function socketDrained(
   socket: Socket,
-  { stallMs, unread, holder, pages = 1 }: Patience,
+  { stallMs, unread, holder, pages = 1 }: StallPolicy,
   askSignal: () => AbortSignal,
 ): Promise<boolean> {
   if (!socket.writableNeedDrain) return Promise.resolve(true)

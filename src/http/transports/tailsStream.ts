@@ -9,7 +9,7 @@ import type { Session } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
 import type { Services } from '../context.ts'
 import { takeJoinTurn } from '../joinTurn.ts'
-import type { WantedTail } from '../parseTails.ts'
+import type { TailRequest } from '../parseTails.ts'
 import { existingSessionId } from '../sessionId.ts'
 import type { EventStream } from './eventStream.ts'
 
@@ -46,10 +46,10 @@ export class TailsStream {
   }
 
   /** Resolves when no tail is left, or the stream has ended. */
-  async run(wanted: readonly WantedTail[]): Promise<void> {
+  async run(wanted: readonly TailRequest[]): Promise<void> {
     const { stream } = this.#options
     const running: Promise<void>[] = []
-    const begin = (tail: WantedTail) => this.#begin(tail).catch((error) => this.#refuse(tail, error))
+    const begin = (tail: TailRequest) => this.#begin(tail).catch((error) => this.#refuse(tail, error))
     for await (const follow of mapAhead(wanted, LOOKUPS, begin)) {
       if (stream.signal.aborted) break
       if (follow !== undefined) running.push(follow())
@@ -58,7 +58,7 @@ export class TailsStream {
   }
 
   /** Looks the session up, and answers how to follow it. Throws what the tail is refused with. */
-  async #begin(wanted: WantedTail): Promise<(() => Promise<void>) | undefined> {
+  async #begin(wanted: TailRequest): Promise<(() => Promise<void>) | undefined> {
     const { services, principal, stream } = this.#options
     const { sessionId, cursor, seenAt } = wanted
     if (stream.signal.aborted) return undefined
@@ -76,7 +76,7 @@ export class TailsStream {
     }
   }
 
-  async #follow(tail: WantedTail, { sid, epoch }: Session): Promise<void> {
+  async #follow(tail: TailRequest, { sid, epoch }: Session): Promise<void> {
     const { services, principal, stream } = this.#options
     const { sessionId, cursor } = tail
     const sink = new SinkOfTail(this, stream, JSON.stringify(sessionId))
@@ -104,7 +104,7 @@ export class TailsStream {
     return this.#draining
   }
 
-  #refuse({ sessionId }: WantedTail, error: unknown): undefined {
+  #refuse({ sessionId }: TailRequest, error: unknown): undefined {
     const refusal = this.#options.toAppError(error)
     if (refusal.code === 'history_damaged') this.isCutShort = true
     this.#options.stream.tell(JSON.stringify({ session_id: sessionId, ...refusal.toJSON() }))

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { WebSocket } from 'ws'
 import { AppError } from '../../protocol/errors.ts'
-import { answerRaw } from '../rawAnswer.ts'
+import { sendRawError } from '../rawResponse.ts'
 
 /**
  * Hands real `upgrade` requests to the HTTP handler, for koa-easy-ws. Without this Node's HTTP parser stays on the
@@ -33,7 +33,7 @@ const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 function refuseBody(socket: Socket): void {
-  answerRaw(socket, new AppError('bad_request', 'a request with a body cannot be upgraded'))
+  sendRawError(socket, new AppError('bad_request', 'a request with a body cannot be upgraded'))
 }
 
 /** What koa-easy-ws adds to the context of an upgrade request. */
@@ -46,7 +46,7 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/
 const PROTOCOLS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/
 
 /** Throws invalid_websocket_upgrade when the request is no proper WebSocket handshake. */
-export function refuseBadHandshake(ctx: UpgradeContext): void {
+export function assertHandshake(ctx: UpgradeContext): void {
   const { headers, method } = ctx.req
   if (ctx.ws === undefined || method !== 'GET' || !KEY.test(headers['sec-websocket-key'] ?? ''))
     throw new AppError('invalid_websocket_upgrade', 'this path requires a WebSocket handshake')

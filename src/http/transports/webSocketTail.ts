@@ -5,11 +5,11 @@ import { onTokenEnd } from '../../auth/tokenEnd.ts'
 import { CLOSE, type Close } from '../../protocol/errors.ts'
 import type { RenderedEvent } from '../../protocol/event.ts'
 import type { Sink } from '../../tail/tail.ts'
-import { patienceOf } from '../context.ts'
+import { stallPolicyOf } from '../context.ts'
 import type { Call } from '../operation.ts'
 import { encodingsOf } from './encodings.ts'
 import { openWebSocket } from './openWebSocket.ts'
-import { closeSocket, type LongLived, type Patience, socketDrained } from './sockets.ts'
+import { closeSocket, type LongLived, type StallPolicy, socketDrained } from './sockets.ts'
 import { closeOf, knownEnd } from './tailEnd.ts'
 
 /** Pings that may go unanswered; at this many the peer is taken for dead. */
@@ -47,18 +47,18 @@ class WebSocketSink implements Sink {
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #batchSize: number | undefined
-  readonly #patience: Patience
+  readonly #stallPolicy: StallPolicy
   readonly #onStalled: () => void
 
   constructor(
     ws: WebSocket,
     socket: Socket,
-    options: { batchSize: number | undefined; patience: Patience; onStalled: () => void },
+    options: { batchSize: number | undefined; stallPolicy: StallPolicy; onStalled: () => void },
   ) {
     this.#ws = ws
     this.#socket = socket
     this.#batchSize = options.batchSize
-    this.#patience = options.patience
+    this.#stallPolicy = options.stallPolicy
     this.#onStalled = options.onStalled
   }
 
@@ -76,7 +76,7 @@ class WebSocketSink implements Sink {
   }
 
   async room(signal: () => AbortSignal): Promise<void> {
-    if (!(await socketDrained(this.#socket, this.#patience, signal))) this.#onStalled()
+    if (!(await socketDrained(this.#socket, this.#stallPolicy, signal))) this.#onStalled()
   }
 }
 
@@ -102,7 +102,7 @@ export async function serveWebSocketTail(
 ): Promise<void> {
   const { ctx, principal, services } = call
   const { socket } = ctx.req
-  services.sockets.refuseIfFull()
+  services.sockets.assertNotFull()
   const release = services.tailQuota.take(principal)
   const ws = await openWebSocket(call, (opened) => new RawWebSocket(opened)).catch((error) => {
     release()
@@ -110,9 +110,9 @@ export async function serveWebSocketTail(
   })
   if (ws === undefined) return release()
   const { batchSize } = served
-  const patience: Patience = { ...patienceOf(services, ctx), pages: 2 }
+  const stallPolicy: StallPolicy = { ...stallPolicyOf(services, ctx), pages: 2 }
   const run = (signal: AbortSignal, onStalled: () => void) =>
-    served.run(new WebSocketSink(ws, socket, { batchSize, patience, onStalled }), signal)
+    served.run(new WebSocketSink(ws, socket, { batchSize, stallPolicy, onStalled }), signal)
   // Not awaited: the HTTP side of this request is over.
   void runAndClose(ws, principal, run, served.onFault).finally(release)
 }

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { Semaphore } from '../../../lib/semaphore.ts'
-import { type Patience, socketDrained } from '../sockets.ts'
+import { type StallPolicy, socketDrained } from '../sockets.ts'
 
 export interface OutboxOptions {
-  readonly patience: Patience
+  readonly stallPolicy: StallPolicy
   /** Aborted when the connection is gone. */
   readonly signal: AbortSignal
   /** The peer takes less than it is sent, or takes it again. */
@@ -68,8 +68,8 @@ export class Outbox {
   }
 
   #drain(): void {
-    const { patience, signal, onPressure, onStalled } = this.#options
-    this.#draining = socketDrained(this.#socket, patience, () => signal).then((drained) => {
+    const { stallPolicy, signal, onPressure, onStalled } = this.#options
+    this.#draining = socketDrained(this.#socket, stallPolicy, () => signal).then((drained) => {
       this.#draining = undefined
       if (drained) onPressure()
       else onStalled()

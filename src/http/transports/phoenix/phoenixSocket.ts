@@ -5,7 +5,7 @@ import type { Principal } from '../../../auth/principal.ts'
 import { onTokenEnd } from '../../../auth/tokenEnd.ts'
 import { type AppError, CLOSE, type Close } from '../../../protocol/errors.ts'
 import type { RequestQuota } from '../../requestQuota.ts'
-import { closeSocket, type LongLived, type Patience } from '../sockets.ts'
+import { closeSocket, type LongLived, type StallPolicy } from '../sockets.ts'
 import { Channel, type ChannelHost, EMPTY, refusal, reply } from './channel.ts'
 import { membersOf } from './members.ts'
 import { Outbox } from './outbox.ts'
@@ -23,7 +23,7 @@ export interface PhoenixSocketOptions {
   readonly closesWithToken: boolean
   /** A client that sends no frame for so long is taken for gone. */
   readonly silenceMs: number
-  readonly patience: Patience
+  readonly stallPolicy: StallPolicy
   readonly maxTopics: number
   /** Messages that may await their answers; past it nothing more is read until one has it. */
   readonly maxUnanswered: number
@@ -57,7 +57,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     this.serializer = options.serializer
     this.toAppError = options.toAppError
     this.#outbox = new Outbox(ws, socket, {
-      patience: options.patience,
+      stallPolicy: options.stallPolicy,
       signal: this.#closed.signal,
       onPressure: () => this.#readOrPause(),
       onStalled: () => this.#close(CLOSE.slow),

@@ -6,7 +6,7 @@ import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
 import type { Services } from '../../context.ts'
-import { parseEvent, refuseTooLarge } from '../../parseEvents.ts'
+import { assertEventBytes, parseEvent } from '../../parseEvents.ts'
 import { insertedAt } from '../../query.ts'
 import { existingSessionId } from '../../sessionId.ts'
 import { cursorMember, integerMember } from './members.ts'
@@ -115,7 +115,7 @@ async function append(
 ): Promise<string> {
   requireScope(principal, 'session:append')
   requireSession(principal, sessionId)
-  refuseTooLarge(payloadText, { start: 0, end: payloadText.length }, config.limits.eventBytes)
+  assertEventBytes(payloadText, { start: 0, end: payloadText.length }, config.limits.eventBytes)
   const result = await appends.append({
     tenantId: principal.tenantId,
     sessionId,

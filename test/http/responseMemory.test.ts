@@ -3,7 +3,7 @@ import { createServer, request, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { expect } from 'chai'
 import Koa from 'koa'
-import { answerErrors } from '../../src/http/errors.ts'
+import { errorResponses } from '../../src/http/errors.ts'
 import { MemoryBudget } from '../../src/lib/memoryBudget.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { until } from '../support/until.ts'
@@ -24,7 +24,7 @@ describe('memory for answers', () => {
       over.push(done)
       return done
     })
-    app.use(answerErrors(createLog('silent'), () => {}, answers))
+    app.use(errorResponses(createLog('silent'), () => {}, answers))
     app.use(async (ctx) => {
       await once(ctx.res, 'close')
       ctx.body = 'x'.repeat(10_000)

@@ -3,7 +3,7 @@ import type { AppendRequest, AppendResult } from './newEvent.ts'
 import type { OutcomeRow } from './queries.ts'
 
 /** What a request's rows mean to its caller: an answer, or the refusal of the event that was refused. */
-export function toAnswer(request: AppendRequest, rows: readonly OutcomeRow[]): AppendResult | AppError {
+export function toResult(request: AppendRequest, rows: readonly OutcomeRow[]): AppendResult | AppError {
   const refused = rows.findIndex(
     (row) => row.outcome !== 'appended' && row.outcome !== 'deduped' && row.outcome !== 'batch_refused',
   )

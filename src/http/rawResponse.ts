@@ -12,7 +12,7 @@ export const SECURITY_HEADERS: readonly (readonly [name: string, value: string])
 const SECURITY_LINES = SECURITY_HEADERS.map(([name, value]) => `${name}: ${value}\r\n`).join('')
 
 /** Answers on a bare socket, for what never became a request that Koa could answer, and closes it. */
-export function answerRaw(socket: Socket, error: AppError): void {
+export function sendRawError(socket: Socket, error: AppError): void {
   const body = JSON.stringify(error)
   socket.end(
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nContent-Type: application/json; charset=utf-8\r\n` +

@@ -3,7 +3,7 @@ import { onTokenEnd } from '../auth/tokenEnd.ts'
 import type { State } from './context.ts'
 
 /** Runs with a signal that is aborted when the client goes away, its token ends, or the node drains. */
-export async function untilUnwanted<T>(
+export async function withRequestSignal<T>(
   ctx: Context,
   draining: AbortSignal,
   run: (signal: AbortSignal) => Promise<T>,

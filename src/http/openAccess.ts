@@ -4,7 +4,7 @@ import type { Admitted } from './origins.ts'
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/
 
 /** Says, once at the start, what a node lets in without a token. */
-export function warnOfOpenDoor(
+export function warnOfOpenAccess(
   { auth, host, admitted }: { auth: { mode: string }; host: string | undefined; admitted: Admitted },
   log: Log,
 ): void {
