@@ -72,7 +72,7 @@ function* sentences(text: Text, maxWords: number): Iterable<Finding> {
       .filter((word) => /\w/.test(word)).length
     if (words > maxWords) yield { line, message: `a sentence of ${words} words: at most ${maxWords}` }
     // A bold lead-in is a heading.
-    if (/^\W*(?:What|Who)\b/.test(sentence) && !/\?\W*$|^\W*\*\*.*\*\*\s*$/.test(sentence))
+    if (/^[*_\s]*(?:What|Who)\b/.test(sentence) && !/\?\W*$|^\W*\*\*.*\*\*\s*$/.test(sentence))
       yield { line, message: 'a sentence that begins with What or Who: name the thing or the actor' }
   }
 }
