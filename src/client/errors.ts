@@ -54,6 +54,11 @@ export class StarciteError extends Error {
   /** How long the server asks to wait. */
   readonly retryAfterMs: number | undefined
 
+  /** Also of an error of another copy of this module: chunks and entries that are bundled apart may each have one. */
+  static override [Symbol.hasInstance](value: unknown): value is StarciteError {
+    return value instanceof Error && value.name === 'StarciteError'
+  }
+
   constructor(code: StarciteErrorCode, message: string, facts: Facts = {}) {
     super(message, facts)
     this.code = code

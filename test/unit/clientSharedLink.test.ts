@@ -3,7 +3,7 @@ import type { EventPage } from '../../src/client/http/answers.ts'
 import { readEvent } from '../../src/client/rawJson.ts'
 import type { Cursor } from '../../src/client/tail/cursor.ts'
 import type { End } from '../../src/client/tail/link.ts'
-import type { PageReader } from '../../src/client/tail/shared/pageReader.ts'
+import type { PageReader } from '../../src/client/tail/pageReader.ts'
 import { SharedLink } from '../../src/client/tail/shared/sharedLink.ts'
 import type { AnyEvents, SessionEvent } from '../../src/client/types.ts'
 
@@ -48,13 +48,11 @@ class Log {
 }
 
 describe('a tail by way of a shared connection', () => {
-  const open = (log: Log, live: Parameters<typeof SharedLink.open>[1]) =>
-    SharedLink.open(
-      log as unknown as PageReader,
-      live,
-      { seq: 0, insertedAt: undefined },
-      new AbortController().signal,
-    )
+  const open = (log: Log, live: Parameters<typeof SharedLink.open>[2]) => {
+    const [pages, cursor] = [log as unknown as PageReader, { seq: 0, insertedAt: undefined }]
+    const { signal } = new AbortController()
+    return SharedLink.open(pages, pages.after(cursor, signal), live, cursor, signal)
+  }
 
   for (let seed = 1; seed <= 40; seed += 1)
     it(`has every event in order, whatever of them is pushed, lost, or pushed again (seed ${seed})`, async () => {

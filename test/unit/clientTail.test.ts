@@ -1,6 +1,7 @@
 import { expect } from 'chai'
+import type { StarciteOptions } from '../../src/client/core/starcite.ts'
 import type { StarciteError } from '../../src/client/errors.ts'
-import { Starcite, type StarciteOptions } from '../../src/client/starcite.ts'
+import { Starcite } from '../../src/client/starcite.ts'
 import type { TailOptions, TailState } from '../../src/client/tail/tail.ts'
 import type { SessionEvent } from '../../src/client/types.ts'
 

@@ -1,10 +1,5 @@
 import type { Http } from '../http/http.ts'
-import { isBrowser, type TabApis, tabApis } from './shared/browser.ts'
-import { Hub } from './shared/hub.ts'
-import type { LiveFeed } from './shared/liveFeed.ts'
-import { PROTOCOL } from './shared/messages.ts'
-import { TabGroup } from './shared/tabGroup.ts'
-import { sharingKeyOf } from './shared/tokenClaims.ts'
+import type { SharedConnections } from './shared/sharedConnections.ts'
 import { type TailTransport, TransportChoice } from './transportChoice.ts'
 import type { WebSocketConstructor } from './webSocketLink.ts'
 
@@ -14,15 +9,19 @@ import type { WebSocketConstructor } from './webSocketLink.ts'
  */
 export type Sharing = 'tabs' | 'page' | 'none'
 
-/** What the tails of one client connect by. */
+/** The code for sharing is loaded in this time, or the tail opens a connection of its own. */
+const LOAD_TIMEOUT_MS = 15_000
+
+/** A page or worker of a browser: servers do not say whether they are online. */
+const isBrowser = typeof (globalThis as { navigator?: { onLine?: boolean } }).navigator?.onLine === 'boolean'
+
+/** The connections of one client's tails. */
 export class Connections {
   readonly http: Http
   readonly WebSocket: WebSocketConstructor | undefined
   readonly #sharing: Sharing
-  readonly #apis: TabApis | undefined
   readonly #choices = new Map<TailTransport, TransportChoice>()
-  /** By transport and by whom the token is for: what one may see is not asked for with the token of another. */
-  readonly #shared = new Map<string, LiveFeed>()
+  #loading: Promise<SharedConnections | undefined> | undefined
 
   constructor(
     http: Http,
@@ -32,7 +31,6 @@ export class Connections {
     this.http = http
     this.WebSocket = WebSocket
     this.#sharing = sharing
-    this.#apis = sharing === 'tabs' ? tabApis() : undefined
   }
 
   get areShared(): boolean {
@@ -45,25 +43,27 @@ export class Connections {
     return known
   }
 
-  /** The connection that tails with this token share. */
-  async shared(requested: TailTransport, token: string | undefined): Promise<LiveFeed> {
-    const whose = JSON.stringify([PROTOCOL, this.http.url(''), requested, sharingKeyOf(token)])
-    const name = this.#apis === undefined ? whose : `starcite ${await this.#apis.sha256(whose)}`
-    const known = this.#shared.get(name)
-    if (known !== undefined) return known
-    const live = this.#open(requested, name)
-    this.#shared.set(name, live)
-    return live
+  /** Undefined when the code for sharing cannot be loaded now; the next call tries again. */
+  shared(): Promise<SharedConnections | undefined> {
+    this.#loading ??= this.#load().then((shared) => {
+      if (shared === undefined) this.#loading = undefined
+      return shared
+    })
+    return this.#loading
   }
 
-  #open(requested: TailTransport, name: string): LiveFeed {
-    const forget = () => this.#shared.delete(name)
-    const openHub = (onIdle: () => void) => new Hub(this.http, this.choice(requested), this.WebSocket, onIdle)
-    if (this.#apis !== undefined) return new TabGroup(name, this.#apis, openHub, forget)
-    const hub: Hub = openHub(() => {
-      forget()
-      hub.close({ at: 'broken', reason: 'closed by this side' })
+  async #load(): Promise<SharedConnections | undefined> {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const timeout = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), LOAD_TIMEOUT_MS)
     })
-    return hub
+    try {
+      const module = await Promise.race([import('./shared/sharedConnections.ts'), timeout])
+      return module && new module.SharedConnections(this, this.#sharing === 'tabs')
+    } catch {
+      return undefined
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }

@@ -4,9 +4,8 @@ import type { Connections } from './connections.ts'
 import { type Cursor, queryOf } from './cursor.ts'
 import { EventStreamLink } from './eventStreamLink.ts'
 import type { End, Link } from './link.ts'
-import { PageReader } from './shared/pageReader.ts'
-import { SharedLink } from './shared/sharedLink.ts'
-import { endOf } from './shared/tokenClaims.ts'
+import { PageReader } from './pageReader.ts'
+import type { SharedTail } from './shared/sharedConnections.ts'
 import type { TailTransport, TransportChoice } from './transportChoice.ts'
 import { WebSocketLink } from './webSocketLink.ts'
 
@@ -15,8 +14,6 @@ const BATCH_SIZE = 64
 /** Events that are read at a time over HTTP: a browser has few connections, and gives them back soon. */
 const PAGE_SIZE = 256
 const BOUNDS = { pauseAt: 262_144, closeAt: 4_194_304 }
-/** The server took a token that is over by the clock of this side: which of the two is wrong is seen a little later. */
-const RECHECK_TOKEN_MS = 60_000
 
 export interface ConnectorOptions {
   readonly transport?: TailTransport
@@ -27,12 +24,10 @@ export interface ConnectorOptions {
 /** Opens the connections of one tail: its own, or a part of one that others use too. */
 export class Connector {
   readonly #connections: Connections
-  readonly #sessionId: string
   readonly #path: string
-  readonly #requested: TailTransport
   readonly #choice: TransportChoice
   readonly #query: { batch_size: number; follow: false | undefined }
-  readonly #pages: PageReader
+  readonly #tail: SharedTail
   #isShared: boolean
   transport: 'websocket' | 'sse'
   /** The last that a connection was opened with. */
@@ -40,14 +35,14 @@ export class Connector {
 
   constructor(connections: Connections, sessionId: string, path: string, options: ConnectorOptions) {
     this.#connections = connections
-    this.#sessionId = sessionId
     this.#path = path
-    this.#requested = options.transport ?? 'auto'
-    this.#choice = connections.choice(this.#requested)
+    const transport = options.transport ?? 'auto'
+    this.#choice = connections.choice(transport)
     this.transport = this.#choice.transport
     const follow = options.follow === false ? false : undefined
     this.#query = { batch_size: options.batchSize ?? BATCH_SIZE, follow }
-    this.#pages = new PageReader(connections.http, path, options.batchSize ?? PAGE_SIZE)
+    const pages = new PageReader(connections.http, path, options.batchSize ?? PAGE_SIZE)
+    this.#tail = { sessionId, pages, transport, follow: options.follow !== false }
     this.#isShared = connections.areShared
   }
 
@@ -57,28 +52,31 @@ export class Connector {
     const ends = this.#query.follow === false
     // A finite tail needs a connection for a while only; but of those that are no WebSockets a browser has six.
     if (this.#isShared && (!ends || this.transport === 'sse')) return this.#openShared(cursor, signal)
-    return this.transport === 'sse' ? this.#openStream(cursor, signal) : this.#openSocket(cursor, signal)
+    return this.#openOwn(cursor, signal)
   }
 
+  /** The first page is read while the code for sharing is loaded. */
   async #openShared(cursor: Cursor, signal: AbortSignal): Promise<Link | undefined> {
-    const follow = async (end: Cursor, link: SharedLink) => {
-      this.token = await this.#connections.http.tokens.current()
-      const live = await this.#connections.shared(this.#requested, this.token)
-      return live.subscribe(this.#sessionId, end, link)
-    }
+    const firstPage = this.#tail.pages.after(cursor, signal)
+    const loaded = this.#connections.shared()
     try {
-      const ends = this.#query.follow === false
-      const link = await SharedLink.open(this.#pages, ends ? undefined : follow, cursor, signal)
+      const shared = await Promise.race([loaded, firstPage.then(() => loaded)])
+      if (shared === undefined) return await this.#openOwn(cursor, signal)
+      const link = await shared.open(this.#tail, firstPage, cursor, signal, (token) => {
+        this.token = token
+      })
       this.transport = link.transport ?? this.transport
-      const endsAt = endOf(this.token)
-      if (endsAt !== undefined) link.endIn(endsAt > Date.now() ? endsAt - Date.now() : RECHECK_TOKEN_MS)
       return link
     } catch (error) {
       const isOlder = error instanceof StarciteError && /^(not_found|method_not_allowed)$/.test(error.code)
       if (!isOlder) throw error
-      this.#isShared = false // a server of before `POST /v1/tails`
+      this.#isShared = false // the server has no `POST /v1/tails` yet
       return this.open(cursor, signal)
     }
+  }
+
+  #openOwn(cursor: Cursor, signal: AbortSignal): Promise<Link | undefined> {
+    return this.transport === 'sse' ? this.#openStream(cursor, signal) : this.#openSocket(cursor, signal)
   }
 
   async #openSocket(cursor: Cursor, signal: AbortSignal): Promise<Link> {

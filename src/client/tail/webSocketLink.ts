@@ -1,4 +1,4 @@
-import { CLOSE } from '../../protocol/errors.ts'
+import type { CLOSE as SERVER_CLOSE } from '../../protocol/errors.ts'
 import { networkError, StarciteError } from '../errors.ts'
 import type { End, Link } from './link.ts'
 
@@ -21,6 +21,15 @@ export interface Bounds {
 }
 
 const OPEN_TIMEOUT_MS = 15_000
+type CloseName = 'finished' | 'expired' | 'erased' | 'changed' | 'damaged'
+/** The close codes that a tail distinguishes, typed by the server's table: importing that would bundle all of it. */
+const CLOSE: Pick<typeof SERVER_CLOSE, CloseName> = {
+  finished: { code: 1000, reason: 'finished' },
+  expired: { code: 4001, reason: 'token_expired' },
+  erased: { code: 4004, reason: 'session_erased' },
+  changed: { code: 4009, reason: 'history_changed' },
+  damaged: { code: 1011, reason: 'history_damaged' },
+}
 
 export class WebSocketLink implements Link {
   readonly #socket: WebSocketLike
@@ -66,6 +75,7 @@ export class WebSocketLink implements Link {
         signal.removeEventListener('abort', abort)
       }
       signal.addEventListener('abort', abort, { once: true })
+      if (signal.aborted) abort()
       socket.addEventListener('error', () => {}) // followed by close
       socket.addEventListener('open', () => {
         settled()
@@ -140,30 +150,17 @@ export class WebSocketLink implements Link {
     if (code === CLOSE.finished.code && !this.#follows)
       return { at: 'finished', isCertain: reason === CLOSE.finished.reason }
     if (code === CLOSE.expired.code) return { at: 'expired' }
-    if (code === CLOSE.erased.code)
-      return {
-        at: 'refused',
-        error: new StarciteError('session_erased', 'the session was erased', { status: 410 }),
-      }
+    if (code === CLOSE.erased.code) return refused(CLOSE.erased.reason, 410, 'the session was erased')
     if (code === CLOSE.changed.code)
-      return {
-        at: 'refused',
-        error: new StarciteError('history_changed', 'the log went back: read the session again', {
-          status: 409,
-        }),
-      }
+      return refused(CLOSE.changed.reason, 409, 'the database was restored: read the session again')
     if (code === CLOSE.damaged.code && reason === CLOSE.damaged.reason)
-      return {
-        at: 'refused',
-        error: new StarciteError(
-          'history_damaged',
-          'an event is missing on the server; nothing was skipped',
-          {
-            status: 500,
-            retryable: false,
-          },
-        ),
-      }
+      return refused(reason, 500, 'the server cannot find an event; no event was skipped')
     return { at: 'broken', reason: `closed with ${code} ${reason}`.trim() }
   }
 }
+
+/** The server says that coming back would not help. */
+const refused = (code: string, status: number, message: string): End => ({
+  at: 'refused',
+  error: new StarciteError(code, message, { status, retryable: false }),
+})

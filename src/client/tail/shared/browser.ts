@@ -16,7 +16,7 @@ export interface Channel {
 }
 
 interface Browser {
-  readonly navigator?: { readonly onLine?: boolean; readonly locks?: Locks }
+  readonly navigator?: { readonly locks?: Locks }
   readonly BroadcastChannel?: new (name: string) => Channel
   readonly crypto?: { readonly subtle?: { digest(name: string, data: Uint8Array): Promise<ArrayBuffer> } }
 }
@@ -30,9 +30,6 @@ const isTarget = (value: unknown): value is Target =>
   typeof (value as Target | undefined)?.addEventListener === 'function'
 
 const { navigator, BroadcastChannel, crypto } = globalThis as unknown as Browser
-
-/** A page or worker of a browser: servers do not say whether they are online. */
-export const isBrowser = typeof navigator?.onLine === 'boolean'
 
 export interface TabApis {
   readonly locks: Locks

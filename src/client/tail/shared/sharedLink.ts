@@ -4,9 +4,9 @@ import { readEvent } from '../../rawJson.ts'
 import type { AnyEvents, SessionEvent } from '../../types.ts'
 import type { Cursor } from '../cursor.ts'
 import type { End, Link } from '../link.ts'
+import type { PageReader } from '../pageReader.ts'
 import type { LiveListener, Subscription } from './liveFeed.ts'
 import { charsOf } from './messages.ts'
-import type { PageReader } from './pageReader.ts'
 import { later } from './timer.ts'
 
 /** Characters of live events that may wait for a reader. Past it they are dropped, and read from the server in time. */
@@ -61,6 +61,7 @@ export class SharedLink implements Link, LiveListener {
   /** With `live` undefined it ends with what is the last event now. Rejects with StarciteError. */
   static async open(
     pages: PageReader,
+    firstPage: Promise<EventPage<AnyEvents>>,
     live: ((end: Cursor, link: SharedLink) => Promise<Subscription>) | undefined,
     cursor: Cursor,
     signal: AbortSignal,
@@ -69,7 +70,7 @@ export class SharedLink implements Link, LiveListener {
     const abort = () => link.close()
     signal.addEventListener('abort', abort, { once: true })
     try {
-      const page = await pages.after(cursor, signal)
+      const page = await firstPage
       link.#known = page.last_seq
       link.#take(page.events)
       if (live) await link.#subscribe(live(link.#endOf(page), link))

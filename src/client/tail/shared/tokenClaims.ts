@@ -15,7 +15,7 @@ export function sharingKeyOf(token: string | undefined): string {
 }
 
 /** Milliseconds since the epoch, by the claims of a token; undefined when it does not say. */
-export function endOf(token: string | undefined): number | undefined {
+export function expiryOf(token: string | undefined): number | undefined {
   const exp = claimsOf(token)?.exp
   return typeof exp === 'number' ? 1000 * exp : undefined
 }

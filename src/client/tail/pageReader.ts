@@ -1,7 +1,7 @@
-import { type EventPage, eventPageAnswer } from '../../http/answers.ts'
-import type { Http } from '../../http/http.ts'
-import type { AnyEvents } from '../../types.ts'
-import { type Cursor, queryOf } from '../cursor.ts'
+import { type EventPage, eventPageAnswer } from '../http/answers.ts'
+import type { Http } from '../http/http.ts'
+import type { AnyEvents } from '../types.ts'
+import { type Cursor, queryOf } from './cursor.ts'
 
 /** Reads pages of one session. After a page that did not come, as over a slow line, smaller ones are asked for. */
 export class PageReader {
