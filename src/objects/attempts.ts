@@ -5,27 +5,29 @@ import { ObjectStoreError, type ObjectStoreFault } from './objectStore.ts'
 
 export interface RetryPolicy {
   readonly attempts: number
-  /** Bound on each attempt, the last byte of the answer included. */
+  /** The time-out of each attempt, up to the last byte of the response. */
   readonly attemptMs: number
-  /** First bound of the pause between attempts; it doubles up to the second. */
+  /** The first pause between attempts; it doubles up to the second value. */
   readonly pauseMs: number
   readonly maxPauseMs: number
 }
 
-/** An object of 16 MB at 1 MB/s fits into one attempt; a store that is away is given up after some seconds. */
+/** An object of 16 MB at 1 MB/s fits into one attempt; an unreachable store is given up after some seconds. */
 export const RETRY_POLICY: RetryPolicy = { attempts: 4, attemptMs: 20_000, pauseMs: 150, maxPauseMs: 3000 }
 
-/** The answer began and did not come whole; the next one may. */
+/** The response began and ended early; another attempt may succeed. */
 export class BrokenAnswer extends ObjectStoreError {
   constructor(message: string, options?: ErrorOptions) {
     super('damaged', message, options)
   }
 }
 
-/** What an error means, or undefined when it is none of the store's but a fault of ours. */
+/** What an error means for the caller; undefined when it is not an error of the store but a fault of this program. */
 export type Explain = (error: unknown) => ObjectStoreFault | undefined
 
-/** Tries a store's calls a few times, each attempt bounded in time, and settles all of them when it is stopped. */
+/**
+ * Repeats a store's calls a few times, with a time-out for each attempt, and settles all of them when it is stopped.
+ */
 export class Attempts {
   readonly #policy: RetryPolicy
   readonly #explain: Explain
@@ -34,10 +36,10 @@ export class Attempts {
   constructor(policy: RetryPolicy, explain: Explain) {
     this.#policy = policy
     this.#explain = explain
-    setMaxListeners(0, this.#stopping.signal) // each call under way listens
+    setMaxListeners(0, this.#stopping.signal) // each call in progress listens
   }
 
-  /** `attempt` must be safe to repeat. Its signal is a courtesy: an attempt that ignores it is left behind. */
+  /** `attempt` must be idempotent. It should observe its signal; an attempt that ignores it is abandoned. */
   async run<T>(
     what: string,
     signal: AbortSignal | undefined,
@@ -83,7 +85,7 @@ export class Attempts {
   }
 }
 
-/** Some errors of the network have no message, only a code. */
+/** Some network errors have no message, only a code. */
 function describe(cause: unknown): string {
   const { name, message, code } = cause as NodeJS.ErrnoException
   return message || code || name || String(cause)

@@ -2,31 +2,35 @@
  * Where cold storage keeps its objects: some megabytes each, written once, never changed. Keys are paths of 1 to 900
  * bytes, without control characters; the store puts them under a prefix of its own.
  *
- * Every call is bounded in time and tries a few times before it fails with `ObjectStoreError`. An aborted call rejects
- * at once with the signal's reason. `test/support/objectStoreContract.ts` holds every implementation to this.
+ * Every call has a time-out and is tried a few times before it fails with an `ObjectStoreError`. An aborted call
+ * rejects at once with the signal's reason. `test/support/objectStoreContract.ts` tests every implementation.
  */
 export interface ObjectStore {
   readonly name: 's3' | 'postgres'
 
   /**
-   * Create-only. 'exists' when there is an object of that key already, whatever its content; it may also be this very
-   * call's own write, whose answer was lost before the call tried again. So whoever is told 'exists' compares.
+   * Creates an object. 'exists' when there is an object of that key already, whatever its content; it may also be
+   * this call's own write, whose response was lost before the call tried again. So the caller compares the content
+   * after 'exists'.
    */
   putNew(key: string, body: Buffer, signal?: AbortSignal): Promise<'created' | 'exists'>
 
-  /** The whole object. Its bytes are as they came: telling a flipped bit is up to the caller's checksum. */
+  /** Reads the whole object. The caller verifies its bytes with a checksum. */
   get(key: string, signal?: AbortSignal): Promise<Buffer>
 
-  /** Exactly `length` bytes (at least one) from `offset`; an object that ends before them is 'damaged'. */
+  /** Reads exactly `length` bytes (at least one) from `offset`; an object that ends before them is 'damaged'. */
   getRange(key: string, offset: number, length: number, signal?: AbortSignal): Promise<Buffer>
 
-  /** Also when there is no such object. */
+  /** Deletes the object; succeeds also when it does not exist. */
   delete(key: string, signal?: AbortSignal): Promise<void>
 
-  /** Every object whose key begins with `prefix`, in no promised order; those that come or go meanwhile, perhaps. */
+  /**
+   * Lists every object whose key begins with `prefix`, in no promised order. Objects that are created or deleted
+   * meanwhile may be missing or included.
+   */
   list(prefix: string, signal?: AbortSignal): AsyncIterable<StoredObject>
 
-  /** Calls under way, and later ones, reject as 'unavailable'. */
+  /** Stops the store: calls in progress, and later ones, reject as 'unavailable'. */
   stop(): Promise<void>
 }
 
@@ -38,11 +42,11 @@ export interface StoredObject {
 export type ObjectStoreFault =
   /** There is no object of that key. */
   | 'missing'
-  /** The store refuses: credentials, permissions, no such bucket, wrong region. Somebody has to act. */
+  /** The store refuses: credentials, permissions, no such bucket, wrong region. An operator has to act. */
   | 'denied'
-  /** The store is away, slow or overloaded; later is worth a try. */
+  /** The store is unreachable, slow or overloaded; retry later. */
   | 'unavailable'
-  /** Fewer or more bytes than there should be. */
+  /** Fewer or more bytes than expected. */
   | 'damaged'
 
 export class ObjectStoreError extends Error {

@@ -10,11 +10,16 @@ import {
 } from './objectStore.ts'
 import { createObject, deleteObject, listObjects, readObject } from './queries.ts'
 
-/** What one statement reads: measured, larger is no quicker, and each stays far below the pool's time-out. */
+/**
+ * Bytes that one statement reads. By measurement larger reads are no faster, and each stays far below the pool's
+ * time-out.
+ */
 const PIECE_BYTES = 1024 * 1024
 const PAGE_KEYS = 1000
 
-/** The same objects in a table, for whoever has no bucket. The pool is the caller's, and outlives the store. */
+/**
+ * Keeps objects in a table, for deployments without a bucket. The pool belongs to the caller, and outlives the store.
+ */
 export class PostgresStore implements ObjectStore {
   readonly name = 'postgres'
   readonly #db: Db

@@ -8,13 +8,13 @@ const CREATE = {
          returning a.key`,
 }
 
-/** False when there is an object of that key. */
+/** False when an object of that key exists. */
 export async function createObject(db: Db, key: string, body: Buffer): Promise<boolean> {
   const rows = await db.query(CREATE, [key, body])
   return rows.length > 0
 }
 
-// Half as long again as the bytes, where bytea's own text is twice as long, and quicker to decode.
+// base64 is half as long again as the bytes; bytea's own text is twice as long. It is also quicker to decode.
 const READ = {
   name: 'read_archive_object',
   text: `select octet_length(a.body), encode(substring(a.body from $2::int + 1 for $3::int), 'base64')
@@ -22,7 +22,7 @@ const READ = {
           where a.key = $1`,
 }
 
-/** Up to `length` bytes from `offset`, and how many the object has; undefined when there is no such object. */
+/** Up to `length` bytes from `offset`, and the object's size; undefined when there is no such object. */
 export async function readObject(
   db: Db,
   key: string,
@@ -43,7 +43,8 @@ export async function deleteObject(db: Db, key: string): Promise<void> {
   await db.query(DELETE, [key])
 }
 
-// In the collation "C" every key that begins with the prefix lies between it and it with the last code point behind.
+// In the collation "C", every key that begins with the prefix is between the prefix and the prefix followed by the
+// last code point.
 const LIST = {
   name: 'list_archive_objects',
   text: `select a.key, octet_length(a.body)

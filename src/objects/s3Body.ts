@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream'
 import { BrokenAnswer } from './attempts.ts'
 
-/** All of an answer's body, which is `length` bytes, or as many as it turns out when the server did not say. */
+/** Reads the whole body of a response: `length` bytes, or all there are when the server did not state a length. */
 export async function readExactly(body: unknown, length: number | undefined): Promise<Buffer> {
-  if (!(body instanceof Readable)) throw new TypeError('the SDK answered with something other than a stream')
+  if (!(body instanceof Readable)) throw new TypeError('the SDK returned something other than a stream')
   const chunks: Buffer[] = []
   let read = 0
   try {

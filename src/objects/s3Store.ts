@@ -16,11 +16,11 @@ import { explainS3Error, isAbsent, isConditionUnknown, isDenied, isPreconditionF
 export interface S3Settings {
   readonly bucket: string
   readonly region: string
-  /** Absent: Amazon's own for the region. */
+  /** Absent: Amazon's endpoint for the region. */
   readonly endpoint: string | undefined
   /** Absent: the SDK's default chain (environment, profile, web identity, instance metadata). */
   readonly credentials: S3Credentials | undefined
-  /** Goes before every key, with a slash between. */
+  /** Precedes every key, with a slash between. */
   readonly prefix: string
   /** endpoint/bucket/key rather than bucket.endpoint/key. */
   readonly pathStyle: boolean
@@ -32,16 +32,16 @@ export interface S3Credentials {
   readonly sessionToken?: string
 }
 
-/** Requests beyond wait for a socket, within their own attempt's time. */
+/** More requests wait for a socket, within the time-out of their attempt. */
 const MAX_SOCKETS = 32
 const CONNECT_MS = 3000
 
 /**
- * Objects in a bucket: Amazon's, or of a server that speaks the same (MinIO, R2, Tigris, Ceph).
+ * Objects in a bucket of Amazon S3, or of a compatible server (MinIO, R2, Tigris, Ceph).
  *
- * An object is created with `If-None-Match: *`. Some servers ignore the condition, and would overwrite in silence: so
- * each PUT comes after a HEAD, which also spares a job that resumes the upload of what is there already. What is left
- * on such a server is two writers of one key in the same moment, and keys are made from content.
+ * An object is created with `If-None-Match: *`. Some servers ignore the condition, and would silently overwrite: so
+ * each PUT follows a HEAD, which also saves a resumed job the upload of objects that exist. On such a server two
+ * writers of one key in the same moment could still overwrite, and keys are digests of the content.
  */
 export class S3Store implements ObjectStore {
   readonly name = 's3'
@@ -60,13 +60,13 @@ export class S3Store implements ObjectStore {
       forcePathStyle: settings.pathStyle,
       ...(settings.endpoint && { endpoint: settings.endpoint }),
       ...(settings.credentials && { credentials: settings.credentials }),
-      // Ours tries again, because the SDK's ends where the body of an answer begins.
+      // Attempts are repeated by Attempts, because the SDK's own retries end where the body of a response begins.
       maxAttempts: 1,
       // The SDK's own checksums are framed into the body, which S3-compatible servers refuse or store as content. The
-      // signature covers a digest of what is sent; what is read is compared by whoever reads.
+      // signature covers a digest of the request; the reader verifies what it reads.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
-      // With `Expect` the SDK opens a connection outside of the agent for every PUT.
+      // With `Expect` the SDK would open a connection outside of the agent for every PUT.
       expectContinueHeader: false,
       requestHandler: {
         connectionTimeout: CONNECT_MS,
@@ -112,7 +112,7 @@ export class S3Store implements ObjectStore {
       const given = answer.ContentRange?.split('/')[0]
       if (given === `bytes ${offset}-${last}`)
         return readExactly(answer.Body, length)
-        // A body that nobody reads would keep its socket.
+        // An unread body would keep its socket.
       ;(answer.Body as { destroy?: () => void } | undefined)?.destroy?.()
       throw new ObjectStoreError('damaged', `the store answered ${given ?? 'without a range'}`)
     })
@@ -159,7 +159,7 @@ export class S3Store implements ObjectStore {
       await this.#client.send(new HeadObjectCommand(object), { abortSignal })
       return true
     } catch (error) {
-      // Without the right to list, S3 answers 403 for what is not there; the PUT then decides.
+      // Without the right to list, S3 answers 403 for missing objects; the PUT then decides.
       if (isAbsent(error) || isDenied(error)) return false
       throw error
     }
@@ -167,5 +167,5 @@ export class S3Store implements ObjectStore {
 }
 
 const ignore = () => {}
-/** The SDK warns on the console otherwise. */
+/** Otherwise the SDK warns on the console. */
 const SILENT = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore }

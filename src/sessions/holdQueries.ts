@@ -1,13 +1,13 @@
 import type { Db } from '../db/pool.ts'
 
-/** A session by its names, and on whose behalf; without a `subject` it is whoever is logged in. */
+/** A session by its names, and the subject that acts; without a `subject`, the login of the connection. */
 export interface HoldRequest {
   readonly tenantId: string
   readonly sessionId: string
   readonly subject: string | null
 }
 
-/** Outcomes as sql/hold_session.sql tells them. */
+/** The outcomes of sql/hold_session.sql. */
 export async function holdSession(
   db: Db,
   { tenantId, sessionId, subject }: HoldRequest,
@@ -18,7 +18,7 @@ export async function holdSession(
   return row?.[0] as 'held'
 }
 
-/** Outcomes as sql/release_session.sql tells them. */
+/** The outcomes of sql/release_session.sql. */
 export async function releaseSession(
   db: Db,
   { tenantId, sessionId, subject }: HoldRequest,
@@ -37,7 +37,7 @@ export interface Hold {
   readonly held_at: string
 }
 
-/** All holds, or those of a tenant; the oldest first. */
+/** All holds, or those of a tenant; oldest first. */
 export async function listHolds(db: Db, tenantId: string | undefined): Promise<Hold[]> {
   const text = `select s.tenant_id, s.id, l.reason, l.subject, starcite.wire_time(l.held_at)
                   from starcite.legal_holds l join starcite.sessions s on s.sid = l.sid

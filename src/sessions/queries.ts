@@ -48,13 +48,13 @@ export async function findSession(db: Db, tenantId: string, id: string): Promise
   return row && decode(row)
 }
 
-/** On whose behalf a session is changed, for the record; what is not known is null. */
+/** Who changes a session, for the record; unknown parts are null. */
 export interface Caller {
   readonly actor: string | null
   readonly requestId: string | null
 }
 
-/** Puts a caller where the trigger sessions_record_change looks, for the one transaction. */
+/** Sets the caller for this transaction, where the trigger sessions_record_change reads it. */
 const caller = (actor: string, requestId: string) => `caller as materialized (
            select set_config('starcite.actor', coalesce(${actor}, ''), true),
                   set_config('starcite.request_id', coalesce(${requestId}, ''), true)
@@ -82,7 +82,8 @@ export async function createSession(db: Db, session: NewSession, by: Caller): Pr
   return row?.[0] != null
 }
 
-// As canonical texts, 1.0 and 1 still differ; as jsonb, they are equal and the new spelling would be lost.
+// Compared as canonical texts, in which 1.0 and 1 differ; as jsonb they are equal, and the new spelling would be
+// lost.
 const PATCH = {
   name: 'patch_session',
   text: `with ${caller('$8', '$9')}, target as (
@@ -106,16 +107,16 @@ const PATCH = {
 }
 
 export interface SessionPatch {
-  /** Absent: stays as it is. Null: cleared. */
+  /** Absent: unchanged. Null: cleared. */
   readonly title?: string | null
-  /** JSON text of an object; its members are put over what is there. */
+  /** JSON text of an object; its members are merged over the existing ones. */
   readonly metadata?: string
   readonly expectedVersion?: number
 }
 
 /**
- * Changes what the patch names, unless the version is another than expected, or the merged metadata would not fit.
- * Undefined: no such session.
+ * Changes what the patch names, unless the version is not the expected one, or the merged metadata would be too
+ * large. Undefined: no such session.
  */
 export async function patchSession(
   db: Db,
@@ -160,7 +161,7 @@ export async function setArchived(
 
 export interface SessionList {
   readonly tenantId: string
-  /** At most this session; null: any. */
+  /** Only this session; null: any. */
   readonly only?: string | null
   readonly after: string | undefined
   readonly limit: number
@@ -169,24 +170,24 @@ export interface SessionList {
   readonly filters: readonly (readonly string[])[]
 }
 
-/** As the index has it: with the tenant around, so that a filter looks at nobody else's sessions. */
+/** As in the index: with the tenant, so that a filter does not look at sessions of other tenants. */
 const ofTenant = (tenant: string, metadata: string) => `jsonb_set('{}', array[${tenant}], ${metadata}::jsonb)`
 
-/** What a session has of JSON and text, in bytes; of the rest there is little. */
+/** The size of a session's JSON and text in bytes, with a constant for the rest. */
 const SESSION_BYTES =
   'octet_length(s.metadata::text) + coalesce(octet_length(s.creator_principal::text), 0) + coalesce(octet_length(s.title), 0) + 512'
-/** A page of sessions ends once it has as many, but never before its first. */
+/** A page of sessions ends after this many bytes, but never before its first session. */
 const MAX_PAGE_BYTES = 8 * 1024 * 1024
 
 /**
- * In order of id, bytewise, and whether there are more. Filters use the index on metadata, or walk the ids when a filter
- * selects little.
+ * A page of sessions in bytewise order of id, and whether there are more. Filters use the index on metadata, or walk
+ * the ids when a filter selects little.
  */
 export async function listSessions(
   db: Db,
   list: SessionList,
 ): Promise<{ readonly sessions: readonly Session[]; readonly hasMore: boolean }> {
-  // One more than asked for tells whether there are more.
+  // One more than requested shows whether there are more.
   const values: unknown[] = [list.tenantId, list.limit + 1, MAX_PAGE_BYTES]
   const bind = (value: unknown) => `$${values.push(value)}`
   const conditions = ['s.tenant_id = $1', 's.erased_at is null']

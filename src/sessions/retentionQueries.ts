@@ -1,6 +1,9 @@
 import type { Db } from '../db/pool.ts'
 
-/** What is erased by age, as Postgres writes intervals; null: nothing. A null tenant: all without a rule of their own. */
+/**
+ * A rule: ages after which content is erased, as Postgres intervals; null: never. A null tenant: all tenants without
+ * a rule of their own.
+ */
 export interface Rule {
   readonly tenant: string | null
   readonly content_after: string | null
@@ -18,13 +21,16 @@ export async function listRules(db: Db): Promise<Rule[]> {
   }))
 }
 
-/** Rejects with what sql/set_retention.sql raises: 22023, when content would have to go while it is still hot. */
+/**
+ * Rejects with the errors of sql/set_retention.sql: 22023, when content would have to be erased while it is still
+ * hot.
+ */
 export async function setRule(db: Db, rule: Rule): Promise<void> {
   const text = 'select starcite.set_retention($1, $2::interval, $3::interval)'
   await db.query({ text }, [rule.tenant, rule.content_after, rule.session_after])
 }
 
-/** Whether there was one. */
+/** Returns whether there was a rule. */
 export async function removeRule(db: Db, tenant: string | null): Promise<boolean> {
   const text = `with rule as materialized (select from starcite.retention_rules r where r.tenant_id is not distinct from $1)
                 select starcite.set_retention($1, null, null, true) from rule`
@@ -47,7 +53,7 @@ export interface DueSegment {
   readonly held: number
 }
 
-/** What the rules would erase now. Looks at every session. */
+/** What the rules would erase now. Scans every session. */
 export async function listDue(db: Db): Promise<{ sessions: DueSession[]; segments: DueSegment[] }> {
   const sessions = await db.query(
     {
@@ -86,11 +92,11 @@ export interface RetentionRequest {
   readonly session: string | null
   readonly segment: string | null
   readonly requested_at: string
-  /** Time that jobs have watched pass since: it is carried out once this is longer than the grace. */
+  /** The time since the request that jobs have observed; when it exceeds the grace, the erasure is carried out. */
   readonly watched_seconds: number
 }
 
-/** What will be erased by age once its grace is over, the oldest request first. */
+/** The requested erasures whose grace is not over, oldest first. */
 export async function listRequests(
   db: Db,
 ): Promise<{ requests: RetentionRequest[]; clockAhead: string | null }> {
@@ -117,7 +123,7 @@ export async function listRequests(
   }
 }
 
-/** For an operator who has made sure that the database's clock is right (sql/trust_clock.sql). */
+/** For an operator who has verified that the database's clock is right (sql/trust_clock.sql). */
 export async function trustClock(db: Db): Promise<void> {
   await db.query({ text: 'select starcite.trust_clock()' }, [])
 }

@@ -1,6 +1,6 @@
 /** A session as it is stored. `metadata` and `creatorPrincipal` are JSON text, as they were sent. */
 export interface Session {
-  /** Internal number of the session; never shown. */
+  /** Internal number of the session; never on the wire. */
   readonly sid: string
   readonly tenantId: string
   readonly id: string
@@ -8,7 +8,7 @@ export interface Session {
   readonly metadata: string
   readonly creatorPrincipal: string | null
   readonly lastSeq: number
-  /** Counts removals of content; never shown. */
+  /** Counts removals of content; never on the wire. */
   readonly epoch: number
   readonly version: number
   readonly archived: boolean
@@ -17,7 +17,7 @@ export interface Session {
   readonly erased: boolean
 }
 
-/** The one shape of a session on the wire, as JSON text. */
+/** Renders a session as JSON text: its only form on the wire. */
 export function renderSession(session: Session): string {
   const creator = session.creatorPrincipal === null ? '' : `,"creator_principal":${session.creatorPrincipal}`
   return (

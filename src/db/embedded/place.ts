@@ -5,25 +5,25 @@ import path from 'node:path'
 import { type Account, isRoot, obstacle, unprivilegedAccount } from './account.ts'
 import { EmbeddedPostgresError } from './error.ts'
 
-/** Where the data lives, whom the server runs as, and where a copy of the binaries may go. */
+/** Where the data is, the account that the server runs as, and where a copy of the binaries may be created. */
 export interface Place {
   readonly dir: string
   readonly account: Account | undefined
-  /** Creates that directory if it is not there yet. */
+  /** Creates that directory if it does not exist yet. */
   copies(): Promise<string>
-  /** Said in words when `dir` is not the directory that was wanted. */
+  /** The reason why `dir` is not the directory that was requested; absent when it is. */
   readonly moved?: string
 }
 
-/** For data and binaries that root was asked to keep where nobody else may go. Survives a reboot. */
+/** For data and binaries in directories that only root can enter. Survives a reboot. */
 const SYSTEM_STORE = '/var/lib/starcite'
-/** Postgres' programs cut a path at 1024 bytes without a word, and write elsewhere; the rest is room for its files. */
+/** Postgres' programs silently cut a path at 1024 bytes, and write elsewhere; the difference is room for its files. */
 const MAX_DIR_BYTES = 900
 
 /**
- * Ordinary users get the directory they asked for. For root the server runs as somebody else, who may
- * be unable to reach it (a checkout in /root): then the data lives in a place of the system, named after
- * the wanted directory, so that each later start finds it again.
+ * Ordinary users get the directory that they requested. For root, the server runs as another user, who may be unable
+ * to reach it (a checkout in /root): then the data is in a directory of the system, named after the requested one, so
+ * that each later start finds it again.
  */
 export async function choosePlace(wantedDir: string): Promise<Place> {
   const wanted = await canonical(wantedDir)
@@ -57,7 +57,7 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
   }
 }
 
-/** Whether an earlier start has made a database for the wanted directory, there or elsewhere. Creates nothing. */
+/** Whether an earlier start has created a database for the requested directory, there or elsewhere. Creates nothing. */
 export async function hasDatabase(wantedDir: string): Promise<boolean> {
   const wanted = await canonical(wantedDir)
   if (await holdsData(wanted)) return true
@@ -72,13 +72,13 @@ export async function holdsData(dir: string): Promise<boolean> {
   return (await stat(path.join(dir, 'PG_VERSION')).catch(() => undefined)) !== undefined
 }
 
-/** Data that an ordinary user created goes on being run as that user. */
+/** Data that an ordinary user created continues to be used as that user. */
 async function ownerOfData(dir: string): Promise<Account | undefined> {
   const found = await stat(path.join(dir, 'PG_VERSION')).catch(() => undefined)
   return found === undefined || found.uid === 0 ? undefined : { uid: found.uid, gid: found.gid }
 }
 
-/** What was wanted under a temporary directory is as temporary elsewhere. */
+/** Data that was requested in a temporary directory is kept in a temporary one. */
 async function storeFor(wanted: string, account: Account): Promise<string> {
   for (const temporary of [tmpdir(), '/tmp']) {
     const root = await canonical(temporary)
@@ -88,7 +88,7 @@ async function storeFor(wanted: string, account: Account): Promise<string> {
   return SYSTEM_STORE
 }
 
-/** The store must be root's alone: anyone who can write there could hand us programs to run. */
+/** Only root may write to the store: whoever can write there could make this process run programs. */
 async function createStore(store: string): Promise<string> {
   await mkdir(store, { mode: 0o755 }).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'EEXIST') throw new EmbeddedPostgresError(`cannot create ${store}: ${cause.message}`)
@@ -100,7 +100,7 @@ async function createStore(store: string): Promise<string> {
   return store
 }
 
-/** Every directory we make is one the server's user can pass, whatever the umask. */
+/** Directories are created so that the server's user can enter them, whatever the umask. */
 async function create(dir: string): Promise<void> {
   try {
     const first = await mkdir(dir, { recursive: true })
@@ -112,13 +112,13 @@ async function create(dir: string): Promise<void> {
   }
 }
 
-/** Data and keys in `.starcite` belong into nobody's repository. */
+/** Keeps the data and keys in `.starcite` out of git repositories. */
 export async function writeGitignore(dir: string): Promise<void> {
   if (path.basename(dir) !== '.starcite') return
   await writeFile(path.join(dir, '.gitignore'), '*\n', { flag: 'wx' }).catch(() => undefined)
 }
 
-/** Absolute and free of symbolic links, as far as it exists: one directory has one name. */
+/** An absolute path without symbolic links, as far as it exists: one directory has one name. */
 async function canonical(dir: string): Promise<string> {
   const absolute = path.resolve(dir)
   const parent = path.dirname(absolute)

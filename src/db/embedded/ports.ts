@@ -2,26 +2,28 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import path from 'node:path'
 
-/** Where the server listens. */
+/** The address that the server listens on. */
 export const LOOPBACK = '127.0.0.1'
 
-/** Of the first server on a machine; beside Postgres's own 5432, and below the ports that systems hand out by themselves. */
+/** The port of the first server on a machine: beside Postgres's own 5432, and below the ports that systems assign. */
 const FIRST_PORT = 5433
 
-/** The port that the server of this directory had last, so that what is configured with it goes on working. */
+/**
+ * The port that the server of this directory had last, so that clients which are configured with it continue to work.
+ */
 export async function usualPort(dir: string): Promise<number> {
   const kept = await readFile(portFileOf(dir), 'utf8').catch(() => '')
   return /^\d{1,5}\s*$/.test(kept) ? Number(kept) : FIRST_PORT
 }
 
-/** Where it cannot be kept the next start takes another port, which is no reason to fail this one. */
+/** When it cannot be saved, the next start takes another port; this start does not fail. */
 export async function keepPort(dir: string, port: number): Promise<void> {
   await writeFile(portFileOf(dir), `${port}\n`).catch(() => undefined)
 }
 
 const portFileOf = (dir: string): string => path.join(dir, 'starcite.port')
 
-/** A port nobody listens on now. Somebody may a moment later: who uses it must be ready to ask again. */
+/** A free port. Another program may take it a moment later, so the caller must be ready to ask again. */
 export async function freePort(): Promise<number> {
   const port = await listenBriefly(0)
   if (port === undefined) throw new Error(`no free port on ${LOOPBACK}`)

@@ -6,16 +6,19 @@ import { EmbeddedPostgresError } from './error.ts'
 import { answers, commandLineOf } from './processes.ts'
 import { logFileOf } from './serverLog.ts'
 
-/** What a server says about itself in `postmaster.pid`, the file it keeps while it lives. */
+/** What a server writes about itself to `postmaster.pid`, which exists while it runs. */
 export interface Postmaster {
   readonly pid: number
   readonly port: number
   readonly status: string // 'starting' | 'ready' | 'stopping', as Postgres writes it
 }
 
-/** Replaying the log after a crash can take a while; at the bound it goes on, and a later start adopts it. */
+/**
+ * Replaying the log after a crash can take a while; after this time the server continues, and a later start adopts
+ * it.
+ */
 export const READY_WAIT_MS = 60_000
-/** A server writes its pid file right after creating it; one still empty after this was left by a crash. */
+/** A server writes its pid file right after creating it; one that is still empty after this was left by a crash. */
 const EMPTY_FILE_MS = 1_000
 export const POLL_MS = 10
 
@@ -35,17 +38,17 @@ export async function readPostmaster(dir: string): Promise<Postmaster | undefine
   }
 }
 
-/** Whether this pid is the server of this directory, and not a zombie or a later owner of the number. */
+/** Whether this pid is the server of this directory, and not a zombie or a later process with the same number. */
 export async function isServerOf(pid: number, dir: string): Promise<boolean> {
   if (!(pid > 0) || !answers(pid)) return false
-  if (process.platform === 'win32') return true // no command line to be had without another tool
+  if (process.platform === 'win32') return true // reading a command line would need another tool
   const command = `${await commandLineOf(pid)} `
   return command.includes('postgres') && command.includes(` -D ${dir} `)
 }
 
 /**
- * The server that runs on this directory, once it takes clients; one that is just stopping is waited out.
- * `crashed` says that the last one did not end in order.
+ * Finds the server that runs on this directory, once it accepts clients; waits for one that is stopping. `crashed`:
+ * the last server did not shut down cleanly.
  */
 export async function findServer(
   dir: string,
@@ -74,8 +77,9 @@ export async function findServer(
 }
 
 /**
- * Postgres itself replaces the pid file of a dead server, and finds in it which shared memory to look
- * for. It refuses only where the pid still answers: a zombie, or an unrelated process. Then we remove it.
+ * Removes the pid file of a dead server where Postgres would refuse to start. Postgres itself replaces the file, and
+ * finds in it which shared memory to look for; it refuses only while the pid exists: a zombie, or an unrelated
+ * process.
  */
 async function clearStale(dir: string, found: Postmaster): Promise<void> {
   if (!(found.pid > 0) || answers(found.pid)) await rm(pidFileOf(dir), { force: true })

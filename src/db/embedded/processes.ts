@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** Whether the pid answers. A zombie does too, and so does whatever process was given the pid later. */
+/** Whether the pid exists. A zombie counts, and so does any process that was given the pid later. */
 export function answers(pid: number): boolean {
   try {
     process.kill(pid, 0)
@@ -15,13 +15,13 @@ export function answers(pid: number): boolean {
 }
 
 /**
- * When the process began, in the system's own notation: together with the pid it names one process for
- * good, because pids are reused and start times are not. Undefined when it is gone or only a zombie.
+ * When the process began, in the system's own notation. Together with the pid it identifies one process for ever,
+ * because pids are reused and start times are not. Undefined when the process has ended or is a zombie.
  */
 export async function startTimeOf(pid: number): Promise<string | undefined> {
   if (process.platform === 'linux') {
     const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => undefined)
-    // The second field is the program's name in brackets and may itself hold blanks and brackets.
+    // The second field is the program's name in brackets, which may itself have blanks and brackets.
     const [state, ...rest] = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? []
     return state === 'Z' || state === 'X' ? undefined : rest[18]
   }
@@ -31,7 +31,7 @@ export async function startTimeOf(pid: number): Promise<string | undefined> {
   return state === undefined || state.startsWith('Z') ? undefined : started.join(' ')
 }
 
-/** The command line, blanks between its words. Empty for a zombie, or when the process is gone. */
+/** The command line, with blanks between its words. Empty for a zombie, or when the process has ended. */
 export async function commandLineOf(pid: number): Promise<string> {
   if (process.platform === 'linux') {
     const words = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')

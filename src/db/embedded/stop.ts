@@ -7,7 +7,9 @@ import { isServerOf, POLL_MS } from './postmaster.ts'
 
 const run = promisify(execFile)
 
-/** A fast shutdown writes everything to disk first; what takes longer is ended at once, and recovered at the next start. */
+/**
+ * A fast shutdown writes everything to disk first; one that takes longer is killed, and recovered at the next start.
+ */
 const FAST_STOP_MS = 30_000
 const IMMEDIATE_STOP_MS = 5_000
 
@@ -23,7 +25,7 @@ async function signal(pid: number, dir: string, name: 'INT' | 'QUIT'): Promise<v
   if (!(await isServerOf(pid, dir))) return
   if (process.platform === 'win32') {
     const { root } = await findPackage()
-    await run(program(root, 'pg_ctl'), ['kill', name, String(pid)]) // there are no signals to send ourselves
+    await run(program(root, 'pg_ctl'), ['kill', name, String(pid)]) // Windows has no signals
     return
   }
   try {

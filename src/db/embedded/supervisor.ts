@@ -3,19 +3,19 @@ import type { Log } from '../../ops/log.ts'
 import { isServerOf } from './postmaster.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './server.ts'
 
-/** How long a dead server may go unnoticed. A look asks the system for a process; Postgres has no work with it. */
+/** The interval at which the server's process is checked. The check costs Postgres nothing. */
 const WATCH_MS = 500
 const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 10_000
-/** A server that ran for this long fell for another reason than the one before it: the waits begin anew. */
+/** A server that ran for this long ended for another reason than the one before it: the pauses start over. */
 const STEADY_MS = 60_000
 
 /**
- * The embedded Postgres of a process that runs on: running → gone → (wait, start again) → running …, until stopped.
+ * Keeps the embedded Postgres of a process running: running → gone → (pause, start again) → running …, until stopped.
  *
- * Every process that uses the server watches it, whoever started it, and starts it again when it is gone. The start
- * lock lets one of them start it; the others then find it running. It may come back on another port, when something
- * took its own meanwhile, so `url` is to be asked for each connection.
+ * Every process that uses the server watches it, whichever started it, and starts it again when it is gone. The start
+ * lock admits one of them; the others then find it running. It may return on another port when another program took
+ * its own meanwhile, so read `url` for each connection.
  */
 export class SupervisedPostgres {
   #server: EmbeddedPostgres
@@ -30,7 +30,7 @@ export class SupervisedPostgres {
     this.#watching = this.#watch()
   }
 
-  /** Rejects with EmbeddedPostgresError when it does not start at first. */
+  /** Rejects with an EmbeddedPostgresError when the first start fails. */
   static async start(dir: string, log: Log): Promise<SupervisedPostgres> {
     return new SupervisedPostgres(await startEmbeddedPostgres({ dir, onMessage: (it) => log.info(it) }), log)
   }
@@ -39,7 +39,7 @@ export class SupervisedPostgres {
     return this.#server.url
   }
 
-  /** The same: no pooler is between. */
+  /** The same as `url`: there is no pooler between. */
   get directUrl(): string {
     return this.#server.url
   }
@@ -48,14 +48,14 @@ export class SupervisedPostgres {
     return this.#server.dir
   }
 
-  /** In words, while it does not start; undefined while it runs, and while it is first started again. */
+  /** Why it does not start; undefined while it runs, and during the first restart. */
   get fault(): string | undefined {
     return this.#fails
       ? 'the embedded Postgres does not start; the log says why, and it is tried again'
       : undefined
   }
 
-  /** From now on a server that ends is what somebody wanted. */
+  /** From now on, an end of the server is intended. */
   leave(): void {
     this.#stopping.abort()
   }
@@ -80,7 +80,7 @@ export class SupervisedPostgres {
     }
   }
 
-  /** Resolves to the milliseconds that this took; at once for a server that is gone already, or when told to leave. */
+  /** Resolves to the milliseconds until the server was gone; at once for one that is gone already, or when stopping. */
   async #untilGone(): Promise<number> {
     const { pid, dir } = this.#server
     const { signal } = this.#stopping

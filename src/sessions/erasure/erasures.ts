@@ -4,26 +4,29 @@ import type { Erasure, ErasureRequest } from './queries.ts'
 import * as queries from './queries.ts'
 
 /**
- * Asks for the erasure of sessions and events, and tells how far it is. Once a call is answered no reader is shown the
+ * Requests the erasure of sessions and events, and reports its progress. Once a call has returned, no reader sees the
  * content; the tiering job removes it (tiering/erase/).
  */
 export class Erasures {
   readonly #db: Db
   readonly #onRequested: () => void
 
-  /** `onRequested` is told that there is something to remove. */
+  /** `onRequested` is called when there is content to remove. */
   constructor(db: Db, onRequested: () => void) {
     this.#db = db
     this.#onRequested = onRequested
   }
 
-  /** Of a session that is erased already, the erasure that did it. Throws session_not_found, legal_hold. */
+  /** Returns the earlier erasure when the session is erased already. Throws session_not_found, legal_hold. */
   async eraseSession(request: ErasureRequest): Promise<Erasure> {
     const { outcome, id } = await queries.eraseSession(this.#db, request)
     return this.#requested(request, outcome, id)
   }
 
-  /** Of an event that is redacted already, the same. Throws session_not_found, session_erased, event_not_found, legal_hold. */
+  /**
+   * Returns the earlier redaction when the event is redacted already. Throws session_not_found, session_erased,
+   * event_not_found, legal_hold.
+   */
   async redactEvent(request: ErasureRequest, seq: number): Promise<Erasure> {
     const { outcome, id } = await queries.redactEvent(this.#db, request, seq)
     if (outcome === 'event_not_found')

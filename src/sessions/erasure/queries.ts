@@ -1,6 +1,6 @@
 import type { Db } from '../../db/pool.ts'
 
-/** On whose behalf content is erased, and how. */
+/** Who requests an erasure, and how it is done. */
 export interface ErasureRequest {
   readonly tenantId: string
   readonly sessionId: string
@@ -12,10 +12,10 @@ export interface ErasureRequest {
   readonly vacuum: boolean
 }
 
-/** Outcomes as sql/erase_session.sql and sql/redact_event.sql tell them. */
+/** The outcomes of sql/erase_session.sql and sql/redact_event.sql. */
 export interface Requested<Outcome extends string> {
   readonly outcome: Outcome | 'session_not_found' | 'legal_hold'
-  /** Of the erasure, where there is one. */
+  /** The erasure's, where there is one. */
   readonly id: string | null
 }
 
@@ -82,7 +82,7 @@ const FIND_ERASURE = {
           where e.tenant_id = $1 and e.id = $2::uuid`,
 }
 
-/** Undefined when the tenant has none of that id. */
+/** Undefined when the tenant has no erasure of that id. */
 export async function findErasure(db: Db, tenantId: string, id: string): Promise<Erasure | undefined> {
   const [row] = await db.query(FIND_ERASURE, [tenantId, id])
   if (row === undefined) return undefined

@@ -1,6 +1,6 @@
 import type { Erasure } from './queries.ts'
 
-/** The one shape of an erasure on the wire, as JSON text. */
+/** Renders an erasure as JSON text: its only form on the wire. */
 export function renderReceipt(erasure: Erasure): string {
   const { kind, firstSeq, lastSeq } = erasure
   return JSON.stringify({
@@ -19,7 +19,7 @@ export function renderReceipt(erasure: Erasure): string {
       cold_events: erasure.coldEvents,
       objects: erasure.objects,
     },
-    // What it says of the store and its keys is for operators: starcite.erasures has it.
+    // `problem` names the store and its keys, so only operators see it, in starcite.erasures.
     ...(erasure.error !== null && { delayed: true }),
   })
 }
