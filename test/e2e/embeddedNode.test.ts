@@ -97,7 +97,7 @@ describe('nodes without a database URL', function () {
 
   it('start Postgres again whenever it is killed, on the port it had, and lose nothing, until told to stop (I1 to I5)', async () => {
     const node = await start()
-    const gone = () => node.output().match(/the embedded Postgres is gone: it is started again/g)?.length
+    const gone = () => node.output().match(/embedded Postgres is gone: starting it again/g)?.length
     const { port } = await running()
     load = await underLoad(node)
     await load.progress('there is load')

@@ -51,7 +51,7 @@ export class SupervisedPostgres {
   /** Why it does not start; undefined while it runs, and during the first restart. */
   get fault(): string | undefined {
     return this.#fails
-      ? 'the embedded Postgres does not start; the log says why, and it is tried again'
+      ? 'the embedded Postgres does not start: see the log; the node retries'
       : undefined
   }
 
@@ -74,7 +74,7 @@ export class SupervisedPostgres {
       if (signal.aborted) return
       if (livedMs > STEADY_MS) attempt = 0
       if (!this.#fails)
-        this.#log.warn({ pid: this.#server.pid }, 'the embedded Postgres is gone: it is started again')
+        this.#log.warn({ pid: this.#server.pid }, 'embedded Postgres is gone: starting it again')
       await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       await this.#startAgain(attempt)
     }
@@ -106,7 +106,7 @@ export class SupervisedPostgres {
       this.#fails = true
       this.#log.error(
         { reason: (error as Error).message, attempt },
-        'the embedded Postgres does not start: it is tried again',
+        'embedded Postgres does not start: retrying',
       )
     }
   }
