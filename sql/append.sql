@@ -2,14 +2,14 @@
 --
 --   begin; update orders …; select * from starcite.append('ses_1', 'order.paid', '{"order":7}'); commit;
 --
--- Same rules, same chain, same notification as an append over HTTP. The session's log is locked until the caller
--- commits, so append late and commit soon; transactions that append to several sessions do it in one order.
--- A refusal raises, so that it cannot be overlooked; some carry a JSON object as detail:
+-- It has the rules, the chain and the notification of an append over HTTP. The session's log is locked until the caller
+-- commits: append late and commit soon. Transactions that append to several sessions must do so in one order.
+-- A refusal raises an error, so that it cannot be overlooked; some have a JSON object as detail:
 --   SC404 session_not_found · SC410 session_erased · SC003 producer_replay_conflict
 --   SC001 expected_seq_conflict {"current_seq"} · SC002 producer_seq_conflict {"expected_producer_seq"}
 --   22023 a value that an append over HTTP would refuse too
 -- \u0000, which Postgres text cannot hold, is refused by starcite.comparable (22P05). In repeatable read, an append
--- after somebody else's is a serialization failure (40001), as any update would be.
+-- after another transaction's append is a serialization failure (40001), as any update would be.
 create or replace function starcite.append(
   p_session_id text, p_type text, p_payload json, p_actor text default 'anonymous', p_source text default null,
   p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,
@@ -81,9 +81,9 @@ begin
 end
 $$;
 
--- The same with a payload, metadata and refs of jsonb, and with a payload of text, which is JSON. Postgres takes the second for
--- a literal or a parameter without a type, which would otherwise fit json and jsonb alike. Both run with the rights of the
--- caller, who needs EXECUTE on starcite.append with json and no other: these are granted to all.
+-- The same with a payload, metadata and refs of jsonb, and with a payload of text, which is JSON. Postgres chooses
+-- the second for a literal or a parameter without a type, which would otherwise fit json and jsonb alike. Both run
+-- with the rights of the caller, who needs EXECUTE only on starcite.append with json: these two are granted to all.
 create or replace function starcite.append(
   p_session_id text, p_type text, p_payload jsonb, p_actor text default 'anonymous', p_source text default null,
   p_producer_id text default null, p_producer_seq bigint default null, p_idempotency_key text default null,

@@ -1,48 +1,46 @@
 -- Appends many events, of any sessions, in one call: the one place where seq, expected_seq and dedupe are decided.
 --
--- Item k of every array is event k; events of one session are taken in the order in which they stand. p_batches
--- makes events stand or fall together: those of one session that carry the same number, one after the other, are all
--- stored or none; null stands alone.
+-- Item k of every array is event k; events of one session are appended in that order. p_batches makes batches: adjacent
+-- events of one session with the same number are all stored or none; null is no batch.
 --
--- Returns one row per event. A refusal is a row too, never an exception, so that one bad event does not undo its
--- neighbours:
+-- Returns one row per event. A refusal is a row too, never an exception, so one bad event does not roll back the others:
 --   outcome               seq            expected
 --   appended              its seq                                 inserted_at, null otherwise, is its time
 --   deduped               the original's                          a retry of an event that is stored already
 --   session_not_found
 --   session_erased
---   producer_replay_conflict                                      that producer_seq was another event
+--   producer_replay_conflict                                      producer_seq was already used for a different event
 --   producer_seq_conflict                the producer_seq that would be accepted
---   expected_seq_conflict                                         last_seq is what the session is at
+--   expected_seq_conflict                                         last_seq is the session's current seq
 --   batch_refused                                                 another event of its batch was refused
--- last_seq is the session's after this event, or when this event was refused. What is refused consumes nothing; what
--- was given to a batch is taken back, and expected and last_seq then say what would have done at that place of it.
--- An event without metadata or refs (null) has '{}'. p_subjects has, of events that a token appends in the name of another
--- actor, the token's subject.
+-- last_seq is the session's after this event, or at its refusal. A refused event consumes no seq. The seqs of a refused
+-- batch are taken back; expected and last_seq then are the values that the event needed at its position in the batch.
+-- Null metadata or refs are stored as '{}'. p_subjects has the token's subject, for events that a token appends in the
+-- name of another actor.
 --
--- `set local starcite.notify = off` keeps notifications from being sent: where the server's queue of them is full, no
--- transaction that sends one can commit. Tails then go on by polling.
+-- `set local starcite.notify = off` sends no notifications: while the server's notification queue is full, no transaction
+-- that notifies can commit. Tails then poll.
 --
--- Locks: the heads of all sessions named, in sid order, until commit. Two calls can wait for one another's heads but
--- never in a circle. Sessions are looked up, locked and read in three statements: reading sees what the holders before
--- us committed, and a session that was created after the look-up counts as not found, since its head is not locked.
+-- Locks: the heads of all named sessions, in sid order, until commit, so calls can wait for one another but never
+-- deadlock. Sessions are looked up, locked and read in three statements: the read sees what earlier holders of the lock
+-- committed, and a session that was created after the lookup counts as not found, because its head is not locked.
 create or replace function starcite.append_events(
   p_tenant_ids text[], p_session_ids text[], p_types text[], p_payloads json[], p_actors text[], p_sources text[],
   p_producer_ids text[], p_producer_seqs bigint[], p_idempotency_keys text[], p_metadata json[], p_refs json[],
   p_expected_seqs bigint[], p_batches int[], p_subjects text[])
 returns table (ordinal int, outcome text, sid bigint, seq bigint, last_seq bigint, expected bigint, inserted_at text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_generic_plan  -- every look-up is by key: planning anew for each call finds nothing better
-set enable_seqscan = off  -- nor does reading small tables whole, event by event, which is what statistics of them lead to
+set plan_cache_mode = force_generic_plan  -- every lookup is by key: a custom plan for each call would be no better
+set enable_seqscan = off  -- nor would sequential scans of small tables, one for each event, which their statistics suggest
 set enable_hashjoin = off
 set enable_mergejoin = off
-set lock_timeout = '2s'  -- a session held by somebody's long transaction is an error, not a queue without end
+set lock_timeout = '2s'  -- a session that a long transaction holds is an error, not an endless queue
 as $$
 #variable_conflict use_column
 declare
-  -- Where the clock went back, a session's times go on by this, and do not stand still.
+  -- The step by which a session's times advance while the clock is behind them.
   c_tick constant interval := interval '1 microsecond';
-  -- What form 2 of starcite.chained_hash hashes before the hash of the event before, and before the content's digest.
+  -- The prefixes of the previous hash and of the content's digest in form 2 of starcite.chained_hash.
   c_before_hash constant bytea := bytea '36:starcite hash chain event, version 2' || bytea '32:';
   c_before_digest constant bytea := '32:';
   c_chain_version constant smallint := 2;
@@ -57,7 +55,7 @@ declare
   v_metadata json;
   v_refs json;
   r record;
-  -- The order in which events are decided, and by event: its content's digest, and what its other fields add to the chain.
+  -- The order in which events are decided, and by event: its content's digest, and its other fields as the chain hashes them.
   v_order int[];
   v_salts bytea[];
   v_content_digests bytea[];
@@ -71,25 +69,25 @@ declare
   v_times timestamptz[] := array_fill(null::timestamptz, array[v_count]);
   v_wire_times text[] := array_fill(null::text, array[v_count]);
   v_hashes bytea[] := array_fill(null::bytea, array[v_count]);
-  -- Of producers, by event; null when the call has none: what is stored of the event's producer, what tells the event
-  -- from others, and which event of this call is the producer's one before.
+  -- Producers, by event; null when the call has none: the stored row of the event's producer, the key that identifies the
+  -- event's content, and the producer's previous event of this call.
   v_stored_producer_seqs bigint[];
   v_stored_seqs bigint[];
   v_stored_digests bytea[];
   v_digests bytea[];
   v_previous_of_producer int[];
-  -- The producer's newest event of this call, before and after each event, by ordinal; null: what is stored in
-  -- producers. One that was refused afterwards, with its batch, is passed over when it is looked up.
+  -- The producer's newest event of this call, before and after each event, by ordinal; null: the row in producers counts.
+  -- An event that was refused later, with its batch, is skipped in the lookup.
   v_newest_before int[];
   v_newest_after int[];
-  -- the heads, in sid order as the loop is: as they were locked, and in the end as they are to be left
+  -- the heads, in sid order like the loop: as they were locked, and at the end as they are to be stored
   v_heads int := 0;
   v_head_sids bigint[];
   v_head_seqs bigint[];
   v_head_hashes bytea[];
   v_head_times timestamptz[];
   v_head_erased boolean[];
-  -- the session and the batch that the loop is in
+  -- the session and the batch of the current event
   v_sid bigint;
   v_last_seq bigint;
   v_hash bytea;
@@ -103,7 +101,7 @@ declare
   v_batch_hash bytea;
   v_batch_expected_seq bigint;
   v_batch_refused boolean;
-  -- the event at hand
+  -- the current event
   v_o int;
   v_outcome text;
   v_newest int;
@@ -116,7 +114,7 @@ declare
   v_hint text := '';
   v_notifies constant boolean := current_setting('starcite.notify', true) is distinct from 'off';
 begin
-  -- A single event without a producer is the commonest call by far, and the one whose latency shows: the same
+  -- A single event without a producer is by far the most frequent call, and its latency matters most. It takes the same
   -- decisions in plain statements, because setting up the plans for sets costs more than running them.
   if v_count = 1 and p_producer_ids[1] is null then
     select h.* into v_head
@@ -171,7 +169,7 @@ begin
     into v_head_sids, v_head_seqs, v_head_hashes, v_head_times, v_head_erased
     from locked h;
 
-  -- Never into a segment that is being moved away, whatever the clock says.
+  -- Never into a segment that is being moved, whatever the clock says.
   select n.now, starcite.wire_time(n.now), g.from_at, g.to_at into strict v_now, v_wire_now, v_segment_from, v_segment_to
     from (select greatest(clock_timestamp(), s.value::timestamptz) as now
             from starcite.settings s where s.name = 'closed_before') n
@@ -249,7 +247,7 @@ begin
           case when v_newest is null then v_stored_producer_seqs[v_o] else p_producer_seqs[v_newest] end;
       end if;
     end if;
-    -- An expected_seq that met a retry still stands for the rest of its batch.
+    -- An expected_seq on a deduped event still applies to the rest of its batch.
     v_expected_seq := coalesce(p_expected_seqs[v_o], v_batch_expected_seq);
     v_batch_expected_seq := null;
 
@@ -260,7 +258,7 @@ begin
     elsif v_erased then
       v_outcome := 'session_erased';
     elsif p_producer_seqs[v_o] <= v_known_producer_seq then
-      -- Which event was that? One of this call, the producer's latest as stored, or one that is still hot.
+      -- Find the event with that producer_seq: in this call, the producer's latest stored one, or one that is still hot.
       v_original_seq := null;
       v_older := v_newest;
       while p_producer_seqs[v_older] > p_producer_seqs[v_o] loop
@@ -313,7 +311,7 @@ begin
       if v_outcome = 'producer_seq_conflict' then
         v_expected[v_o] := v_known_producer_seq + 1;
       end if;
-      -- A refusal takes back what its batch had been given.
+      -- A refusal takes back the seqs of its batch.
       if v_batch is not null and v_outcome not in ('deduped', 'batch_refused') then
         foreach v_event in array v_batch_events loop
           v_outcomes[v_event] := 'batch_refused';
@@ -341,7 +339,7 @@ begin
   end if;
 
   if 'appended' = any (v_outcomes) then
-    -- Nearly always the segment of now, which is there.
+    -- Nearly always the current segment, which exists.
     for i in 1 .. cardinality(v_head_sids) loop
       v_at := v_head_times[i];
       if (v_at >= v_segment_from and v_at < v_segment_to) is not true then
@@ -394,7 +392,7 @@ begin
 end
 $$;
 
--- The same without subjects: the signature before there were any, which stays.
+-- The same without subjects: the signature of earlier releases, which stays.
 create or replace function starcite.append_events(
   p_tenant_ids text[], p_session_ids text[], p_types text[], p_payloads json[], p_actors text[], p_sources text[],
   p_producer_ids text[], p_producer_seqs bigint[], p_idempotency_keys text[], p_metadata json[], p_refs json[],

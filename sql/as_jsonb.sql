@@ -1,10 +1,10 @@
--- A value as jsonb, or null where it does not convert: where it has \u0000, half of a surrogate pair, a number of more than
--- 1,000 characters or one with an exponent of more than three digits. (Appends over HTTP have neither \u0000 nor such
--- numbers.) Never an error, so that one event cannot end a query over many. A function that tries and catches the error
--- could not run in parallel queries before Postgres 18, and pg_input_is_valid is not there before 16.
+-- A value as jsonb, or null when it does not convert: when it has \u0000, half of a surrogate pair, a number of more
+-- than 1,000 characters or one with an exponent of more than three digits. (Appends over HTTP have neither \u0000 nor
+-- such numbers.) It never raises, so that one event cannot end a query over many. A function that catches the error
+-- could not run in parallel queries before Postgres 18, and pg_input_is_valid does not exist before 16.
 --
--- Every name and operator is qualified, because whoever reads the views calls this with a search path of its own. `set
--- search_path`, which other functions have instead, would cost a fifth of what reading payload_jsonb takes.
+-- Every name and operator is qualified, because it runs with the search path of the reader of a view. `set
+-- search_path`, which other functions have instead, would cost a fifth of the time of reading payload_jsonb.
 create or replace function starcite.as_jsonb(p_value json) returns jsonb
 language plpgsql immutable strict parallel safe
 as $$

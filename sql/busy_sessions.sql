@@ -1,5 +1,5 @@
--- Which of the sessions named have their head locked by another transaction now: their positions, from 1. Called
--- after append_events gave up on a lock, to let the other sessions of that call go on.
+-- Which of the named sessions have their head locked by another transaction now: their positions, from 1. Called
+-- after append_events gave up on a lock, so that the other sessions of that call can proceed.
 create or replace function starcite.busy_sessions(p_tenant_ids text[], p_session_ids text[]) returns setof int
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

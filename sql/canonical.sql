@@ -1,14 +1,14 @@
--- A JSON text of a value, to compare it by: two values have the same one when they differ in nothing but white space, the
--- order of keys, how characters are escaped and how numbers are spelled. 1 and 1.0 differ, 1e1 and 10 do not.
+-- A JSON text of a value, for comparison: two values have the same one when they differ only in white space, the
+-- order of keys, how characters are escaped and how numbers are written. 1 and 1.0 differ, and so do 1e1 and 10.
 --
--- It is the text of the value's jsonb, as it always was, unless that is much longer than the value: jsonb stores 1e999 in
--- a few bytes, but writes it out in full. Past c_most zeros more than the digits that a number has, numbers are put in
--- another place, in the form in which Postgres sends them: the text is then that of the value with 0 for each number,
--- and behind it a digest of the numbers. So the text is at most seven times as long as the value, or c_most longer.
+-- It is the text of the value's jsonb, as in earlier releases, unless that is much longer than the value: jsonb
+-- stores 1e999 in a few bytes, but writes it out in full. When numbers have more than c_most zeros beyond their
+-- digits, the result is the text of the value with 0 for each number, followed by a digest of the numbers in the form
+-- in which Postgres sends them. So the text is at most seven times as long as the value, or c_most longer.
 --
--- 2,000 characters hold too few numbers for c_most zeros, a thousand at most each. Numbers of a smaller exponent than those
--- looked for have at most 32 zeros more than digits, so that only c_most characters of them have too many. The usual value
--- is compared without a call: this is inlined.
+-- 2,000 characters hold too few numbers for c_most zeros, with a thousand at most each. Numbers of a smaller exponent
+-- than the pattern's have at most 32 zeros more than digits, so that only c_most characters of them have too many.
+-- Usual values are compared without a call: this is inlined.
 create or replace function starcite.canonical(p_value json) returns text
 language sql immutable parallel safe
 return case

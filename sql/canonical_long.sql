@@ -1,18 +1,19 @@
--- starcite.canonical of a value that may have numbers which its jsonb writes out at length; the same for every other.
+-- starcite.canonical of a value that may have numbers which its jsonb writes out at length; the same result for every
+-- other value.
 create or replace function starcite.canonical_long(p_value json) returns text
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 declare
   c_most constant int := 1000000;
-  c_few constant int := 32;  -- numbers that starcite.canonical does not bring here have fewer
-  c_mark constant text := E'\x01';  -- stands in no JSON text
+  c_few constant int := 32;  -- starcite.canonical does not call this for fewer numbers
+  c_mark constant text := E'\x01';  -- occurs in no JSON text
   c_token constant text := $r$("(?:[^"\\]|\\.)*")|-?\d[\d.]*(?:[eE][+-]?\d+)?$r$;
   v_text text := p_value::text;
   v_json constant jsonb := starcite.comparable(p_value);
   v_zeros bigint;
   v_numbers text;
 begin
-  -- numeric_send: how many digits to the base 10,000 it has, the weight of the first, the sign, and the scale, of two
+  -- numeric_send: the number of digits to the base 10,000, the weight of the first, the sign, and the scale, two
   -- bytes each; then the digits.
   select coalesce(sum(greatest(0, 4 * greatest(0, (n.weight + 32768) % 65536 - 32767) + n.scale - 4 * n.digits - c_few)), 0),
          encode(sha256(coalesce(string_agg(n.sent, '' order by n.o), '')), 'hex')

@@ -1,6 +1,6 @@
--- What an event adds to its session's chain in either form (starcite.chained_hash): everything of it that stays when its
--- content is erased. Null where the digest is not one of 32 bytes; and of an event of form 1 that has a subject, which
--- that form does not cover.
+-- What an event adds to its session's chain in either form (starcite.chained_hash): everything of it that remains
+-- when its content is erased. Null when the digest does not have 32 bytes, and for an event of form 1 with a subject,
+-- which that form does not cover.
 create or replace function starcite.chain_link(
   p_chain_version int, p_seq bigint, p_inserted_at timestamptz, p_type text, p_actor text, p_source text,
   p_producer_id text, p_producer_seq bigint, p_idempotency_key text, p_subject text, p_content_digest bytea)

@@ -1,6 +1,6 @@
--- One step of starcite.chain: the hash so far (or, at the first step, where the chain starts) and the next link.
--- plpgsql, because Postgres plans an aggregate's step written in SQL anew for every partition of a window, which
--- costs more than all the rest of an append. Qualified throughout: it runs with the search path of whoever verifies.
+-- One step of starcite.chain: the hash so far (or, at the first step, where the chain starts) and the next link. It
+-- is plpgsql, because Postgres plans an aggregate's step written in SQL again for every partition of a window, which
+-- costs more than all the rest of an append. Names are qualified, because it runs with the caller's search path.
 create or replace function starcite.chain_step(p_state bytea, p_start bytea, p_chain_version int, p_link bytea)
 returns bytea
 language plpgsql immutable parallel safe

@@ -1,6 +1,6 @@
--- A value as jsonb, to compare it and to check it. jsonb cannot hold half of a surrogate pair, which json keeps: a model
--- that streams its text cuts an emoji in two now and then. So halves are spelled otherwise first, each its own way.
--- U+0000 is refused, by the cast.
+-- A value as jsonb, for comparison and checks. jsonb cannot hold half of a surrogate pair, which json keeps: a model
+-- that streams its text sometimes cuts an emoji in two. So halves are replaced first, each by a text of its own. The
+-- cast refuses U+0000.
 create or replace function starcite.comparable(p_value json) returns jsonb
 language sql immutable parallel safe
 return case

@@ -1,7 +1,8 @@
--- What a node that starts says of its configuration: how wide new segments are, and how long they stay hot. Nodes cannot
--- write settings otherwise: closed_before, which stands beside these, is part of what keeps tiers apart. Refuses what nothing
--- could work with (22023): a width that is not above zero, not finite, or counted in months, which are not all as long; a
--- retention below zero; and what is longer than a thousand years, before which Postgres has no time to compare with.
+-- Stores a node's configuration when it starts: the width of new segments, and how long they stay hot. Nodes cannot
+-- write settings in any other way, because closed_before, in the same table, is part of what keeps tiers apart.
+-- Refuses unusable values (22023): a width that is not above zero, not finite, or counted in months, which differ in
+-- length; a retention below zero; and anything longer than a thousand years, before which Postgres has no time to
+-- compare with.
 create or replace function starcite.configure(p_segment_interval interval, p_hot_retention interval) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

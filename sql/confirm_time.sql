@@ -1,9 +1,9 @@
--- The latest time that the database's clock has passed for certain: a reading that it has not gone back behind for a grace, an
--- hour or half of the hot retention, whichever is less. Segments that end later are not closed yet: a clock that jumps ahead and
--- back would otherwise close the segment of now, and all that is appended until its end would get the time of that end. In the
--- ordinary course the reading is older than the hot retention before a segment is due by it, so nothing waits. After a jump
--- that lasts, and after a time in which no job ran, segments wait for the grace at most twice.
--- Called by the tiering job, in each pass. With a hot retention of less than two minutes there is no grace: infinity.
+-- The latest time that the database's clock has certainly passed: a reading that it has not gone back behind for a
+-- grace, an hour or half of the hot retention, whichever is less. Segments that end later are not closed yet: a clock
+-- that jumps ahead and back would otherwise close the current segment, and all events that are appended until its end
+-- would get the time of that end. Usually the reading is older than the hot retention before a segment is due, so
+-- nothing waits. After a lasting jump, and after a time without jobs, segments wait for the grace at most twice. The
+-- tiering job calls it in each pass. With a hot retention of less than two minutes there is no grace: infinity.
 create or replace function starcite.confirm_time() returns timestamptz
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- Digest of what a person wrote: the part of an event that erasure removes. The salt is removed with it.
+-- Digest of an event's content: the part that erasure removes. The salt is removed with it.
 create or replace function starcite.content_digest(p_salt bytea, p_payload json, p_metadata json, p_refs json)
 returns bytea
 language sql stable parallel safe

@@ -1,6 +1,6 @@
--- Tells a retry from another event under the same producer_seq. starcite.canonical takes out what does not matter (white
--- space, order of keys, how a character is escaped) and keeps what does (1 and 1.0 differ). Not salted, and not part of
--- the chain.
+-- Identifies the content of an event, to distinguish a retry from a different event with the same producer_seq.
+-- starcite.canonical removes what does not matter (white space, order of keys, escapes) and keeps what does (1 and
+-- 1.0 differ). It has no salt, and is not part of the chain.
 create or replace function starcite.content_key(
   p_type text, p_actor text, p_source text, p_idempotency_key text, p_payload json, p_metadata json, p_refs json)
 returns bytea

@@ -1,5 +1,5 @@
--- Tells every node that content of these sessions was removed: they forget what they keep in memory of it. Of the
--- triples in a notification the third is the session's epoch; nodes that missed it compare epochs by themselves.
+-- Notifies every node that content of these sessions was removed, so that nodes drop their cached copies. The third
+-- number of a triple in a notification is the session's epoch; nodes that missed it compare epochs periodically.
 -- Locks the heads, in sid order, until commit.
 create or replace function starcite.content_removed(p_sids bigint[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp

@@ -1,7 +1,8 @@
--- Creates a session and the head of its log. Answers its sid, or null when the tenant has a session of that id
--- (erased ones count: an id is never used twice). An id that no address can say raises 22023, with the reason;
--- one of no bytes, or of more than 256, and metadata that is no object violate a constraint of the table. These are looked
--- at before the row is: the table would have Postgres write the whole row, title and metadata too, to its own log.
+-- Creates a session and the head of its log. Returns its sid, or null when the tenant has a session of that id (also
+-- an erased one: an id is never used twice). An id that cannot be part of an address raises 22023, with the reason;
+-- one of no bytes, or of more than 256, and metadata that is not an object violate a constraint of the table. These
+-- are checked before the row is: otherwise Postgres would write the whole row, with title and metadata, to its own
+-- log.
 create or replace function starcite.create_session(
   p_tenant_id text, p_id text, p_title text default null, p_metadata json default '{}',
   p_creator_principal json default null)

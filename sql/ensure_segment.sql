@@ -1,14 +1,14 @@
--- Makes sure that a segment holds p_at, and answers its name. Nodes call it ahead of time; an append that finds no
--- segment calls it too, so an append never fails for the lack of one. A segment that appends go into and whose partition
--- somebody has dropped or detached gets it back (what was dropped with it is lost), and a partition that has lost its row of
--- starcite.segments gets that back.
+-- Makes sure that a segment contains p_at, and returns its name. Nodes call it ahead of time; an append that finds no
+-- segment calls it too, so an append never fails for the lack of one. It also restores the partition of a hot segment
+-- that was dropped or detached (the dropped events are lost), and the row of starcite.segments of a partition that
+-- has lost it.
 --
--- Locks: a row of starcite.locks, so two callers never make the same segment; an append calls this while it holds its
--- heads, so the order is always heads, then this. (Only an SQL transaction that appends, makes a segment by it, and
--- then appends to another session breaks that order; Postgres would end it, or the other, as a deadlock.)
+-- Locks: a row of starcite.locks, so two callers never create the same segment. An append calls this while it holds
+-- its heads, so the order is always heads, then this. (Only an SQL transaction that appends, creates a segment, and
+-- then appends to another session breaks that order; Postgres may end it, or the other one, as a deadlock.)
 create or replace function starcite.ensure_segment(p_at timestamptz) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
-set timezone = 'UTC'   -- a day of the interval has 24 hours, whatever the caller's clock changes do
+set timezone = 'UTC'   -- a day of the interval has 24 hours, also when the caller's time zone changes its offset
 set datestyle = 'ISO'  -- bounds of partitions are read
 as $$
 declare
@@ -47,11 +47,11 @@ begin
   select s.value::interval into strict v_width from starcite.settings s where s.name = 'segment_interval';
   v_from := date_bin(v_width, p_at, timestamptz '2000-01-01 00:00:00+00');
   v_to := v_from + v_width;
-  -- Neighbours may have been made under another interval: fit between them.
+  -- Neighbours may have been created under another interval: fit between them.
   select coalesce(max(s.to_at), v_from) into v_from from starcite.segments s where s.to_at > v_from and s.to_at <= p_at;
   select coalesce(min(s.from_at), v_to) into v_to from starcite.segments s where s.from_at < v_to and s.from_at > p_at;
 
-  -- The name may be taken: by a segment that began within the same second, or by one on its way out.
+  -- The name may be taken: by a segment that began within the same second, or by one that is being dropped.
   v_name := 'events_' || to_char(v_from, 'YYYYMMDD"t"HH24MISS');
   for i in 2 .. 1000 loop
     exit when to_regclass('starcite.' || v_name) is null

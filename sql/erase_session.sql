@@ -1,14 +1,14 @@
--- Erases a session: from this transaction's commit on every call answers session_erased. The content of its events is
--- removed by the tiering job soon after, and the erasure says how far that is.
+-- Erases a session: from this transaction's commit on every call returns session_erased. The tiering job removes the
+-- content of its events soon after, and the erasure reports its progress.
 --
 -- Returns one row:
 --   outcome            id
---   erased             of the new erasure
---   already_erased     of the one that erased it, which stands as it was asked for
+--   erased             the new erasure
+--   already_erased     the earlier erasure, which is unchanged
 --   session_not_found
 --   legal_hold
 --
--- Who asks, and by which request, is what the settings starcite.actor and starcite.request_id say, unless it is given.
+-- The settings starcite.actor and starcite.request_id say who requests it, unless the arguments do.
 --
 -- Locks the session's head, so an append is before it (and erased) or after it (and refused); then the session.
 create or replace function starcite.erase_session(
@@ -40,7 +40,7 @@ begin
     return;
   end if;
 
-  -- For the record of what is done to sessions; what the caller does after this is done in the caller's own name again.
+  -- Sets the actor for the record of session changes, and restores it for the rest of the caller's transaction.
   perform set_config('starcite.actor', coalesce(c_subject, ''), true),
           set_config('starcite.request_id', coalesce(c_request_id, ''), true);
   update starcite.sessions s
@@ -49,7 +49,7 @@ begin
    where s.sid = v_head.sid;
   perform set_config('starcite.actor', coalesce(c_actor_before, ''), true),
           set_config('starcite.request_id', coalesce(c_request_id_before, ''), true);
-  -- Digests without a salt would confirm guesses of what was written; and nobody appends here any more.
+  -- Digests without a salt would confirm guesses of the content, and there are no more appends to compare.
   delete from starcite.producers p where p.sid = v_head.sid;
   update starcite.loaded_events l set payload = null, metadata = null, refs = null, salt = null
    where l.sid = v_head.sid and l.salt is not null;

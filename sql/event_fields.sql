@@ -1,4 +1,4 @@
--- What the fields of an event that erasure keeps add to its session's chain, beside its seq and its time.
+-- The fields of an event that remain after an erasure, as its session's chain hashes them, without seq and time.
 create or replace function starcite.event_fields(
   p_type text, p_actor text, p_source text, p_producer_id text, p_producer_seq bigint, p_idempotency_key text)
 returns text

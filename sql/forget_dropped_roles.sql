@@ -1,6 +1,6 @@
--- Takes grants of tenants out of tenant_grants whose role was dropped. Their OID would stay there: a dump writes it as a
--- number, and where that is restored the number may be another role's. A trigger function of tenant_grants; whoever migrates
--- does the same at each start.
+-- Deletes the rows of tenant_grants whose role was dropped. Their OID would stay: a dump writes it as a number, and
+-- after a restore the number may be another role's. A trigger function of tenant_grants; each migration does the
+-- same.
 create or replace function starcite.forget_dropped_roles() returns trigger
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -1,4 +1,4 @@
--- A value made self-delimiting: '<bytes>:<value>', or '-' when absent. Concatenated values then have one reading
+-- Length-prefixes a value: '<bytes>:<value>', or '-' when absent. Concatenated values can then be read in one way
 -- only, so no two different events share the bytes that are hashed.
 create or replace function starcite.framed(p_value text) returns text
 language sql immutable parallel safe

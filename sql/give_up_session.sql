@@ -1,12 +1,13 @@
--- Gives up a session that is set aside (starcite.set_aside): its events up to now will be moved to cold storage as they are,
--- by the next pass of the tiering job. Nothing is mended by it: the record of the damage stays, and so does what
--- verification finds. For damage that cannot be mended, so that the session's events need not stay in Postgres for ever.
+-- Gives up a session that is set aside (starcite.set_aside): the next pass of the tiering job moves its events up to
+-- now to cold storage as they are. This repairs nothing: the record of the damage stays, and so does what
+-- verification finds. It is for damage that cannot be repaired, so that the session's events need not stay in
+-- Postgres for ever.
 --
--- Answers one of
---   given_up             (also when it was given up before: by whom, and why, stays as it was)
+-- Returns one of
+--   given_up             (also when it was given up before: the earlier record is unchanged)
 --   session_not_found
 --   not_set_aside
---   cannot_be_given_up   an event is there twice: the surplus row has to be deleted
+--   cannot_be_given_up   the log has an event twice: delete the surplus row
 create or replace function starcite.give_up_session(
   p_tenant_id text, p_session_id text, p_reason text, p_subject text default session_user)
 returns text

@@ -1,9 +1,9 @@
--- Gives the roles of Starcite, those that exist, what they need and nothing else (docs/security.md). Called by whoever
--- migrates, and by an operator who has made the roles by hand. May be repeated.
+-- Grants the existing roles of Starcite what they need and nothing else (docs/security.md). Called by every
+-- migration, and by an operator who has created the roles by hand. Idempotent.
 --   starcite_app      what a node needs: reads, the procedures, and the columns of a session that PATCH changes
---   starcite_auditor  the views of the schema audit, which show the tenants that starcite.tenant_grants has for it; audit.verify,
---                     and what recomputes the hash chain. No table
---   starcite_tiering  is a member of the owner: taking a partition away needs that
+--   starcite_auditor  the views of the schema audit, which show the tenants that starcite.tenant_grants has for it;
+--                     audit.verify, and the functions that recompute the hash chain. No table
+--   starcite_tiering  is a member of the owner, which detaching a partition requires
 create or replace function starcite.grant_roles() returns void
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -41,7 +41,7 @@ begin
       to starcite_app;
     foreach v_table in array array['sessions', 'session_heads', 'events', 'objects', 'slices', 'session_changes',
                                      'session_progress', 'lifecycle_heads', 'erasures'] loop
-      -- Making a policy locks its table exclusively, so not without need.
+      -- Creating a policy locks its table exclusively, so it is done only when needed.
       if not exists (select from pg_policy p where p.polrelid = format('starcite.%I', v_table)::regclass
                                                and p.polname = 'nodes_see_all') then
         execute format('create policy nodes_see_all on starcite.%I to starcite_app using (true)', v_table);
@@ -55,7 +55,7 @@ begin
                     audit.slices, audit.changes, audit.checkpoints, audit.set_aside, audit.checkpoint_contradictions
       to starcite_auditor;
     grant execute on function audit.verify(text, text) to starcite_auditor;
-    -- What the views call, and what the chain is made of: an auditor need not take audit.verify's word for it.
+    -- The functions that the views call, and those of the hash chain, with which an auditor can check audit.verify.
     grant execute on function
       starcite.framed(text), starcite.wire_time(timestamptz), starcite.genesis_hash(text, text),
       starcite.content_digest(bytea, json, json, json),

@@ -1,5 +1,5 @@
--- Puts a session under a legal hold: it cannot be erased, none of its events redacted, and retention passes it over,
--- until starcite.release_session. Answers held (also when it was already), session_not_found, or session_erased.
+-- Puts a session under a legal hold: until starcite.release_session it cannot be erased, none of its events redacted,
+-- and retention skips it. Returns held (also when it was held already), session_not_found, or session_erased.
 create or replace function starcite.hold_session(
   p_tenant_id text, p_session_id text, p_reason text, p_subject text default session_user)
 returns text
@@ -8,7 +8,7 @@ as $$
 declare
   v_head starcite.session_heads;
 begin
-  v_head := starcite.lock_head(p_tenant_id, p_session_id); -- after an erasure that is under way, or before it
+  v_head := starcite.lock_head(p_tenant_id, p_session_id); -- waits for an erasure in progress, or precedes it
   if v_head.sid is null then
     return 'session_not_found';
   elsif v_head.erased then

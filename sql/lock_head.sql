@@ -1,5 +1,5 @@
--- Locks the head of a session until commit, and answers it: an append is before whoever has it, or after. All of it is null
--- when there is no such session.
+-- Locks the head of a session until commit, and returns it: appends wait, or are already committed. All columns are
+-- null when there is no such session.
 create or replace function starcite.lock_head(p_tenant_id text, p_session_id text) returns starcite.session_heads
 language sql set search_path = pg_catalog, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- p_into with the members of p_from put over it, at the top level only. Members keep their place and their text; new
--- ones follow at the end.
+-- Merges the members of p_from over those of p_into, at the top level only. Members keep their place and their text;
+-- new ones follow at the end.
 create or replace function starcite.merge_members(p_into json, p_from json) returns json
 language sql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$

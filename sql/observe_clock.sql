@@ -1,16 +1,18 @@
--- Says whether the database's clock may be trusted for erasing by age, and counts the seconds that a job has watched pass.
---   p_elapsed    seconds on the caller's monotonic clock since this function last told it that the clock is trusted; null at
---                its first call
+-- Checks whether the database's clock may be trusted for erasure by age, and counts the seconds that jobs have
+-- observed.
+--   p_elapsed    seconds on the caller's monotonic clock since this function last returned to it that the clock is
+--                trusted; null at its first call
 --   p_node_time  the caller's own wall clock
 -- Returns one row:
---   trusted      false when the clock runs more than an hour ahead of p_elapsed or of p_node_time. It stays false over
+--   trusted      false when the clock runs more than an hour ahead of p_elapsed or of p_node_time. It stays false
+-- over
 --                restarts until the clock is back, or an operator calls starcite.trust_clock()
---   newly        whether that is otherwise than it was before
+--   newly        whether `trusted` has changed
 --   ahead        how far the clock runs ahead; null when it is trusted
---   observed_seconds  seconds watched so far, in all. A clock that jumps adds none. Time that no job has watched, between two
---                processes, counts for an hour at most
--- A clock that runs behind is trusted: it makes nothing due too early. Hosts that sleep and virtual machines that are paused
--- look like a jump.
+--   observed_seconds  seconds observed so far, in all. A clock that jumps adds none. Time that no job has observed,
+--                between two processes, counts for an hour at most
+-- A clock that runs behind is trusted: it makes nothing due too early. Hosts that sleep and virtual machines that are
+-- paused look like a jump.
 create or replace function starcite.observe_clock(
   p_elapsed double precision, p_node_time timestamptz,
   out trusted boolean, out newly boolean, out ahead interval, out observed_seconds double precision)
@@ -25,7 +27,8 @@ begin
   select c.* into strict v_clock from starcite.retention_clock c for update;
   v_gap := v_now - v_clock.trusted_at;
   ahead := greatest(v_gap - make_interval(secs => p_elapsed), v_now - p_node_time);
-  -- A new process cannot say how long the gap was. When the clock was distrusted before, it is back once the jump is gone.
+  -- A new process does not know how long the gap was. When the clock was distrusted before, it is trusted once the
+  -- jump is gone.
   if p_elapsed is null and v_clock.ahead is not null and v_gap >= v_clock.ahead / 2 then
     ahead := greatest(ahead, v_clock.ahead);
   end if;

@@ -1,25 +1,26 @@
--- Gives changes that have committed their places in the feeds of their tenants, and after them notes those sessions
--- among p_sids whose logs have moved on since the feed last told of them.
+-- The sequencer of the lifecycle feeds: gives committed changes their positions in the feeds of their tenants, and after
+-- them records the progress of those sessions among p_sids whose logs have new events since the feed last reported them.
 --
 -- Returns one row:
 --   feeds    starcite.feed_key of each tenant whose feed has grown
---   waiting  those of p_sids that have moved on and could not be told of yet: the last time was less than a second ago,
---            or a change of theirs has no place yet
---   is_more  whether there are changes left to be placed at once
+--   waiting  those of p_sids whose progress could not be reported yet: the last report is less than a second old,
+--            or a change of theirs has no position yet
+--   is_more  whether there are more changes that can be placed at once
 --
--- Places are handed out under one lock, a row of starcite.locks, which is held until commit: whoever reads a place has already been able to read
--- all before it. A log's progress is told of only when none of its session's changes is left without a place, so an append
--- is never told of before the creation of its session; behind a full batch of changes it waits. A change whose row somebody holds (the session is being erased) is placed later, and what
--- follows it in its session after it; nobody waits for that.
+-- Positions are assigned under one lock, a row of starcite.locks, which is held until commit: a reader that sees a position
+-- has been able to see all before it. A log's progress is reported only when every change of its session has a position, so
+-- an append is never reported before the creation of its session; after a full batch of changes it waits. A change whose row
+-- another transaction holds (the session is being erased) is placed later, and the session's later changes after it; other
+-- sessions do not wait for that.
 --
--- Progress is placed at the time of now, or at that of what stands before it in the feed where the clock went back behind it: a
--- reader that stands where progress has moved on from knows by that whether its feed went back (src/lifecycle/feed.ts).
+-- Progress has the current time, or the time of the entry before it in the feed while the clock is behind that: from this a
+-- reader whose position was given up by progress knows whether its feed went back (src/lifecycle/feed.ts).
 create or replace function starcite.place_changes(p_sids bigint[])
 returns table (feeds text[], waiting bigint[], is_more boolean)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '2s'
--- Statistics of a moment at which many changes were not committed yet say that there are none, and then each change is
--- compared with each. So every table is looked up by the ids at hand, and what was found is joined by hashing.
+-- Statistics that were taken while many changes were uncommitted say that there are none, and a plan would then compare each
+-- change with each. So every table is read by the known ids, and the results are joined by hashing.
 set enable_nestloop = off
 as $$
 declare
@@ -34,8 +35,8 @@ declare
 begin
   feeds := '{}';
   is_more := false;
-  -- Every node asks, and nearly always another one, or nobody, has something to do: that takes no lock.
-  -- A time that is still to come says nothing of when that was: the clock went back.
+  -- Every node calls this, and mostly there is nothing to do, or another node does it: that takes no lock.
+  -- A time in the future says nothing about its age: the clock went back.
   select coalesce(array_agg(h.sid) filter (where p.placed_at between v_now - c_pause and v_now is not true), '{}'),
          coalesce(array_agg(h.sid) filter (where p.placed_at between v_now - c_pause and v_now), '{}')
     into v_due, waiting
@@ -56,7 +57,7 @@ begin
            order by c.change_id limit c_most
              for no key update skip locked) f;
   is_more := cardinality(v_free) = c_most;
-  -- Those that somebody holds; behind a full batch nothing is looked at, for there may be any number.
+  -- Those that another transaction holds. After a full batch none is examined, because there may be any number.
   v_last := case when is_more then (select max(f.id) from unnest(v_free) as f (id)) else 9223372036854775807 end;
 
   with held as materialized (
@@ -119,7 +120,7 @@ begin
          coalesce((select array_agg(p.sid) from placed p where p.sid is not null), '{}')
     into feeds, v_placed;
 
-  -- Also those that another node has told of meanwhile; asking once more costs little.
+  -- Also those that another node has reported meanwhile; one more call costs little.
   waiting := waiting || array(select d.sid from unnest(v_due) as d (sid) where d.sid <> all (v_placed));
   -- Postgres refuses a payload of 8,000 bytes or more, and a key has 20 with its comma.
   perform pg_notify('starcite_lifecycle', json_agg(k.key)::text)

@@ -4,7 +4,7 @@
 -- `explain (analyze)` say nothing about those. One condition with `or` in place of two branches would be a filter on what
 -- that scan had found already.
 --
--- `@>` says the same as `= any` and is there for scans without an index: it costs as much as a reader's `=`, so that it comes
+-- `@>` means the same as `= any`, and serves scans without an index: it costs as much as a reader's `=`, so that it comes
 -- first, and a row of another tenant is never compared with what the reader guesses. (`= any` costs more and would come last.)
 create or replace view starcite.readable_sessions as
 select s.sid, s.tenant_id, s.id, s.title, s.metadata, s.creator_principal, s.version, s.archived, s.created_at, s.updated_at,

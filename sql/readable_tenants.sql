@@ -1,6 +1,6 @@
--- The tenants that whoever asks may read by the views of the schema audit; a row of null: all of them. That is what
--- starcite.tenant_grants has for a role that the caller is or is a member of; members of the owner and superusers read all.
--- In a view current_user is who asks, also when the view is read through another one.
+-- The tenants that the caller may read through the views of the schema audit; a row of null: all tenants. They are
+-- those that starcite.tenant_grants has for a role that the caller is or is a member of; members of the owner and
+-- superusers read all. In a view, current_user is the reader, also when the view is read through another one.
 create or replace view starcite.readable_tenants as
 select g.tenant_id
   from starcite.tenant_grants g

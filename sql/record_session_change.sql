@@ -1,5 +1,5 @@
--- Records what is done to a session, in the transaction that does it. A trigger function of sessions, so that nothing
--- goes by it. Whoever changes sessions says on whose behalf by the settings starcite.actor and starcite.request_id:
+-- Records what is done to a session, in the transaction that does it. A trigger function of sessions, so that no
+-- change escapes it. The settings starcite.actor and starcite.request_id say on whose behalf a session is changed:
 --   begin; set local starcite.actor = 'service:billing'; select starcite.create_session('default', 'ses_1'); commit;
 -- Changes of one session hold its row's lock until commit, so their change_ids are in the order of their commits.
 create or replace function starcite.record_session_change() returns trigger

@@ -1,16 +1,16 @@
--- Erases the content of one event: from this transaction's commit on it is shown with `payload: {}` and
--- `redacted: true`. Where the content lies in objects, it is hidden, and removed by the tiering job soon after.
+-- Erases the content of one event: from this transaction's commit on the event is shown with `payload: {}` and
+-- `redacted: true`. Content in objects is hidden at once, and removed by the tiering job soon after.
 --
 -- Returns one row:
 --   outcome            id
---   redacted           of the new erasure
---   already_redacted   of the one that redacted it
+--   redacted           the new erasure
+--   already_redacted   the earlier erasure
 --   session_not_found, session_erased, legal_hold
 --   event_not_found
 --
--- Who asks, and by which request, is what the settings starcite.actor and starcite.request_id say, unless it is given.
+-- The settings starcite.actor and starcite.request_id say who requests it, unless the arguments do.
 --
--- Locks the session's head: the order of seq, times and the chain is not touched, but a retry is judged under that lock.
+-- Locks the session's head: seqs, times and the chain do not change, but retries are compared under that lock.
 create or replace function starcite.redact_event(
   p_tenant_id text, p_session_id text, p_seq bigint, p_subject text default null, p_request_id text default null,
   p_reason text default null, p_vacuum boolean default false,
@@ -41,11 +41,12 @@ begin
     return;
   end if;
 
-  -- A closed segment takes this too: its constraint lets only rows without a salt pass.
+  -- Also in a closed segment: its constraint lets rows without a salt pass.
   update starcite.events e set payload = null, metadata = null, refs = null, salt = null
    where e.sid = v_head.sid and e.seq = p_seq and e.salt is not null;
   get diagnostics v_hot_events = row_count;
-  -- A digest without a salt would confirm guesses of what was written. None is empty, so a retry finds another event.
+  -- A digest without a salt would confirm guesses of the content. No event has an empty digest, so a retry is refused
+  -- as a different event.
   update starcite.producers p set digest = '' where p.sid = v_head.sid and p.seq = p_seq;
   update starcite.loaded_events l set payload = null, metadata = null, refs = null, salt = null
    where l.sid = v_head.sid and l.seq = p_seq and l.salt is not null;

@@ -1,6 +1,6 @@
--- Refuses an append of a node because the database's clock runs ahead of the latest time that the node thinks possible: its
--- event, and every later one of its session, would get that time. Passes when the clock is back, or when the node has come to
--- believe it. Answers nothing; the type is that of the argument that the node puts it in the place of.
+-- Refuses a node's append because the database's clock runs ahead of the latest time that the node considers
+-- possible: the event, and every later one of its session, would get that time. Passes once the clock is back, or the
+-- node has accepted it. Returns nothing; the type is that of the argument in whose place the node calls it.
 create or replace function starcite.refuse_time(p_latest timestamptz) returns text[]
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -1,5 +1,5 @@
--- Ends a legal hold. What retention passed over meanwhile, it takes up again. Answers released, or not_held. Who released
--- it is recorded: the setting starcite.actor, or who is logged in.
+-- Ends a legal hold. Retention no longer skips the session. Returns released, or not_held. The record has who
+-- released it: the setting starcite.actor, or the login.
 create or replace function starcite.release_session(p_tenant_id text, p_session_id text) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -1,6 +1,6 @@
--- Makes the partition again of a segment that has moved: for a row that is put back to mend a session that is set aside
--- (docs/operations.md, "A damaged session"). Answers the segment's name; null when no segment has that time. The tiering job
--- takes the partition away once it is empty.
+-- Creates the partition of a moved segment again, for a row that is put back to repair a session that is set aside
+-- (docs/operations.md, "A damaged session"). Returns the segment's name; null when no segment has that time. The
+-- tiering job drops the partition once it is empty.
 create or replace function starcite.reopen_segment(p_at timestamptz) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -1,6 +1,7 @@
--- Makes the partition of a row of starcite.segments, or attaches it where its table stands apart, or where a detach of it was
--- begun. Does nothing where it is attached. Called with the lock row 'segments' held, by ensure_segment and by who has found a partition gone.
--- The table is made apart and then attached: `create table … partition of` would lock events exclusively.
+-- Creates the partition of a row of starcite.segments, or attaches its table when that is detached, or when a detach
+-- has begun. Does nothing when it is attached. The caller, ensure_segment or the tiering job, holds the lock row
+-- 'segments'. The table is created detached and then attached: `create table … partition of` would lock events
+-- exclusively.
 create or replace function starcite.restore_partition(p_segment text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'   -- the bounds are read back as they were written
@@ -22,14 +23,14 @@ begin
   select g.from_at, g.to_at into strict v_from, v_to from starcite.segments g where g.name = p_segment;
   if to_regclass(format('starcite.%I', p_segment)) is null then
     execute format('create table starcite.%I (like starcite.events including all)', p_segment);
-    -- Asked directly it shows nothing, whoever may be granted to read it: policies are those of events.
+    -- Queried directly it shows no rows, whatever is granted: the policies are those of events.
     execute format('alter table starcite.%I enable row level security', p_segment);
     execute format('create unique index %I on starcite.%I (sid, seq)', p_segment || '_sid_seq_idx', p_segment);
-    -- What tells a row from others where a publication has it: without, an erasure of its content would be refused.
+    -- Publications identify rows by it: without, they would refuse the erasure of content.
     execute format('alter table starcite.%I replica identity using index %I', p_segment, p_segment || '_sid_seq_idx');
     execute format('create unique index on starcite.%I (sid, producer_id, producer_seq) where producer_id is not null',
       p_segment);
-    -- For auditors, who ask by time, actor and type (docs/decisions/0012).
+    -- For auditors, who query by time, actor and type (docs/decisions/0012).
     execute format('create index on starcite.%I using brin (inserted_at, actor text_bloom_ops, type text_bloom_ops)'
       ' with (pages_per_range = 16, autosummarize = on)', p_segment);
     -- Planner statistics would show auditors of one tenant what others have (migrations/0017_statistics_without_values.sql).

@@ -1,7 +1,7 @@
--- What the rules of retention would erase the content of now, by tenant and segment: what lies in cold storage and whose
--- segment ended longer than content_after ago. A dry run:
+-- The content that the rules of retention would erase now, by tenant and segment: cold segments that ended longer
+-- than content_after ago. A dry run:
 --   select * from starcite.segments_due();
--- held says how many of the sessions are under a legal hold, and would be passed over.
+-- held is the number of sessions under a legal hold, which would be skipped.
 create or replace function starcite.segments_due()
 returns table (tenant_id text, segment text, ended_at timestamptz, events bigint, sessions bigint, held bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp

@@ -1,7 +1,7 @@
--- Sessions that the rules of retention would erase now, because nothing happened to them for longer than session_after,
--- counted from the last event or change. Those under a legal hold are not among them. A dry run:
+-- Sessions that the rules of retention would erase now, because they have been idle for longer than session_after,
+-- counted from the last event or change. Sessions under a legal hold are not included. A dry run:
 --   select * from starcite.sessions_due();
--- Looks at p_sessions sessions behind the sid p_after_sid; null: at all, which reads every session.
+-- Examines p_sessions sessions after the sid p_after_sid; null: all sessions.
 create or replace function starcite.sessions_due(p_after_sid bigint default 0, p_sessions bigint default null)
 returns table (tenant_id text, session_id text, sid bigint, events bigint, idle_since timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp

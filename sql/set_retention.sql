@@ -1,7 +1,7 @@
--- Sets what is erased by age: of one tenant, or, with a null tenant, of all that have no rule of their own. A tenant's rule
--- takes the place of the default as a whole, so one of two nulls keeps everything; starcite.set_retention(t, null, null,
--- true) takes the rule away. What rules as they stand
--- would erase, starcite.sessions_due() and starcite.segments_due() tell.
+-- Sets what is erased by age: for one tenant, or, with a null tenant, for all tenants without a rule of their own. A
+-- tenant's rule replaces the default as a whole, so a rule of two nulls keeps everything; starcite.set_retention(t,
+-- null, null, true) deletes the rule. starcite.sessions_due() and starcite.segments_due() show what the present rules
+-- would erase.
 create or replace function starcite.set_retention(
   p_tenant_id text, p_content_after interval, p_session_after interval, p_remove boolean default false)
 returns void

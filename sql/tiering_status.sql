@@ -1,4 +1,4 @@
--- How far behind the moving of segments is: one row. A segment is due when its end is older than the hot retention.
+-- How far behind tiering is: one row. A segment is due when its end is older than the hot retention.
 create or replace view starcite.tiering_status as
 select coalesce(sum(case when g.state in ('hot', 'closed') and d.is_due
                          then greatest(pg_stat_get_live_tuples(to_regclass(format('starcite.%I', g.name))), 0)

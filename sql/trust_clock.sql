@@ -1,6 +1,6 @@
--- Makes the database's clock, as it is now, the one that erasing by age goes by, after starcite.observe_clock has found it to run
--- ahead. For an operator who has made sure that it is right: a host that slept, a clock that had been behind. Nodes go on
--- distrusting a clock that is ahead of their own.
+-- Makes erasure by age use the database's present clock, after starcite.observe_clock has found it to run ahead. For
+-- an operator who has verified that the clock is right: a host that slept, a clock that had been behind. Nodes still
+-- distrust a clock that is ahead of their own.
 create or replace function starcite.trust_clock() returns void
 language sql set search_path = pg_catalog, pg_temp
 as $$

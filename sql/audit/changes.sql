@@ -1,8 +1,8 @@
--- Who did what to sessions and their content, of the tenants that the reader may read. What retention does to the content
--- of a stretch of time is one row for all sessions, without a session.
--- The union stands in a query of its own: a view that is nothing but a union is taken apart in spite of its barrier. The
--- nulls have types, so that Postgres words the view the same before and after a restore (src/db/fingerprints.ts). The
--- changes have two branches, and both tables a condition on the tenant, for the reason that sql/readable_sessions.sql gives.
+-- Who did what to sessions and their content, for the tenants that the reader may read. What retention does to the
+-- content of a segment is one row for all sessions, without a session. The union is in a subquery: Postgres takes a
+-- view that is only a union apart in spite of its barrier. The nulls have types, so that Postgres words the view the
+-- same before and after a restore (src/db/fingerprints.ts). The changes have two branches, and both tables a
+-- condition on the tenant, for the reason that sql/readable_sessions.sql gives.
 create or replace view audit.changes with (security_barrier) as
 select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as actor, starcite.past_tenants(c.request_id) as request_id, starcite.past_tenants(c.version) as version,
        starcite.past_tenants(c.title) as title, starcite.past_tenants(c.metadata) as metadata, starcite.past_tenants(c.first_seq) as first_seq, starcite.past_tenants(c.last_seq) as last_seq,

@@ -1,4 +1,4 @@
--- Logs that are not what a checkpoint signed, of the tenants that the reader may read. Rows stay for good.
+-- Logs that are not what a checkpoint signed, for the tenants that the reader may read. Rows are never deleted.
 create or replace view audit.checkpoint_contradictions with (security_barrier) as
 select k.tenant_id as tenant, k.session_id as session, starcite.past_tenants(k.number) as number,
        starcite.past_tenants(k.signed_seq) as signed_seq, starcite.past_tenants(k.signed_hash) as signed_hash,

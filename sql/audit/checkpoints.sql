@@ -1,8 +1,9 @@
--- The signed checkpoints. One covers sessions of every tenant, but names none of them: only the object with its leaves does.
+-- The signed checkpoints. One covers sessions of every tenant, but names none of them: only the object with its
+-- leaves does.
 create or replace view audit.checkpoints with (security_barrier) as
 select c.number, c.taken_at, c.leaves, encode(c.root, 'hex') as root,
        c.body::json ->> 'previous' as previous, encode(c.sha256, 'hex') as sha256,
-       -- In one line, as in the object store: Postgres begins another after 76 characters.
+       -- On one line, as in the object store: Postgres breaks lines after 76 characters.
        c.key_id, c.body, translate(encode(c.signature, 'base64'), E'\n', '') as signature, c.leaves_key, c.stored_at,
        coalesce((c.body::json ->> 'discontinuities')::bigint, 0) as discontinuities
   from starcite.checkpoints c;

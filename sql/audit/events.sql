@@ -1,8 +1,8 @@
--- The events in Postgres (hot) of the tenants that the reader may read, one row each. While a segment is being moved away
--- its events are here up to the instant in which they are cold, and then no longer: a statement sees them once, here or by
--- audit.slices. In repeatable read, events that moved after the transaction began are in neither.
+-- The hot events (in Postgres) of the tenants that the reader may read, one row each. While a segment is being moved,
+-- its events are here until they are cold: a statement sees them once, here or through audit.slices. In repeatable
+-- read, events that moved after the transaction began are in neither.
 --
--- Content of an erased session is not shown, from the commit of the erasure on, wherever the removal is.
+-- The content of an erased session is not shown from the commit of the erasure on, however far the removal is.
 create or replace view audit.events with (security_barrier) as
 select e.tenant, e.session, e.seq, e.time, e.type, e.actor, starcite.past_tenants(e.producer_id) as producer_id, starcite.past_tenants(e.producer_seq) as producer_seq,
        starcite.past_tenants(e.idempotency_key) as idempotency_key, starcite.past_tenants(e.source) as source, e.payload, starcite.as_jsonb(e.payload) as payload_jsonb,

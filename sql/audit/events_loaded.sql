@@ -1,5 +1,5 @@
--- Copies of cold events that `starcite audit load` has put back for a while, of the tenants that the reader may read. The
--- columns are those of audit.events, and when each copy was made and ends. A server that crashed has forgotten them all.
+-- Copies of cold events that `starcite audit load` has made for a while, for the tenants that the reader may read. It
+-- has the columns of audit.events, and when each copy was made and expires. A server that crashed has lost them all.
 create or replace view audit.events_loaded with (security_barrier) as
 select e.tenant, e.session, e.seq, e.time, e.type, e.actor, e.producer_id, e.producer_seq, e.idempotency_key, e.source, e.payload,
        starcite.as_jsonb(e.payload) as payload_jsonb, e.metadata, e.refs, e.redacted, e.content_digest, e.hash, 'cold' as tier,

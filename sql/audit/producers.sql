@@ -1,4 +1,4 @@
--- What each producer appended last, of the tenants that the reader may read. An erased session has none.
+-- The last event of each producer, for the tenants that the reader may read. An erased session has none.
 create or replace view audit.producers with (security_barrier) as
 select s.tenant_id as tenant, s.id as session, starcite.past_tenants(p.producer_id) as producer_id, starcite.past_tenants(p.producer_seq) as producer_seq,
        starcite.past_tenants(p.seq) as seq

@@ -1,5 +1,5 @@
--- What lies where: for each stretch of time (segment), the objects of the tenants that the reader may read; one row without
--- an object for a segment that is in Postgres, or of which those tenants have nothing. Copies in the making do not show.
+-- For each segment, the objects of the tenants that the reader may read; one row without an object for a segment that
+-- is in Postgres, or of which those tenants have no events. Objects of a move in progress are not shown.
 create or replace view audit.segments with (security_barrier) as
 select o.tenant_id as tenant, g.name as segment, g.from_at as from_time, g.to_at as to_time, g.state,
        case when g.state in ('moved', 'dropped') then 'cold' else 'hot' end as tier, g.moved_at,

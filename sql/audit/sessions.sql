@@ -1,6 +1,6 @@
--- One row per session of the tenants that the reader may read. Of events, the counts are those that there should be: what is
--- there, audit.events and the manifest (audit.slices) show, and audit.verify compares. One whose head somebody has removed is
--- here all the same, so that who verifies all sessions comes to it.
+-- One row per session of the tenants that the reader may read. The counts of events are the expected ones:
+-- audit.events and the manifest (audit.slices) show what exists, and audit.verify compares. A session whose head was
+-- deleted is included, so that an auditor who verifies all sessions finds it.
 create or replace view audit.sessions with (security_barrier) as
 select s.tenant_id as tenant, s.id as session, starcite.past_tenants(s.title) as title, starcite.past_tenants(s.metadata) as metadata,
        starcite.past_tenants(s.creator_principal) as creator, starcite.past_tenants(s.version) as version, starcite.past_tenants(s.archived) as archived,

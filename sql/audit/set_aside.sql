@@ -1,5 +1,6 @@
--- Sessions that tiering does not move because their log is damaged, and those that were, of the tenants that the reader may
--- read. Their events are in audit.events until the damage is mended, or the session is given up.
+-- Sessions that tiering does not move because their log is damaged, and those that were set aside, for the tenants
+-- that the reader may read. Their events are in audit.events until the damage is repaired, or the session is given
+-- up.
 create or replace view audit.set_aside with (security_barrier) as
 select s.tenant_id as tenant, s.id as session, starcite.past_tenants(a.seq) as seq, starcite.past_tenants(a.reason) as reason,
        starcite.past_tenants(a.detail) as detail, starcite.past_tenants(a.since) as since,

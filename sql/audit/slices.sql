@@ -1,5 +1,5 @@
--- Which bytes of which object hold a run of a session's cold events, of the tenants that the reader may read. The bytes are
--- a gzip file of their own (docs/archive-format.md).
+-- The bytes of an object that hold a run of a session's cold events, for the tenants that the reader may read. The
+-- bytes are a gzip file of their own (docs/archive-format.md).
 create or replace view audit.slices with (security_barrier) as
 select s.tenant_id as tenant, s.id as session, starcite.past_tenants(p.first_seq) as first_seq, starcite.past_tenants(p.last_seq) as last_seq,
        starcite.past_tenants(o.segment) as segment, starcite.past_tenants(o.key) as object_key,

@@ -1,28 +1,28 @@
--- Recomputes the hash chain over the events of a session that are in Postgres, and answers one row:
---   ok            whether everything that was looked at holds; null when nothing was: every event is cold
---   events        how many events were found good: all, or those before the first that is wrong
+-- Recomputes the hash chain over the events of a session that are in Postgres. Returns one row:
+--   ok            whether everything that was verified is right; null when nothing was: every event is cold
+--   events        how many events were verified: all, or those before the first that is wrong
 --   wrong_seq     the first seq that is wrong; null when ok
 --   reason        why, null when ok:
 --                   missing    no event has that seq
 --                   duplicate  an event has a seq that another has, or that is cold already
---                   changed    payload, metadata or refs are not those of its content_digest, or are gone without an erasure
+--                   changed    payload, metadata or refs do not match its content_digest, or are gone without an erasure
 --                   broken     its hash does not follow: another field of it, or its content_digest, was edited, or events
---                              were swapped, inserted or removed and numbered anew; or the form of its hash (chain_version)
+--                              were swapped, inserted or removed and renumbered; or the form of its hash (chain_version)
 --                              is an older one than that of the event before
---                   head       where the session is said to end is not where its events end
+--                   head       the session's head is not where its events end
 --   from_seq      first and
---   to_seq        last event that should be in Postgres, as of when this began; null when none should
---   anchored      whether the chain was followed from its very start. False when earlier events are cold: the first in Postgres
---                 then has to follow the hash that was verified, and noted, when the last cold one was moved. Where an older
---                 release moved it, that is unknown here, and the chain holds from the first in Postgres on
---   chain_hash    the hash that the session is said to end with: what an outside anchor is compared with
---   cold_events   how many events were not looked at, because they are in objects: the first ones of the session
--- A session that does not exist, and one of a tenant that the caller may not read, raise SC404 alike. What `ok` says nothing
--- about: cold events, and a log of which everything was rewritten (docs/audit.md).
+--   to_seq        last event that should be in Postgres, as of the beginning of the call; null when none should
+--   anchored      whether the chain was verified from the session's beginning. False when earlier events are cold: the first
+--                 in Postgres then has to follow the hash that was verified and recorded when the last cold one was moved.
+--                 When an older release moved it, no hash is recorded, and the chain is verified from the first on
+--   chain_hash    the hash of the session's head: compare an external anchor with it
+--   cold_events   how many events were not verified, because they are in objects: the first ones of the session
+-- A session that does not exist, and one of a tenant that the caller may not read, raise SC404 alike. `ok` says
+-- nothing about cold events, nor about a log of which everything was rewritten (docs/audit.md).
 --
--- One statement looks at everything, so appends, moves and erasures that go on meanwhile do not show; a finding is looked at
--- again before it is reported, because that statement may have been planned before a segment was made. In an isolation
--- stricter than read committed there is no looking again; a segment that moved since then is a serialization failure.
+-- One statement reads everything, so concurrent appends, moves and erasures do not matter. A finding is checked again before
+-- it is reported, because the statement may have been planned before a segment was created. An isolation level stricter than
+-- read committed allows no second check: a segment that has moved since then is a serialization failure.
 create or replace function audit.verify(
   p_tenant text, p_session text,
   out ok boolean, out events bigint, out wrong_seq bigint, out reason text, out from_seq bigint, out to_seq bigint,

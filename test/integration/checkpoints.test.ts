@@ -293,7 +293,7 @@ describe('checkpoints', () => {
       signer: { ...signer, sign: (bytes) => other.sign(bytes) },
     }).catch((error) => error.message)
 
-    expect(failure).to.match(/no signature by the key/)
+    expect(failure).to.match(/not a signature by the key/)
     expect(await lab.db.query('select from starcite.checkpoints')).to.have.property('rowCount', 0)
   })
 
