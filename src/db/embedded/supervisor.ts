@@ -50,9 +50,7 @@ export class SupervisedPostgres {
 
   /** Why it does not start; undefined while it runs, and during the first restart. */
   get fault(): string | undefined {
-    return this.#fails
-      ? 'the embedded Postgres does not start: see the log; the node retries'
-      : undefined
+    return this.#fails ? 'the embedded Postgres does not start: see the log; the node retries' : undefined
   }
 
   /** From now on, an end of the server is intended. */
