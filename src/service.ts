@@ -179,8 +179,7 @@ export async function startService(
       unread,
       joins: new FairTurns(JOINS_AT_A_TIME),
       tailQuota: new TailQuota(config.limits.tailsPerPrincipal),
-      requestQuota:
-        config.limits.requestsPerSecond > 0 ? new RequestQuota(config.limits.requestsPerSecond) : undefined,
+      requestQuota: await RequestQuota.open(config.limits.requestsPerSecond),
     }
 
     const serving = { ...config.http, stallMs: config.tail.stallMs }

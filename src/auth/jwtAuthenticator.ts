@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose'
+import type { errors as JoseErrors, JWTPayload, JWTVerifyGetKey } from 'jose'
 import { LRUCache } from 'lru-cache'
 import type { Log } from '../ops/log.ts'
 import { AppError } from '../protocol/errors.ts'
@@ -13,16 +13,16 @@ import type { Principal } from './principal.ts'
 export interface JwtOptions extends ClaimsOptions {
   readonly keys: Omit<KeySetOptions, 'log'>
   readonly issuer: string
-  /** One of them must be in the claim that `names.audience` says. */
+  /** The claim that `names.audience` names must have one of them. */
   readonly audiences: readonly string[]
-  /** Verified tokens that are remembered. */
+  /** Number of verified tokens in the cache. */
   readonly cachedTokens: number
   readonly log: Log
 }
 
-/** What fits into the headers of a request. */
+/** The most that fits into the headers of a request. */
 const MAX_TOKEN_CHARACTERS = 16 * 1024
-/** Header, claims and signature, none of them empty; what is in them is for jose to say. */
+/** Header, claims and signature, none of them empty. jose checks their contents. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
 
 interface Verified {
@@ -30,11 +30,13 @@ interface Verified {
   readonly key: TrustedKey
 }
 
+/** Loads jose: 46 modules, which only a node that verifies tokens needs. */
+const loadJose = () => import('jose')
+
 /**
- * STARCITE_AUTH_MODE=jwt: bearer tokens that the issuer signed. Verifying one costs some 0.2 to 0.3 ms, so that it
- * was good is remembered until it ends or its key leaves the set: by its digest, for a token itself is never kept. A
- * token known is answered at once, without a promise. Requests that bring the same new token together share one
- * verification.
+ * Verifies bearer tokens that the issuer signed (STARCITE_AUTH_MODE=jwt). A verification takes 0.2 to 0.3 ms, so a cache keeps
+ * each verified token until the token ends or its key leaves the set: by its digest, because a node never stores a token. A
+ * cached token is answered without a promise. Concurrent requests with the same new token share one verification.
  */
 export class JwtAuthenticator implements Authenticator {
   readonly #options: JwtOptions
@@ -48,9 +50,10 @@ export class JwtAuthenticator implements Authenticator {
     this.#verified = new LRUCache({ max: options.cachedTokens })
   }
 
-  /** Begins to fetch the keys; tokens that come before they are there wait, for some seconds at most. */
+  /** Begins to fetch the keys. Tokens that come before the keys are there wait, for some seconds at most. */
   start(): void {
     this.#keys.start()
+    void loadJose()
   }
 
   async stop(): Promise<void> {
@@ -61,7 +64,7 @@ export class JwtAuthenticator implements Authenticator {
     return this.#keys
   }
 
-  /** Throws `unauthorized`, and `auth_unavailable` when the keys that it takes to judge cannot be had. */
+  /** Throws `unauthorized`, or `auth_unavailable` when the issuer's keys cannot be fetched. */
   authenticate(token: string | undefined): Principal | Promise<Principal> {
     if (token === undefined)
       throw new AppError('unauthorized', 'a token is needed: Authorization: Bearer …', {
@@ -86,6 +89,7 @@ export class JwtAuthenticator implements Authenticator {
 
   async #verify(token: string, digest: string): Promise<Principal> {
     const { issuer, audiences, names, leewaySeconds } = this.#options
+    const { errors, jwtVerify } = await loadJose()
     let used: TrustedKey | undefined
     const getKey: JWTVerifyGetKey = async ({ alg, kid, ...header }) => {
       if ('b64' in header) throw invalid('b64 is not for JWTs')
@@ -102,36 +106,36 @@ export class JwtAuthenticator implements Authenticator {
         clockTolerance: leewaySeconds,
         requiredClaims: ['exp'],
       })
-      if (names.audience !== 'aud') requireAudience(payload, names.audience, audiences)
-      refuseFuture(payload, leewaySeconds)
+      if (names.audience !== 'aud') assertAudience(payload, names.audience, audiences)
+      assertNotInFuture(payload, leewaySeconds)
       const key = used as unknown as TrustedKey
       const principal = toPrincipal(payload, this.#options, key.withdrawn.signal)
       this.#verified.set(digest, { principal, key })
       return principal
     } catch (error) {
-      throw toRefusal(error)
+      throw toAppError(error, errors)
     }
   }
 }
 
-/** As jose does it for `aud`: one of the values, or of several that are there. */
-function requireAudience(claims: JWTPayload, name: string, audiences: readonly string[]): void {
+/** Checks a claim as jose checks `aud`: one of its values must be an audience of this node. */
+function assertAudience(claims: JWTPayload, name: string, audiences: readonly string[]): void {
   const value = readClaim(claims, name)
   const said = Array.isArray(value) ? value : [value]
   if (value === undefined) throw invalid(`it has no ${name}`)
-  if (!said.some((it) => audiences.includes(it))) throw invalid(`its ${name} is not what it must be`)
+  if (!said.some((value) => audiences.includes(value))) throw invalid(`its ${name} is not what it must be`)
 }
 
-/** jose looks at `iat` only where tokens have a greatest age. */
-function refuseFuture({ iat }: JWTPayload, leewaySeconds: number): void {
+/** Rejects an `iat` in the future, which jose checks only where tokens have a maximum age. */
+function assertNotInFuture({ iat }: JWTPayload, leewaySeconds: number): void {
   if (iat !== undefined && iat > Date.now() / 1000 + leewaySeconds) throw invalid('its iat is in the future')
 }
 
 const invalid = (why: string) => new AppError('unauthorized', `the token is not valid: ${why}`)
 const expired = () => new AppError('unauthorized', 'the token has expired', { token_expired: true })
 
-/** In our own words: those of a library might quote the token. */
-function toRefusal(error: unknown): unknown {
+/** An error of jose in words of this program: a message of the library might quote the token. */
+function toAppError(error: unknown, errors: typeof JoseErrors): unknown {
   if (error instanceof errors.JWTExpired) return expired()
   if (error instanceof errors.JWTClaimValidationFailed)
     return invalid(

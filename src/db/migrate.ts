@@ -1,6 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { runner } from 'node-pg-migrate'
 import pg, { type ClientBase } from 'pg'
 import { pause } from '../lib/backoff.ts'
 import type { Log } from '../ops/log.ts'
@@ -85,6 +84,27 @@ export async function migrate(
 /** Runs in the transaction of the caller. Returns what it did. */
 async function bringUpToDate(client: pg.Client, ours: Installation, release: string, log: Log) {
   await assertTablesAreUnchanged(client) // before migrations alter them, and they are recorded again
+  const applied = await applyMigrations(client, log)
+  await assertTablesExist(client)
+  await pinTransaction(client) // the runner leaves its own search path
+  if (applied.length > 0 || (await isWordedOtherwise(client))) await noteTables(client, await ownTables())
+  const comparison = await compareInstalled(client, ours)
+  const functions =
+    comparison.is === 'older' || comparison.is === 'damaged'
+      ? await installFunctions(client, ours, comparison.objects, release)
+      : []
+  if (comparison.is === 'damaged')
+    log.warn({ objects: functions }, 'schema objects were missing or altered: installed again')
+  if (await restoreGrants(client)) log.info('granted missing privileges to the roles of Starcite')
+  const newer = comparison.is === 'newer' ? comparison.number : undefined
+  return { migrations: applied, functions, newer }
+}
+
+/** Runs the migrations that are pending, in the transaction of the caller. Returns their names. */
+async function applyMigrations(client: pg.Client, log: Log): Promise<string[]> {
+  const before = await appliedMigrations(client)
+  if ((await knownMigrations()).every((name) => before.includes(name))) return []
+  const { runner } = await import('node-pg-migrate') // most starts have nothing to migrate, and do not load it
   const applied = await runner({
     dbClient: insideTransaction(client),
     dir: fileURLToPath(MIGRATIONS_DIRECTORY),
@@ -102,19 +122,7 @@ async function bringUpToDate(client: pg.Client, ours: Installation, release: str
       error: (message) => log.error(message),
     },
   })
-  await assertTablesExist(client)
-  await pinTransaction(client) // the runner leaves its own search path
-  if (applied.length > 0 || (await isWordedOtherwise(client))) await noteTables(client, await ownTables())
-  const comparison = await compareInstalled(client, ours)
-  const functions =
-    comparison.is === 'older' || comparison.is === 'damaged'
-      ? await installFunctions(client, ours, comparison.objects, release)
-      : []
-  if (comparison.is === 'damaged')
-    log.warn({ objects: functions }, 'schema objects were missing or altered: installed again')
-  if (await restoreGrants(client)) log.info('granted missing privileges to the roles of Starcite')
-  const newer = comparison.is === 'newer' ? comparison.number : undefined
-  return { migrations: applied.map((it) => it.name), functions, newer }
+  return applied.map(({ name }) => name)
 }
 
 /** A client for the migration runner, which would begin and end a transaction, and change settings of the session. */

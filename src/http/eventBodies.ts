@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import type { ErrorCode } from '../protocol/errors.ts'
+import { Type } from './jsonSchema.ts'
 import { parseBatch, parseEvent } from './parseEvents.ts'
 import type { RequestBody } from './requestBody.ts'
 import { NewEvent, NewEventBatch } from './schemas.ts'

@@ -1,8 +1,8 @@
 import type { ParsedUrlQuery } from 'node:querystring'
-import { Type } from 'typebox'
 import { unstorable } from '../lib/jsonScanner.ts'
 import { AppError } from '../protocol/errors.ts'
 import { MAX_METADATA_FILTERS } from './bounds.ts'
+import { Type } from './jsonSchema.ts'
 import { inQuery, type Parameter } from './parameters.ts'
 
 /** Filters of a list of sessions: for each, the JSON texts of which the metadata must contain one. */

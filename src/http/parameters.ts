@@ -1,8 +1,9 @@
 import type { ParsedUrlQuery } from 'node:querystring'
 import type { Context } from 'koa'
-import { type TSchema, Type } from 'typebox'
+import type { TSchema } from 'typebox'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { MAX_BATCH_SIZE, MAX_WAIT_SECONDS, PAGE } from './bounds.ts'
+import { Type } from './jsonSchema.ts'
 import { choice, cursorAt, insertedAt, integer, one } from './query.ts'
 
 /** A parameter of an operation, as it is described and as it is read. */

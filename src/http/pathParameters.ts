@@ -1,6 +1,7 @@
-import { type TSchema, Type } from 'typebox'
+import type { TSchema } from 'typebox'
 import { AppError } from '../protocol/errors.ts'
 import type { Seq } from '../protocol/event.ts'
+import { Type } from './jsonSchema.ts'
 import { existingSessionId } from './sessionId.ts'
 
 interface PathParameter {

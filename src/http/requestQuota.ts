@@ -1,4 +1,4 @@
-import { RateLimiterMemory, type RateLimiterRes } from 'rate-limiter-flexible'
+import type { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { AppError } from '../protocol/errors.ts'
 
 /** Requests of each tenant on this node, counted anew every second. Nodes do not know of each other's. */
@@ -6,9 +6,16 @@ export class RequestQuota {
   readonly #limiter: RateLimiterMemory
   readonly #perSecond: number
 
-  constructor(perSecond: number) {
+  private constructor(perSecond: number, limiter: RateLimiterMemory) {
     this.#perSecond = perSecond
-    this.#limiter = new RateLimiterMemory({ points: perSecond, duration: 1 })
+    this.#limiter = limiter
+  }
+
+  /** Loads the limiter, which a node without this limit does not need. Undefined: no limit. */
+  static async open(perSecond: number): Promise<RequestQuota | undefined> {
+    if (perSecond === 0) return undefined
+    const { RateLimiterMemory } = await import('rate-limiter-flexible')
+    return new RequestQuota(perSecond, new RateLimiterMemory({ points: perSecond, duration: 1 }))
   }
 
   /** Counts one request. Rejects with rate_limited. */

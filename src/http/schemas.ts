@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from './jsonSchema.ts'
 
 /** The largest integer that every JSON reader keeps; Postgres's bigint goes further. */
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER

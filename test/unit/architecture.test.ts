@@ -140,19 +140,30 @@ describe('the architecture', () => {
     expect(offenders(/^export\s[^'"=]*\sfrom\s/m, () => false)).to.deep.equal([])
   })
 
-  it('loads no package but commander for a command that is not run, so that `starcite --help` is quick', () => {
-    const packages = (file: string, seen: Set<string>): string[] => {
-      if (seen.has(file)) return []
-      seen.add(file)
-      return imports
-        .filter((it) => it.from === file && !it.isTypeOnly && !it.isDynamic)
-        .flatMap((it) => {
-          if (!it.isPackage) return packages(it.to, seen)
-          return it.to.startsWith('node:') ? [] : [it.to]
-        })
-    }
+  /** Packages that a file loads when it is loaded, directly or through other files. */
+  const packagesOf = (file: string, seen = new Set<string>()): string[] => {
+    if (seen.has(file)) return []
+    seen.add(file)
+    return imports
+      .filter((it) => it.from === file && !it.isTypeOnly && !it.isDynamic)
+      .flatMap((it) => (it.isPackage ? [it.to] : packagesOf(it.to, seen)))
+      .filter((name) => !name.startsWith('node:'))
+  }
 
-    expect([...new Set(packages('cli/main.ts', new Set()))]).to.deep.equal(['commander'])
+  it('loads no package but commander before a verb runs, so that `starcite --help` is quick', () => {
+    expect([...new Set(packagesOf('cli/main.ts'))]).to.deep.equal(['commander'])
+  })
+
+  it('starts a node without the packages of migrations, tokens, rate limits, S3 and static types', () => {
+    expect(packagesOf('cli/nodeProcess.ts'))
+      .to.include('koa')
+      .and.not.include.oneOf([
+        'node-pg-migrate',
+        'jose',
+        'rate-limiter-flexible',
+        '@aws-sdk/client-s3',
+        'typebox',
+      ])
   })
 
   it('reads the environment and ends the process in cli/ alone', () => {

@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
 import { sendJson } from '../context.ts'
 import type { ContractDocument } from '../contract/document.ts'
+import { Type } from '../jsonSchema.ts'
 import { type Answer, type Call, operation } from '../operation.ts'
 import { header } from '../parameters.ts'
 

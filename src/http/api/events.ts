@@ -1,7 +1,7 @@
-import { Type } from 'typebox'
 import { sendJson } from '../context.ts'
 import { Event } from '../contract/event.ts'
 import { Count, closed } from '../contract/values.ts'
+import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 import { CURSOR_INSERTED_AT, choiceInQuery, eventFilter, LIMIT, seqCursor, WAIT } from '../parameters.ts'
 import { withRequestSignal } from '../requestSignal.ts'

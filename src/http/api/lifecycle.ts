@@ -1,5 +1,5 @@
-import { Type } from 'typebox'
 import { parseCursor, renderCursor } from '../../lifecycle/cursor.ts'
+import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 import { FEED_CURSOR_AT, LAST_EVENT_ID, textInQuery } from '../parameters.ts'
 import { serveEventStream } from '../transports/serveEventStream.ts'

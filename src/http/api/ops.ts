@@ -1,7 +1,7 @@
-import { Type } from 'typebox'
 import { DEGRADED, NOT_READY } from '../../ops/health.ts'
 import { sendJson } from '../context.ts'
 import { closed, Text } from '../contract/values.ts'
+import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 
 const JSON_TYPE = 'application/json'

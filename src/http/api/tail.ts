@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
 import { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
+import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 import { BATCH_SIZE, CURSOR_INSERTED_AT, choiceInQuery, LAST_EVENT_ID, seqCursor } from '../parameters.ts'
 import { isEventStream } from '../transports/eventStream.ts'

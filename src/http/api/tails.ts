@@ -1,7 +1,7 @@
-import { Type } from 'typebox'
 import { MAX_TAIL_BYTES } from '../bounds.ts'
 import type { State } from '../context.ts'
 import { toAppError } from '../errors.ts'
+import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 import { parseTails } from '../parseTails.ts'
 import { TailStart } from '../schemas.ts'

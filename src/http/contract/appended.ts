@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 import { closed, Seq } from './values.ts'
 
 const deduped = Type.Boolean({ description: 'It was there already: this was a retry.' })

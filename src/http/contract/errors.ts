@@ -1,6 +1,7 @@
-import { type TProperties, type TSchema, Type } from 'typebox'
+import type { TProperties, TSchema } from 'typebox'
 import { SCOPES } from '../../auth/principal.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
+import { Type } from '../jsonSchema.ts'
 import { Count, closed, Seq } from './values.ts'
 
 interface Described {

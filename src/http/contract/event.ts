@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 import { closed, Seq, Text, Time, Verbatim } from './values.ts'
 
 const MEMBERS = {

@@ -1,4 +1,5 @@
-import { type TProperties, Type } from 'typebox'
+import type { TProperties } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 import { Count, closed, Seq, Text, Time, Verbatim } from './values.ts'
 
 const ofKind = (kind: string, members: TProperties = {}) =>

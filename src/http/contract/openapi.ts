@@ -1,6 +1,7 @@
-import { type TSchema, Type } from 'typebox'
+import type { TSchema } from 'typebox'
 import type { Scope } from '../../auth/principal.ts'
 import { ERRORS, type ErrorCode } from '../../protocol/errors.ts'
+import { Type } from '../jsonSchema.ts'
 import { type Answer, type Content, type Operation, type ScopeSettings, scopeOf } from '../operation.ts'
 import type { Parameters } from '../parameters.ts'
 import { namesIn, PATH_PARAMETERS } from '../pathParameters.ts'

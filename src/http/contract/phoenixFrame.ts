@@ -1,4 +1,5 @@
-import { type TSchema, Type } from 'typebox'
+import type { TSchema } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 import { closed } from './values.ts'
 
 /** What a client counts its messages with; echoed as it came. */

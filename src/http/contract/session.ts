@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 import { CreatorPrincipal } from '../schemas.ts'
 import { Count, closed, Text, Time, Verbatim } from './values.ts'
 

@@ -1,4 +1,5 @@
-import { type TProperties, Type } from 'typebox'
+import type { TProperties } from 'typebox'
+import { Type } from '../jsonSchema.ts'
 
 /** The schema option of objects whose members are all known: one more would be news to clients. */
 const CLOSED = { additionalProperties: false } as const
