@@ -1,9 +1,9 @@
--- On the primary, whose wal_level is logical, as a member of the owner who may create in the database. What is published,
--- and how: docs/audit.md, "Downstream".
+-- Run this on the primary, whose wal_level is logical, as a member of the owner who may create in the database.
+-- docs/audit.md, "Downstream", describes what is published.
 create publication starcite for table starcite.sessions, starcite.events, starcite.session_changes
   with (publish = 'insert, update', publish_via_partition_root = true);
 
--- Who the subscriber logs in as: reads what there is at first, and then receives what is written.
+-- The login of the subscriber: it copies the existing rows first, and then receives the changes.
 create role starcite_mirror_reader login replication password 'change me';
 grant usage on schema starcite to starcite_mirror_reader;
 grant select on starcite.sessions, starcite.events, starcite.session_changes, starcite.tenant_grants

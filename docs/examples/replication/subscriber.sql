@@ -59,9 +59,9 @@ create subscription starcite_mirror
   connection 'host=primary dbname=app user=starcite_mirror_reader password=…'
   publication starcite;
 
--- An example of what to do with it: events per session, type and day, kept as they arrive. Tables are filled side by side at
--- first, so an event may come before its session: look that up when you read. Triggers fire for replicated rows when they
--- are told to.
+-- An example of its use: events per session, type and day, counted as they arrive. The initial copy fills tables side by side,
+-- so an event may come before its session: look the session up when you read. Triggers fire for replicated rows only when they
+-- are enabled for it.
 create table public.events_per_day (
   sid bigint,
   type text,
