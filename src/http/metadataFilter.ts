@@ -10,8 +10,8 @@ export const METADATA_FILTER: Parameter<string[][]> = {
   ...inQuery(
     'invalid_list_query',
     Type.Object({}, { additionalProperties: { type: 'string' }, maxProperties: MAX_METADATA_FILTERS }),
-    'Only sessions whose metadata has, at the top level, this string under the key, or the number or boolean that ' +
-      'it spells. Also as `metadata.K=V`; all filters must hold.',
+    'Only sessions whose metadata has, at the top level, this value under the key: as a string, or as the number or ' +
+      'boolean that the string spells. `metadata.K=V` is another way to write it. All filters must match.',
     readFilters,
   ),
   style: 'deepObject',

@@ -72,7 +72,7 @@ export const header = (schema: TSchema, description: string): Parameter<string> 
 export const LIMIT = inQuery(
   'invalid_limit',
   Type.Integer({ minimum: 1, maximum: PAGE.max, default: PAGE.default }),
-  'The longest page.',
+  'The most entries that a page may have.',
   (query, name) => integer(query, name, 'invalid_limit', { min: 1, max: PAGE.max }) ?? PAGE.default,
 )
 
@@ -89,30 +89,30 @@ const timeSchema = () => Type.String({ format: 'date-time', pattern: '^.{26}Z$' 
 export const CURSOR_INSERTED_AT = inQuery(
   'invalid_cursor',
   timeSchema(),
-  '`inserted_at` of the event at `cursor`, as it was shown. When the log has another event there, `history_changed`.',
+  '`inserted_at` of the event at `cursor`, unchanged. If the log has another event there, the response is `history_changed`.',
   (query, name) => insertedAt(one(query, name, 'invalid_cursor')),
 )
 
 export const FEED_CURSOR_AT = inQuery(
   'invalid_cursor',
   timeSchema(),
-  'The `cursor_at` that came with the cursor. When the feed has something else there, `history_changed`.',
+  'The `cursor_at` that came with the cursor. If the feed has another event there, the response is `history_changed`.',
   (query, name) => cursorAt(one(query, name, 'invalid_cursor')),
 )
 
 export const LAST_EVENT_ID: Parameter<string> = {
   ...header(
     Type.String({ minLength: 1 }),
-    'The id of the last event of the stream; wins over `cursor`. An EventSource sends it by itself.',
+    'The id of the last event received; it takes precedence over `cursor`. An EventSource sends it when it reconnects.',
   ),
   error: 'invalid_cursor',
 }
 
-/** Seconds; milliseconds when read. */
+/** The time to wait: seconds in the query, milliseconds when read. */
 export const WAIT: Parameter<number> = inQuery(
   'invalid_list_query',
   Type.Integer({ minimum: 0, maximum: MAX_WAIT_SECONDS, default: 0 }),
-  'With `asc`: when nothing is past the cursor, wait this many seconds for it.',
+  'With `asc`: how many seconds to wait for an event after the cursor, when there is none.',
   (query, name) =>
     1000 * (integer(query, name, 'invalid_list_query', { min: 0, max: MAX_WAIT_SECONDS }) ?? 0),
 )
@@ -120,7 +120,7 @@ export const WAIT: Parameter<number> = inQuery(
 export const BATCH_SIZE = integerInQuery(
   'invalid_tail_batch_size',
   { minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 },
-  'From 2 on, every frame is an array of up to so many events.',
+  'From 2 on, every frame is an array of up to this many events.',
 )
 
 /** A filter of events: null when absent. */

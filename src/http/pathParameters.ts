@@ -15,7 +15,7 @@ interface PathParameter {
 export const PATH_PARAMETERS = {
   id: {
     schema: Type.String({ minLength: 1 }),
-    description: 'The id of the session, percent-encoded: 1 to 256 bytes, without control characters.',
+    description: 'The id of the session, percent-encoded: 1 to 256 bytes without control characters.',
     read: existingSessionId,
   },
   seq: { schema: Type.Integer({ minimum: 1 }), description: 'The seq of the event.', read: existingSeq },

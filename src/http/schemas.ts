@@ -87,7 +87,8 @@ export const TailStart = Type.Object(
     cursor_inserted_at: Type.Optional(
       Type.String({
         pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{6}Z$',
-        description: 'Of the event at the cursor, as it was shown: checked.',
+        description:
+          '`inserted_at` of the event at the cursor, unchanged; the node compares it with the log.',
       }),
     ),
   },

@@ -13,11 +13,16 @@ const appendOne = operation({
   tag: 'events',
   summary: 'Append an event',
   description:
-    'Committed when it is answered. With `producer_id` and `producer_seq` it may be repeated until it is answered; ' +
-    'with `expected_seq` it is stored only if the session is at that seq.',
+    'The response means that the event is committed. With `producer_id` and `producer_seq` a retry never stores it twice; ' +
+    'with `expected_seq` it is stored only if that is the newest seq of the session.',
   scope: 'session:append',
   body: ONE_EVENT,
-  answers: { 201: { description: 'It is stored, or was before.', content: { [JSON_TYPE]: Appended } } },
+  answers: {
+    201: {
+      description: 'The event is stored, now or by an earlier attempt.',
+      content: { [JSON_TYPE]: Appended },
+    },
+  },
   errors: APPEND_ERRORS,
   async handle({ ctx, body, path, principal, services }) {
     const { tenantId } = principal
@@ -33,13 +38,16 @@ const appendMany = operation({
   tag: 'events',
   summary: 'Append many events, all or none',
   description:
-    'A refusal names the `index` of the event. The body may also be NDJSON, with `Content-Type: ' +
-    'application/x-ndjson`: one event a line. It is described here only, because clients that are generated from ' +
-    'two types of body send neither.',
+    'An error names the `index` of the event. The body may also be NDJSON, one event per line, with `Content-Type: ' +
+    'application/x-ndjson`. Only this text describes it, because clients that are generated from two types of body ' +
+    'send neither.',
   scope: 'session:append',
   body: MANY_EVENTS,
   answers: {
-    201: { description: 'All are stored, or were before.', content: { [JSON_TYPE]: AppendedBatch } },
+    201: {
+      description: 'All events are stored, now or by an earlier attempt.',
+      content: { [JSON_TYPE]: AppendedBatch },
+    },
   },
   errors: APPEND_ERRORS,
   async handle({ ctx, body, path, principal, services }) {

@@ -15,8 +15,8 @@ const document: Answer = {
 const served = {
   method: 'get',
   tag: 'contract',
-  parameters: { 'If-None-Match': header(Type.String(), 'The ETag of a copy.') },
-  answers: { 200: document, 304: { description: 'The copy is good.', headers: ['ETag'] } },
+  parameters: { 'If-None-Match': header(Type.String(), "The ETag of the client's copy.") },
+  answers: { 200: document, 304: { description: "The client's copy is current.", headers: ['ETag'] } },
   errors: [],
 } as const
 
@@ -24,7 +24,7 @@ const openApi = operation({
   ...served,
   path: '/openapi.json',
   id: 'openApi',
-  summary: 'This document: the HTTP API, in OpenAPI 3.1',
+  summary: 'Read this document: the HTTP API in OpenAPI 3.1',
   handle: (call) => answer(call, call.node.documents.openApi),
 })
 
@@ -32,7 +32,7 @@ const asyncApi = operation({
   ...served,
   path: '/asyncapi.json',
   id: 'asyncApi',
-  summary: 'The sockets, in AsyncAPI 3',
+  summary: 'Read the description of the sockets in AsyncAPI 3',
   handle: (call) => answer(call, call.node.documents.asyncApi),
 })
 

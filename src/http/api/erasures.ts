@@ -16,22 +16,24 @@ const JSON_TYPE = 'application/json'
 const receipt = (kind: 'session' | 'event', members: TProperties, title: string) =>
   closed(
     {
-      id: Text('Of the erasure.'),
+      id: Text('The id of the erasure.'),
       kind: Type.Literal(kind),
-      session_id: Text('What was erased, or of what.'),
+      session_id: Text('The id of the session.'),
       ...members,
       status: Type.Enum(['pending', 'done']),
-      requested_at: Time('When it was asked for.'),
-      completed_at: Type.Optional(Time('When the last of it was removed.')),
-      subject: Type.Optional(Text('Who asked for it.')),
-      request_id: Type.Optional(Text('The X-Request-Id that it was asked for with.')),
-      reason: Type.Optional(Text('Why.')),
+      requested_at: Time('When the erasure was requested.'),
+      completed_at: Type.Optional(Time('When the erasure was completed.')),
+      subject: Type.Optional(Text("The subject of the requester's token.")),
+      request_id: Type.Optional(Text('The X-Request-Id of the request.')),
+      reason: Type.Optional(Text('The reason that the request gave.')),
       removed: closed({
         hot_events: Count('Events removed from Postgres.'),
         cold_events: Count('Events removed from cold storage.'),
-        objects: Count('Objects removed or written anew.'),
+        objects: Count('Objects deleted or rewritten.'),
       }),
-      delayed: Type.Optional(Type.Literal(true, { description: 'An attempt failed and is made again.' })),
+      delayed: Type.Optional(
+        Type.Literal(true, { description: 'An attempt failed; the node will try again.' }),
+      ),
     },
     { title },
   )
@@ -39,14 +41,14 @@ const receipt = (kind: 'session' | 'event', members: TProperties, title: string)
 const ErasedSession = receipt(
   'session',
   {
-    last_seq: Count('How far its log went.'),
+    last_seq: Count('The newest seq of the session.'),
     chain_hash: Type.Union([Type.String({ pattern: '^[0-9a-f]{64}$' }), Type.Null()], {
-      description: 'The end of its hash chain.',
+      description: 'The last hash of its chain.',
     }),
   },
   'ErasedSession',
 )
-const RedactedEvent = receipt('event', { seq: Seq('Which event.') }, 'RedactedEvent')
+const RedactedEvent = receipt('event', { seq: Seq('The seq of the event.') }, 'RedactedEvent')
 
 const shown = (content: Answer['content'], description: string): Answer => ({
   description,
@@ -54,8 +56,8 @@ const shown = (content: Answer['content'], description: string): Answer => ({
   headers: ['Location'],
 })
 const accepted = (content: Answer['content']) => ({
-  200: shown(content, 'All of it is removed.'),
-  202: shown(content, 'Nobody is shown it any more; the rest is being removed.'),
+  200: shown(content, 'The content is removed.'),
+  202: shown(content, 'Readers no longer see the content; the node is still removing it.'),
 })
 
 const WANTED = jsonBody({
@@ -68,7 +70,7 @@ const WANTED = jsonBody({
 })
 
 const scope = ({ eraseScope }: ScopeSettings) => eraseScope
-const description = 'The scope is that of STARCITE_ERASE_SCOPE.'
+const description = 'STARCITE_ERASE_SCOPE decides the required scope.'
 
 const eraseSession = operation({
   method: 'delete',
@@ -107,7 +109,7 @@ const getErasure = operation({
   path: '/v1/erasures/:erasure',
   id: 'getErasure',
   tag: 'erasure',
-  summary: 'Show how far an erasure has come',
+  summary: 'Show the receipt of an erasure',
   description,
   scope,
   answers: {

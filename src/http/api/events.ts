@@ -10,8 +10,8 @@ import { reserveResponse } from '../responseMemory.ts'
 const EventPage = closed(
   {
     events: Type.Array(Event),
-    next_cursor: Type.Union([Count('Of the next page.'), Type.Null()], {
-      description: 'With `asc` always a number; with `desc` null once the first event was reached.',
+    next_cursor: Type.Union([Count('The cursor of the next page.'), Type.Null()], {
+      description: 'With `asc` always a number; with `desc` null when the page has the first event.',
     }),
     last_seq: Count('The newest seq of the session.'),
   },
@@ -23,19 +23,19 @@ const list = operation({
   path: '/v1/sessions/:id/events',
   id: 'listEvents',
   tag: 'events',
-  summary: 'A page of history, or the next events by long-poll',
+  summary: 'Read a page of history, or wait for the next events by long-poll',
   description:
-    'With a filter the cursor also passes events that did not match: a page may be empty before the end.',
+    'With a filter the cursor also advances past events that do not match, so a page before the end may be empty.',
   scope: 'session:read',
   parameters: {
     cursor: seqCursor(
-      'With `asc` events after it, from 0 on when absent; with `desc` events before it, from the end on when absent.',
+      'With `asc` the page begins after it (default: 0); with `desc` before it (default: the end).',
     ),
     cursor_inserted_at: CURSOR_INSERTED_AT,
     limit: LIMIT,
-    order: choiceInQuery('invalid_list_query', ['asc', 'desc'], 'asc', 'Which way to page.'),
-    type: eventFilter('Only events of exactly this type.'),
-    actor: eventFilter('Only events of exactly this actor.'),
+    order: choiceInQuery('invalid_list_query', ['asc', 'desc'], 'asc', 'The order of the events.'),
+    type: eventFilter('Only events with exactly this type.'),
+    actor: eventFilter('Only events with exactly this actor.'),
     wait: WAIT,
   },
   answers: { 200: { description: 'A page of events.', content: { 'application/json': EventPage } } },

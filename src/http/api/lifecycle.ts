@@ -10,17 +10,17 @@ const followLifecycle = operation({
   path: '/v1/lifecycle',
   id: 'followLifecycle',
   tag: 'lifecycle',
-  summary: 'Follow what happens to the sessions of the tenant',
+  summary: 'Follow the lifecycle feed of the tenant',
   description:
-    "Server-sent events `lifecycle`; `data` is a LifecyclePush of /asyncapi.json. It takes a service's token that " +
-    'is not locked to a session.',
+    "Server-sent events named `lifecycle`, whose `data` is a LifecyclePush of /asyncapi.json. Requires a service's token " +
+    'that is not locked to a session.',
   scope: 'session:read',
   servicesOnly: true,
   tokenParameter: 'access_token',
   parameters: {
     cursor: textInQuery(
       'invalid_cursor',
-      'The cursor of the last event seen; `0.0` is the beginning. Absent: from now on.',
+      'The cursor of the last event seen; `0.0` is the beginning of the feed. Absent: from now on.',
     ),
     cursor_at: FEED_CURSOR_AT,
     'Last-Event-ID': LAST_EVENT_ID,

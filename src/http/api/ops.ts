@@ -12,7 +12,7 @@ const Ready = closed(
     degraded: Type.Optional(
       Type.Array(Type.Enum([...DEGRADED]), {
         description:
-          'Why tails lag, by up to STARCITE_POLL_INTERVAL: notifications do not arrive. Absent when they do.',
+          'Why tails lag by up to STARCITE_POLL_INTERVAL: notifications do not arrive. Absent when they do.',
       }),
     ),
   },
@@ -23,17 +23,17 @@ const NotReady = closed(
   {
     status: Type.Literal('unavailable'),
     reason: Type.Enum([...NOT_READY]),
-    message: Type.Optional(Type.String({ description: 'Where more is known.' })),
+    message: Type.Optional(Type.String({ description: 'Details, when there are any.' })),
   },
   { title: 'NotReady' },
 )
 
 const Version = closed(
   {
-    version: Text('Of this release.'),
-    commit: Type.Optional(Text('Of the source; absent when the build did not say.')),
+    version: Text('The version of the release.'),
+    commit: Type.Optional(Text('The commit of the source; absent when the build did not record it.')),
     node: Type.String({ description: 'The version of Node.js.' }),
-    schema: Type.String({ description: 'The newest migration that this release knows.' }),
+    schema: Type.String({ description: 'The newest migration of the release.' }),
   },
   { title: 'Version' },
 )
@@ -42,7 +42,7 @@ const Version = closed(
 const ofNode = {
   method: 'get',
   tag: 'operations',
-  description: 'Not here (404) but on that port when STARCITE_OPS_PORT is set.',
+  description: 'With STARCITE_OPS_PORT set, only that port serves it; here the response is 404.',
   errors: ['not_found'],
 } as const
 
@@ -50,8 +50,8 @@ const live = operation({
   ...ofNode,
   path: '/health/live',
   id: 'isLive',
-  summary: 'Whether the process runs',
-  answers: { 200: { description: 'It does.', content: { [JSON_TYPE]: Well } } },
+  summary: 'Check whether the process runs',
+  answers: { 200: { description: 'The process runs.', content: { [JSON_TYPE]: Well } } },
   handle: ({ ctx }) => sendJson(ctx, 200, '{"status":"ok"}'),
 })
 
@@ -59,10 +59,10 @@ const ready = operation({
   ...ofNode,
   path: '/health/ready',
   id: 'isReady',
-  summary: 'Whether to send requests here',
+  summary: 'Check whether the node takes requests',
   answers: {
-    200: { description: 'Do.', content: { [JSON_TYPE]: Ready } },
-    503: { description: 'Do not.', content: { [JSON_TYPE]: NotReady } },
+    200: { description: 'The node takes requests.', content: { [JSON_TYPE]: Ready } },
+    503: { description: 'The node takes no requests.', content: { [JSON_TYPE]: NotReady } },
   },
   async handle({ ctx, node: { health } }) {
     const why = await health.notReadyBecause()
@@ -77,9 +77,12 @@ const metrics = operation({
   ...ofNode,
   path: '/metrics',
   id: 'metrics',
-  summary: 'Metrics for Prometheus',
+  summary: 'Read metrics for Prometheus',
   answers: {
-    200: { description: 'In the text format of Prometheus.', content: { 'text/plain': Type.String() } },
+    200: {
+      description: 'Metrics in the text format of Prometheus.',
+      content: { 'text/plain': Type.String() },
+    },
   },
   async handle({ ctx, node: { metrics } }) {
     ctx.status = 200
@@ -92,8 +95,8 @@ const version = operation({
   ...ofNode,
   path: '/version',
   id: 'version',
-  summary: 'What this node runs',
-  answers: { 200: { description: 'The release.', content: { [JSON_TYPE]: Version } } },
+  summary: 'Show what the node runs',
+  answers: { 200: { description: 'The release of the node.', content: { [JSON_TYPE]: Version } } },
   handle: ({ ctx, node }) => sendJson(ctx, 200, JSON.stringify(node.version)),
 })
 

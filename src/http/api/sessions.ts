@@ -11,7 +11,7 @@ import { NEW_SESSION, SESSION_PATCH } from '../sessionBodies.ts'
 import { badSessionId } from '../sessionId.ts'
 
 const JSON_TYPE = 'application/json'
-const shown: Answer = { description: 'The session, as it is now.', content: { [JSON_TYPE]: Session } }
+const shown: Answer = { description: 'The session as it is now.', content: { [JSON_TYPE]: Session } }
 
 const create = operation({
   method: 'post',
@@ -20,11 +20,15 @@ const create = operation({
   tag: 'sessions',
   summary: 'Create a session',
   description:
-    'Without `id` one is made. With authentication the creator is the token, whatever the body says.',
+    'Without `id` the node generates one. With authentication the creator is the principal of the token, and `creator_principal` is ignored.',
   scope: 'session:create',
   body: NEW_SESSION,
   answers: {
-    201: { description: 'It is created.', content: { [JSON_TYPE]: Session }, headers: ['Location'] },
+    201: {
+      description: 'The session was created.',
+      content: { [JSON_TYPE]: Session },
+      headers: ['Location'],
+    },
   },
   errors: ['forbidden_session', 'session_exists', 'session_erased'],
   async handle({ ctx, body: { creator, ...body }, principal, services }) {
@@ -45,16 +49,17 @@ const list = operation({
   id: 'listSessions',
   tag: 'sessions',
   summary: 'List sessions',
-  description: 'Ascending by id, bytewise. A token that is locked to a session sees at most that one.',
+  description:
+    'In ascending bytewise order of their ids. A token that is locked to a session sees only that one.',
   scope: 'session:read',
   parameters: {
     limit: LIMIT,
-    cursor: textInQuery('invalid_cursor', 'The last id seen; sessions after it, bytewise, are shown.'),
+    cursor: textInQuery('invalid_cursor', 'The last id seen; the page begins after it, in bytewise order.'),
     archived: choiceInQuery(
       'invalid_list_query',
       ['false', 'true', 'all'],
       'false',
-      'Which sessions, by whether they are archived.',
+      'Whether to list sessions that are not archived, those that are, or all.',
     ),
     metadata: METADATA_FILTER,
   },
@@ -97,7 +102,8 @@ const update = operation({
   id: 'updateSession',
   tag: 'sessions',
   summary: 'Change title or metadata',
-  description: 'Members of `metadata` are put over those there. `title: null` clears the title.',
+  description:
+    'Members of `metadata` replace those of the same name and leave the others. `title: null` clears the title.',
   scope: 'session:create',
   body: SESSION_PATCH,
   answers: { 200: shown },
@@ -125,7 +131,7 @@ const unarchive = operation({
   path: '/v1/sessions/:id/unarchive',
   id: 'unarchiveSession',
   tag: 'sessions',
-  summary: 'Show it there again',
+  summary: 'Show an archived session in the default list again',
   scope: 'session:create',
   answers: { 200: shown },
   errors: [],

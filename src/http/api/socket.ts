@@ -30,16 +30,16 @@ const openSocket = operation({
   path: SOCKET_PATH,
   id: 'openSocket',
   tag: 'events',
-  summary: 'Many sessions on one WebSocket',
+  summary: 'Open a WebSocket for many sessions',
   description:
-    'In the framing of Phoenix Channels; its topics, frames and close codes are in /asyncapi.json.',
+    'In the framing of Phoenix Channels; /asyncapi.json describes its topics, frames and close codes.',
   tokenParameter: 'token',
   parameters: {
     vsn: handshakeParameter([...SERIALIZERS.keys()], '1.0.0', 'The version of the framing.'),
     token_end: handshakeParameter(
       ['topics', 'close'],
       'topics',
-      'What is closed when the token ends unrenewed: the topics, or the socket.',
+      'What the node closes when the token ends without being renewed: the topics, or the socket.',
     ),
   },
   webSocket: {
@@ -47,8 +47,8 @@ const openSocket = operation({
     authentication: { token: tokenOf, refuse: rejectHandshake },
   },
   answers: {
-    101: { description: 'It is open.', headers: ['Upgrade'] },
-    403: { description: 'The token, or a parameter, is not good. As Phoenix does: without a body.' },
+    101: { description: 'The socket is open.', headers: ['Upgrade'] },
+    403: { description: 'The token or a parameter is invalid. There is no body, as with Phoenix.' },
   },
   errors: ['rate_limited', 'auth_unavailable', 'storage_unavailable'],
   async handle(call) {

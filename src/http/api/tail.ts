@@ -15,14 +15,14 @@ const tailSession = operation({
   path: '/v1/sessions/:id/tail',
   id: 'tailSession',
   tag: 'events',
-  summary: 'Follow a session from a cursor on',
+  summary: 'Tail a session from a cursor',
   description:
-    'A WebSocket, whose frames and close codes are in /asyncapi.json; or, with `Accept: text/event-stream`, ' +
-    'server-sent events: `id` is the seq, `data` an Event.',
+    'A WebSocket, whose frames and close codes /asyncapi.json describes; or, with `Accept: text/event-stream`, ' +
+    'server-sent events whose `id` is the seq and whose `data` is an Event.',
   scope: 'session:read',
   tokenParameter: 'access_token',
   parameters: {
-    cursor: seqCursor('The last seq seen; events after it are sent.', 0),
+    cursor: seqCursor('The seq of the last event seen; the tail begins after it.', 0),
     cursor_inserted_at: CURSOR_INSERTED_AT,
     'Last-Event-ID': LAST_EVENT_ID,
     batch_size: BATCH_SIZE,
@@ -30,7 +30,7 @@ const tailSession = operation({
       'invalid_list_query',
       ['true', 'false'],
       'true',
-      '`false`: end with what is the last event now.',
+      '`false`: end after the event that is newest when the tail begins.',
     ),
   },
   eventStream: 'accepted',
@@ -41,7 +41,10 @@ const tailSession = operation({
       description: 'The tail begins, as an event stream.',
       content: { 'text/event-stream': Type.String() },
     },
-    204: { description: 'An EventSource that has come back has seen all that `follow=false` asked for.' },
+    204: {
+      description:
+        'A reconnecting EventSource has already received everything that `follow=false` asked for.',
+    },
   },
   errors: ['cursor_ahead', 'history_changed', 'too_many_tails'],
   async handle(call) {

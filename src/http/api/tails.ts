@@ -16,11 +16,11 @@ const tailSessions = operation({
   path: '/v1/tails',
   id: 'tailSessions',
   tag: 'events',
-  summary: 'Follow many sessions on one event stream',
+  summary: 'Tail many sessions on one event stream',
   description:
     'Server-sent events whose `data` is a JSON object that names its session: `{"session_id","cursor"}` when its ' +
     'tail begins, `{"session_id","events"}`, and `{"session_id","error","message"}` when it is refused or ends. ' +
-    'The other tails go on.',
+    'The other tails continue.',
   scope: 'session:read',
   body: {
     required: true,

@@ -2,9 +2,9 @@ import { CLOSE } from '../../protocol/errors.ts'
 import { CHANNELS, type Channel } from './channels.ts'
 import { Components } from './components.ts'
 
-const DESCRIPTION = `The sockets of Starcite. What is before them, handshakes and their refusals, is in /openapi.json.
-\`send\` is what the node sends, \`receive\` what it is sent. Close codes are under \`x-close-codes\`: after all but 1000,
-4004 and 4009 come back with your cursor.`
+const DESCRIPTION = `The WebSockets of Starcite. Handshakes and the errors that refuse them are in /openapi.json.
+\`send\` operations are frames from the node, \`receive\` operations frames from the client. Close codes are under
+\`x-close-codes\`: after all but 1000, 4004 and 4009, connect again with your cursor.`
 
 /** The sockets of a release as an AsyncAPI 3 document. */
 export function asyncApi(release: string): object {
@@ -29,7 +29,12 @@ export function asyncApi(release: string): object {
       securitySchemes: Object.fromEntries(
         channels.map(([, { token }]) => [
           token,
-          { type: 'httpApiKey', in: 'query', name: token, description: 'With STARCITE_AUTH_MODE=jwt.' },
+          {
+            type: 'httpApiKey',
+            in: 'query',
+            name: token,
+            description: 'Required with STARCITE_AUTH_MODE=jwt.',
+          },
         ]),
       ),
     },

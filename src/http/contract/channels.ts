@@ -17,11 +17,11 @@ export interface Channel {
   readonly description: string
   readonly closes: readonly (keyof typeof CLOSE)[]
   readonly query: Readonly<Record<string, string>>
-  /** Which of them is the token. */
+  /** The query parameter that holds the token. */
   readonly token: string
-  /** What the node sends by itself. */
+  /** Frames that the node sends unasked, by name. */
   readonly sends: Readonly<Record<string, TSchema>>
-  /** What it is sent, and how that is answered. */
+  /** Frames that the client sends, and the replies to each, by name. */
   readonly receives: Readonly<
     Record<string, { message: TSchema; replies: Readonly<Record<string, TSchema>> }>
   >
@@ -39,7 +39,7 @@ const OF_EVERY_JOIN = [
   'overloaded',
   'draining',
 ] as const satisfies readonly ErrorCode[]
-/** A bound of the socket itself, which no other transport has. */
+/** The limit of topics of one socket; other transports have no such code. */
 const TOO_MANY_TOPICS = 'too_many_topics'
 const UNMATCHED = 'unmatched topic'
 
@@ -58,9 +58,9 @@ const ON_SOCKET_APPEND_ERRORS: readonly ErrorCode[] = [
 const socket = {
   address: '/v1/socket/websocket',
   query: {
-    vsn: 'Of the framing: `2.0.0` or `1.0.0`, the default.',
+    vsn: 'The version of the framing: `1.0.0` (the default) or `2.0.0`.',
     token: 'The JWT.',
-    token_end: '`close`: the socket is closed when its token ends; `topics`, the default: its topics are.',
+    token_end: 'What the node closes when the token ends: `topics` (the default), or `close` for the socket.',
   },
   token: 'token',
   closes: [
@@ -77,11 +77,14 @@ const socket = {
   ],
 } as const
 
-const tailTopic = Type.String({ pattern: '^tail:', description: '`tail:` and the id of the session.' })
+const tailTopic = Type.String({
+  pattern: '^tail:',
+  description: '`tail:` followed by the id of the session.',
+})
 const lifecycleTopic = Type.Literal('lifecycle')
 const phoenixTopic = Type.Literal('phoenix')
 
-/** What every topic that can be joined has. */
+/** Frames of every topic that can be joined. */
 const joinable = (topic: TSchema) => ({
   sends: {
     tokenEnded: push(
@@ -100,20 +103,21 @@ const joinable = (topic: TSchema) => ({
   },
 })
 
-/** What stands for a topic that is not joined, or that there is none of. */
+/** The reply to a message for a topic that does not exist or is not joined. */
 const unmatched = (topic: TSchema) => refused(topic, [UNMATCHED])
 
 export const CHANNELS: Readonly<Record<string, Channel>> = {
   tail: {
     address: '/v1/sessions/{id}/tail',
     title: 'A tail of one session',
-    description: 'Every event after the cursor, in order, then live ones. What the client sends is ignored.',
+    description:
+      'Sends every event after the cursor in order, then live events. Frames from the client are ignored.',
     query: {
-      cursor: 'The last seq seen; 0 when absent.',
-      cursor_inserted_at: '`inserted_at` of the event at the cursor, to be checked.',
+      cursor: 'The seq of the last event seen. Default 0.',
+      cursor_inserted_at: '`inserted_at` of the event at the cursor, which the node compares with the log.',
       batch_size: `1 to ${MAX_BATCH_SIZE}; from 2 on, frames are arrays.`,
-      follow: '`false`: end with what is the last event now.',
-      access_token: 'The JWT, where clients cannot set headers.',
+      follow: '`false`: end after the event that is newest when the tail begins.',
+      access_token: 'The JWT, for clients that cannot set headers.',
     },
     token: 'access_token',
     closes: [
@@ -136,7 +140,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
     ...socket,
     title: 'The socket itself: the topic phoenix',
     description:
-      'Many topics on one connection, in the framing of Phoenix Channels. A frame at least every 60 s.',
+      'Many topics on one connection, in the framing of Phoenix Channels. The client sends a frame at least every 60 s.',
     sends: {},
     receives: {
       heartbeat: {
@@ -147,7 +151,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
         message: message(
           phoenixTopic,
           'auth',
-          Type.Object({ token: Text('Of the same tenant and subject.') }),
+          Type.Object({ token: Text('A token of the same tenant and subject.') }),
         ),
         replies: {
           renewed: done(phoenixTopic),
@@ -168,7 +172,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
   tailTopic: {
     ...socket,
     title: 'The topics tail:<session id>',
-    description: 'A tail of one session among others, and appends to it, answered in their order.',
+    description: 'A tail of one session, and appends to it. Replies come in the order of the appends.',
     sends: {
       eventsPushed: push(
         tailTopic,
@@ -184,8 +188,10 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
           tailTopic,
           'phx_join',
           Type.Object({
-            cursor: Type.Optional(Count('The last seq seen; 0 when absent.')),
-            cursor_inserted_at: Type.Optional(Text('Of the event at the cursor, to be checked.')),
+            cursor: Type.Optional(Count('The seq of the last event seen. Default 0.')),
+            cursor_inserted_at: Type.Optional(
+              Text('`inserted_at` of the event at the cursor, which the node compares with the log.'),
+            ),
             batch_size: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_BATCH_SIZE, default: 1 })),
           }),
         ),
@@ -215,7 +221,7 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
   lifecycleTopic: {
     ...socket,
     title: 'The topic lifecycle',
-    description: 'What happens to the sessions of the tenant, from a cursor on, or from now.',
+    description: 'Changes of the sessions of the tenant, from a cursor on, or from now on.',
     sends: {
       lifecycle: push(lifecycleTopic, 'lifecycle', LifecyclePush),
       ...joinable(lifecycleTopic).sends,
@@ -226,8 +232,10 @@ export const CHANNELS: Readonly<Record<string, Channel>> = {
           lifecycleTopic,
           'phx_join',
           Type.Object({
-            cursor: Type.Optional(Text('Of the last event seen; from now on when absent.')),
-            cursor_at: Type.Optional(Text('That came with it, to be checked.')),
+            cursor: Type.Optional(Text('The cursor of the last event seen. Absent: from now on.')),
+            cursor_at: Type.Optional(
+              Text('The `cursor_at` that came with the cursor, which the node compares with the feed.'),
+            ),
           }),
         ),
         replies: {

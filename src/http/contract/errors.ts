@@ -10,152 +10,164 @@ interface Described {
   readonly details?: TProperties
 }
 
-const field = Type.Optional(Type.String({ description: 'The member, parameter or header that is wrong.' }))
-const index = Type.Optional(Count('Which event of a batch it is about, from 0.'))
-const max_bytes = Type.Integer({ minimum: 1, description: 'The bound, in bytes of JSON.' })
-const retry_after_ms = Count('When it may be sent again; Retry-After says it in seconds.')
+const field = Type.Optional(Type.String({ description: 'The invalid member, parameter or header.' }))
+const index = Type.Optional(Count('The index of the event in its batch, from 0.'))
+const max_bytes = Type.Integer({ minimum: 1, description: 'The limit, in bytes of JSON.' })
+const retry_after_ms = Count('Milliseconds to wait before the next attempt; Retry-After has it in seconds.')
 const wait = { retry_after_ms }
 const flag = (description: string) => Type.Optional(Type.Literal(true, { description }))
 const ofEvent = { field, index, max_bytes: Type.Optional(max_bytes) }
 
-/** What every code means, and all that its answer may carry. A detail that is not here is not in the contract. */
+/** What every code means, and the details that its response may have. No response has other details. */
 const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
-  invalid_json: { means: 'The body is not JSON in UTF-8, or nested too deep.', details: { index } },
+  invalid_json: {
+    means: 'The body is not valid JSON in UTF-8, or is nested too deeply.',
+    details: { index },
+  },
   invalid_session: {
-    means: 'A member of the session is not what it should be.',
+    means: 'A member of the session is invalid.',
     details: { field, max_bytes: Type.Optional(max_bytes) },
   },
-  invalid_metadata: { means: '`metadata` cannot be taken.', details: ofEvent },
-  invalid_refs: { means: '`refs` cannot be taken.', details: ofEvent },
-  invalid_erasure: { means: 'The body of the erasure is not what it should be.', details: { field } },
+  invalid_metadata: { means: '`metadata` is invalid.', details: ofEvent },
+  invalid_refs: { means: '`refs` is invalid.', details: ofEvent },
+  invalid_erasure: { means: 'A member of the erasure is invalid.', details: { field } },
   invalid_event: {
-    means: 'A member of the event, or the batch, is not what it should be.',
-    details: { ...ofEvent, max_events: Type.Optional(Seq('How many events a batch may have.')) },
+    means: 'A member of the event or the batch is invalid.',
+    details: { ...ofEvent, max_events: Type.Optional(Seq('The most events that a batch may have.')) },
   },
-  invalid_cursor: { means: 'The cursor is not one of this call.', details: { field } },
-  invalid_limit: { means: 'The limit is out of its range.', details: { field } },
-  invalid_list_query: { means: 'A parameter of the query is not what it should be.', details: { field } },
-  invalid_tail_batch_size: { means: '`batch_size` is out of its range.', details: { field } },
+  invalid_cursor: { means: 'The cursor is invalid for this operation.', details: { field } },
+  invalid_limit: { means: '`limit` is out of range.', details: { field } },
+  invalid_list_query: { means: 'A query parameter is invalid.', details: { field } },
+  invalid_tail_batch_size: { means: '`batch_size` is out of range.', details: { field } },
   invalid_tails: {
-    means: 'The list of tails is not what it should be.',
-    details: { field, index, max_tails: Type.Optional(Seq('How many tails a stream may have.')) },
+    means: 'The list of tails is invalid.',
+    details: { field, index, max_tails: Type.Optional(Seq('The most tails that a stream may have.')) },
   },
-  invalid_websocket_upgrade: { means: 'This path takes a WebSocket handshake, and this is none.' },
+  invalid_websocket_upgrade: {
+    means: 'The path requires a WebSocket handshake, and the request is not a valid one.',
+  },
   bad_request: { means: 'The request is not valid HTTP/1.1.' },
   unauthorized: {
-    means: 'No token, or one that is not good.',
+    means: 'The token is missing or invalid.',
     details: {
-      token_missing: flag('There was none.'),
-      token_expired: flag('It was good until its `exp`.'),
+      token_missing: flag('The request has no token.'),
+      token_expired: flag('The token has expired.'),
     },
   },
-  token_expired: { means: 'The token was good until its `exp`; renew it.' },
-  forbidden: { means: "This takes a service's token." },
-  forbidden_host: { means: 'The node is not served under the name in `Host`.' },
-  forbidden_origin: { means: 'Pages of this `Origin` may not call the node.' },
+  token_expired: { means: 'The token has expired; renew it.' },
+  forbidden: { means: 'The operation requires the token of a service.' },
+  forbidden_host: { means: 'The node does not serve the host name in `Host`.' },
+  forbidden_origin: { means: 'Pages of this `Origin` are not allowed to call the node.' },
   forbidden_scope: {
-    means: 'The token lacks the scope.',
+    means: 'The token lacks the required scope.',
     details: { required_scope: Type.Enum([...SCOPES]) },
   },
   forbidden_session: { means: 'The token is locked to another session.' },
   actor_mismatch: {
-    means: "`actor` is given, is not the token's `sub`, and the token lacks `session:act_as`.",
+    means: "`actor` differs from the token's `sub`, and the token lacks the scope `session:act_as`.",
     details: { field, index },
   },
-  request_timeout: { means: 'The request did not arrive in time.' },
+  request_timeout: { means: 'The request was not received in time.' },
   headers_too_large: { means: 'The request line and headers are too large.' },
-  not_found: { means: 'There is nothing at this path.' },
-  session_not_found: { means: 'There is no such session in the tenant.' },
-  event_not_found: { means: 'The session has no event of this seq.' },
-  erasure_not_found: { means: 'There is no such erasure in the tenant.' },
-  method_not_allowed: { means: 'The path takes other methods; Allow names them.' },
-  session_exists: { means: 'The tenant has a session of this id.' },
+  not_found: { means: 'The path does not exist.' },
+  session_not_found: { means: 'The tenant has no such session.' },
+  event_not_found: { means: 'The session has no event with this seq.' },
+  erasure_not_found: { means: 'The tenant has no such erasure.' },
+  method_not_allowed: { means: 'The path does not support the method; Allow lists those that it does.' },
+  session_exists: { means: 'The tenant already has a session with this id.' },
   expected_version_conflict: {
-    means: 'The session is at another version.',
-    details: { current_version: Seq('The version that it is at.') },
+    means: 'The session has another version.',
+    details: { current_version: Seq('The current version.') },
   },
   expected_seq_conflict: {
-    means: 'The session is at another seq.',
-    details: { current_seq: Count('The last_seq that it is at.'), index },
+    means: 'The newest event of the session has another seq.',
+    details: { current_seq: Count('The current last_seq.'), index },
   },
   producer_seq_conflict: {
-    means: '`producer_seq` is neither the next one nor a retry.',
-    details: { expected_producer_seq: Seq('The next one.'), index },
+    means: '`producer_seq` is neither the next one nor that of a retry.',
+    details: { expected_producer_seq: Seq('The producer_seq that comes next.'), index },
   },
   producer_replay_conflict: {
-    means: '`producer_seq` was used for an event of other content.',
+    means: '`producer_seq` was already used for a different event.',
     details: { index },
   },
   cursor_ahead: {
     means: 'The cursor is beyond the end of the session.',
-    details: { last_seq: Count('Where the end is.') },
+    details: { last_seq: Count('The newest seq of the session.') },
   },
   history_changed: {
     means:
-      'The log went back, as when the database is restored: what was read of it may be gone. Read the session again.',
-    details: { last_seq: Type.Optional(Count('Where the end is now.')) },
+      'The log went back, as after a restore of the database, so events that were read may be gone. Read the session again.',
+    details: { last_seq: Type.Optional(Count('The newest seq of the session now.')) },
   },
   legal_hold: { means: 'The session is under a legal hold.' },
   session_erased: { means: 'The session was erased.' },
-  body_too_large: { means: 'The body, or an event of a batch, is too large.', details: { max_bytes, index } },
-  unsupported_media_type: { means: 'The type, charset or encoding of the body is not taken here.' },
-  append_backpressure: { means: 'The node has as much to store as it takes.', details: wait },
-  rate_limited: { means: 'The tenant has made as many requests as it may.', details: wait },
-  too_many_tails: {
-    means: 'The principal has as many tails open here as it may.',
-    details: { ...wait, max_tails: Count('How many that is.') },
+  body_too_large: {
+    means: 'The body, or an event of a batch, exceeds the limit.',
+    details: { max_bytes, index },
   },
-  internal_error: {
-    means: 'A fault on our side; whether it was done is not known.',
-    details: { request_id: Type.String({ description: 'What to look for in the logs.' }) },
-  },
-  history_damaged: {
-    means:
-      'An event that must exist cannot be found. Nothing is skipped; the operator has to repair the log.',
-    details: { seq: Type.Optional(Seq('The first event that is missing.')) },
-  },
-  auth_unavailable: {
-    means: 'The keys that it takes to judge the token cannot be had now.',
+  unsupported_media_type: { means: 'The type, charset or encoding of the body is not supported.' },
+  append_backpressure: {
+    means: 'The append queue, or the memory for request bodies, is full.',
     details: wait,
   },
-  too_many_sockets: { means: 'The node serves as many sockets as it takes.', details: wait },
-  overloaded: { means: 'The node has too much of this to do, or in memory; try again.', details: wait },
+  rate_limited: { means: 'The tenant exceeded its rate limit.', details: wait },
+  too_many_tails: {
+    means: 'The principal has reached its limit of open tails on the node.',
+    details: { ...wait, max_tails: Count('The limit.') },
+  },
+  internal_error: {
+    means: 'The node failed; whether the operation took effect is unknown.',
+    details: { request_id: Type.String({ description: 'The id under which the node logged the error.' }) },
+  },
+  history_damaged: {
+    means: 'An event that must exist is missing. Readers never skip it; the operator has to repair the log.',
+    details: { seq: Type.Optional(Seq('The first missing event.')) },
+  },
+  auth_unavailable: {
+    means: 'The keys that verify tokens are unavailable.',
+    details: wait,
+  },
+  too_many_sockets: { means: 'The node has reached its limit of open connections.', details: wait },
+  overloaded: { means: 'The node is overloaded.', details: wait },
   storage_unavailable: {
-    means: 'Postgres cannot be reached, or cannot write.',
+    means: 'Postgres is unavailable or read-only.',
     details: {
       ...wait,
-      outcome_unknown: flag('It may be stored. With producer fields it is safe to repeat.'),
+      outcome_unknown: flag(
+        'The events may be stored. With producer_id and producer_seq it is safe to send them again.',
+      ),
     },
   },
-  archive_read_unavailable: { means: 'Older events cannot be read now.', details: wait },
-  draining: { means: 'The node is stopping: another one takes this.', details: wait },
+  archive_read_unavailable: { means: 'Older events are temporarily unavailable.', details: wait },
+  draining: { means: 'The node is shutting down; send the request to another node.', details: wait },
 }
 
 const pascal = (code: string) => code.replaceAll(/(?:^|_)(.)/g, (_, letter: string) => letter.toUpperCase())
 
-/** A sentence or two. */
+/** The meaning of a code, in a sentence or two. */
 export function meaningOf(code: ErrorCode): string {
   return DESCRIBED[code].means + (ERRORS[code].retry ? ' The same request may be sent again.' : '')
 }
 
-/** The body of the answer that carries this code. */
+/** The schema of a response with this code. */
 export function errorSchema(code: ErrorCode) {
   const { details } = DESCRIBED[code]
   return closed(
     {
       error: Type.Literal(code),
-      message: Type.String({ minLength: 1, description: 'A sentence for people; never parse it.' }),
+      message: Type.String({ minLength: 1, description: 'A sentence for people; do not parse it.' }),
       ...details,
     },
     { title: pascal(code), description: meaningOf(code) },
   )
 }
 
-/** Whether it comes with Retry-After. */
+/** Whether responses with this code have Retry-After. */
 export const hasRetryAfter = (code: ErrorCode): boolean =>
   DESCRIBED[code].details?.retry_after_ms !== undefined
 
-/** One of several codes, each with its own shape, told apart by `error`. */
+/** The schema of a response with one of several codes, which `error` discriminates. */
 export function errorsSchema(codes: readonly ErrorCode[]): TSchema {
   const [first, ...more] = codes
   if (first !== undefined && more.length === 0) return errorSchema(first)
@@ -167,7 +179,7 @@ export function errorsSchema(codes: readonly ErrorCode[]): TSchema {
   })
 }
 
-/** Which shape goes with which `error`, as OpenAPI wants to be told beside the shapes. */
+/** The discriminator object of OpenAPI: the schema for each value of `error`. */
 export const discriminatorOf = (codes: readonly ErrorCode[]): object => ({
   propertyName: 'error',
   mapping: Object.fromEntries(codes.map((code) => [code, `#/components/schemas/${pascal(code)}`])),

@@ -13,38 +13,50 @@ import { forClients } from './forClients.ts'
 const DESCRIPTION = `Durable, ordered, replayable logs for AI sessions.
 
 Branch on \`error\`, never on \`message\`. HEAD is GET without the body. Unknown members of a body are ignored; \`null\`
-for an optional member means that it was not given (\`title: null\` clears); integers may be sent as decimal strings.
-A later release may add members to answers, and codes to errors: ignore what you do not know.
+for an optional member means that it was not given (\`title: null\` clears the title); integers may be sent as decimal
+strings. A later release may add members to responses, and error codes: ignore those that you do not know.
 
-WebSocket handshakes are under \`x-websockets\`, in the form of \`paths\`; the sockets are in /asyncapi.json. What is
-answered to paths and methods that are not here is under \`x-otherwise\`.`
+WebSocket handshakes are under \`x-websockets\`, in the form of \`paths\`; /asyncapi.json describes the sockets. Responses
+to paths and methods that do not exist are under \`x-otherwise\`.`
 
 const TAGS = [
-  { name: 'sessions', description: 'What there is to say about a session apart from its log.' },
-  { name: 'events', description: 'The log: appending, paging, following.' },
-  { name: 'erasure', description: 'Removing what must not be kept.' },
-  { name: 'lifecycle', description: 'What happens to all sessions of the tenant.' },
-  { name: 'operations', description: 'For load balancers, Prometheus and whoever runs the node.' },
-  { name: 'contract', description: 'This, for machines.' },
+  { name: 'sessions', description: 'Sessions: their titles, metadata and state, apart from their logs.' },
+  { name: 'events', description: 'The log of a session: append, read pages, tail.' },
+  { name: 'erasure', description: 'Erasing sessions and the content of events.' },
+  { name: 'lifecycle', description: 'The lifecycle feed: changes of all sessions of the tenant.' },
+  {
+    name: 'operations',
+    description: 'Health, metrics and version, for load balancers, Prometheus and operators.',
+  },
+  { name: 'contract', description: 'The API as OpenAPI and AsyncAPI documents.' },
 ]
 
 const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>> = {
   'X-Request-Id': {
     schema: Type.String({ pattern: '^[\\w.:/+=@-]{1,128}$' }),
-    description: "The caller's, when it is sane, else a new one.",
+    description: "The request's own id when it matches the pattern, else a new one.",
   },
-  'Retry-After': { schema: Type.Integer({ minimum: 1 }), description: 'Seconds to wait.' },
-  'WWW-Authenticate': { schema: Type.String(), description: 'What token would do (RFC 6750).' },
-  Allow: { schema: Type.String(), description: 'The methods of this path.' },
-  Location: { schema: Type.String(), description: 'Where it is.' },
-  ETag: { schema: Type.String(), description: 'Changes with the content.' },
-  Upgrade: { schema: Type.Literal('websocket'), description: 'The protocol from here on.' },
+  'Retry-After': {
+    schema: Type.Integer({ minimum: 1 }),
+    description: 'Seconds to wait before the next attempt.',
+  },
+  'WWW-Authenticate': {
+    schema: Type.String(),
+    description: 'The challenge of RFC 6750: which token is required.',
+  },
+  Allow: { schema: Type.String(), description: 'The methods that the path supports.' },
+  Location: { schema: Type.String(), description: 'The path of the resource.' },
+  ETag: { schema: Type.String(), description: 'Identifies the content of the document.' },
+  Upgrade: {
+    schema: Type.Literal('websocket'),
+    description: 'The protocol that the connection switches to.',
+  },
 }
 
-/** What a handshake is answered: no HTTP client can take it, and generated ones are not to offer it. */
+/** The status of a completed handshake. HTTP clients cannot handle it, so generated ones must not offer it. */
 const SWITCHED = 101
 
-/** What a document says of the node that serves it. */
+/** What a document depends on beside the operations. */
 export interface Served extends ScopeSettings {
   readonly release: string
 }
@@ -88,13 +100,13 @@ export function openApi(
   }
 }
 
-/** The operation as an HTTP client can call it; none: it is a handshake, and no more. */
+/** The operation as HTTP clients call it; none when it takes handshakes alone. */
 function asRequest(operation: Operation): Operation[] {
   const { [SWITCHED]: _, ...answers } = operation.answers
   return Object.keys(answers).some((status) => status.startsWith('2')) ? [{ ...operation, answers }] : []
 }
 
-/** The operation as a WebSocket client calls it. */
+/** The operation as WebSocket clients call it; none when it takes no handshakes. */
 function asHandshake(operation: Operation): Operation[] {
   const { answers } = operation
   if (answers[SWITCHED] === undefined) return []
@@ -165,12 +177,12 @@ function securitySchemes(operations: readonly Operation[]): object {
       type: 'http',
       scheme: 'bearer',
       bearerFormat: 'JWT',
-      description: 'With STARCITE_AUTH_MODE=jwt. The scopes are those of the token.',
+      description: 'Required with STARCITE_AUTH_MODE=jwt. The scopes are those of the token.',
     },
     ...Object.fromEntries(
       [...inQuery].map((name) => [
         name,
-        { type: 'apiKey', in: 'query', name, description: 'Where clients cannot set headers.' },
+        { type: 'apiKey', in: 'query', name, description: 'For clients that cannot set headers.' },
       ]),
     ),
   }
@@ -199,7 +211,7 @@ function contentOf(content: Content, components: Components): object {
   )
 }
 
-/** By status, as the list of errors has it. */
+/** The responses of these codes, by their status. */
 function responsesOfErrors(codes: readonly ErrorCode[], components: Components): Record<string, unknown> {
   const byStatus = new Map<number, ErrorCode[]>()
   for (const code of codes) {
@@ -224,7 +236,7 @@ function errorResponse(codes: readonly ErrorCode[], components: Components): obj
   }
 }
 
-/** Nothing stands beside `oneOf`: generators intersect it with every shape, and the types are hard to read. */
+/** `oneOf` has no other keyword beside it: generators would intersect that with every schema. */
 function bodyOfErrors(codes: readonly ErrorCode[], components: Components): unknown {
   const shapes = codes.map((code) => components.of(errorSchema(code)))
   return shapes.length === 1 ? shapes[0] : { oneOf: shapes, discriminator: discriminatorOf(codes) }

@@ -1,16 +1,19 @@
 import type { TProperties } from 'typebox'
 import { Type } from '../jsonSchema.ts'
 
-/** The schema option of objects whose members are all known: one more would be news to clients. */
+/** The schema option of objects that have no members beyond those described. */
 const CLOSED = { additionalProperties: false } as const
 
-/** An answer of ours. Its members are all that it has. */
+/** An object that the node makes, whose members are all described. */
 export const closed = <T extends TProperties>(members: T, options: object = {}) =>
   Type.Object(members, { ...CLOSED, ...options })
 
-/** Whatever a client had stored, as it was sent. */
+/** An object that a client stored. Its text is kept as it was sent. */
 export const Verbatim = (description: string) =>
-  Type.Object({}, { additionalProperties: true, description: `${description} With the text that was sent.` })
+  Type.Object(
+    {},
+    { additionalProperties: true, description: `${description} The text is exactly as it was sent.` },
+  )
 
 export const Seq = (description: string) => Type.Integer({ minimum: 1, description })
 
