@@ -33,7 +33,26 @@ function anchorsOf(file: string): Set<string> {
   ])
 }
 
+/** The log lines that a page quotes: `…` soon after the word "log" or "logs" in its sentence. */
+const quotedLogLines = (file: string) =>
+  [...prose(file).matchAll(/\blog(?:s|ged)?\b(?: line| warns| of a node)?[^`.|;]{0,40}`([^`\n]+)`/g)]
+    .map((quote) => quote[1] as string)
+    .filter((line) => /^[a-zA-Z]['\w]*:?( [-'\w]+:?)+$/.test(line))
+
+const sources = (directory: string): string =>
+  readdirSync(path.join(ROOT, directory), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => read(path.join(directory, file)))
+    .join('\n')
+
 describe('the documentation', () => {
+  it('quotes log lines that the program writes', () => {
+    const quoted = [...PAGES, 'deploy/prometheus/alerts.yml'].flatMap(quotedLogLines)
+    const source = sources('src').replaceAll("\\'", "'")
+    expect(quoted.length).to.be.greaterThan(10)
+    expect(quoted.filter((line) => !source.includes(line))).to.deep.equal([])
+  })
+
   it('links to files and headings that exist', () => {
     const broken = PAGES.flatMap((page) =>
       [...prose(page).matchAll(/\]\((?!https?:|mailto:)([^)\s#]*)(?:#([^)\s]+))?\)/g)]
