@@ -173,6 +173,11 @@ export class ArchivedLine {
     return this.bytes.toString('utf8', span.start, span.end)
   }
 
+  /** The text of a member that has ASCII characters only, such as hex digits. */
+  digits(span: Span): string {
+    return this.bytes.toString('latin1', span.start, span.end)
+  }
+
   #fail(): never {
     throw new LineError(`the line is malformed at byte ${this.#at - this.start}`)
   }

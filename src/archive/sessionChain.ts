@@ -2,7 +2,7 @@ import { ArchivedLine, LineError } from './archivedLine.ts'
 import { type ChainVersion, genesisHash } from './chain.ts'
 import { chainProblem } from './chainCheck.ts'
 import { contentProblem } from './contentCheck.ts'
-import { type EventHasher, isHexOf } from './eventHasher.ts'
+import type { EventHasher } from './eventHasher.ts'
 import type { Problem } from './problem.ts'
 
 const LINE_FEED = 0x0a
@@ -10,7 +10,8 @@ const LINE_FEED = 0x0a
 /** An event after which a chain continues: its hash, and the form of it (sql/chained_hash.sql). */
 export interface ChainEnd {
   readonly seq: number
-  readonly hash: Buffer
+  /** Lower-case hex. */
+  readonly hash: string
   readonly version: number
 }
 
@@ -18,7 +19,7 @@ export interface ChainEnd {
 export type Range = readonly [first: number, last: number]
 
 /** Called with the hash of every verified event. Returns what is wrong with it, if anything is. */
-export type OnVerified = (seq: number, hash: Buffer) => Problem | undefined
+export type OnVerified = (seq: number, hash: string) => Problem | undefined
 
 /** Verifies the chain of one session from its beginning, over archived lines as they come. */
 export class SessionChain {
@@ -29,15 +30,15 @@ export class SessionChain {
   readonly #redacted: [number, number][] = []
   /** The seq of the next event. */
   next = 1
-  /** The hash of the last verified event. */
-  hash: Buffer
+  /** The hash of the last verified event, in lower-case hex. */
+  hash: string
   #version: ChainVersion = 1
 
   constructor(hasher: EventHasher, tenant: string, session: string, onVerified?: OnVerified) {
     this.#hasher = hasher
     this.#sessionName = Buffer.from(JSON.stringify(session).slice(1, -1))
     this.#onVerified = onVerified
-    this.hash = genesisHash(tenant, session)
+    this.hash = genesisHash(tenant, session).toString('hex')
   }
 
   /** Continues after a known event, instead of at the session's beginning. */
@@ -84,7 +85,7 @@ export class SessionChain {
     const form = chainProblem(this.#version, line)
     if (form !== undefined) return { seq, reason: 'broken', detail: form }
     const hash = this.#hasher.hashAfter(this.hash, line)
-    if (!isHexOf(hash, text, line.hash.start))
+    if (hash !== line.digits(line.hash))
       return {
         seq,
         reason: 'broken',

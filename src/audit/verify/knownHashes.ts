@@ -23,9 +23,9 @@ export class KnownHashesOfSession {
     this.#kept = kept
   }
 
-  compare(seq: number, hash: Buffer): Problem | undefined {
+  compare(seq: number, hash: string): Problem | undefined {
     const kept = this.#kept.get(seq)
-    if (kept === undefined || kept === hash.toString('hex')) return undefined
+    if (kept === undefined || kept === hash) return undefined
     return { seq, reason: 'checkpoint', detail: `the known hash of it is ${kept}` }
   }
 

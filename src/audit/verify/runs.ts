@@ -2,7 +2,7 @@ import { ArchivedLine } from '../../archive/archivedLine.ts'
 import type { ChainVersion } from '../../archive/chain.ts'
 import { chainProblem } from '../../archive/chainCheck.ts'
 import { contentProblem } from '../../archive/contentCheck.ts'
-import { type EventHasher, isHexOf } from '../../archive/eventHasher.ts'
+import type { EventHasher } from '../../archive/eventHasher.ts'
 import type { Problem } from '../../archive/problem.ts'
 import type { KnownHashes } from './knownHashes.ts'
 
@@ -17,9 +17,11 @@ export interface Run {
   lastSeq: number
   /** eventLink of the first event. */
   readonly firstLink: Buffer
-  readonly firstHash: Buffer
+  /** Lower-case hex. */
+  readonly firstHash: string
   readonly firstVersion: ChainVersion
-  lastHash: Buffer
+  /** Lower-case hex. */
+  lastHash: string
   lastVersion: ChainVersion
 }
 
@@ -102,7 +104,7 @@ export class Runs {
     if (form !== undefined) return { seq, reason: 'broken', detail: form }
     if (run) {
       const hash = hasher.hashAfter(run.lastHash, line)
-      if (!isHexOf(hash, line.bytes, line.hash.start))
+      if (hash !== line.digits(line.hash))
         return {
           seq,
           reason: 'broken',
@@ -116,7 +118,7 @@ export class Runs {
   }
 
   #extend(session: string, seq: number, line: ArchivedLine): void {
-    const hash = Buffer.from(line.raw(line.hash), 'hex')
+    const hash = line.digits(line.hash)
     if (this.#run && this.#run.lastSeq + 1 === seq) {
       this.#run.lastSeq = seq
       this.#run.lastHash = hash

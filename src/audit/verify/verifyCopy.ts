@@ -37,7 +37,8 @@ const FILES_AHEAD = 2
 /** The end of the verified part of a session's chain. */
 interface End {
   next: number
-  hash: Buffer
+  /** Lower-case hex. */
+  hash: string
   version: ChainVersion
 }
 
@@ -178,7 +179,7 @@ class TenantCopy {
           reason: 'broken',
           detail: `its chain has form ${run.firstVersion}, and the event before has form ${end.version}`,
         })
-      else if (!chainStep(run.firstVersion, end.hash, run.firstLink).equals(run.firstHash))
+      else if (hashAfter(end, run) !== run.firstHash)
         this.#note(session, {
           seq: run.firstSeq,
           reason: 'broken',
@@ -211,7 +212,7 @@ class TenantCopy {
   #endOf(session: string): End {
     let end = this.#ends.get(session)
     if (end === undefined) {
-      end = { next: 1, hash: genesisHash(this.#tenant, session), version: 1 }
+      end = { next: 1, hash: genesisHash(this.#tenant, session).toString('hex'), version: 1 }
       this.#ends.set(session, end)
     }
     return end
@@ -221,8 +222,11 @@ class TenantCopy {
 const isSame = (a: Run, b: Run) =>
   a.firstSeq === b.firstSeq &&
   a.lastSeq === b.lastSeq &&
-  a.firstHash.equals(b.firstHash) &&
-  a.lastHash.equals(b.lastHash)
+  a.firstHash === b.firstHash &&
+  a.lastHash === b.lastHash
+
+const hashAfter = (end: End, { firstVersion, firstLink }: Run) =>
+  chainStep(firstVersion, Buffer.from(end.hash, 'hex'), firstLink).toString('hex')
 
 function* groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): Generator<T[]> {
   for (let from = 0; from < items.length; ) {

@@ -117,14 +117,14 @@ function faultOf(chain: SessionChain, { problem, text, lastSeq }: Fault): Proble
 /** When the chain ends before the head says, the head was moved; no event is missing. */
 function asHeadProblem(chain: SessionChain, head: SessionHead, problem: Problem): Problem {
   if (problem.reason !== 'missing' || problem.seq !== chain.next) return problem
-  if (chain.hash.toString('hex') !== head.headHash) return problem
+  if (chain.hash !== head.headHash) return problem
   const seq = chain.next - 1
   return { seq, reason: 'head', detail: `the head is at ${head.lastSeq}, with the hash of event ${seq}` }
 }
 
 function endOf(chain: SessionChain, { lastSeq, headHash, erasedHash }: SessionHead): Problem | undefined {
   if (headHash === null) return { seq: 0, reason: 'head', detail: 'the session has no head' }
-  const hash = chain.hash.toString('hex')
+  const hash = chain.hash
   if (hash !== headHash)
     return {
       seq: lastSeq,

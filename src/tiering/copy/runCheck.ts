@@ -59,7 +59,7 @@ export class RunCheck {
       for (let line = 0; line < unverified; line += 1) from = text.indexOf(LINE_FEED, from) + 1
       this.#follow(run, {
         seq: firstSeq + unverified - 1,
-        hash: Buffer.from(hashes[unverified - 1] as string, 'hex'),
+        hash: hashes[unverified - 1] as string,
         version: versions[unverified - 1] as number,
       })
       if (unverified === hashes.length) return undefined
@@ -82,8 +82,7 @@ export class RunCheck {
       this.#follow(run)
       return undefined
     }
-    const end =
-      hash === null ? await this.#endInObject(run) : { seq: lastSeq, hash: Buffer.from(hash, 'hex'), version }
+    const end = hash === null ? await this.#endInObject(run) : { seq: lastSeq, hash, version }
     if (end instanceof Error) return `the event before it, ${lastSeq}, cannot be read: ${end.message}`
     this.#follow(run, end)
     return undefined
@@ -106,7 +105,7 @@ export class RunCheck {
         return new Error(`the bytes of object ${key} at ${offset} are not those that were written`)
       const lines = (await openSlice(member)).toString('utf8').trimEnd()
       const last = JSON.parse(lines.slice(lines.lastIndexOf('\n') + 1)) as LastLine
-      return { seq: before.lastSeq, hash: Buffer.from(last.hash, 'hex'), version: last.chain_version ?? 1 }
+      return { seq: before.lastSeq, hash: last.hash, version: last.chain_version ?? 1 }
     } catch (error) {
       if (error instanceof ObjectStoreError && (error.kind === 'missing' || error.kind === 'damaged'))
         return error
