@@ -10,5 +10,5 @@ select null
   from pg_catalog.pg_class c
  where c.oid = 'starcite.tenant_grants'::regclass and pg_has_role(current_user, c.relowner, 'usage');
 
-comment on view starcite.readable_tenants is 'The tenants that whoever asks may read by the views of audit.';
+comment on view starcite.readable_tenants is 'The tenants that the caller may read through the views of audit.';
 comment on column starcite.readable_tenants.tenant_id is 'The tenant; null: all of them.';

@@ -38,7 +38,7 @@ select c.tenant, c.session, c.time, c.kind, starcite.past_tenants(c.actor) as ac
            from starcite.legal_hold_changes l
            join starcite.readable_sessions s on s.sid = l.sid) c;
 
-comment on view audit.changes is 'Who did what to sessions and their content, and when. Nothing leaves this record.';
+comment on view audit.changes is 'Who did what to sessions and their content, and when. Rows are never deleted.';
 comment on column audit.changes.tenant is 'The tenant.';
 comment on column audit.changes.session is 'The session; null where a whole segment is concerned (expired).';
 comment on column audit.changes.time is 'When.';

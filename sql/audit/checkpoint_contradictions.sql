@@ -12,7 +12,7 @@ select k.tenant_id as tenant, k.session_id as session, starcite.past_tenants(k.n
  where k.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
     or exists (select from starcite.readable_tenants r where r.tenant_id is null);
 comment on view audit.checkpoint_contradictions is 'Logs that are not what a checkpoint signed (docs/proofs.md, "Contradictions"). No row: none was ever found.';
-comment on column audit.checkpoint_contradictions.tenant is 'The tenant; null where it can no longer be told, and then only readers of all tenants see the row.';
+comment on column audit.checkpoint_contradictions.tenant is 'The tenant; null when it is no longer known, and then only readers of all tenants see the row.';
 comment on column audit.checkpoint_contradictions.session is 'The session; the same.';
 comment on column audit.checkpoint_contradictions.number is 'The checkpoint that is contradicted.';
 comment on column audit.checkpoint_contradictions.signed_seq is 'Where it says that the log ended.';

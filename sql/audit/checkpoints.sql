@@ -8,7 +8,7 @@ select c.number, c.taken_at, c.leaves, encode(c.root, 'hex') as root,
        coalesce((c.body::json ->> 'discontinuities')::bigint, 0) as discontinuities
   from starcite.checkpoints c;
 comment on view audit.checkpoints is 'Signed statements of where the logs of sessions ended (docs/proofs.md).';
-comment on column audit.checkpoints.number is '1, 2, 3 ... without a hole.';
+comment on column audit.checkpoints.number is '1, 2, 3 ... without a gap.';
 comment on column audit.checkpoints.taken_at is 'Before the heads were read: what was committed by then is covered by this checkpoint or an earlier one, or, after one of 200,000 leaves, by the next.';
 comment on column audit.checkpoints.leaves is 'How many sessions it covers: those that had moved on since the one before.';
 comment on column audit.checkpoints.root is 'Root of the Merkle tree over them, in hexadecimal.';

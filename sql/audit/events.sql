@@ -30,10 +30,10 @@ select e.tenant, e.session, e.seq, e.time, e.type, e.actor, starcite.past_tenant
            and s.tenant_id = any (array(select r.tenant_id from starcite.readable_tenants r))
            and not exists (select from starcite.readable_tenants r where r.tenant_id is null)) e;
 
-comment on view audit.events is 'Events that are in Postgres. Older ones are cold: audit.sessions.cold_events counts them, audit.slices says where they lie.';
+comment on view audit.events is 'Events that are in Postgres. Older ones are cold: audit.sessions.cold_events counts them, audit.slices says where they are.';
 comment on column audit.events.tenant is 'The tenant of the session.';
 comment on column audit.events.session is 'The session.';
-comment on column audit.events.seq is 'Position in the session: 1, 2, 3 ... without a hole, in commit order.';
+comment on column audit.events.seq is 'Position in the session: 1, 2, 3 ... without a gap, in commit order.';
 comment on column audit.events.time is 'When it was appended, by the database''s clock, never runs backwards in a session.';
 comment on column audit.events.type is 'What kind of event it is, in the words of those who append.';
 comment on column audit.events.actor is 'Who appended it: with a token, its subject.';

@@ -19,7 +19,7 @@ select e.tenant, e.session, e.seq, e.time, e.type, e.actor, e.producer_id, e.pro
           join starcite.loaded_events e on e.sid = s.sid
          where e.expires_at > now()) e;
 
-comment on view audit.events_loaded is 'Cold events that were loaded for a while (starcite audit load). None is here that nobody has loaded.';
+comment on view audit.events_loaded is 'Cold events that were loaded for a while (starcite audit load). It has only events that were loaded.';
 comment on column audit.events_loaded.tenant is 'The tenant of the session.';
 comment on column audit.events_loaded.session is 'The session.';
 comment on column audit.events_loaded.seq is 'Position in the session.';

@@ -18,9 +18,9 @@ select o.tenant_id as tenant, g.name as segment, g.from_at as from_time, g.to_at
                         and not exists (select from starcite.readable_tenants r where r.tenant_id is null)) r) o
          on o.segment = g.name and g.state in ('moved', 'dropped');
 
-comment on view audit.segments is 'What lies where: the objects of each stretch of time, or that it is still in Postgres.';
+comment on view audit.segments is 'The objects of each segment, or that it is still in Postgres.';
 comment on column audit.segments.tenant is 'The tenant whose events the object holds; null without an object.';
-comment on column audit.segments.segment is 'Name of the stretch of time, part of the object''s key.';
+comment on column audit.segments.segment is 'Name of the segment, part of the object''s key.';
 comment on column audit.segments.from_time is 'Its events have a time from here ...';
 comment on column audit.segments.to_time is '... to before here.';
 comment on column audit.segments.state is 'hot, closed (being copied), moved (read from objects), dropped (and the empty partition is gone).';

@@ -9,12 +9,12 @@ select s.tenant_id as tenant, s.id as session, starcite.past_tenants(p.first_seq
   join starcite.objects o on o.object_id = p.object_id
   join starcite.segments g on g.name = o.segment and g.state in ('moved', 'dropped');
 
-comment on view audit.slices is 'Where each run of a session''s cold events lies.';
+comment on view audit.slices is 'The location of each run of a session''s cold events.';
 comment on column audit.slices.tenant is 'The tenant of the session.';
 comment on column audit.slices.session is 'The session.';
 comment on column audit.slices.first_seq is 'First event of the run.';
 comment on column audit.slices.last_seq is 'Last event of the run, all between are in it.';
-comment on column audit.slices.segment is 'The stretch of time that they come from.';
+comment on column audit.slices.segment is 'The segment of the events.';
 comment on column audit.slices.object_key is 'The object, as in audit.segments.';
 comment on column audit.slices.byte_offset is 'Where in the object the run begins.';
 comment on column audit.slices.bytes is 'Its length there, compressed.';

@@ -34,7 +34,7 @@ export type PassResult =
 /** Detaching a partition requires its owner. */
 export const TIERING: Job = { name: 'tiering', table: 'events', statementTimeout: '30min' }
 
-/** A wake means that somebody waits for an erasure, which may not need what failed. */
+/** A wake means that a caller waits for an erasure, which may not need what failed. */
 const BACKOFF = { baseMs: 2000, maxMs: 60_000, isCutByWake: true }
 
 /**

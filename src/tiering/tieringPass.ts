@@ -141,7 +141,7 @@ export class TieringPass {
     return progress
   }
 
-  /** Empty partitions may wait for the end of somebody's long transaction; events need not. */
+  /** Dropping empty partitions may wait for a long transaction; moving events does not. */
   async #drop(segment: string): Promise<void> {
     if (this.#failures.length > 0) return
     const failure = await failureOf(this.#archiver.drop(segment))

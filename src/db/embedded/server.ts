@@ -15,48 +15,48 @@ import { stopServer } from './stop.ts'
 export interface EmbeddedPostgres {
   /** Plain TCP on loopback: postgres://postgres:PASSWORD@127.0.0.1:PORT/postgres */
   readonly url: string
-  /** Where the data really is; not always where it was wanted. */
+  /** The actual data directory, which may differ from the requested one. */
   readonly dir: string
   readonly port: number
   readonly pid: number
-  /** It was already running. */
+  /** Whether it was already running. */
   readonly adopted: boolean
   /**
-   * Fast shutdown; a second call changes nothing. With `ifUnused`, a server that other clients are
-   * connected to is left running (another node uses it): close your own connections first.
+   * Fast shutdown; a second call changes nothing. With `ifUnused`, a server with other clients is left running
+   * (another node uses it): close your own connections first.
    */
   stop(options?: { ifUnused?: boolean }): Promise<'stopped' | 'left running'>
 }
 
 export interface EmbeddedPostgresOptions {
-  /** The wanted data directory. It must be absent, empty, or a database made earlier. */
+  /** The requested data directory. It must be absent, empty, or a database of an earlier start. */
   readonly dir: string
-  /** Absent or 0: whatever port is free now. A server that already runs keeps the port it has. */
+  /** Absent or 0: any free port. A server that already runs keeps its port. */
   readonly port?: number
-  /** Taken if it is free, and no other is asked for: where clients of an earlier server will look for it. */
+  /** Used if it is free and no other port is requested: clients of an earlier server look for it there. */
   readonly preferredPort?: number
-  /** Rather than create a database where the data should be, fail. */
+  /** Fail instead of creating a database when there is none. */
   readonly mustExist?: boolean
-  /** Gives up: rejects, and leaves no server that was just being started. */
+  /** Aborts the start: rejects, and leaves no server that was just being started. */
   readonly signal?: AbortSignal
-  /** More `-c` settings. A server that already runs keeps those it was started with. */
+  /** More `-c` settings. A server that already runs keeps those of its start. */
   readonly settings?: Readonly<Record<string, string>>
-  /** False only for throw-away servers: without fsync a crash of the machine may ruin the data. */
+  /** False only for throw-away servers: without fsync a crash of the machine may destroy the data. */
   readonly durable?: boolean
-  /** Another Postgres than the one that is installed with us. */
+  /** A Postgres other than the installed package. */
   readonly pack?: Package
   readonly onMessage?: (message: string) => void
 }
 
 /**
- * A Postgres of our own, for trying, developing and testing, from binaries that came with the packages.
+ * A Postgres for trying, developing and testing, from binaries of an npm package.
  *
- * The server outlives us: it runs in a process group of its own, and if we are killed the next start on
- * the same directory finds and adopts it. One directory has one server, however many processes start at
- * once; they must see the same process ids, so a directory is not to be shared between containers.
+ * The server outlives this process: it runs in a process group of its own, and when this process is killed, the next
+ * start on the same directory finds and adopts it. One directory has one server, however many processes start at
+ * once; they must see the same process ids, so containers must not share a directory.
  *
- * It listens on loopback alone and asks for a password, which only the user that created it can read (password.ts). A
- * throw-away server (`durable: false`) asks for none.
+ * It listens on loopback only and requires a password, which only the user that created it can read (password.ts). A
+ * throw-away server (`durable: false`) requires none.
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { durable = true, settings = {}, signal, onMessage: say = () => undefined } = options
@@ -65,7 +65,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   if (moved !== undefined) say(moved)
 
   const start = async () => {
-    signal?.throwIfAborted() // we may have waited for the lock for long
+    signal?.throwIfAborted() // waiting for the lock may have taken long
     const { server, crashed } = await findServer(dir, signal)
     if (server !== undefined) {
       await boundLog(dir)
@@ -113,7 +113,7 @@ function handle(dir: string, { pid, port }: Postmaster, url: string, adopted: bo
     adopted,
     stop: ({ ifUnused = false } = {}) => {
       if (!ifUnused || stopping !== undefined) return stop()
-      // Under the lock nobody can adopt the server between our look at its clients and its end.
+      // While the lock is held, no process can adopt the server between the check of its clients and its end.
       return withStartLock(lockOf(dir), async () => {
         if (!(await isServerOf(pid, dir))) return 'stopped'
         return (await isInUse(dir, port)) ? 'left running' : stop()

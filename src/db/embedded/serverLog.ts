@@ -4,14 +4,14 @@ import type { Account } from './account.ts'
 
 /** Weeks of a quiet development server; small enough to open in an editor. */
 const MAX_LOG_BYTES = 8 * 1024 * 1024
-/** What is kept when the log is cut: enough to see how the last run ended. */
+/** The part that remains when the log is cut: enough to see how the last run ended. */
 const KEEP_LOG_BYTES = 64 * 1024
 
 export const logFileOf = (dir: string): string => path.join(dir, 'server.log')
 
 /**
- * Cuts the log when it has grown past its bound. Each start and each adoption does this. It is safe
- * under a running server, which only ever appends: it goes on at the new end.
+ * Cuts the log when it has grown past its bound, at each start and each adoption. This is safe under a running
+ * server, which opens the file for appending.
  */
 export async function boundLog(dir: string): Promise<void> {
   const { size } = await stat(logFileOf(dir)).catch(() => ({ size: 0 }))
@@ -26,7 +26,7 @@ export async function boundLog(dir: string): Promise<void> {
   }
 }
 
-/** Opened for appending, and owned by whoever the server runs as. */
+/** Opened for appending, and owned by the account of the server. */
 export async function openLog(dir: string, account: Account | undefined) {
   const log = await open(logFileOf(dir), 'a', 0o600)
   if (account !== undefined) await log.chown(account.uid, account.gid)
@@ -37,7 +37,7 @@ export async function logSize(dir: string): Promise<number> {
   return (await stat(logFileOf(dir)).catch(() => ({ size: 0 }))).size
 }
 
-/** What the log holds from `offset` on, at most as much as a person would read. */
+/** The log from `offset` on, at most as much as a person would read. */
 export async function readLog(dir: string, offset: number): Promise<string> {
   const log = await open(logFileOf(dir), 'r')
   try {

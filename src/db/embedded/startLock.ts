@@ -4,15 +4,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { EmbeddedPostgresError } from './error.ts'
 import { startTimeOf } from './processes.ts'
 
-/** A slow disk may take half a minute over initdb in another process; past this it is stuck. */
+/** A slow disk may need half a minute for initdb in another process; after this time the process is stuck. */
 const LOCK_WAIT_MS = 90_000
 const LOCK_POLL_MS = 25
 
 /**
- * One process at a time looks at a data directory, creates it and starts its server. The lock file names
- * its owner (pid and start time), so the lock of a killed process is recognised and taken over. Should
- * two processes take over the same dead lock within one instant, both may go on: then one of them may
- * fail, but Postgres' own pid file still keeps it to one server.
+ * Lets one process at a time check a data directory, create it and start its server. The lock file names its owner
+ * (pid and start time), so the lock of a killed process is recognised and taken over. When two processes take over
+ * the same dead lock at the same instant, both may continue: then one of them may fail, but Postgres' own pid file
+ * still admits only one server.
  */
 export async function withStartLock<T>(
   file: string,
@@ -39,7 +39,7 @@ export async function withStartLock<T>(
 
 async function acquire(file: string, draft: string, signal?: AbortSignal): Promise<void> {
   const deadline = Date.now() + LOCK_WAIT_MS
-  // A link appears with its content, so nobody ever reads a lock that does not say yet whose it is.
+  // A link appears with its content, so no process reads a lock without an owner.
   while (!(await linked(draft, file))) {
     signal?.throwIfAborted()
     const owner = await contentOf(file)
@@ -69,7 +69,7 @@ async function lives(owner: string): Promise<boolean> {
   return started !== undefined && started === rest.slice(0, -1).join(' ')
 }
 
-/** Moves the dead lock aside; if somebody replaced it since we read it, puts theirs back. */
+/** Moves the dead lock aside; if another process has replaced it since it was read, puts that one back. */
 async function discard(file: string, dead: string): Promise<void> {
   const aside = `${file}.${randomUUID()}`
   const moved = await rename(file, aside).then(

@@ -30,7 +30,7 @@ export interface Rewritten {
 }
 
 /**
- * Writes an object anew without the content of some of its events. Slices that nothing is removed from are copied
+ * Writes an object again without the content of some of its events. Slices that nothing is removed from are copied
  * byte for byte. Resolves with undefined when nothing changes. Rejects with a DamagedObjectError when the object is
  * not the one of the manifest.
  */
