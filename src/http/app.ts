@@ -16,14 +16,14 @@ import { OPERATIONS } from './operations.ts'
 import { allowedOrigin, rejectForeignPages } from './origins.ts'
 import { routes } from './routes.ts'
 
-/** How Koa hears of a client that went away under its answer, as readers of event streams do. */
+/** The codes of errors that Koa emits when a client disconnects during a response, as readers of event streams do. */
 const GONE = new Set(['ECONNRESET', 'EPIPE'])
 
-/** The operations that a node serves beside the API, unless they have a port of their own. */
+/** The operations that the port of the API serves: without those of the node itself when STARCITE_OPS_PORT serves them. */
 const served = ({ opsPort }: Config) =>
   opsPort === undefined ? OPERATIONS : OPERATIONS.filter((it) => !OPS.includes(it))
 
-/** The contract for machines, as the node serves it: its release, and the scopes that are configured. */
+/** The OpenAPI and AsyncAPI documents of this node, with its release and its configured scopes. */
 function documentsOf({ config: { eraseScope } }: Services, { version }: NodeStatus): Documents {
   const release = version.version
   return {
@@ -32,7 +32,7 @@ function documentsOf({ config: { eraseScope } }: Services, { version }: NodeStat
   }
 }
 
-/** The API. The order of the middleware is its table of contents. */
+/** The application of the API. The list of its middleware is in the order in which a request passes it. */
 export function createApp(services: Services, status: NodeStatus): Koa {
   const { config, log, metrics } = services
   const node = { ...status, documents: documentsOf(services, status) }
@@ -59,7 +59,7 @@ export function createApp(services: Services, status: NodeStatus): Koa {
   return app
 }
 
-/** Health, metrics and version alone, for STARCITE_OPS_PORT. */
+/** The application of STARCITE_OPS_PORT: health, metrics and version alone. */
 export function createOpsApp(services: Services, status: NodeStatus): Koa {
   const { log } = services
   const node = { ...status, documents: documentsOf(services, status) }

@@ -5,15 +5,15 @@ import { AppError } from '../protocol/errors.ts'
 
 export type BodyKind = 'json' | 'ndjson'
 
-/** A body over the bound is read on and thrown away up to this, so that its sender sees the 413 and not a reset. */
+/** The node reads and discards up to this much of a body that is too large, so that its sender receives the 413 and not a reset. */
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 
-/** The client went away before its request was complete: there is nobody to answer. */
+/** The client disconnected before its request was complete, so no response can be sent. */
 export class ClientGoneError extends Error {
   override readonly name = 'ClientGoneError'
 }
 
-/** Throws unsupported_media_type. A body without a Content-Type is taken for JSON. */
+/** The kind of the body, by its Content-Type; JSON without one. Throws unsupported_media_type. */
 export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): BodyKind {
   const refuse = (what: string) => {
     const types = allowed
@@ -35,12 +35,12 @@ export function bodyKind(req: IncomingMessage, allowed: readonly BodyKind[]): Bo
   throw refuse(`Content-Type ${JSON.stringify(header)} is not supported here`)
 }
 
-/** Chunks that a peer sends byte by byte cost many times what is in them: so many are made one, and each byte is copied once. */
+/** After this many chunks they are joined to one: a small chunk takes many times its size in memory. Each byte is copied once. */
 const MAX_CHUNKS = 1024
 
 /**
- * The whole body as text. Throws body_too_large, append_backpressure (past the memory that `open` opens an account of),
- * invalid_json (not UTF-8), ClientGoneError.
+ * Reads the whole body as text. Throws body_too_large, append_backpressure (when the memory account that `open` returns is
+ * full), invalid_json (not UTF-8), ClientGoneError.
  */
 export function readBody(
   req: IncomingMessage,
@@ -53,7 +53,7 @@ export function readBody(
     let bytes = 0
     let account: Account | undefined
     const expectedBytes = Number(req.headers['content-length'])
-    /** What arrives in one piece does not wait for anything. */
+    /** Accounts for the bytes received, unless the whole body arrived in one chunk, which is parsed at once. */
     const hold = () => {
       if (bytes === expectedBytes && chunks.length === 0 && recent.length === 1) return true
       account ??= open()
@@ -85,7 +85,7 @@ export function readBody(
         resolve(body.toString('utf8'))
       })
     const onGone = () => settle(() => reject(new ClientGoneError('the client went away')))
-    // The listeners go with the request, which is not read again: taking them off one by one costs more than it frees.
+    // The listeners are collected with the request; removing them one by one would cost more than it frees.
     const settle = (act: () => void) => {
       if (settled) return
       settled = true

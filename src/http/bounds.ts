@@ -1,8 +1,8 @@
-/** Of what a query may ask for, checked by the routes and told by the contract. */
+/** The limits of query parameters, which operations check and OpenAPI states. */
 export const PAGE = { default: 100, max: 1000 } as const
 export const MAX_METADATA_FILTERS = 16
 export const MAX_WAIT_SECONDS = 60
-/** Events of one frame of a tail. */
+/** The most events that one frame of a tail may have. */
 export const MAX_BATCH_SIZE = 1000
-/** What one tail takes in the body of a request for many: an id of 256 bytes, escaped, and a cursor. */
+/** The most bytes that one tail takes in the body of `POST /v1/tails`: an escaped id of 256 bytes and a cursor. */
 export const MAX_TAIL_BYTES = 640

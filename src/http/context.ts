@@ -22,7 +22,7 @@ import type { RequestQuota } from './requestQuota.ts'
 import type { ArrivingOptions } from './transports/arriving.ts'
 import type { Sockets, StallPolicy } from './transports/sockets.ts'
 
-/** What routes call. */
+/** What the handlers of operations call. */
 export interface Services {
   readonly config: Config
   readonly log: Log
@@ -37,20 +37,20 @@ export interface Services {
   readonly cursors: Cursors
   readonly lifecycle: LifecycleFeed
   readonly sockets: Sockets
-  /** For what is half read: bodies, and frames of sockets. */
+  /** Memory for request bodies and WebSocket messages that are still arriving. */
   readonly arriving: MemoryBudget
-  /** For answers that wait to be written. */
+  /** Memory for responses that wait to be written. */
   readonly answers: MemoryBudget
-  /** For what tails have written and their readers have not taken. */
+  /** Memory for events that tails have written and their readers have not read. */
   readonly unread: UnreadBudget
   readonly tailQuota: TailQuota
-  /** For sessions that are looked up because somebody joins: so many at a time, fair among principals. */
+  /** Turns to look up the session of a joining tail: a bounded number at a time, fair among principals. */
   readonly joins: FairTurns
-  /** Undefined: tenants may ask as often as they like. */
+  /** Undefined: requests are not limited. */
   readonly requestQuota: RequestQuota | undefined
 }
 
-/** What middleware leaves for routes in `ctx.state`. */
+/** What middleware puts in `ctx.state`. */
 export interface State {
   requestId: string
   /** The template of the path of the operation, such as `/v1/sessions/:id`; absent when there is none. */
@@ -58,11 +58,11 @@ export interface State {
   principal: Principal
   /** Memory that is reserved for the response. */
   responseMemory?: Account
-  /** It went away before it could be answered. */
+  /** The client disconnected before the response. */
   clientGone?: true
 }
 
-/** Who holds memory of the node: a principal, or without authentication an address. */
+/** The key under which a client's memory is accounted: its principal, or without authentication its address. */
 export const holderOf = (ctx: Context): string | undefined => {
   const { principal } = ctx.state as Partial<State>
   return (principal && nameOfPrincipal(principal)) ?? ctx.req.socket.remoteAddress
@@ -80,17 +80,17 @@ export const arrivingOf = ({ arriving, config }: Services, ctx: Context): Arrivi
   messageMs: config.http.requestMs,
 })
 
-/** The whole body; see readBody. */
+/** Reads the whole body of a request; see readBody. */
 export const bodyOf = (ctx: Context, maxBytes: number, { arriving }: Services): Promise<string> =>
   readBody(ctx.req, maxBytes, () => arriving.open(holderOf(ctx)))
 
-/** On whose behalf a request changes a session. */
+/** The actor and request that a change of a session is recorded with. */
 export function callerOf(ctx: Context): Caller {
   const { principal, requestId } = ctx.state as State
   return { actor: principal.actor, requestId }
 }
 
-/** Answers JSON text as it stands. */
+/** Responds with JSON text, unchanged. */
 export function sendJson(ctx: Context, status: number, text: string): void {
   ctx.status = status
   ctx.type = 'application/json'

@@ -14,12 +14,12 @@ import { isEventStream } from './transports/eventStream.ts'
 import { assertHandshake, type UpgradeContext } from './transports/upgrade.ts'
 
 type PathTexts = Readonly<Record<string, string>>
-/** Serves one request of an operation, whose path has these parameters. */
+/** Serves one request of an operation; `path` has the percent-decoded parameters of its path. */
 export type Serve = (ctx: Context, path: PathTexts) => unknown
 
 /**
- * What stands before the handler of an operation, in this order: the handshake, the token, the tenant's quota of requests, the
- * scope and the lock of the token, the path, the parameters, the body. Each throws an AppError.
+ * Serves an operation. Before its handler it checks, in this order: the handshake, the token, the tenant's rate limit, the scope
+ * and the session lock of the token, the path, the parameters and the body. Each check throws an AppError.
  */
 export function enter(operation: Operation, services: Services, node: Call['node']): Serve {
   const { eventStream, parameters = {}, webSocket } = operation
@@ -41,7 +41,7 @@ export function enter(operation: Operation, services: Services, node: Call['node
   return (ctx, pathTexts) => upgrade(ctx as never, () => serve(ctx, pathTexts))
 }
 
-/** Lets a request in by its token; undefined when it has been answered. Leaves the principal in `ctx.state`. */
+/** Authenticates and authorizes a request, and puts its principal in `ctx.state`. Undefined: the request was rejected and answered. */
 function admission(operation: Operation, services: Services) {
   const { servicesOnly, tokenParameter, webSocket } = operation
   const { authenticator, config, requestQuota } = services
@@ -51,7 +51,7 @@ function admission(operation: Operation, services: Services) {
   const authenticate = async (ctx: UpgradeContext): Promise<Principal> => {
     const principal = await authenticator.authenticate(own ? own.token(ctx) : findToken(ctx, tokenParameter))
     ;(ctx.state as State).principal = principal
-    // Before a request costs anything else.
+    // Before the request costs anything else.
     if (requestQuota) await requestQuota.take(principal.tenantId)
     return principal
   }

@@ -13,7 +13,7 @@ import { sendRawError } from './rawResponse.ts'
 import { holdUntilSent } from './responseMemory.ts'
 import { logOf } from './trace.ts'
 
-/** What any thrown thing is to a client. Whatever is not an answer of ours is a fault: logged, and told without detail. */
+/** Converts anything thrown to an AppError. Unexpected errors are logged, and clients see no details of them. */
 export function toAppError(error: unknown, requestId: string, log: Log): AppError {
   if (error instanceof AppError && error.code !== 'internal_error') return error
   if (error instanceof ObjectStoreError || error instanceof DamagedObjectError) {
@@ -44,18 +44,18 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
 }
 
 /**
- * Answers every error as JSON. Koa's own handling would drop the headers that are set already, CORS included. What is no
- * error is held in the memory for answers, where there is one.
+ * Responds to every error with JSON. Koa's own error handling would drop the headers that are already set, CORS included.
+ * Other responses are accounted in `budget`, when there is one.
  */
 export function errorResponses(
   log: Log,
   onError: (code: ErrorCode) => void = () => {},
-  answers?: MemoryBudget,
+  budget?: MemoryBudget,
 ): Middleware {
   return async (ctx, next) => {
     try {
       await next()
-      if (answers) holdUntilSent(ctx, answers)
+      if (budget) holdUntilSent(ctx, budget)
     } catch (thrown) {
       ;(ctx.state as State).responseMemory?.close()
       if (thrown instanceof ClientGoneError || ctx.res.headersSent) {
@@ -71,7 +71,7 @@ export function errorResponses(
         ctx.set('Retry-After', String(Math.max(1, Math.ceil(retryAfterMs / 1000))))
       const authenticate = challenge(error)
       if (authenticate !== undefined) ctx.set('WWW-Authenticate', authenticate)
-      // What is left of the body is not read, so the connection cannot carry another request.
+      // The rest of the body is not read, so the connection cannot carry another request.
       if (!ctx.req.complete) ctx.set('Connection', 'close')
       sendJson(ctx, error.status, JSON.stringify(error))
     }
@@ -87,7 +87,7 @@ const PARSE_FAILURES: Readonly<Record<string, AppError>> = {
 }
 const MALFORMED = new AppError('bad_request', 'the request is not valid HTTP/1.1')
 
-/** What never became a request is answered in JSON too. */
+/** Responds with JSON to bytes that are not a valid HTTP request. */
 export function respondToClientErrors(server: Server, onError: (code: ErrorCode) => void): void {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy()

@@ -6,7 +6,7 @@ import { NewEvent, NewEventBatch } from './schemas.ts'
 
 const INVALID = ['invalid_event', 'invalid_metadata', 'invalid_refs', 'actor_mismatch'] as const
 
-/** Why an event can be refused, on every transport. */
+/** The codes that an append can be refused with on every transport. */
 export const APPEND_ERRORS = [
   ...INVALID,
   'expected_seq_conflict',
@@ -16,7 +16,7 @@ export const APPEND_ERRORS = [
   'draining',
 ] as const satisfies readonly ErrorCode[]
 
-/** What validates a batch looks at its events one by one, so that an error names the one it is about. */
+/** A batch as OpenAPI describes it. The parser validates its events one by one, so that an error names the index. */
 const Batch = Type.Object(
   { ...NewEventBatch.properties, events: Type.Array(NewEvent, { minItems: 1 }) },
   { title: 'NewEventBatch' },
@@ -24,7 +24,7 @@ const Batch = Type.Object(
 
 type Events = Awaited<ReturnType<typeof parseBatch>>
 
-/** Events, and the characters of the body they came in. */
+/** Events, and the length of the body that they came in. */
 interface EventsBody {
   readonly events: Events
   readonly bytes: number

@@ -1,8 +1,8 @@
 import type { Middleware } from 'koa'
 
 /**
- * `/v1/session/=ID…` is `/v1/sessions/ID…`, for ids that are a dot or two: whatever handles URLs takes `/./` and `/../` out,
- * encoded as `%2e` too. No id is lost by it, because no path of the API begins so.
+ * Serves `/v1/session/=ID…` as `/v1/sessions/ID…`, for sessions with the ids `.` and `..`: URL libraries resolve `/./` and
+ * `/../`, also when they are encoded as `%2e`. No other path of the API begins like that.
  */
 const EXACT = /^\/v1\/session\/=([^/]+)(\/.*)?$/
 

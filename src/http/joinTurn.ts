@@ -2,10 +2,10 @@ import { LinkedAbort } from '../lib/linkedAbort.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { Services } from './context.ts'
 
-/** How many times STARCITE_STORAGE_TIMEOUT a join waits for its turn: with both at their defaults, as long as Phoenix's clients. */
+/** A join waits for its turn this many times STARCITE_STORAGE_TIMEOUT: by default as long as Phoenix's clients wait for a reply. */
 const PATIENCE = 2
 
-/** Resolves with what ends the turn; with undefined when the signal is aborted. Rejects with `overloaded` when the turn does not come in time. */
+/** Resolves with the function that ends the turn, or with undefined when the signal is aborted. Rejects with `overloaded` at the deadline. */
 export async function takeJoinTurn(
   { config, joins }: Services,
   key: unknown,

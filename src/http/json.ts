@@ -3,14 +3,14 @@ import { type JsonSpan, JsonSyntaxError, problemOf } from '../lib/jsonScanner.ts
 import { unstorableString } from '../lib/jsonText.ts'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 
-/** The members of a JSON object that are looked for. Of an object or array among them `value` has an empty one. */
+/** Selected members of a JSON object. `value` has an empty object or array for members that are one. */
 export interface JsonObjectText {
   readonly value: Record<string, unknown>
   readonly text: string
   readonly members: ReadonlyMap<string, JsonSpan>
 }
 
-/** Throws invalid_json, or `code` when it is JSON but not an object. `where` stands before each message. */
+/** Parses the named members of a JSON object. Throws invalid_json, or `code` for JSON that is no object. `where` begins each message. */
 export function parseObject(
   text: string,
   names: readonly string[],
@@ -24,7 +24,7 @@ export function parseObject(
   return { value: valuesOf(text, members), text, members }
 }
 
-/** The value of a member, of an object as far as it has these names. */
+/** The value of a member. Of an object it has only the named members. */
 export function innerValue(
   { text, members }: JsonObjectText,
   field: string,
@@ -34,7 +34,7 @@ export function innerValue(
   return span && valueAt(text, span, names)
 }
 
-/** The value that stands there, of an object as far as it has these names. */
+/** The value at a span of the text. Of an object it has only the named members. */
 export function valueAt(text: string, span: JsonSpan, names: readonly string[]): unknown {
   const members = scanMembers(text, names, span)
   return members ? valuesOf(text, members) : scalarAt(text, span)
@@ -46,7 +46,7 @@ export function valuesOf(text: string, members: ReadonlyMap<string, JsonSpan>): 
   return value
 }
 
-/** A scalar as JSON.parse has it; of an object or an array an empty one. */
+/** The scalar at a span, or an empty object or array for one. */
 function scalarAt(text: string, { start, end }: JsonSpan): unknown {
   const first = text[start]
   return first === '{' ? {} : first === '[' ? [] : JSON.parse(text.slice(start, end))
@@ -62,7 +62,7 @@ function scanned<T>(text: string, where: string, scan: () => T): T {
   }
 }
 
-/** The text of a member that must be kept to the letter. Throws `code` when it cannot be. */
+/** The exact text of a member that is stored unchanged. Throws `code` when Postgres cannot store it so. */
 export function keptText(
   { text, members }: JsonObjectText,
   field: string,
@@ -78,7 +78,7 @@ export function keptText(
   return text.slice(span.start, span.end)
 }
 
-/** Throws `code` when a member's text is longer, in UTF-8, than `maxBytes`. */
+/** Throws `code` when the text of a member has more than `maxBytes` bytes of UTF-8. */
 export function assertMaxBytes(
   text: string | undefined,
   maxBytes: number,
@@ -86,7 +86,7 @@ export function assertMaxBytes(
   code: ErrorCode,
   where = '',
 ): void {
-  // A UTF-16 unit is at most 3 bytes: most texts need not be measured.
+  // A UTF-16 unit is at most 3 bytes of UTF-8, so most texts need not be measured.
   if (text === undefined || 3 * text.length <= maxBytes || Buffer.byteLength(text) <= maxBytes) return
   throw new AppError(code, `${where}${field} must be at most ${maxBytes} bytes of JSON`, {
     field,
@@ -94,7 +94,7 @@ export function assertMaxBytes(
   })
 }
 
-/** Throws `code` when one of these string members cannot be stored unchanged. */
+/** Throws `code` when one of these string members contains what Postgres cannot store unchanged. */
 export function assertStorable(
   value: Readonly<Record<string, unknown>>,
   fields: readonly string[],

@@ -5,7 +5,7 @@ import { MAX_METADATA_FILTERS } from './bounds.ts'
 import { Type } from './jsonSchema.ts'
 import { inQuery, type Parameter } from './parameters.ts'
 
-/** Filters of a list of sessions: for each, the JSON texts of which the metadata must contain one. */
+/** The metadata filters of a list of sessions: for each filter the JSON texts of which the metadata must contain one. */
 export const METADATA_FILTER: Parameter<string[][]> = {
   ...inQuery(
     'invalid_list_query',
@@ -17,7 +17,7 @@ export const METADATA_FILTER: Parameter<string[][]> = {
   style: 'deepObject',
 }
 
-/** Reads `metadata.K=V` and `metadata[K]=V`. */
+/** Reads the filters `metadata.K=V` and `metadata[K]=V`. */
 function readFilters(query: ParsedUrlQuery): string[][] {
   const filters: string[][] = []
   for (const [name, values] of Object.entries(query)) {

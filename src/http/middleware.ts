@@ -7,7 +7,7 @@ import { SECURITY_HEADERS } from './rawResponse.ts'
 
 const SANE_REQUEST_ID = /^[\w.:/+=@-]{1,128}$/
 
-/** X-Request-Id: the caller's when it is sane, else a new one. */
+/** Sets X-Request-Id: the client's when it matches the pattern, else a new one. */
 export const requestId: Middleware = (ctx, next) => {
   const given = ctx.get('X-Request-Id')
   const id = SANE_REQUEST_ID.test(given) ? given : randomUUID()
@@ -17,15 +17,15 @@ export const requestId: Middleware = (ctx, next) => {
 }
 
 /**
- * An API of JSON is nothing to render, frame, sniff or keep. Whether to insist on TLS (HSTS) is for whoever ends it: the
- * load balancer.
+ * Forbids browsers to render, frame, sniff or cache the JSON of the API. HSTS is left to the load balancer, which terminates
+ * TLS.
  */
 export const securityHeaders: Middleware = ({ res }, next) => {
   for (const [name, value] of SECURITY_HEADERS) res.setHeader(name, value)
   return next()
 }
 
-/** Before the node is ready only health answers; while it drains, connections are not kept for another request. */
+/** Rejects API requests until the node is ready. While the node drains, closes connections after their response. */
 export function gate(health: Health): Middleware {
   return (ctx, next) => {
     if (health.phase === 'draining') ctx.set('Connection', 'close')

@@ -2,24 +2,24 @@ import type { Health } from '../ops/health.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import type { ContractDocument } from './contract/document.ts'
 
-/** What this node runs. */
+/** The release that the node runs. */
 export interface Version {
   readonly version: string
-  /** Of the source; absent when the build did not say. */
+  /** The commit of the source; absent when the build did not record it. */
   readonly commit?: string
   readonly node: string
-  /** The newest migration that this release knows. */
+  /** The newest migration of the release. */
   readonly schema: string
 }
 
-/** What operators ask a node about itself. */
+/** What the operations of health, metrics and version report. */
 export interface NodeStatus {
   readonly health: Health
   readonly metrics: Metrics
   readonly version: Version
 }
 
-/** The contract for machines, as this node serves it. */
+/** The documents that describe the API for machines. */
 export interface Documents {
   readonly openApi: ContractDocument
   readonly asyncApi: ContractDocument

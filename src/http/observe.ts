@@ -7,12 +7,12 @@ import type { State } from './context.ts'
 
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PATCH', 'DELETE', 'OPTIONS', 'PUT'])
 const SWITCHING_PROTOCOLS = 101
-/** What probes and scrapers ask for wakes no node. */
+/** Requests to other paths, of probes and scrapers, do not keep a node from becoming idle. */
 const OF_CLIENTS = '/v1/'
 
 /**
- * The time of every request, for the metrics, and its line in the access log: at info when that is on, else at debug.
- * The path is logged, never the query string, which may carry a token.
+ * Measures every request for the metrics, and writes its line of the access log: at level info when that is on, else at debug.
+ * The line has the path and never the query string, which may contain a token.
  */
 export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middleware {
   const level = accessLog ? 'info' : 'debug'
@@ -23,7 +23,7 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
     const ms = performance.now() - started
     // The template of the path: clients must not choose the values of a label.
     const { requestId, route = 'none', principal, clientGone } = ctx.state as State
-    // What is answered past Koa is an event stream, which has sent its headers, or a WebSocket.
+    // Koa does not send two responses: event streams, whose headers are sent by now, and WebSockets.
     const isUpgraded = ctx.respond === false && !ctx.res.headersSent
     const status = isUpgraded ? SWITCHING_PROTOCOLS : ctx.status
     metrics.request(
@@ -51,7 +51,7 @@ export function observe(log: Log, metrics: Metrics, accessLog: boolean): Middlew
   }
 }
 
-/** Notes that somebody wants something of the node. Long-lived connections are counted elsewhere. */
+/** Marks the node as busy during a request. Long-lived connections are counted elsewhere. */
 export function trackRequests(idleness: Idleness): Middleware {
   return async (ctx, next) => {
     if (!ctx.path.startsWith(OF_CLIENTS)) return next()

@@ -3,7 +3,7 @@ import type { Admitted } from './origins.ts'
 
 const LOOPBACK = /^(localhost|127(\.\d+){3}|::1)$/
 
-/** Says, once at the start, what a node lets in without a token. */
+/** Logs a warning at the start when clients or web pages have access without a token. */
 export function warnOfOpenAccess(
   { auth, host, admitted }: { auth: { mode: string }; host: string | undefined; admitted: Admitted },
   log: Log,

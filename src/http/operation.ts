@@ -12,23 +12,23 @@ import type { UpgradeContext } from './transports/upgrade.ts'
 export type Tag = 'sessions' | 'events' | 'erasure' | 'lifecycle' | 'operations' | 'contract'
 export type HeaderName = 'Location' | 'ETag' | 'Upgrade'
 export type Content = Readonly<Record<string, TSchema>>
-/** What of the configuration decides which scope an operation takes. */
+/** The part of the configuration that scopes of operations depend on. */
 export type ScopeSettings = Pick<Config, 'eraseScope'>
 
-/** An answer that is no error. */
+/** A response that is not an error. */
 export interface Answer {
   readonly description: string
-  /** By media type; none: there is no body. */
+  /** The schema of the body by media type. Absent: there is no body. */
   readonly content?: Content
   readonly headers?: readonly HeaderName[]
 }
 
-/** One request, checked and parsed as its operation declares. */
+/** One request to an operation, after its checks, with its parsed parameters and body. */
 export interface Call<Path extends string = string, P extends Parameters = Parameters, Body = unknown> {
   readonly ctx: UpgradeContext
   readonly services: Services
   readonly node: NodeStatus & { readonly documents: Documents }
-  /** Without authentication, and on operations without a scope, ANYONE. */
+  /** ANYONE without authentication, and on operations that need no token. */
   readonly principal: Principal
   readonly path: PathValues<Path>
   readonly parameters: ParameterValues<P>
@@ -36,46 +36,46 @@ export interface Call<Path extends string = string, P extends Parameters = Param
 }
 
 /**
- * One method of one path: what it takes, who may call it, what it answers, and its handler. The router, the checks before the
- * handler (enter.ts), the OpenAPI document and the tests that sweep over all operations are derived from it.
+ * One method of one path, with its handler. The router, the checks before the handler (enter.ts), the OpenAPI document and the
+ * tests that sweep over all operations are derived from this declaration.
  */
 export interface Operation<Path extends string = string, P extends Parameters = Parameters, Body = unknown> {
   readonly method: 'get' | 'post' | 'patch' | 'delete'
-  /** A segment such as `:id` is a parameter of pathParameters.ts. A token that is locked to a session may name only that `id`. */
+  /** A segment such as `:id` is a parameter of pathParameters.ts. A token that is locked to a session is valid for that `id` alone. */
   readonly path: Path
   readonly id: string
   readonly tag: Tag
   readonly summary: string
   readonly description?: string
-  /** What the token must allow. Undefined: everybody may call it, without a token, unless `handshake` says otherwise. */
+  /** The scope that the token must have. Absent: no token is needed, unless `webSocket` has an authentication of its own. */
   readonly scope?: Scope | ((settings: ScopeSettings) => Scope)
-  /** Only tokens of services that are not locked to a session may call it. */
+  /** Requires the token of a service that is not locked to a session. */
   readonly servicesOnly?: true
-  /** The name of the query parameter that may hold the token, where browsers cannot set headers. */
+  /** The query parameter that may hold the token, for browsers, which cannot set headers here. */
   readonly tokenParameter?: 'access_token' | 'token'
   readonly parameters?: P
   readonly body?: RequestBody<Body>
-  /** It answers with an event stream: always, or when `Accept` asks for one. */
+  /** Responds with an event stream: always, or when `Accept` asks for one. */
   readonly eventStream?: 'always' | 'accepted'
-  /** It takes WebSocket handshakes. */
+  /** Accepts WebSocket handshakes. */
   readonly webSocket?: WebSocketHandshake
   readonly answers: Readonly<Record<number, Answer>>
-  /** Beside those that follow from the members above (contract/errorsOf.ts). */
+  /** The codes of its errors, beyond those that follow from the members above (contract/errorsOf.ts). */
   readonly errors: readonly ErrorCode[]
   handle(call: Call<Path, P, Body>): void | Promise<void>
 }
 
 export interface WebSocketHandshake {
-  /** The socket is closed for a larger message. */
+  /** The node closes the socket when a message is larger. */
   maxMessageBytes(config: Config): number
-  /** Set: this finds the token, and undefined for none; a handshake whose token is not good is answered by `refuse`. */
+  /** How the token is found, and how a handshake is answered whose token is invalid, when that differs from HTTP. */
   readonly authentication?: {
     token(ctx: UpgradeContext): string | undefined
     refuse(ctx: UpgradeContext): void
   }
 }
 
-/** The operation as an entry of a list: its handler gets what it declares. */
+/** Checks the types of a declaration, so that its handler gets what it declares. */
 export const operation = <const Path extends string, const P extends Parameters, Body>(
   declared: Operation<Path, P, Body>,
 ): Operation => declared as unknown as Operation

@@ -10,7 +10,7 @@ import { TAIL } from './api/tail.ts'
 import { TAILS } from './api/tails.ts'
 import type { Operation } from './operation.ts'
 
-/** Every operation of the API, in the order in which it is read about. */
+/** Every operation of the API, in the order of the OpenAPI document. */
 export const OPERATIONS: readonly Operation[] = [
   ...SESSIONS,
   ...APPEND,

@@ -3,25 +3,25 @@ import type { Context, Middleware } from 'koa'
 import { AppError } from '../protocol/errors.ts'
 import { rejectHandshake, SOCKET_PATH } from './socketPath.ts'
 
-/** Which pages, and under which names of the node, its API is for. */
+/** The web pages that may call the API, and the host names under which they may. */
 export interface Admitted {
-  /** Origins of pages; `loopback`: those of this machine, at any port. A page of the node's own origin is always. */
+  /** Allowed origins of pages; `loopback`: those of this machine, at any port. Pages of the node's own origin are always allowed. */
   readonly origins: '*' | 'loopback' | readonly string[]
-  /** What `Host` may name, without a port; `.example.com` stands for every name below it. */
+  /** Allowed values of `Host`, without a port; `.example.com` allows every name below it. */
   readonly hosts: '*' | readonly string[]
 }
 
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
-/** Documents that are for everybody. */
+/** Documents that pages of every origin may read. */
 const OPEN = new Set(['/openapi.json', '/asyncapi.json'])
 
 /**
- * Refuses what a foreign page has a browser send: without tokens a browser's place in the network is all that it takes.
- * `Host` is looked at because a page can have its own name point here (DNS rebinding), and then is of the same origin.
+ * Rejects requests that a page of another site makes a browser send: without tokens such a page needs only the browser's place
+ * in the network. `Host` is checked because a page can point its own name at the node (DNS rebinding) and has its origin then.
  */
 export function rejectForeignPages(admitted: Admitted): Middleware {
   if (admitted.origins === '*' && admitted.hosts === '*') return (_, next) => next()
-  let good: string | undefined // as `Host` had it last; a node has few names
+  let good: string | undefined // the last allowed `Host`; a node has few names
   const hostProblem = (host: string | undefined) => {
     if (host === undefined || host === good) return undefined
     const why = foreignHost(host, admitted.hosts)
@@ -38,7 +38,7 @@ export function rejectForeignPages(admitted: Admitted): Middleware {
   }
 }
 
-/** What is answered as Access-Control-Allow-Origin; empty: nothing. */
+/** The value of Access-Control-Allow-Origin; empty: the header is not sent. */
 export function allowedOrigin(ctx: Context, admitted: Admitted): string {
   if (admitted.origins === '*' || OPEN.has(ctx.path)) return '*'
   const { origin } = ctx.req.headers
@@ -48,7 +48,7 @@ export function allowedOrigin(ctx: Context, admitted: Admitted): string {
 function foreignHost(host: string, hosts: Admitted['hosts']): AppError | undefined {
   if (hosts === '*') return undefined
   const name = hostOf(host)
-  if (isOfNobody(name)) return undefined
+  if (isUnclaimable(name)) return undefined
   if (hosts.some((it) => (it.startsWith('.') ? name.endsWith(it) : it === name))) return undefined
   return new AppError(
     'forbidden_host',
@@ -56,14 +56,14 @@ function foreignHost(host: string, hosts: Admitted['hosts']): AppError | undefin
   )
 }
 
-/** Names that a foreign page cannot have: addresses, names without a dot, and `localhost`. */
-const isOfNobody = (name: string): boolean =>
+/** Whether no page of another site can have this host name: addresses, names without a dot, and `localhost`. */
+const isUnclaimable = (name: string): boolean =>
   isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0 || !name.includes('.') || name.endsWith('.localhost')
 
 function foreignOrigin({ method, req }: Context, admitted: Admitted): AppError | undefined {
   const { origin, host } = req.headers
-  // Every browser sends an Origin with what is not safe; should one not, this says where it came from.
-  if (method === 'OPTIONS') return undefined // a preflight, which goes no further without its header
+  // Browsers send an Origin with every request that is not safe. Sec-Fetch-Site is the fallback for one that does not.
+  if (method === 'OPTIONS') return undefined // a preflight; without the CORS header the browser stops after it
   const isForeign =
     origin === undefined
       ? req.headers['sec-fetch-site'] === 'cross-site' && !SAFE.has(method) && admitted.origins !== '*'
@@ -84,7 +84,7 @@ function isAdmitted(origin: string, { origins }: Admitted): boolean {
 
 const isLoopbackV4 = (name: string) => isIP(name) === 4 && name.startsWith('127.')
 
-/** Whether a page is of the origin under which it calls. Which protocol that is, only the one who ends TLS knows. */
+/** Whether a page calls the origin that it comes from. The node takes the page's protocol, since only the TLS proxy knows its own. */
 function isSame(origin: string, host: string | undefined): boolean {
   if (host === undefined || !URL.canParse(origin)) return false
   const { protocol, host: own } = new URL(origin)
@@ -92,5 +92,5 @@ function isSame(origin: string, host: string | undefined): boolean {
   return /^https?:$/.test(protocol) && URL.canParse(called) && new URL(called).host === own
 }
 
-/** Without the port, in lower case, without the dot that a full name may end in. */
+/** The host name in lower case, without the port and the final dot of a fully qualified name. */
 const hostOf = (host: string): string => host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '')

@@ -6,13 +6,13 @@ import { MAX_BATCH_SIZE, MAX_WAIT_SECONDS, PAGE } from './bounds.ts'
 import { Type } from './jsonSchema.ts'
 import { choice, cursorAt, insertedAt, integer, one } from './query.ts'
 
-/** A parameter of an operation, as it is described and as it is read. */
+/** A parameter of an operation: its description for OpenAPI, and how it is read. */
 export interface Parameter<Value = unknown> {
   readonly in: 'query' | 'header'
   readonly description: string
   readonly schema: TSchema
   readonly style?: 'deepObject'
-  /** What a bad value is answered; undefined: there is none. */
+  /** The code for an invalid value. Absent: every value is valid. */
   readonly error?: ErrorCode
   /** Throws an AppError of the code `error`. */
   read(ctx: Context, name: string): Value
@@ -43,7 +43,7 @@ function integerInQuery(error: ErrorCode, range: Range, description: string): Pa
   )
 }
 
-/** The default stands for an absent one. */
+/** One of several values; `absent` is the default. */
 export function choiceInQuery<const T extends string>(
   error: ErrorCode,
   allowed: readonly T[],
@@ -61,7 +61,7 @@ export function choiceInQuery<const T extends string>(
 export const textInQuery = (error: ErrorCode, description: string): Parameter<string | undefined> =>
   inQuery(error, Type.String({ minLength: 1 }), description, (query, name) => one(query, name, error))
 
-/** A header that an operation reads. The value is empty when it is absent. */
+/** A request header. Its value is empty when it is absent. */
 export const header = (schema: TSchema, description: string): Parameter<string> => ({
   in: 'header',
   schema,
@@ -76,7 +76,7 @@ export const LIMIT = inQuery(
   (query, name) => integer(query, name, 'invalid_limit', { min: 1, max: PAGE.max }) ?? PAGE.default,
 )
 
-/** A seq. Absent: undefined. */
+/** A cursor in a session: a seq, or undefined when it is absent. */
 export const seqCursor = (description: string, absent?: number): Parameter<number | undefined> =>
   integerInQuery(
     'invalid_cursor',
@@ -123,7 +123,7 @@ export const BATCH_SIZE = integerInQuery(
   'From 2 on, every frame is an array of up to this many events.',
 )
 
-/** A filter of events: null when absent. */
+/** A filter of events: a text, or null when it is absent. */
 export const eventFilter = (description: string): Parameter<string | null> =>
   inQuery('invalid_list_query', Type.String({ minLength: 1 }), description, (query, name) => {
     const value = one(query, name, 'invalid_list_query')

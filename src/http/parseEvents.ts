@@ -22,26 +22,26 @@ const BATCH_MEMBERS = Object.keys(NewEventBatch.properties)
 const NAMES = ['type', 'actor', 'source', 'producer_id', 'idempotency_key'] as const
 const NULLABLE_REFS = ['request_id', 'sequence_id'] as const
 
-/** Of a long batch so much is looked at in one turn of the event loop, or one event. */
+/** How much of a long batch is parsed in one turn of the event loop: this many characters, or one event. */
 const TURN_CHARACTERS = 512 * 1024
 
 export interface EventLimits {
-  /** Of an event, however it comes. */
+  /** The largest event, on every transport. */
   readonly eventBytes: number
-  /** Of a batch. */
+  /** The most events of a batch. */
   readonly batchEvents: number
-  /** Of `metadata` and `refs` each. */
+  /** The largest `metadata`, and the largest `refs`, of an event. */
   readonly eventMetadataBytes: number
 }
 
-/** One event out of the body of an append. Throws invalid_json, invalid_event, invalid_metadata, invalid_refs. */
+/** Parses the event in the body of an append. Throws invalid_json, invalid_event, invalid_metadata, invalid_refs, actor_mismatch. */
 export function parseEvent(text: string, principal: Principal, limits: EventLimits): EventToAppend {
   return toEvent(parseObject(text, MEMBERS, 'invalid_event'), principal, limits, '')
 }
 
 /**
- * The events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors carry the event's `index`;
- * body_too_large is that of one event.
+ * Parses the events of a batch: an NDJSON body, or `{"events": […], "expected_seq"?}`. Errors have the `index` of the event;
+ * body_too_large is about one event.
  */
 export async function parseBatch(
   text: string,
@@ -91,7 +91,7 @@ function batchEvent(
 
 interface Batch {
   readonly count: number
-  /** Of the first `max` events. */
+  /** Where the first `max` events are in the text. */
   readonly spans: readonly Required<Pick<JsonRange, 'start' | 'end'>>[]
   readonly expectedSeq: number | null
 }
@@ -125,14 +125,14 @@ function jsonBatch(text: string, max: number): Batch {
   return { count, spans, expectedSeq: expected_seq ?? null }
 }
 
-/** Throws body_too_large when what stands there has more bytes than an event may have. */
+/** Throws body_too_large when the text at the span has more than `maxBytes` bytes. */
 export function assertEventBytes(
   text: string,
   { start, end }: { readonly start: number; readonly end: number },
   maxBytes: number,
   where = '',
 ): void {
-  const mostBytes = 3 * (end - start) // UTF-8 of a UTF-16 unit
+  const mostBytes = 3 * (end - start) // a UTF-16 unit is at most 3 bytes of UTF-8
   if (mostBytes > maxBytes && Buffer.byteLength(text.slice(start, end)) > maxBytes)
     throw new AppError('body_too_large', `${where}the event is larger than ${maxBytes} bytes`, {
       max_bytes: maxBytes,
@@ -178,7 +178,7 @@ function toEvent(
   }
 }
 
-/** Who the event is by, and, where a token appends it in the name of another, the token's subject. */
+/** The actor of an event, and the subject of the token when it appends on behalf of another actor. */
 function actorOf(
   named: string | undefined,
   { actor, scopes }: Principal,
@@ -194,7 +194,7 @@ function actorOf(
   )
 }
 
-/** Inside refs too, null means not given. What is stored is the text as it came. */
+/** Removes null members of `refs`, which mean that they were not given. The stored text keeps them. */
 function dropNullRefs({ refs }: Record<string, unknown>): void {
   if (typeof refs !== 'object' || refs === null) return
   for (const name of NULLABLE_REFS) {

@@ -15,7 +15,7 @@ export interface TailRequest {
 const MEMBERS = Object.keys(TailStart.properties)
 const checkTail = validator(TailStart, 'invalid_tails')
 
-/** The tails of a request for many. Throws invalid_json, invalid_tails. */
+/** Parses the body of `POST /v1/tails`. Throws invalid_json, invalid_tails. */
 export function parseTails(text: string, maxTails: number): TailRequest[] {
   const member = new ArrayMember('tails', maxTails)
   parseObject(text, [member.name], 'invalid_tails', '', {}, member)

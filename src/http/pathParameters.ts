@@ -7,11 +7,11 @@ import { existingSessionId } from './sessionId.ts'
 interface PathParameter {
   readonly schema: TSchema
   readonly description: string
-  /** Throws the code for what does not exist, when nothing can have this name. */
+  /** Throws the code for a resource that does not exist when no resource can have this name. */
   read(text: string): unknown
 }
 
-/** What can be in the path of an operation, by its name there. `id` is always that of a session. */
+/** The parameters that paths of operations may have, by name. `id` is always the id of a session. */
 export const PATH_PARAMETERS = {
   id: {
     schema: Type.String({ minLength: 1 }),
@@ -38,7 +38,7 @@ export type PathValues<Path extends string> = Path extends `${string}:${infer Fi
     ? Named<Last>
     : unknown
 
-/** The names of the parameters of a path, in their order. */
+/** The names of the parameters of a path, in their order. Throws for one that is not described. */
 export const namesIn = (path: string): Name[] =>
   [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => {
     if (!(name in PATH_PARAMETERS)) throw new Error(`the path parameter ${name} is not described`)

@@ -2,7 +2,7 @@ import type { ParsedUrlQuery } from 'node:querystring'
 import { AppError, type ErrorCode } from '../protocol/errors.ts'
 import { microseconds } from '../protocol/event.ts'
 
-/** One value of a query parameter; undefined when absent. Given twice it is refused: neither is clearly meant. */
+/** The value of a query parameter; undefined when it is absent. Throws `code` when it is given more than once. */
 export function one(query: ParsedUrlQuery, name: string, code: ErrorCode): string | undefined {
   const value = query[name]
   if (Array.isArray(value)) throw new AppError(code, `${name} is given more than once`, { field: name })
@@ -35,13 +35,13 @@ export function choice<T extends string>(
   throw new AppError(code, `${name} must be one of ${allowed.join(', ')}`, { field: name })
 }
 
-/** A time as events show it. */
+/** The format of times in events. */
 const INSERTED_AT = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/
 
-/** `inserted_at` of the event at a cursor, from wherever it was given. Throws invalid_cursor. */
+/** Validates `cursor_inserted_at`, from a query or a message. Throws invalid_cursor. */
 export const insertedAt = (given: unknown): string | undefined => timeAt(given, 'cursor_inserted_at')
 
-/** The same of a cursor of the lifecycle feed, in microseconds since 1970. */
+/** Validates `cursor_at` of the lifecycle feed, and converts it to microseconds since 1970. Throws invalid_cursor. */
 export function cursorAt(given: unknown): number | undefined {
   const time = timeAt(given, 'cursor_at')
   return time === undefined ? undefined : microseconds(time)

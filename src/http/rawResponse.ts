@@ -11,7 +11,7 @@ export const SECURITY_HEADERS: readonly (readonly [name: string, value: string])
 ]
 const SECURITY_LINES = SECURITY_HEADERS.map(([name, value]) => `${name}: ${value}\r\n`).join('')
 
-/** Answers on a bare socket, for what never became a request that Koa could answer, and closes it. */
+/** Sends an error on a socket whose request never reached Koa, and closes the socket. */
 export function sendRawError(socket: Socket, error: AppError): void {
   const body = JSON.stringify(error)
   socket.end(

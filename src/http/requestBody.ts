@@ -12,13 +12,13 @@ export interface BodyContext {
   readonly config: Config
 }
 
-/** The body of an operation, as it is described and as it is read. */
+/** The body of an operation: its description for OpenAPI, and how it is read. */
 export interface RequestBody<Value = unknown> {
   readonly required: boolean
-  /** Of JSON, as it is described. */
+  /** The schema of its JSON for OpenAPI. */
   readonly schema: TSchema
   readonly kinds: readonly BodyKind[]
-  /** What `parse` throws, beside invalid_json. */
+  /** The codes that `parse` throws, beside invalid_json. */
   readonly errors: readonly ErrorCode[]
   maxBytes(config: Config): number
   parse(text: string, context: BodyContext): Value | Promise<Value>
@@ -26,16 +26,16 @@ export interface RequestBody<Value = unknown> {
 
 interface JsonBody<Schema extends TObject, Value> {
   readonly schema: Schema
-  /** Absent: the body may be left out, and is an object without members then. */
+  /** Absent: the body may be empty, which means an object without members. */
   readonly required?: true
-  /** Of a body that the schema does not allow. */
+  /** The code for a body that does not match the schema. */
   readonly error: ErrorCode
-  /** What `read` throws besides. */
+  /** Other codes that `read` throws. */
   readonly errors?: readonly ErrorCode[]
   read(body: Static<Schema>, object: JsonObjectText, context: BodyContext): Value
 }
 
-/** A body that is one JSON object, as large as an event may be. `read` makes of it what the handler gets. */
+/** A body that is one JSON object of at most the size of an event. `read` converts it to what the handler gets. */
 export function jsonBody<Schema extends TObject, Value>({
   schema,
   required,

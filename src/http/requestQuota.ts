@@ -1,7 +1,7 @@
 import type { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { AppError } from '../protocol/errors.ts'
 
-/** Requests of each tenant on this node, counted anew every second. Nodes do not know of each other's. */
+/** The rate limit of each tenant: requests per second on this node. Nodes count apart from each other. */
 export class RequestQuota {
   readonly #limiter: RateLimiterMemory
   readonly #perSecond: number

@@ -13,7 +13,7 @@ export async function withRequestSignal<T>(
   if (draining.aborted) leave()
   ctx.res.once('close', leave)
   const unwatch = onTokenEnd((ctx.state as State).principal, leave)
-  ctx.req.socket.once('end', leave) // gone, or done with sending: it need not wait for what may come
+  ctx.req.socket.once('end', leave) // the client disconnected, or half-closed the connection and need not wait
   // Not AbortSignal.any: it would keep something in the signal of the node for every request.
   draining.addEventListener('abort', leave, { once: true })
   try {

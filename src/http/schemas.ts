@@ -1,19 +1,19 @@
 import { Type } from './jsonSchema.ts'
 
-/** The largest integer that every JSON reader keeps; Postgres's bigint goes further. */
+/** The largest integer that every JSON parser reads exactly; Postgres's bigint goes further. */
 const MAX_INTEGER = Number.MAX_SAFE_INTEGER
-/** Ample for names of things; an index entry of Postgres holds some 2,700 bytes. */
+/** Below the 2,700 bytes or so that an index entry of Postgres holds, and ample for names. */
 const MAX_NAME_CHARACTERS = 512
 
-/** Titles are shown in lists of up to 1,000. */
+/** A page lists up to 1,000 titles. */
 const MAX_TITLE_CHARACTERS = 1024
 
-/** A sentence or a case number; it is kept for ever, and so is no place for what is erased. */
+/** Room for a sentence or a case number. The reason is kept for ever, so it must not hold what is erased. */
 const MAX_REASON_CHARACTERS = 500
 
 const Title = Type.String({ maxLength: MAX_TITLE_CHARACTERS })
 const Name = Type.String({ minLength: 1, maxLength: MAX_NAME_CHARACTERS })
-/** Said in so many words: what is generated from an object without members has none otherwise. */
+/** Stated explicitly: generators would make an object without members otherwise. */
 const OPEN = { additionalProperties: true } as const
 const JsonObject = Type.Object({}, OPEN)
 

@@ -7,25 +7,25 @@ import { sendRawError } from './rawResponse.ts'
 import { bridgeUpgrades } from './transports/upgrade.ts'
 
 export interface HttpServerOptions {
-  /** How long a connection is kept for another request. */
+  /** How long an idle connection stays open for another request. */
   readonly keepAliveMs: number
-  /** From its first byte, a request has this long to arrive. */
+  /** How long a request may take to arrive, from its first byte. */
   readonly requestMs: number
   readonly headersMs: number
-  /** A peer that takes nothing of an answer for this long is cut. */
+  /** The node closes a connection whose peer reads nothing of a response for this long. */
   readonly stallMs?: number
-  /** Past it, a new connection is closed at once. */
+  /** The most open connections; further ones are closed at once. */
   readonly connections?: number
-  /** Of what never became a request. */
+  /** Called for bytes that are not a valid request. */
   readonly onError?: (code: ErrorCode) => void
-  /** Of connections past the bound. */
+  /** Called for each connection past the limit. */
   readonly onDropped?: () => void
 }
 
-/** How often Node looks for requests past their time: at most this, and often enough for short ones. */
+/** The longest interval at which Node checks for requests past their time-out. Short time-outs are checked more often. */
 const MAX_CHECK_INTERVAL_MS = 5000
 
-/** While draining: a connection is closed this soon after its last answer. */
+/** While the server drains, it closes idle connections at this interval. */
 const IDLE_CHECK_MS = 50
 
 const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: the Host header is missing')
@@ -33,12 +33,12 @@ const NO_HOST = new AppError('bad_request', 'the request is not valid HTTP/1.1: 
 const lacksHost = ({ headers, httpVersion }: IncomingMessage): boolean =>
   headers.host === undefined && httpVersion === '1.1'
 
-/** The rest of a long answer waits in memory for its peer: not for ever. Node destroys a socket that times out. */
+/** Bounds how long the rest of a response waits in memory for its peer: Node destroys a socket that times out. */
 function cutIfStalled(socket: Socket, stallMs: number): void {
   if (socket.writableNeedDrain) socket.setTimeout(stallMs)
 }
 
-/** An HTTP server that listens. */
+/** A listening HTTP server. */
 export class HttpServer {
   readonly #server: Server
   readonly #connections = new Set<Socket>()
@@ -51,7 +51,7 @@ export class HttpServer {
     })
   }
 
-  /** Resolves when it listens; rejects when the port is taken (EADDRINUSE) or not allowed (EACCES). */
+  /** Resolves when the server listens. Rejects when the port is in use (EADDRINUSE) or not permitted (EACCES). */
   static start(
     app: Koa,
     port: number,
@@ -64,11 +64,10 @@ export class HttpServer {
       headersTimeout: Math.min(options.headersMs, options.requestMs),
       connectionsCheckingInterval: Math.min(MAX_CHECK_INTERVAL_MS, Math.ceil(options.headersMs / 4)),
       noDelay: true,
-      requireHostHeader: false, // ours to refuse, in JSON
+      requireHostHeader: false, // the handler below responds with JSON
     })
     if (options.connections !== undefined) server.maxConnections = options.connections
-    // A client that has said all it has to say may close its side of the connection, and is answered all the same. Node
-    // has the property from its beginnings, and no type for it.
+    // Half-closed clients still receive their response. Node's types lack the property.
     Object.assign(server, { httpAllowHalfOpen: true })
     const answer = app.callback()
     const { stallMs } = options
@@ -81,7 +80,7 @@ export class HttpServer {
       return answer(req, res)
     }
     server.on('request', handler)
-    server.on('checkExpectation', handler) // one that is not 100-continue; Node itself would answer without a body
+    server.on('checkExpectation', handler) // for other values than 100-continue; Node's response would have no body
     bridgeUpgrades(server, handler)
     respondToClientErrors(server, (code) => options.onError?.(code))
     server.on('drop', () => options.onDropped?.())
@@ -103,7 +102,7 @@ export class HttpServer {
     return (this.#server.address() as AddressInfo).port
   }
 
-  /** Accepts nothing new; resolves when the requests under way are answered. */
+  /** Accepts no new connections, and resolves when the current requests are answered. */
   drain(): Promise<void> {
     return new Promise((resolve) => {
       const closing = setInterval(() => this.#closeIdle(), IDLE_CHECK_MS)
@@ -116,11 +115,11 @@ export class HttpServer {
 
   #closeIdle(): void {
     this.#server.closeIdleConnections()
-    // Opened ahead of need, as browsers and pools do, and never used: Node counts them as busy.
+    // Browsers and pools open connections before they need them. Node counts those without a request as busy.
     for (const socket of this.#connections) if (socket.bytesRead === 0) socket.destroy()
   }
 
-  /** Cuts what is left. */
+  /** Closes all connections at once. */
   stop(): void {
     this.#server.close()
     this.#server.closeAllConnections()

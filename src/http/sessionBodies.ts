@@ -5,7 +5,7 @@ import { jsonBody } from './requestBody.ts'
 import { NewSession, SessionPatch } from './schemas.ts'
 import { badNewSessionId } from './sessionId.ts'
 
-/** What a session is created of. JSON objects in it are text, as it was sent. */
+/** The body that creates a session. Its JSON objects are kept as the text that was sent. */
 export const NEW_SESSION = jsonBody({
   schema: NewSession,
   error: 'invalid_session',
@@ -28,7 +28,7 @@ export const NEW_SESSION = jsonBody({
   },
 })
 
-/** What changes in a session. */
+/** The body that updates a session. */
 export const SESSION_PATCH = jsonBody({
   schema: SessionPatch,
   required: true,

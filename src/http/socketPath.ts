@@ -1,9 +1,9 @@
 import type { Context } from 'koa'
 
-/** Of the multiplexed socket. */
+/** The path of the multiplexed socket. */
 export const SOCKET_PATH = '/v1/socket/websocket'
 
-/** As Phoenix refuses a handshake: 403 without a body. */
+/** Rejects a handshake as Phoenix does: 403 without a body. */
 export function rejectHandshake(ctx: Context): void {
   ctx.status = 403
   ctx.body = ''

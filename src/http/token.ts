@@ -2,16 +2,16 @@ import type { IncomingMessage } from 'node:http'
 import type { Context } from 'koa'
 import { AppError } from '../protocol/errors.ts'
 
-/** RFC 6750: the scheme in any case, at least one space, one token. What the token is made of is not looked at here. */
+/** RFC 6750: the scheme in any case, at least one space, one token. The characters of the token are not checked here. */
 const BEARER = /^bearer +(\S+)$/i
 
 /**
- * The token of a request: from its Authorization header, or from the query parameter of that name, if the caller allows
- * one. Undefined when it has none. Throws `unauthorized` when it has something else, or several.
+ * The token of a request: from its Authorization header, or from the query parameter, when the operation has one. Undefined
+ * when there is none. Throws `unauthorized` for several tokens, or another scheme.
  */
 export function findToken(ctx: Context, queryParameter: string | undefined): string | undefined {
   const inHeader = headerToken(ctx.req)
-  // Koa reads the query string when it is asked for it.
+  // Koa parses the query string when `query` is first read.
   const inQuery = queryParameter === undefined ? undefined : ctx.query[queryParameter]
   if (Array.isArray(inQuery)) throw ambiguous(`${queryParameter} is given more than once`)
   if (inHeader !== undefined && inQuery !== undefined && inHeader !== inQuery)
@@ -22,7 +22,7 @@ export function findToken(ctx: Context, queryParameter: string | undefined): str
 function headerToken({ headers, rawHeaders }: IncomingMessage): string | undefined {
   const { authorization } = headers
   if (authorization === undefined) return undefined
-  // Node keeps the first of several and drops the rest; whoever is before us may have looked at another one.
+  // Node keeps the first of several headers. A proxy before the node may have checked another one.
   let count = 0
   for (let i = 0; i < rawHeaders.length; i += 2)
     if (rawHeaders[i]?.toLowerCase() === 'authorization') count += 1

@@ -4,15 +4,15 @@ import { AppError, type ErrorCode } from '../protocol/errors.ts'
 
 const ajv = new Ajv({ strict: true, messages: true, allowUnionTypes: true })
 
-/** Members whose own problems have their own code. */
+/** Members whose problems have a code of their own. */
 const OWN_CODES: Readonly<Record<string, ErrorCode>> = { metadata: 'invalid_metadata', refs: 'invalid_refs' }
 
 export type Validator<T extends TObject> = (value: unknown, where?: string) => Static<T>
 
 /**
- * Checks a parsed body against a schema. What does not fit throws an AppError of the given code whose message and `field`
- * name the member. Two kindnesses of the wire contract are applied to the value first, in place: null means not given,
- * unless the schema has a null there, and a decimal string stands for an integer.
+ * Checks a parsed body against a schema. Throws an AppError of the given code whose message and `field` name the member that
+ * does not match. Two rules of the wire contract are applied to the value first, in place: null means that a member was not
+ * given, unless the schema allows null, and an integer may be a decimal string.
  */
 export function validator<T extends TObject>(schema: T, code: ErrorCode): Validator<T> {
   const check = ajv.compile(schema)

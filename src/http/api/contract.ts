@@ -4,7 +4,7 @@ import { Type } from '../jsonSchema.ts'
 import { type Answer, type Call, operation } from '../operation.ts'
 import { header } from '../parameters.ts'
 
-/** Long enough to spare a page of documentation its reloads; a new release is seen soon. */
+/** Long enough that pages of documentation need not reload it, and short enough that a new release appears soon. */
 const MAX_AGE_SECONDS = 300
 
 const document: Answer = {
@@ -45,7 +45,7 @@ function answer({ ctx }: Pick<Call, 'ctx'>, { etag, text }: ContractDocument): v
   else sendJson(ctx, 200, text)
 }
 
-/** RFC 9110, section 13.1.2. Koa's own check gives up at `Cache-Control: no-cache`, which `fetch` sends beside it. */
+/** Whether If-None-Match has the ETag (RFC 9110, section 13.1.2). Koa's own check ignores it with `Cache-Control: no-cache`, which `fetch` adds. */
 const isKnown = (ifNoneMatch: string, etag: string): boolean =>
   ifNoneMatch
     .split(',')

@@ -140,7 +140,7 @@ function requestOf({ ctx, body, path, principal }: ErasureCall): ErasureRequest 
   }
 }
 
-/** 202 while something is still to be removed; Location says where to look. */
+/** Responds with the receipt: 202 while content is still to be removed. Location has the path of the receipt. */
 function answer({ ctx }: Pick<Call, 'ctx'>, erasure: Erasure): void {
   ctx.set('Location', `/v1/erasures/${erasure.id}`)
   sendJson(ctx, erasure.isDone ? 200 : 202, renderReceipt(erasure))

@@ -4,7 +4,7 @@ import { operation } from '../operation.ts'
 import { FEED_CURSOR_AT, LAST_EVENT_ID, textInQuery } from '../parameters.ts'
 import { serveEventStream } from '../transports/serveEventStream.ts'
 
-/** What happens to the sessions of the tenant, as server-sent events, whatever `Accept` says. */
+/** The lifecycle feed as server-sent events, for every `Accept`. */
 const followLifecycle = operation({
   method: 'get',
   path: '/v1/lifecycle',
@@ -43,7 +43,7 @@ const followLifecycle = operation({
     serveEventStream(call, {
       isOneTail: true,
       run(stream) {
-        // A reader that comes without a cursor and is cut off before the first event goes on from here.
+        // A reader that came without a cursor, and is disconnected before the first event, continues from here.
         if (wanted === undefined) stream.standAt(renderCursor(cursor))
         return lifecycle.follow({ tenantId, cursor, sink: stream, signal: stream.signal })
       },

@@ -38,7 +38,7 @@ const Version = closed(
   { title: 'Version' },
 )
 
-/** What the operations on the node itself share. None takes a token: they are for probes, which a network must guard. */
+/** The members that operations on the node itself share. They need no token, so the network must restrict access to them. */
 const ofNode = {
   method: 'get',
   tag: 'operations',

@@ -32,7 +32,7 @@ const create = operation({
   },
   errors: ['forbidden_session', 'session_exists', 'session_erased'],
   async handle({ ctx, body: { creator, ...body }, principal, services }) {
-    // Without an id one is made, which is no session that a lock can name.
+    // Without an id the node generates one, which the lock of a token cannot name.
     requireSession(principal, body.id ?? '')
     const session = await services.sessions.create(
       { ...body, tenantId: principal.tenantId, creatorPrincipal: renderPrincipal(principal) ?? creator },
@@ -146,7 +146,7 @@ async function setArchived(call: Call<'/v1/sessions/:id'>, archived: boolean): P
   sendJson(ctx, 200, renderSession(session))
 }
 
-/** As `creator_principal` shows it. Undefined without authentication: then it is what the body says. */
+/** The creator as `creator_principal` shows it. Undefined without authentication, when the body names the creator. */
 function renderPrincipal({ tenantId, actor, kind }: Principal): string | undefined {
   return actor === null ? undefined : JSON.stringify({ tenant_id: tenantId, id: actor, type: kind })
 }

@@ -11,12 +11,12 @@ import { PhoenixSocket } from '../transports/phoenix/phoenixSocket.ts'
 import { SERIALIZERS } from '../transports/phoenix/serializer.ts'
 import { createTopics } from '../transports/phoenix/topics.ts'
 
-/** Room in a message beside the largest event. */
+/** The room that a message has beside the largest event. */
 const MAX_ENVELOPE_BYTES = 64 * 1024
-/** How Phoenix's client sends its `authToken`: as a sub-protocol, which no log holds. */
+/** The sub-protocol in which Phoenix's client sends its `authToken`, which keeps it out of logs. */
 const TOKEN_PROTOCOL = /(?:^|,)\s*base64url\.bearer\.phx\.([\w+-]+)\s*(?:,|$)/
 
-/** A parameter of the handshake. A bad value is refused like a bad token, so it is read as it came. */
+/** A parameter of the handshake. It is read without a check, because an invalid value is rejected like an invalid token. */
 const handshakeParameter = (allowed: readonly string[], absent: string, description: string): Parameter => ({
   in: 'query',
   description,
@@ -24,7 +24,7 @@ const handshakeParameter = (allowed: readonly string[], absent: string, descript
   read: (ctx, name) => ctx.query[name] ?? absent,
 })
 
-/** The multiplexed socket. A refused handshake is answered as Phoenix does: 403 without a body. */
+/** The multiplexed socket. It rejects handshakes as Phoenix does: 403 without a body. */
 const openSocket = operation({
   method: 'get',
   path: SOCKET_PATH,

@@ -7,7 +7,7 @@ import { isEventStream } from '../transports/eventStream.ts'
 import { serveEventStream } from '../transports/serveEventStream.ts'
 import { serveWebSocketTail } from '../transports/webSocketTail.ts'
 
-/** A raw tail ignores what it is sent, so a client has no reason for larger messages. */
+/** A raw tail ignores messages of its client, so there is no reason for larger ones. */
 const MAX_IGNORED_MESSAGE_BYTES = 64 * 1024
 
 const tailSession = operation({
@@ -66,7 +66,7 @@ const tailSession = operation({
         onFault,
       })
     if (until !== undefined && cursor >= until && lastEventId !== '') {
-      ctx.status = 204 // an EventSource comes back after every end, unless it is answered this
+      ctx.status = 204 // the one response after which an EventSource does not reconnect
       return
     }
     serveEventStream(call, {
@@ -84,7 +84,7 @@ const tailSession = operation({
 
 export const TAIL = [tailSession]
 
-/** Where an EventSource was when its connection ended. */
+/** The seq in Last-Event-ID: that of the last event that the EventSource received. */
 function seqOf(lastEventId: string): Seq {
   if (/^\d{1,16}$/.test(lastEventId) && Number(lastEventId) <= Number.MAX_SAFE_INTEGER)
     return Number(lastEventId)

@@ -10,7 +10,7 @@ import { TailsStream } from '../transports/tailsStream.ts'
 
 const TailStarts = Type.Object({ tails: Type.Array(TailStart, { minItems: 1 }) }, { title: 'TailStarts' })
 
-/** Many tails on one event stream: what the multiplexed socket is, where WebSockets do not come through. */
+/** Many tails on one event stream, for networks in which the multiplexed socket does not work. */
 const tailSessions = operation({
   method: 'post',
   path: '/v1/tails',
