@@ -10,21 +10,21 @@ const TIME_UNITS: Readonly<Record<string, number>> = {
 }
 
 /**
- * Reads settings out of an environment and collects everything that is wrong with them, so that one look at the
- * report mends all of it. An empty value counts as not set. Problems name the variable and what was expected; they
- * repeat the value unless it may hold a secret.
+ * Reads settings from an environment, and collects every problem with them, so that an operator can fix all at once. An empty
+ * value counts as not set. A problem names the variable and what is expected, and repeats the value unless it may hold a
+ * secret.
  */
 export class EnvReader {
   readonly #env: Env
   readonly problems: string[] = []
-  /** Every variable that was asked for. */
+  /** Names of the variables that were read. */
   readonly names = new Set<string>()
 
   constructor(env: Env) {
     this.#env = env
   }
 
-  /** The first of the names that is set. */
+  /** The first variable of these that is set. */
   raw(...names: string[]): { name: string; value: string } | undefined {
     for (const name of names) this.names.add(name)
     for (const name of names) {
@@ -43,70 +43,70 @@ export class EnvReader {
     if (found === undefined) return range.default
     const value = /^-?\d+$/.test(found.value) ? Number(found.value) : Number.NaN
     if (value >= range.min && value <= range.max) return value
-    return this.#refuse(found, `an integer from ${range.min} to ${range.max}`, range.default)
+    return this.#reject(found, `an integer from ${range.min} to ${range.max}`, range.default)
   }
 
   oneOf<T extends string>(name: string, allowed: readonly T[], fallback: T): T {
     const found = this.raw(name)
     if (found === undefined) return fallback
-    const value = allowed.find((it) => it === found.value)
-    return value ?? this.#refuse(found, `one of ${allowed.join(', ')}`, fallback)
+    const value = allowed.find((word) => word === found.value)
+    return value ?? this.#reject(found, `one of ${allowed.join(', ')}`, fallback)
   }
 
-  /** Names with spaces or commas between; undefined when not set. */
+  /** Names from a list, separated by spaces or commas; undefined when not set. */
   namesOf<T extends string>(name: string, allowed: readonly T[]): ReadonlySet<T> | undefined {
     const found = this.raw(name)
     if (found === undefined) return undefined
-    const names = found.value.split(/[\s,]+/).filter((it) => it !== '')
-    const known = allowed.filter((it) => names.includes(it))
-    if (names.every((it) => (known as string[]).includes(it))) return new Set(known)
-    return this.#refuse(found, `some of ${allowed.join(', ')}`, undefined)
+    const names = found.value.split(/[\s,]+/).filter((word) => word !== '')
+    const known = allowed.filter((word) => names.includes(word))
+    if (names.every((word) => (known as string[]).includes(word))) return new Set(known)
+    return this.#reject(found, `some of ${allowed.join(', ')}`, undefined)
   }
 
-  /** Origins, with spaces or commas between, or `*`; undefined when not set. */
+  /** Origins, separated by spaces or commas, or `*`; undefined when not set. */
   origins(name: string): '*' | readonly string[] | undefined {
-    const isOrigin = (it: string) =>
-      URL.canParse(it) &&
-      /^https?:/.test(it) &&
-      new URL(it).origin === it.replace(/\/$/, '') &&
-      !it.includes('*')
+    const isOrigin = (word: string) =>
+      URL.canParse(word) &&
+      /^https?:/.test(word) &&
+      new URL(word).origin === word.replace(/\/$/, '') &&
+      !word.includes('*')
     const found = this.#words(name, isOrigin, 'origins such as https://app.example.com, or *')
-    return Array.isArray(found) ? found.map((it) => new URL(it).origin) : found
+    return Array.isArray(found) ? found.map((word) => new URL(word).origin) : found
   }
 
-  /** Names of hosts, with spaces or commas between, or `*`; undefined when not set. */
+  /** Host names, separated by spaces or commas, or `*`; undefined when not set. */
   hosts(name: string): '*' | readonly string[] | undefined {
-    const isHost = (it: string) => /^\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(it)
+    const isHost = (word: string) => /^\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(word)
     const expected = 'names without a port, such as starcite.example.com or .example.com, or *'
     const found = this.#words(name, isHost, expected)
-    return Array.isArray(found) ? found.map((it) => it.toLowerCase()) : found
+    return Array.isArray(found) ? found.map((word) => word.toLowerCase()) : found
   }
 
   #words(name: string, isOne: (word: string) => boolean, expected: string): '*' | string[] | undefined {
     const found = this.raw(name)
     if (found === undefined) return undefined
-    const words = found.value.split(/[\s,]+/).filter((it) => it !== '')
+    const words = found.value.split(/[\s,]+/).filter((word) => word !== '')
     if (words.includes('*')) return '*'
-    return words.every(isOne) ? words : this.#refuse(found, expected, undefined)
+    return words.every(isOne) ? words : this.#reject(found, expected, undefined)
   }
 
-  /** Texts with spaces or commas between; undefined when not set. */
+  /** Words, separated by spaces or commas; undefined when not set. */
   list(name: string): readonly string[] | undefined {
     return this.raw(name)
       ?.value.split(/[\s,]+/)
-      .filter((it) => it !== '')
+      .filter((word) => word !== '')
   }
 
-  /** `a=b` with spaces or commas between; what is before the last `=` is the first. Undefined when not set. */
+  /** Pairs `a=b`, separated by spaces or commas and split at the last `=`; undefined when not set. */
   pairs(name: string): readonly (readonly [string, string])[] | undefined {
-    const pairs = this.list(name)?.map((it) => {
-      const at = it.lastIndexOf('=')
-      return [it.slice(0, Math.max(at, 0)), it.slice(at + 1)] as const
+    const pairs = this.list(name)?.map((word) => {
+      const at = word.lastIndexOf('=')
+      return [word.slice(0, Math.max(at, 0)), word.slice(at + 1)] as const
     })
     const wrong = pairs?.findIndex(([left, right]) => left === '' || right === '') ?? -1
     if (wrong === -1) return pairs
     this.problems.push(
-      `${name} must be pairs such as name=value, with spaces between; one has no name or value`,
+      `${name} must be pairs such as name=value, separated by spaces; one has no name or no value`,
     )
     return []
   }
@@ -116,22 +116,22 @@ export class EnvReader {
     if (found === undefined) return fallback
     if (/^(true|1|yes|on)$/i.test(found.value)) return true
     if (/^(false|0|no|off)$/i.test(found.value)) return false
-    return this.#refuse(found, 'true or false', fallback)
+    return this.#reject(found, 'true or false', fallback)
   }
 
-  /** Bytes: a number with B, KB, MB or GB (powers of 1024); no unit means bytes. */
+  /** A size in bytes, from a number with B, KB, MB or GB (powers of 1024); without a unit it is bytes. */
   size(name: string, range: { default: string; min: string; max: string }): number {
     const expected = `a size from ${range.min} to ${range.max}, such as ${range.default}`
     return this.#withUnit(name, range, SIZE_UNITS, 'B', expected, (unit) => unit.toUpperCase())
   }
 
-  /** Milliseconds: a number with ms, s, m, h or d. */
+  /** A time in milliseconds, from a number with ms, s, m, h or d. */
   duration(name: string, range: { default: string; min: string; max: string }): number {
     const expected = `a time from ${range.min} to ${range.max}, such as ${range.default}`
     return this.#withUnit(name, range, TIME_UNITS, '', expected, (unit) => unit.toLowerCase())
   }
 
-  /** A postgres:// URL, under the first of several names. It may hold a password, so a problem never repeats it. */
+  /** A postgres:// URL, of the first variable that is set. It may hold a password, so a problem does not repeat it. */
   postgresUrl(...names: string[]): string | undefined {
     const found = this.raw(...names)
     if (found === undefined) return undefined
@@ -143,7 +143,7 @@ export class EnvReader {
     return undefined
   }
 
-  /** An http:// or https:// URL, under the first of several names. A problem does not repeat it either. */
+  /** An http:// or https:// URL, of the first variable that is set. A problem does not repeat it. */
   httpUrl(...names: string[]): string | undefined {
     const found = this.raw(...names)
     if (found === undefined) return undefined
@@ -170,10 +170,10 @@ export class EnvReader {
     if (found === undefined) return parse(range.default)
     const value = parse(found.value)
     if (value >= parse(range.min) && value <= parse(range.max)) return value
-    return this.#refuse(found, expected, parse(range.default))
+    return this.#reject(found, expected, parse(range.default))
   }
 
-  #refuse<T>(found: { name: string; value: string }, expected: string, fallback: T): T {
+  #reject<T>(found: { name: string; value: string }, expected: string, fallback: T): T {
     this.problems.push(`${found.name} must be ${expected}; it is ${JSON.stringify(found.value)}`)
     return fallback
   }

@@ -79,7 +79,8 @@ function isAllowed({ from, to, isPackage, isTypeOnly }: Import): boolean {
   if (ROOT.includes(here) || here === there) return true
   if (here in APART) return APART[here]?.includes(there) ?? false
   if (there === 'config.ts') return isTypeOnly && layerOf(here) >= layerOf('db')
-  if (here === 'config.ts') return there === 'lib'
+  if (here === 'config.ts') return there === 'config' || there === 'lib'
+  if (here === 'config') return there === 'lib'
   if (SIDEWAYS[here]?.includes(there)) return true
   return layerOf(there) >= 0 && layerOf(there) < layerOf(here)
 }
@@ -106,7 +107,7 @@ describe('the architecture', () => {
   })
 
   it('has a place for every directory', () => {
-    const known = [...LAYERS.flat(), ...Object.keys(APART), ...ROOT, 'config.ts']
+    const known = [...LAYERS.flat(), ...Object.keys(APART), ...ROOT, 'config.ts', 'config']
 
     expect([...new Set(files.map(home))].filter((it) => !known.includes(it))).to.deep.equal([])
   })
