@@ -20,8 +20,8 @@ async function familyMs(parent: number): Promise<number> {
   for (const [i, stat] of stats.entries()) {
     // The name, in parentheses, may hold anything; what follows is numbers. See proc(5).
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    const [parentPid, user, system, waitedUser, waitedSystem] = [1, 11, 12, 13, 14].map((it) =>
-      Number(fields[it]),
+    const [parentPid, user, system, waitedUser, waitedSystem] = [1, 11, 12, 13, 14].map((index) =>
+      Number(fields[index]),
     )
     if (Number(pids[i]) === parent) ticks += user! + system! + waitedUser! + waitedSystem!
     else if (parentPid === parent) ticks += user! + system!

@@ -21,11 +21,11 @@ import { verify } from './verify.ts'
 
 // Figures never fail the benchmark, however slow; wrong answers do.
 
-type Once = [it: Pick<Case, 'id' | 'group' | 'name'>, measure: (lab: Lab) => Promise<Row | undefined>]
+type Once = [once: Pick<Case, 'id' | 'group' | 'name'>, measure: (lab: Lab) => Promise<Row | undefined>]
 
 /** What needs no rounds. In this order: each leaves the machine to the next as it found it. */
 const ONCE: readonly Once[] = [
-  ...MEMORY.map((it): Once => [it, (lab) => memoryRow(lab, it)]),
+  ...MEMORY.map((memoryCase): Once => [memoryCase, (lab) => memoryRow(lab, memoryCase)]),
   [DROP, dropRow],
   [MOVE, moveRow],
   [VERIFY, verifyRow],
@@ -59,14 +59,14 @@ async function run({ only, seconds, json }: Options): Promise<void> {
     ...coldCases(lab),
     ...checkpointCases(lab),
   ]
-  refuseUnknown(only, [...cases, ...ONCE.map(([it]) => it)])
-  const wanted = (it: { id: string; group: string }) =>
-    only.length === 0 || only.includes(it.id) || only.includes(it.group)
+  refuseUnknown(only, [...cases, ...ONCE.map(([row]) => row)])
+  const wanted = (row: { id: string; group: string }) =>
+    only.length === 0 || only.includes(row.id) || only.includes(row.group)
 
   const rows: Row[] = await measure(cases.filter(wanted), seconds, say)
-  for (const [it, measureIt] of ONCE.filter(([it]) => wanted(it))) {
-    say(`once: ${it.name}`)
-    const row = await measureIt(lab)
+  for (const [once, measureOnce] of ONCE.filter(([row]) => wanted(row))) {
+    say(`once: ${once.name}`)
+    const row = await measureOnce(lab)
     if (row !== undefined) rows.push(row)
   }
   const acknowledged = await verify(lab)

@@ -20,37 +20,37 @@ export async function measure(
   say: (message: string) => void,
 ): Promise<Row[]> {
   const rounds = new Map<Case, Round[]>()
-  for (const it of cases) {
-    say(`warming up: ${it.name}`)
-    await it.prepare()
-    await it.run(WARM_UP_SECONDS)
-    rounds.set(it, [])
+  for (const benchCase of cases) {
+    say(`warming up: ${benchCase.name}`)
+    await benchCase.prepare()
+    await benchCase.run(WARM_UP_SECONDS)
+    rounds.set(benchCase, [])
   }
   for (let n = 1; n <= ROUNDS; n++) {
-    for (const [it, done] of rounds) {
-      const round = await measureOnce(it, seconds / ROUNDS)
+    for (const [benchCase, done] of rounds) {
+      const round = await measureOnce(benchCase, seconds / ROUNDS)
       done.push(round)
-      say(`round ${n} of ${ROUNDS}: ${it.name}: ${Math.round(round.count / round.seconds)}/s`)
+      say(`round ${n} of ${ROUNDS}: ${benchCase.name}: ${Math.round(round.count / round.seconds)}/s`)
     }
   }
-  return [...rounds].map(([it, done]) => rowOf(it, done))
+  return [...rounds].map(([benchCase, done]) => rowOf(benchCase, done))
 }
 
-async function measureOnce(it: Case, seconds: number): Promise<Round> {
-  const pids = await it.prepare()
+async function measureOnce(benchCase: Case, seconds: number): Promise<Round> {
+  const pids = await benchCase.prepare()
   const before = await cpuOf(pids)
-  const sample = await it.run(seconds)
+  const sample = await benchCase.run(seconds)
   const after = await cpuOf(pids)
   const cpu = Object.entries(after ?? {}).map(([name, ms]) => [name, ms - before![name]!] as const)
   return { ...sample, cpu: Object.fromEntries(cpu) }
 }
 
 function rowOf({ id, group, name, note }: Case, rounds: readonly Round[]): Row {
-  const latencies = concat(rounds.map((it) => it.latencies)).sort()
-  const rates = rounds.map((it) => it.count / it.seconds)
-  const count = rounds.reduce((sum, it) => sum + it.count, 0)
+  const latencies = concat(rounds.map((round) => round.latencies)).sort()
+  const rates = rounds.map((round) => round.count / round.seconds)
+  const count = rounds.reduce((sum, round) => sum + round.count, 0)
   const processes = Object.keys(rounds[0]!.cpu)
-  const cpuMs = (process: string) => rounds.reduce((sum, it) => sum + it.cpu[process]!, 0)
+  const cpuMs = (process: string) => rounds.reduce((sum, round) => sum + round.cpu[process]!, 0)
   return {
     id,
     group,
@@ -59,7 +59,7 @@ function rowOf({ id, group, name, note }: Case, rounds: readonly Round[]): Row {
     value: median(rates),
     rounds: rates,
     ...(latencies.length > 0 ? { p50: percentile(latencies, 50), p99: percentile(latencies, 99) } : {}),
-    cpu: Object.fromEntries(processes.map((it) => [it, (cpuMs(it) * 1000) / count])),
+    cpu: Object.fromEntries(processes.map((name) => [name, (cpuMs(name) * 1000) / count])),
     ...(note === undefined ? {} : { note }),
   }
 }

@@ -66,8 +66,8 @@ export function renderPlot(rows: readonly Row[], verdicts: readonly Verdict[], m
 function rateBar(row: Row, verdicts: readonly Verdict[]): Bar {
   // A ratio's target, in the unit of the bar.
   const targets = verdicts
-    .filter((it) => it.row === row.id && it.bound === 'at least')
-    .map((it) => (it.wanted / it.got) * row.value)
+    .filter((verdict) => verdict.row === row.id && verdict.bound === 'at least')
+    .map((verdict) => (verdict.wanted / verdict.got) * row.value)
   const target = targets.length === 0 ? undefined : Math.max(...targets)
   return { label: row.name, value: row.value, target, text: renderFigure(row), kind: kindOf(row) }
 }
@@ -75,7 +75,7 @@ function rateBar(row: Row, verdicts: readonly Verdict[]): Bar {
 function latencyBar(row: Row, verdicts: readonly Verdict[]): Bar[] {
   const { p50, p99 } = row
   if (p50 === undefined || p99 === undefined || row.group === 'direct') return []
-  const target = verdicts.find((it) => it.row === row.id && it.what.startsWith('ms'))?.wanted
+  const target = verdicts.find((verdict) => verdict.row === row.id && verdict.what.startsWith('ms'))?.wanted
   const both = `${milliseconds(p50)} / ${milliseconds(p99)}`
   return [{ label: row.name, value: p50, behind: p99, target, text: both, kind: kindOf(row) }]
 }

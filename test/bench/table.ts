@@ -12,11 +12,11 @@ export function renderTable(rows: readonly Row[], verdicts: readonly Verdict[]):
   for (const row of rows) {
     if (row.group !== group) lines.push('rule')
     group = row.group
-    const [first = '', ...others] = verdicts.filter((it) => it.row === row.id).map(renderVerdict)
+    const [first = '', ...others] = verdicts.filter((verdict) => verdict.row === row.id).map(renderVerdict)
     lines.push([row.name, renderFigure(row), milliseconds(row.p50), milliseconds(row.p99), first])
     for (const other of others) lines.push(['', '', '', '', other])
   }
-  const cells = lines.filter((it) => it !== 'rule')
+  const cells = lines.filter((line) => line !== 'rule')
   const widths = HEAD.map((_, column) => Math.max(...cells.map((line) => line[column]!.length)))
   return lines.map((line) => renderLine(line, widths)).join('\n')
 }

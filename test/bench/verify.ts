@@ -18,22 +18,22 @@ export async function verify(lab: Lab): Promise<number> {
   for (const name of ['starcite', 'baseline'] as const) {
     const ledger = await load.call('ledger', name)
     if (ledger.length === 0) continue
-    const rows = await query(await lab.database(name), STORED[name], [ledger.map((it) => it.session)])
+    const rows = await query(await lab.database(name), STORED[name], [ledger.map((entry) => entry.session)])
     const stored = new Map(rows.map((row) => [row.id, row]))
-    for (const it of ledger) {
-      const row = stored.get(it.session)
-      compare(name, it, Number(row?.last_seq), Number(row?.events))
-      acknowledged += it.acknowledged
+    for (const entry of ledger) {
+      const row = stored.get(entry.session)
+      compare(name, entry, Number(row?.last_seq), Number(row?.events))
+      acknowledged += entry.acknowledged
     }
   }
   return acknowledged
 }
 
-function compare(database: string, it: SessionLedger, lastSeq: number, events: number): void {
-  const counts = [it.acknowledged, it.distinct, it.highest, lastSeq, events]
+function compare(database: string, ledger: SessionLedger, lastSeq: number, events: number): void {
+  const counts = [ledger.acknowledged, ledger.distinct, ledger.highest, lastSeq, events]
   if (new Set(counts).size > 1)
     throw new Error(
-      `${database}, ${it.session}: ${it.acknowledged} appends were acknowledged with ${it.distinct} different seqs ` +
-        `up to ${it.highest}; its last_seq is ${lastSeq}, and it has ${events} events`,
+      `${database}, ${ledger.session}: ${ledger.acknowledged} appends were acknowledged with ${ledger.distinct} different seqs ` +
+        `up to ${ledger.highest}; its last_seq is ${lastSeq}, and it has ${events} events`,
     )
 }

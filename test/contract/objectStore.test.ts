@@ -145,7 +145,7 @@ describe('object stores', () => {
     it('keeps to its prefix', async () => {
       const settings = await testS3()
       const [one, other] = ['one', 'other'].map(
-        (it) => new S3Store({ ...settings, prefix: `/${settings.prefix}/${it}/` }),
+        (name) => new S3Store({ ...settings, prefix: `/${settings.prefix}/${name}/` }),
       ) as [S3Store, S3Store]
       const above = new S3Store(settings)
 
@@ -186,7 +186,7 @@ describe('object stores', () => {
 
     const read = () => store.getRange('k', 100, 2000)
     const write = () => store.putNew('new', BODY)
-    const methods = () => server.requests.map((it) => it.method)
+    const methods = () => server.requests.map((request) => request.method)
     const isPut = (request: S3Request) => request.method === 'PUT'
     const isHead = (request: S3Request) => request.method === 'HEAD'
 
@@ -326,9 +326,9 @@ describe('object stores', () => {
     it('asks for a range once, and for nothing else', async () => {
       await read()
 
-      expect(server.requests.map((it) => [it.method, it.key, it.headers.range])).to.deep.equal([
-        ['GET', 'starcite/k', 'bytes=100-2099'],
-      ])
+      expect(
+        server.requests.map((request) => [request.method, request.key, request.headers.range]),
+      ).to.deep.equal([['GET', 'starcite/k', 'bytes=100-2099']])
     })
 
     it('shares a bounded number of connections', async () => {

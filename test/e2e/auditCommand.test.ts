@@ -38,7 +38,7 @@ describe('starcite audit, the command', function () {
     await lab.append(someEvents([{ session: 'long' }], EVENTS - 10))
     await lab.append(someEvents([{ session: 'short' }], 20))
     await lab.move()
-    await lab.append(someEvents([{ session: 'long' }], 10).map(({ producer: _, ...it }) => it))
+    await lab.append(someEvents([{ session: 'long' }], 10).map(({ producer: _, ...event }) => event))
     await built
   })
   after(async () => {
@@ -71,7 +71,7 @@ describe('starcite audit, the command', function () {
     const [finding, sum] = wrong.out
       .trim()
       .split('\n')
-      .map((it) => JSON.parse(it))
+      .map((line) => JSON.parse(line))
     expect(finding).to.include({ tenant: 'default', session: 'short', seq: 20, reason: 'checkpoint' })
     expect(sum).to.include({ findings: 1, sessions: 2 })
     expect(nobody.code).to.equal(1)
@@ -79,7 +79,10 @@ describe('starcite audit, the command', function () {
   })
 
   it('goes on with an export that was killed, and has each event once', async () => {
-    const [whole, cut] = ['whole', 'cut'].map((it) => path.join(folder, `${it}.ndjson`)) as [string, string]
+    const [whole, cut] = ['whole', 'cut'].map((name) => path.join(folder, `${name}.ndjson`)) as [
+      string,
+      string,
+    ]
     const first = await starcite(['audit', 'export', '--output', whole], { env })
     const killed = new Command(['audit', 'export', '--output', cut], { env, input: '' })
     await until('something is written', () => existsSync(cut) && statSync(cut).size > 0)
@@ -107,7 +110,7 @@ describe('starcite audit, the command', function () {
     const unloaded = await starcite(['audit', 'unload', '--session', 'short'], { env })
 
     expect(csv.code).to.equal(0)
-    expect(csv.out.split('\r\n').map((it) => it.split(',').slice(0, 3).join())).to.deep.equal([
+    expect(csv.out.split('\r\n').map((line) => line.split(',').slice(0, 3).join())).to.deep.equal([
       'tenant,session,seq',
       ...[1, 6, 11, 16].map((seq) => `default,short,${seq}`),
       '',

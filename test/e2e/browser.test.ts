@@ -83,8 +83,8 @@ describe('in a real browser', () => {
     const events = await received(4)
 
     const { json } = await call('GET', at(node.url, id, '/events'))
-    expect(events.map((it) => Number(it.id))).to.deep.equal([1, 2, 3, 4])
-    expect(events.map((it) => JSON.parse(it.data))).to.deep.equal(json.events)
+    expect(events.map((event) => Number(event.id))).to.deep.equal([1, 2, 3, 4])
+    expect(events.map((event) => JSON.parse(event.data))).to.deep.equal(json.events)
     for (const [i, payload] of payloads.entries())
       expect(events[i]?.data).to.include(`"payload":${payload.replaceAll(/\r\n?/g, '\n')}`)
   })
@@ -100,7 +100,7 @@ describe('in a real browser', () => {
     await append(id, '{}', '{}')
     const events = await received(4)
 
-    expect(events.map((it) => Number(it.id))).to.deep.equal([1, 2, 3, 4])
+    expect(events.map((event) => Number(event.id))).to.deep.equal([1, 2, 3, 4])
     expect(await page.evaluate(() => window.opens)).to.equal(2)
   })
 
@@ -121,7 +121,7 @@ describe('in a real browser', () => {
     )
 
     const [events, faults] = await page.evaluate(() => [window.events, window.faults] as const)
-    expect(events.map((it) => Number(it.id))).to.deep.equal([1, 2])
+    expect(events.map((event) => Number(event.id))).to.deep.equal([1, 2])
     expect(JSON.parse(faults[0] ?? '')).to.include({ error: 'history_damaged', seq: 3 })
   })
 
@@ -133,7 +133,7 @@ describe('in a real browser', () => {
       const CLOSED = 2
       await until('it has stopped', () => page.evaluate((n) => window.source.readyState === n, CLOSED))
 
-      expect((await received(count)).map((it) => Number(it.id))).to.deep.equal(numbers(1, count))
+      expect((await received(count)).map((message) => Number(message.id))).to.deep.equal(numbers(1, count))
     })
 
   it('Phoenix’s client joins, appends, and takes each session up again by its cursor after a cut', async () => {

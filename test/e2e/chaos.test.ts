@@ -91,7 +91,7 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
   }
 
   const sent = (fate: Sent['fate']) =>
-    writers.flatMap((writer) => writer.sent.filter((it) => it.fate === fate))
+    writers.flatMap((writer) => writer.sent.filter((request) => request.fate === fate))
 
   it('answered everybody, in time, and with nothing that it should not say (I9)', () => {
     for (const writer of writers) {
@@ -119,7 +119,7 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
 
   it('holds no event twice, acknowledged or not, and none that was refused (I4)', () => {
     const ids = [...stored.values()].flat().map(({ id }) => id)
-    const refused = new Set(sent('refused').flatMap((it) => it.ids))
+    const refused = new Set(sent('refused').flatMap((request) => request.ids))
 
     expect(ids).to.have.lengthOf(new Set(ids).size)
     expect(ids.filter((id) => refused.has(id))).to.deep.equal([])
@@ -143,7 +143,7 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
 
   it('showed every tail each event once, in order, the same bytes on both nodes (I3, I5)', async () => {
     for (const session of SESSIONS) {
-      const [first, second] = tails.filter((it) => it.session === session).map(({ tail }) => tail)
+      const [first, second] = tails.filter((tail) => tail.session === session).map(({ tail }) => tail)
       const events = stored.get(session) ?? []
       expect(first?.faults.concat(second?.faults ?? [])).to.deep.equal([])
       expect(first?.connections).to.be.above(1)

@@ -72,7 +72,7 @@ describe('a browser page that uses the client', function () {
     const { texts } = await stored(id)
     const transcript = await transcriptOf(page, texts.length)
     expect(transcript).to.deep.equal(texts)
-    expect(transcript.map((it) => JSON.parse(it).seq)).to.deep.equal(count(texts.length))
+    expect(transcript.map((text) => JSON.parse(text).seq)).to.deep.equal(count(texts.length))
   }
 
   it('keeps its transcript whole, and says each thing once, over reloads in mid-stream', async () => {
@@ -92,7 +92,7 @@ describe('a browser page that uses the client', function () {
     }
     await say(page, 'said 5')
     await page.waitForFunction(() =>
-      (globalThis as unknown as TranscriptWindow).transcript.some((it) => it.includes('"said 5"')),
+      (globalThis as unknown as TranscriptWindow).transcript.some((text) => text.includes('"said 5"')),
     )
     streaming = false
     await stream
@@ -115,7 +115,7 @@ describe('a browser page that uses the client', function () {
     await browser.context.setOffline(false)
 
     const transcript = await transcriptOf(page, 11)
-    expect(transcript.filter((it) => it.includes('from the tunnel')).length).to.equal(1)
+    expect(transcript.filter((text) => text.includes('from the tunnel')).length).to.equal(1)
     await expectWhole(page, id)
   })
 
@@ -206,7 +206,7 @@ describe('a browser page that uses the client', function () {
     }
     const { said } = await stored(id)
     for (const i of [0, 1])
-      expect(said.filter((it) => it.startsWith(`tab ${i}`))).to.deep.equal(
+      expect(said.filter((text) => text.startsWith(`tab ${i}`))).to.deep.equal(
         count(5).map((n) => `tab ${i}: ${n}`),
       )
   })

@@ -53,9 +53,9 @@ describe('the tabs of a browser', function () {
     const texts: string[] = []
     for await (const { raw } of writer.session(id).history({ pageSize: 1000 })) texts.push(raw)
     const tail = await until(`${name} has ${texts.length} events`, async () => {
-      const it = await tab.tailOf(name)
-      if (it.failure !== undefined) throw new Error(`${name} ended: ${it.failure}`)
-      return it.raws.length >= texts.length && it
+      const tail = await tab.tailOf(name)
+      if (tail.failure !== undefined) throw new Error(`${name} ended: ${tail.failure}`)
+      return tail.raws.length >= texts.length && tail
     })
     expect((tail as { raws: string[] }).raws).to.deep.equal(texts)
   }
@@ -70,9 +70,9 @@ describe('the tabs of a browser', function () {
     return tab
   }
   const connectionsOf = async (tabs: readonly TailsTab[]): Promise<number[]> =>
-    Promise.all(tabs.map((it) => it.connections()))
+    Promise.all(tabs.map((tab) => tab.connections()))
   async function leaderOf(tabs: readonly TailsTab[]): Promise<TailsTab> {
-    const leads = (await connectionsOf(tabs)).findIndex((it) => it > 0)
+    const leads = (await connectionsOf(tabs)).findIndex((count) => count > 0)
     return tabs[leads] as TailsTab
   }
 
@@ -87,23 +87,23 @@ describe('the tabs of a browser', function () {
         others.push(await open(second, id, {}, { transport }))
       }
       const all = [...tabs, ...others]
-      await Promise.all(all.map((it) => it.untilState('it', 'open')))
+      await Promise.all(all.map((tab) => tab.untilState('it', 'open')))
       await tabs[3]?.do('tail', 'own', own, { transport })
 
-      const seqs = await Promise.all(all.map((it, i) => it.do('append', id, `from ${i}`)))
+      const seqs = await Promise.all(all.map((tab, i) => tab.do('append', id, `from ${i}`)))
       await append(own, 3)
       expect(seqs.sort((a, b) => a - b)).to.deep.equal(count(2 * TABS))
       for (const tab of all) await expectWhole(tab, 'it', id)
       await expectWhole(tabs[3] as TailsTab, 'own', own)
       for (const browser of [tabs, others])
-        expect((await connectionsOf(browser)).filter((it) => it > 0)).to.have.length(1)
+        expect((await connectionsOf(browser)).filter((count) => count > 0)).to.have.length(1)
 
       const leader = await leaderOf(tabs)
       await append(id, 5)
       await leader.page.close()
       await append(id, 5)
-      const left = tabs.filter((it) => it !== leader)
-      expect(await Promise.all(left.map((it, i) => it.do('append', id, `again ${i}`)))).to.have.length(
+      const left = tabs.filter((tab) => tab !== leader)
+      expect(await Promise.all(left.map((tab, i) => tab.do('append', id, `again ${i}`)))).to.have.length(
         TABS - 1,
       )
       for (const tab of [...left, ...others]) await expectWhole(tab, 'it', id)
@@ -111,15 +111,15 @@ describe('the tabs of a browser', function () {
       const next = await leaderOf(left)
       await first.crash(next)
       await append(id, 5)
-      const rest = left.filter((it) => it !== next)
-      await Promise.all(rest.map((it) => it.do('append', id, 'after a crash')))
+      const rest = left.filter((tab) => tab !== next)
+      await Promise.all(rest.map((tab) => tab.do('append', id, 'after a crash')))
       for (const tab of [...rest, ...others]) await expectWhole(tab, 'it', id)
     })
 
   it('replay to one that begins far back while the others stay live', async () => {
     const id = await newSession()
     const tabs = [await open(first, id), await open(first, id)]
-    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'open')))
     for (const _ of count(3)) await append(id, 500, { x: 'x'.repeat(500) })
     for (const tab of tabs) await expectWhole(tab, 'it', id)
 
@@ -128,15 +128,15 @@ describe('the tabs of a browser', function () {
 
     await expectWhole(late, 'it', id)
     for (const tab of tabs) await expectWhole(tab, 'it', id)
-    expect((await connectionsOf([...tabs, late])).filter((it) => it > 0)).to.have.length(1)
+    expect((await connectionsOf([...tabs, late])).filter((count) => count > 0)).to.have.length(1)
   })
 
   it('take over from one that hangs, which follows when it goes on', async () => {
     const id = await newSession()
     const tabs = [await open(first, id), await open(first, id)]
-    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'open')))
     const leader = await leaderOf(tabs)
-    const follower = tabs.find((it) => it !== leader) as TailsTab
+    const follower = tabs.find((tab) => tab !== leader) as TailsTab
     const hung = leader.page.evaluate(async () => {
       const until = Date.now() + 12_000
       while (Date.now() < until);
@@ -194,11 +194,11 @@ describe('the tabs of a browser', function () {
       const [one, two] = [await newSession(), await newSession()]
       const tabs: TailsTab[] = []
       for (const id of [one, two, one, two]) tabs.push(await open(first, id, { url: dying.url }))
-      await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+      await Promise.all(tabs.map((tab) => tab.untilState('it', 'open')))
       await Promise.all([append(one, 3), append(two, 3)])
 
       await dying.kill('SIGKILL')
-      await Promise.all(tabs.map((it) => it.untilState('it', 'waiting')))
+      await Promise.all(tabs.map((tab) => tab.untilState('it', 'waiting')))
       await Promise.all([append(one, 3), append(two, 3)])
       next = await startNode(database, { PORT })
       await Promise.all([append(one, 3), append(two, 3)])
@@ -214,25 +214,25 @@ describe('the tabs of a browser', function () {
   it('say at once that the browser is offline, and are back when it is', async () => {
     const id = await newSession()
     const tabs = [await open(first, id), await open(first, id)]
-    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'open')))
 
     await first.context.setOffline(true)
     // Silence alone would tell after half a minute.
-    await Promise.all(tabs.map((it) => it.untilState('it', 'waiting offline', 10_000)))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'waiting offline', 10_000)))
     await append(id, 3)
     await first.context.setOffline(false)
 
     for (const tab of tabs) await expectWhole(tab, 'it', id)
-    await Promise.all(tabs.map((it) => it.untilState('it', 'open')))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'open')))
   })
 
   it('fall back together to one event stream where WebSockets do not come through', async () => {
     const id = await newSession()
     const tabs: TailsTab[] = []
     for (const _ of count(TABS)) tabs.push(await open(first, id, { blocksWebSockets: true }))
-    await Promise.all(tabs.map((it) => it.untilState('it', 'open sse')))
+    await Promise.all(tabs.map((tab) => tab.untilState('it', 'open sse')))
 
-    const seqs = await Promise.all(tabs.map((it, i) => it.do('append', id, `from ${i}`)))
+    const seqs = await Promise.all(tabs.map((tab, i) => tab.do('append', id, `from ${i}`)))
     expect(seqs.sort((a, b) => a - b)).to.deep.equal(count(TABS))
     for (const tab of tabs) await expectWhole(tab, 'it', id)
   })
@@ -243,5 +243,5 @@ async function lockNames(): Promise<string[]> {
   const { navigator } = globalThis as unknown as {
     navigator: { locks: { query(): Promise<{ held: { name: string }[] }> } }
   }
-  return (await navigator.locks.query()).held.map((it) => it.name)
+  return (await navigator.locks.query()).held.map((lock) => lock.name)
 }

@@ -55,10 +55,10 @@ describe('the database that a command uses', function () {
       const findings = out
         .trim()
         .split('\n')
-        .map((it) => JSON.parse(it))
+        .map((line) => JSON.parse(line))
       expect(code, out).to.equal(0)
-      expect(findings.find((it) => it.name === 'database')).to.include({ result: 'skipped' })
-      expect(findings.find((it) => it.name === 'node')).to.include({ result: 'ok' })
+      expect(findings.find((finding) => finding.name === 'database')).to.include({ result: 'skipped' })
+      expect(findings.find((finding) => finding.name === 'node')).to.include({ result: 'ok' })
       expect(await readdir(folder)).to.deep.equal([])
     } finally {
       await node.stop()
@@ -119,7 +119,7 @@ describe('the database that a command uses', function () {
       ])
       expect(session.err).to.include('session_not_found: tenant "default" has no session "nope"')
       expect(tenant.err).to.include('tenant_not_found: tenant "nope" has no session')
-      expect([session, tenant, load, verify].map((it) => it.code)).to.deep.equal([1, 1, 1, 1])
+      expect([session, tenant, load, verify].map((ended) => ended.code)).to.deep.equal([1, 1, 1, 1])
     } finally {
       await db.end()
       await database.drop()
@@ -130,7 +130,7 @@ describe('the database that a command uses', function () {
     const database = await freshDatabase()
     const db = await connect(database)
     const suffix = randomUUID().slice(0, 8)
-    const logins = ['deploy', 'node', 'mover'].map((it) => `starcite_${it}_${suffix}`)
+    const logins = ['deploy', 'node', 'mover'].map((role) => `starcite_${role}_${suffix}`)
     const [deploy, node, mover] = logins as [string, string, string]
     const urlOf = (user: string) => Object.assign(new URL(database.url), { username: user }).href
     try {
@@ -151,9 +151,9 @@ describe('the database that a command uses', function () {
       const faults = out
         .trim()
         .split('\n')
-        .map((it) => JSON.parse(it))
-        .filter((it) => it.result !== 'ok')
-        .map((it) => [it.name, it.message])
+        .map((line) => JSON.parse(line))
+        .filter((check) => check.result !== 'ok')
+        .map((check) => [check.name, check.message])
       expect(faults.filter(([name]) => name !== 'durability')).to.deep.equal([])
       expect(code).to.equal(0)
     } finally {

@@ -261,8 +261,8 @@ describe('starcite, the command', function () {
     const findings = before.out
       .trim()
       .split('\n')
-      .map((it) => JSON.parse(it))
-    const resultOf = (name: string) => findings.find((it) => it.name === name)?.result
+      .map((line) => JSON.parse(line))
+    const resultOf = (name: string) => findings.find((finding) => finding.name === name)?.result
     expect(before.code).to.equal(0)
     expect(resultOf('postgres')).to.equal('ok')
     expect(resultOf('schema')).to.equal('warning')
@@ -500,7 +500,7 @@ describe('starcite, the command', function () {
       run('retention', 'remove', '--tenant', 'acme'),
     ])
     expect([released.code, removed.code], released.err + removed.err).to.deep.equal([0, 0])
-    expect(again.map((it) => it.code)).to.deep.equal([1, 1])
+    expect(again.map((ended) => ended.code)).to.deep.equal([1, 1])
     const { rows } = await db.query(
       'select c.kind, c.subject from starcite.legal_hold_changes c order by c.kind',
     )

@@ -13,7 +13,7 @@ function attack(page: Page, base: string, id: string): Promise<Record<string, st
       const session = `${base}/v1/sessions/${id}`
       const tried = async (work: () => Promise<unknown>) =>
         work().then(
-          (it) => `${it}`,
+          (result) => `${result}`,
           (error) => `${error}`,
         )
       /** As a form or an image would send it: without preflight, whatever the answer says. */
@@ -72,7 +72,7 @@ describe('a foreign page in a real browser, at a node without tokens', function 
     expect(tried.read).not.to.include('secret')
     expect([tried.socket, tried.phoenix, tried.stream]).to.deep.equal(['error', 'error', 'error'])
     const { events } = (await call('GET', at(node.url, id, '/events'))).json
-    expect(events.map((it: { payload: object }) => it.payload)).to.deep.equal([{ text: 'secret' }])
+    expect(events.map((event: { payload: object }) => event.payload)).to.deep.equal([{ text: 'secret' }])
     expect((await call('GET', at(node.url, id))).json).to.include({ archived: false, last_seq: 1 })
   }
 

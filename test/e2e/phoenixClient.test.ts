@@ -35,7 +35,7 @@ describe('Phoenix’s own client', () => {
       const refusal = await tails.append(id, { type: 't' }).catch((error) => error)
       const unknown = await tails.tail('nobody').catch((error) => error)
 
-      expect(answers.map((it) => it?.seq)).to.deep.equal(Array.from({ length: 50 }, (_, n) => n + 1))
+      expect(answers.map((answer) => answer?.seq)).to.deep.equal(Array.from({ length: 50 }, (_, n) => n + 1))
       expect(refusal).to.include({ error: 'invalid_event', field: 'payload' })
       expect(unknown).to.deep.equal({ reason: 'session_not_found' })
       const pong = await new Promise<number>((resolve) => tails?.socket.ping(resolve))

@@ -217,7 +217,7 @@ describe('a node, when Postgres', function () {
       call('GET', `${node.url}/v1/sessions/${id}`),
       call('GET', `${node.url}/v1/sessions/${id}/events`),
       call('GET', `${node.url}/health/ready`),
-    ].map((it) => timed(it))
+    ].map((request) => timed(request))
     await new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS / 2)) // these arrive while a batch hangs
     calls.push(...Array.from({ length: 20 }, () => timed(append(node, id))))
     const answers = await Promise.all(calls)

@@ -231,7 +231,7 @@ describe('a node, when its Postgres is paused for many times the storage time-ou
 
     const refused = answers.filter(({ value }) => value.status === 503)
     expect(
-      answers.map(({ value }) => value.status).filter((it) => ![201, 200, 503].includes(it)),
+      answers.map(({ value }) => value.status).filter((status) => ![201, 200, 503].includes(status)),
     ).to.deep.equal([])
     expect(refused.length).to.be.above(answers.length / 2)
     expect(Math.max(...answers.map(({ ms }) => ms))).to.be.below(BOUND_MS)

@@ -32,7 +32,7 @@ async function startNodes(proxy: TcpProxy): Promise<[Service, Service]> {
 const create = (node: Service, id: string) => call('POST', `${node.url}/v1/sessions`, { id })
 const texts = async (node: Service, id: string) =>
   ((await call('GET', at(node.url, id, '/events'))).json.events as { payload: { text: string } }[]).map(
-    (it) => it.payload.text,
+    (event) => event.payload.text,
   )
 
 /** Appends once the database takes it again. */
@@ -44,7 +44,7 @@ async function append(node: Service, id: string, ...names: string[]): Promise<vo
     })
 }
 
-const shown = (tail: TailClient) => tail.events.map((it) => JSON.parse(it).payload.text)
+const shown = (tail: TailClient) => tail.events.map((event) => JSON.parse(event).payload.text)
 const ended = (tail: TailClient) => tail.until(({ closed }) => closed !== undefined)
 
 /** Everything that reads a session of three events that will lose the last three of six, on this node. */
@@ -66,8 +66,8 @@ async function readersOf(node: Service, id: string) {
     stream.close()
     socket.ws.terminate()
   })
-  await raw.until((it) => it.events.length === 6)
-  await stream.until('it has all', (it) => it.messages.length === 6)
+  await raw.until((client) => client.events.length === 6)
+  await stream.until('it has all', (client) => client.messages.length === 6)
   await until('the topic has all', () => socket.events(`tail:${id}`).length === 6)
   await until('the client has all', () => mine.length === 6)
   return { raw, late, stream, socket, poll, client, mine }
@@ -76,7 +76,7 @@ async function readersOf(node: Service, id: string) {
 /** All of them hear that the history is another one, and none was shown anything of it. */
 async function expectAllTold(readers: Awaited<ReturnType<typeof readersOf>>, id: string): Promise<void> {
   const { raw, late, stream, socket, poll, client, mine } = readers
-  await Promise.all([ended(raw), ended(late), stream.until('it ends', (it) => it.ended)])
+  await Promise.all([ended(raw), ended(late), stream.until('it ends', (client) => client.ended)])
   expect(raw.closed).to.deep.equal({ code: 4009, reason: 'history_changed' })
   expect(late.closed).to.deep.equal({ code: 4009, reason: 'history_changed' })
   expect(stream.text).to.include('event: history_changed\ndata: {"error":"history_changed"')
@@ -86,7 +86,11 @@ async function expectAllTold(readers: Awaited<ReturnType<typeof readersOf>>, id:
   expect(await poll).to.include({ status: 409 })
   expect((await poll).json.error).to.equal('history_changed')
   expect(await client).to.include({ code: 'history_changed', retryable: false })
-  for (const seen of [shown(raw), mine, stream.events.slice(0, 6).map((it) => JSON.parse(it).payload.text)])
+  for (const seen of [
+    shown(raw),
+    mine,
+    stream.events.slice(0, 6).map((event) => JSON.parse(event).payload.text),
+  ])
     expect(seen).to.deep.equal(['1', '2', '3', 'lost 4', 'lost 5', 'lost 6'])
   expect(socket.events(`tail:${id}`)).to.have.length(6)
 }
@@ -188,13 +192,16 @@ describe('a node whose database goes back', function () {
     const feeds = nodes.map((node) => new EventStreamClient(`${node.url}/v1/lifecycle?cursor=0.0`))
     const isOfLost = ({ data }: { data: string }) => data.includes('"session_id":"lost"')
     for (const feed of feeds)
-      await feed.until('it tells of the last session', (it) => it.messages.some(isOfLost))
+      await feed.until('it tells of the last session', (client) => client.messages.some(isOfLost))
     const others = nodes.flatMap((node) => ['same', 'empty'].map((id) => new TailClient(node.url, id, '')))
     const lost = nodes.map((node) => new TailClient(node.url, 'lost', ''))
     cleanups.push(() => {
       for (const tail of [...others, ...lost, ...feeds]) tail.close()
     })
-    await until('they have what there is', () => others.filter((it) => it.events.length === 2).length === 2)
+    await until(
+      'they have what there is',
+      () => others.filter((other) => other.events.length === 2).length === 2,
+    )
 
     process.kill(server.pid, 'SIGKILL')
     const restored = await lab.start({ dir: lab.path('backup') })
@@ -221,7 +228,7 @@ describe('a node whose database goes back', function () {
     }
     for (const [i, tail] of others.entries()) {
       const expected = i % 2 === 0 ? ['1', '2', '3'] : ['1']
-      await tail.until((it) => it.events.length === expected.length)
+      await tail.until((client) => client.events.length === expected.length)
       expect([shown(tail), tail.closed]).to.deep.equal([expected, undefined])
     }
     for (const { id, outbox, told } of outboxes) {
@@ -233,7 +240,7 @@ describe('a node whose database goes back', function () {
       expect(told, id).to.deep.equal(['history_changed'])
     }
     for (const feed of feeds) {
-      await feed.until('it ends', (it) => it.ended)
+      await feed.until('it ends', (client) => client.ended)
       expect(feed.text).to.match(/event: history_changed\ndata: \{"error":"history_changed"[^\n]*\n\n$/)
       expect(feed.text).not.to.include('another')
       expect(feed.response?.complete).to.equal(false)
@@ -273,7 +280,7 @@ describe('a node whose database goes back', function () {
     cleanups.push(() => {
       for (const tail of others) tail.close()
     })
-    await until('they have what there is', () => others.every((it) => it.events.length === 2))
+    await until('they have what there is', () => others.every((other) => other.events.length === 2))
 
     process.kill(postgres.primary.pid, 'SIGKILL')
     proxy.moveTo(postgres.standby)
@@ -298,7 +305,7 @@ describe('a node whose database goes back', function () {
     for (const node of nodes)
       expect(await texts(node, 'changed')).to.deep.equal(['1', '2', '3', 'new 4', 'new 5', 'new 6', 'new 7'])
     for (const tail of others) {
-      await tail.until((it) => it.events.length === 3)
+      await tail.until((client) => client.events.length === 3)
       expect([shown(tail), tail.closed]).to.deep.equal([['1', '2', '3'], undefined])
     }
   })

@@ -105,7 +105,7 @@ describe('three nodes behind a load balancer, restarted one after another', func
     console.log('slowest call, ms:', Math.round(Math.max(...writers.map(({ slowestMs }) => slowestMs))))
     const reconnects = tails.reduce((sum, { tail }) => sum + tail.connections - 1, 0)
     const refusals = tails.reduce((sum, { tail }) => sum + tail.refusals, 0)
-    const events = [...stored.values()].reduce((sum, it) => sum + it.length, 0)
+    const events = [...stored.values()].reduce((sum, list) => sum + list.length, 0)
     console.log('events:', events, 'reconnects of tails:', reconnects, 'refused handshakes:', refusals)
   }
 
@@ -133,7 +133,7 @@ describe('three nodes behind a load balancer, restarted one after another', func
 
   it('cost each tail a reconnect: every event once, in order, the same bytes for all (I3, I5)', () => {
     for (const session of SESSIONS) {
-      const own = tails.filter((it) => it.session === session).map(({ tail }) => tail)
+      const own = tails.filter((tail) => tail.session === session).map(({ tail }) => tail)
       const ids = (stored.get(session) ?? []).map(({ id }) => id)
       expect(own[0]?.events.map((text) => JSON.parse(text).payload.id)).to.deep.equal(ids)
       for (const tail of own) {

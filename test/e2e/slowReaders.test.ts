@@ -157,7 +157,7 @@ describe('a peer', () => {
     mute.on('error', () => {})
 
     const { value: code, ms } = await timed(
-      new Promise<number>((resolve) => mute.on('close', (it) => resolve(it))),
+      new Promise<number>((resolve) => mute.on('close', (code) => resolve(code))),
     )
     await until('the other was pinged on', () => pings >= 12)
     await call('POST', `${node.url}/v1/sessions/${id}/append`, { type: 't', payload: {} })

@@ -166,7 +166,7 @@ describe('the multiplexed socket under pressure', function () {
 
     const replies = client.frames
       .filter(([, ref]) => ref === '2' || ref === '3')
-      .map(([, ref, , , it]) => [ref, it])
+      .map(([, ref, , , payload]) => [ref, payload])
     expect(replies).to.have.length(2)
     expect(replies[0]).to.deep.equal([
       '2',

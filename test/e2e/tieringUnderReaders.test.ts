@@ -81,7 +81,8 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
     for (const job of jobs) job.start()
     const writer = await connect(lab.database)
     const appending = (async () => {
-      for (const it of sessions) await appendEvents(writer, Array(MORE_EVENTS).fill({ ...it, type: 'more' }))
+      for (const session of sessions)
+        await appendEvents(writer, Array(MORE_EVENTS).fill({ ...session, type: 'more' }))
       await writer.end()
     })()
     let pages = 0
@@ -143,9 +144,9 @@ function inRounds(
   ordinal: { n: number },
 ): EventItem[] {
   ordinal.n += 1
-  return someEvents(sessions, count).map((it) => ({
-    ...it,
-    ...(it.producer && { producer: [`${it.producer[0]} ${ordinal.n}`, it.producer[1]] as const }),
+  return someEvents(sessions, count).map((event) => ({
+    ...event,
+    ...(event.producer && { producer: [`${event.producer[0]} ${ordinal.n}`, event.producer[1]] as const }),
   }))
 }
 

@@ -88,7 +88,7 @@ export async function run(baseUrl: string, id: string) {
     head,
     kind,
     texts,
-    listed: listed.data?.sessions.map((it) => it.id),
+    listed: listed.data?.sessions.map((session) => session.id),
     frames: streamed.data?.match(/^id: ?\d+/gm),
     wellbeing,
   }

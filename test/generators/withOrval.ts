@@ -79,7 +79,7 @@ export async function run(_baseUrl: string, id: string) {
     head,
     kind,
     texts,
-    listed: listed.data.sessions.map((it) => it.id),
+    listed: listed.data.sessions.map((session) => session.id),
     frames: streamed.data.match(/^id: ?\d+/gm),
     wellbeing,
   }

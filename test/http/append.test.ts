@@ -78,9 +78,9 @@ describe('appending one event over HTTP', () => {
       const { inserted_at, ...shown } = first
       expect(shown).to.deep.equal({ seq: 1, ...stored })
       expect(inserted_at).to.match(TIME)
-      for (const it of [bare, nulls]) {
-        expect(it).to.have.all.keys('seq', 'type', 'payload', 'actor', 'metadata', 'refs', 'inserted_at')
-        expect(it).to.deep.include({ actor: 'anonymous', metadata: {}, refs: {} })
+      for (const event of [bare, nulls]) {
+        expect(event).to.have.all.keys('seq', 'type', 'payload', 'actor', 'metadata', 'refs', 'inserted_at')
+        expect(event).to.deep.include({ actor: 'anonymous', metadata: {}, refs: {} })
       }
     })
 
@@ -90,10 +90,10 @@ describe('appending one event over HTTP', () => {
 
       const events = await eventsOf(id)
 
-      expect(events.map((it: { seq: number }) => it.seq)).to.deep.equal(
+      expect(events.map((event: { seq: number }) => event.seq)).to.deep.equal(
         Array.from({ length: 20 }, (_, i) => i + 1),
       )
-      const times = events.map((it: { inserted_at: string }) => it.inserted_at)
+      const times = events.map((event: { inserted_at: string }) => event.inserted_at)
       expect(times).to.deep.equal([...times].sort())
     })
 
@@ -383,8 +383,8 @@ describe('appending one event over HTTP', () => {
 
       const answers = await Promise.all(Array.from({ length: 12 }, () => append(id, from(1))))
 
-      expect(answers.map((it) => it.json.seq)).to.deep.equal(Array(12).fill(1))
-      expect(answers.filter((it) => !it.json.deduped)).to.have.length(1)
+      expect(answers.map((answer) => answer.json.seq)).to.deep.equal(Array(12).fill(1))
+      expect(answers.filter((answer) => !answer.json.deduped)).to.have.length(1)
     })
   })
 
@@ -413,7 +413,7 @@ describe('appending one event over HTTP', () => {
         Array.from({ length: 10 }, () => append(id, event({ expected_seq: 0 }))),
       )
 
-      expect(answers.map((it) => it.status).sort()).to.deep.equal([201, ...Array(9).fill(409)])
+      expect(answers.map((answer) => answer.status).sort()).to.deep.equal([201, ...Array(9).fill(409)])
     })
 
     it('is a retry rather than a conflict when it had succeeded', async () => {

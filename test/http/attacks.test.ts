@@ -232,22 +232,22 @@ describe('attacks from outside', () => {
 
   describe('ids', () => {
     const PATHS: Readonly<Record<string, (id: string) => string>> = {
-      'an encoded slash before it': (it) => `%2F${it}`,
-      'an encoded slash behind it': (it) => `${it}%2F`,
-      'a path up and down': (it) => `..%2F..%2Fv1%2Fsessions%2F${it}`,
-      'NUL before it': (it) => `%00${it}`,
-      'NUL behind it': (it) => `${it}%00`,
-      'NUL and the id of another tenant': (it) => `acme%00${it}`,
-      'a line feed': (it) => `${it}%0A`,
-      'a space': (it) => `${it}%20`,
-      'double encoding': (it) => encodeURIComponent(`%${it.charCodeAt(0).toString(16)}${it.slice(1)}`),
+      'an encoded slash before it': (id) => `%2F${id}`,
+      'an encoded slash behind it': (id) => `${id}%2F`,
+      'a path up and down': (id) => `..%2F..%2Fv1%2Fsessions%2F${id}`,
+      'NUL before it': (id) => `%00${id}`,
+      'NUL behind it': (id) => `${id}%00`,
+      'NUL and the id of another tenant': (id) => `acme%00${id}`,
+      'a line feed': (id) => `${id}%0A`,
+      'a space': (id) => `${id}%20`,
+      'double encoding': (id) => encodeURIComponent(`%${id.charCodeAt(0).toString(16)}${id.slice(1)}`),
       'a wildcard': () => '%25',
-      'a quote': (it) => `${it}'--`,
-      'another case': (it) => it.toUpperCase(),
-      'a full-width letter': (it) => `%EF%BD%93${it.slice(1)}`,
-      'broken UTF-8': (it) => `${it}%C0%AF`,
-      'half an escape': (it) => `${it}%`,
-      'three hundred bytes': (it) => it.padEnd(300, 'x'),
+      'a quote': (id) => `${id}'--`,
+      'another case': (id) => id.toUpperCase(),
+      'a full-width letter': (id) => `%EF%BD%93${id.slice(1)}`,
+      'broken UTF-8': (id) => `${id}%C0%AF`,
+      'half an escape': (id) => `${id}%`,
+      'three hundred bytes': (id) => id.padEnd(300, 'x'),
     }
     for (const [what, make] of Object.entries(PATHS))
       it(`${what}: not found, on every call`, async () => {
@@ -317,7 +317,7 @@ describe('attacks from outside', () => {
         expect(some.json.events[0]).to.deep.include(event)
         const filter = new URLSearchParams({ [`metadata.${sql}`]: sql, cursor: sql.slice(0, 1) })
         const list = await call('GET', `${node.url}/v1/sessions?${filter}`, undefined, bearer)
-        expect(list.json.sessions?.map((it: { id: string }) => it.id)).to.deep.equal([own])
+        expect(list.json.sessions?.map((session: { id: string }) => session.id)).to.deep.equal([own])
         for (const name of ['limit', 'archived', 'order', 'wait', 'cursor'])
           expect(
             (

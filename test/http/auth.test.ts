@@ -63,7 +63,7 @@ describe('tokens', () => {
         expectError(missing, 401, 'unauthorized', { token_missing: true })
         expect(missing.headers.get('www-authenticate')).to.equal('Bearer realm="starcite"')
 
-        const others = ['session:create', 'session:read', 'session:append'].filter((it) => it !== scope)
+        const others = ['session:create', 'session:read', 'session:append'].filter((other) => other !== scope)
         const lacking = await send(node.url, id, await issuer.bearer({ scope: others.join(' ') }))
         expectError(lacking, 403, 'forbidden_scope', { required_scope: scope })
         expect(lacking.headers.get('www-authenticate')).to.match(
@@ -92,7 +92,7 @@ describe('tokens', () => {
         const own = await send(node.url, id, await issuer.bearer({ session_id: id }))
         expect(own.status, own.text).to.be.oneOf(letIn)
         if (name === 'GET /v1/sessions')
-          expect(own.json.sessions.map((it: { id: string }) => it.id)).to.deep.equal([id])
+          expect(own.json.sessions.map((session: { id: string }) => session.id)).to.deep.equal([id])
       })
     }
 
@@ -178,7 +178,10 @@ describe('tokens', () => {
       )
 
       const { json } = await call('GET', at(node.url, id, '/events'), undefined, ann)
-      expect(json.events.map((it: { actor: string }) => it.actor)).to.deep.equal(['user:ann', 'user:ann'])
+      expect(json.events.map((event: { actor: string }) => event.actor)).to.deep.equal([
+        'user:ann',
+        'user:ann',
+      ])
     })
 
     it('another, whom a token with session:act_as names, and then the subject of the token beside it, on every read', async () => {
@@ -217,10 +220,10 @@ describe('tokens', () => {
         ['agent:c', 'service:backend'],
       ]
       type Shown = { readonly actor: string; readonly subject?: string }
-      const shown = (events: readonly Shown[]) => events.map((it) => [it.actor, it.subject])
-      const tailed = async (it: TailClient) => {
-        await it.until(({ events }) => events.length === expected.length)
-        return it.events.map((text) => JSON.parse(text))
+      const shown = (events: readonly Shown[]) => events.map((event) => [event.actor, event.subject])
+      const tailed = async (client: TailClient) => {
+        await client.until(({ events }) => events.length === expected.length)
+        return client.events.map((text) => JSON.parse(text))
       }
       expect(shown(await tailed(live))).to.deep.equal(expected)
       const history = await call('GET', at(node.url, id, '/events'), undefined, backend)
@@ -239,7 +242,7 @@ describe('tokens', () => {
       const token = await issuer.token()
       const live = tail(`cursor=0&access_token=${token}`)
       await append({}, ann)
-      await live.until((it) => it.events.length === 1)
+      await live.until((client) => client.events.length === 1)
 
       const path = at(node.url, id, '/tail')
       expectError(await call('GET', path), 400, 'invalid_websocket_upgrade')
@@ -263,7 +266,7 @@ describe('tokens', () => {
         'unauthorized',
       )
       const both = tail(`access_token=${a}&follow=false`, { authorization: `Bearer ${a}` })
-      await both.until((it) => it.closed !== undefined)
+      await both.until((client) => client.closed !== undefined)
       expect(both.closed?.code).to.equal(1000)
     })
 
@@ -293,9 +296,9 @@ describe('tokens', () => {
       const token = await issuer.token({ exp: await soon() })
       const live = tail(`access_token=${token}`)
       await append({}, ann)
-      await live.until((it) => it.events.length === 1)
+      await live.until((client) => client.events.length === 1)
 
-      await live.until((it) => it.closed !== undefined)
+      await live.until((client) => client.closed !== undefined)
 
       expect(live.closed).to.deep.equal({ code: 4001, reason: 'token_expired' })
       expectError(
@@ -324,11 +327,11 @@ describe('tokens', () => {
     it('when their key is withdrawn: 4001 token_invalid', async () => {
       const live = tail('cursor=0', await issuer.bearer({ exp: inSeconds(1e9) }))
       await append({}, ann)
-      await live.until((it) => it.events.length === 1)
+      await live.until((client) => client.events.length === 1)
       const { keys } = issuer
       issuer.keys = [{ ...issuer.key.jwk, kid: 'renamed' }]
 
-      await live.until((it) => it.closed !== undefined)
+      await live.until((client) => client.closed !== undefined)
 
       expect(live.closed).to.deep.equal({ code: 4001, reason: 'token_invalid' })
       expectError(await call('GET', at(node.url, id), undefined, ann), 401, 'unauthorized')
@@ -406,16 +409,16 @@ describe('tokens', () => {
       const signature = token.split('.')[2] as string
       const bad = `${token.slice(0, -4)}AAAA`
       const path = at(base, id, '')
-      for (const it of [token, bad, 'a.b.c']) {
-        await call('GET', path, undefined, { authorization: `Bearer ${it}` })
-        await call('GET', `${path}?access_token=${it}`)
-        await call('GET', `${base}/v1/nothing?access_token=${it}`)
-        await call('GET', `${path}/tail?access_token=${it}`)
+      for (const credential of [token, bad, 'a.b.c']) {
+        await call('GET', path, undefined, { authorization: `Bearer ${credential}` })
+        await call('GET', `${path}?access_token=${credential}`)
+        await call('GET', `${base}/v1/nothing?access_token=${credential}`)
+        await call('GET', `${path}/tail?access_token=${credential}`)
       }
       await refusedUpgrade(`${path}/tail?cursor=7&access_token=${token}`)
       await refusedUpgrade(`${path}/tail?access_token=${bad}`)
       const live = new TailClient(base, id, `follow=false&access_token=${token}`)
-      await live.until((it) => it.closed !== undefined)
+      await live.until((client) => client.closed !== undefined)
       const metrics = (await call('GET', `${base}/metrics`)).text
 
       await until('the requests are logged', () => output().split('"status"').length > 10)

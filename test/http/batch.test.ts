@@ -33,7 +33,9 @@ describe('appending many events over HTTP', () => {
       cursor: 3,
       committed_cursor: 3,
     })
-    expect((await stored(id)).map((it: { payload: { n: number } }) => it.payload.n)).to.deep.equal([1, 2, 3])
+    expect((await stored(id)).map((event: { payload: { n: number } }) => event.payload.n)).to.deep.equal([
+      1, 2, 3,
+    ])
   })
 
   for (const [what, body] of [
@@ -48,7 +50,7 @@ describe('appending many events over HTTP', () => {
       const answer = await post(id, body, NDJSON)
 
       expect(answer.json, answer.text).to.include({ last_seq: 2 })
-      expect((await stored(id)).map((it: { type: string }) => it.type)).to.deep.equal(['a', 'b'])
+      expect((await stored(id)).map((event: { type: string }) => event.type)).to.deep.equal(['a', 'b'])
     })
 
   for (const type of [
@@ -72,7 +74,7 @@ describe('appending many events over HTTP', () => {
       max_events: 1000,
     })
     expectError(
-      await post(id, [...events, event(1000)].map((it) => JSON.stringify(it)).join('\n'), NDJSON),
+      await post(id, [...events, event(1000)].map((event) => JSON.stringify(event)).join('\n'), NDJSON),
       400,
       'invalid_event',
       { field: 'events' },
@@ -89,11 +91,11 @@ describe('appending many events over HTTP', () => {
     const max = 64 * 1024
 
     expect((await batch(id, [event(0)])).status).to.equal(201)
-    for (const body of [(it: string) => `{"events":[${JSON.stringify(event(0))}, ${it} ]}`, undefined]) {
-      const send = (it: string) =>
+    for (const body of [(text: string) => `{"events":[${JSON.stringify(event(0))}, ${text} ]}`, undefined]) {
+      const send = (text: string) =>
         body
-          ? call('POST', at(node.url, id, '/events'), body(it))
-          : post(id, `${JSON.stringify(event(0))}\n${it}\n`, NDJSON)
+          ? call('POST', at(node.url, id, '/events'), body(text))
+          : post(id, `${JSON.stringify(event(0))}\n${text}\n`, NDJSON)
 
       expect((await send(large(max))).status).to.equal(201)
       expectError(await send(large(max + 1)), 413, 'body_too_large', { max_bytes: max, index: 1 })
@@ -105,7 +107,7 @@ describe('appending many events over HTTP', () => {
 
   describe('is all or nothing', () => {
     const events = (bad: unknown, index: number) =>
-      [event(0), event(1), event(2)].map((it, i) => (i === index ? bad : it))
+      [event(0), event(1), event(2)].map((event, i) => (i === index ? bad : event))
 
     for (const [what, bad, code, field] of [
       ['without a type', { payload: {} }, 'invalid_event', 'type'],
@@ -124,7 +126,7 @@ describe('appending many events over HTTP', () => {
           const wrong = events(bad, index)
 
           const json = await batch(id, wrong)
-          const ndjson = await post(id, wrong.map((it) => JSON.stringify(it)).join('\n'), NDJSON)
+          const ndjson = await post(id, wrong.map((event) => JSON.stringify(event)).join('\n'), NDJSON)
 
           for (const answer of [json, ndjson])
             expectError(answer, 400, code, { index, ...(field && { field }) })
@@ -229,7 +231,7 @@ describe('appending many events over HTTP', () => {
 
       const answers = await Promise.all(Array.from({ length: 8 }, () => batch(id, events)))
 
-      expect(answers.map((it) => it.status)).to.deep.equal(Array(8).fill(201))
+      expect(answers.map((answer) => answer.status)).to.deep.equal(Array(8).fill(201))
       expect(await lastSeq(id)).to.equal(3)
     })
   })

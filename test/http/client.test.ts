@@ -47,7 +47,7 @@ describe('the client', () => {
     expect(await client.getSession('a/b c')).to.deep.equal(archived)
     const list = async (archived?: boolean | 'all') => {
       const options = { metadata: { team: 'list' }, pageSize: 1, ...(archived !== undefined && { archived }) }
-      return (await all(client.listSessions(options))).map((it) => it.id)
+      return (await all(client.listSessions(options))).map((session) => session.id)
     }
     expect(await list()).to.deep.equal(['later'])
     expect(await list(true)).to.deep.equal(['a/b c'])
@@ -85,9 +85,9 @@ describe('the client', () => {
     const down = await all(session.history({ order: 'desc', pageSize: 4 }))
     const some = await all(session.history({ order: 'desc', cursor: 4, actor: 'anonymous' }))
 
-    expect(up.map((it) => it.seq)).to.deep.equal(count(11))
-    expect(down.map((it) => it.seq)).to.deep.equal(count(11).reverse())
-    expect(some.map((it) => it.seq)).to.deep.equal([3, 2, 1])
+    expect(up.map((event) => event.seq)).to.deep.equal(count(11))
+    expect(down.map((event) => event.seq)).to.deep.equal(count(11).reverse())
+    expect(some.map((event) => event.seq)).to.deep.equal([3, 2, 1])
     expect(up.at(-1)?.raw).to.include('"payload":{"n":9007199254740993,"deep":[{"s":"],{\\""}]}')
     expect(down[0]?.raw).to.equal(up.at(-1)?.raw)
   })
@@ -99,7 +99,7 @@ describe('the client', () => {
     const { status } = await call('POST', `${node.url}/v1/sessions/redacted/events/1/redact`, {})
 
     const shown = async (events: AsyncIterable<SessionEvent<Events>>) =>
-      (await all(events)).map((it) => [it.seq, it.redacted ?? it.payload.n])
+      (await all(events)).map((event) => [event.seq, event.redacted ?? event.payload.n])
 
     expect(status).to.be.oneOf([200, 202])
     const expected = [
@@ -144,9 +144,9 @@ describe('the client', () => {
     await proxy.stop()
 
     const direct = await all(session.tail({ follow: false }))
-    expect(seen.map((it) => it.raw)).to.deep.equal(direct.map((it) => it.raw))
-    expect(seen.map((it) => it.seq)).to.deep.equal(count(5))
-    expect(waits.filter((it) => it === 'open').length).to.be.at.least(5)
+    expect(seen.map((event) => event.raw)).to.deep.equal(direct.map((event) => event.raw))
+    expect(seen.map((event) => event.seq)).to.deep.equal(count(5))
+    expect(waits.filter((wait) => wait === 'open').length).to.be.at.least(5)
   })
 
   it('tails by server-sent events, in silence, over cuts, and to an end', async () => {
@@ -160,7 +160,7 @@ describe('the client', () => {
 
     for await (const event of through.tail({
       transport: 'sse',
-      onConnection: (it) => it.at === 'open' && transports.add(it.transport),
+      onConnection: (state) => state.at === 'open' && transports.add(state.transport),
     })) {
       seen.push(event)
       if (event.seq === 4) break
@@ -173,8 +173,8 @@ describe('the client', () => {
     await proxy.stop()
 
     const direct = await all(session.tail({ follow: false }))
-    expect(seen.map((it) => it.raw)).to.deep.equal(direct.map((it) => it.raw))
-    expect(finite.map((it) => it.raw)).to.deep.equal(direct.map((it) => it.raw))
+    expect(seen.map((event) => event.raw)).to.deep.equal(direct.map((event) => event.raw))
+    expect(finite.map((event) => event.raw)).to.deep.equal(direct.map((event) => event.raw))
     expect(nothing).to.deep.equal([])
     expect([...transports]).to.deep.equal(['sse'])
   })
@@ -230,7 +230,7 @@ describe('the client', () => {
     while (rest.length < 100) rest.push((await tail.next()).value as SessionEvent<Events>)
     await tail.return()
 
-    expect(rest.map((it) => it.payload.n)).to.deep.equal(count(100))
+    expect(rest.map((event) => event.payload.n)).to.deep.equal(count(100))
     expect(sockets.length).to.equal(1)
   })
 })

@@ -49,12 +49,12 @@ describe("the client's outbox", () => {
     await proxy.stop()
 
     expect(await stored(id)).to.deep.equal(count(300))
-    expect(answers.map((it) => it.seq)).to.deep.equal(count(300))
-    const lost = proxy.posts.filter((it) => !it.answered)
+    expect(answers.map((answer) => answer.seq)).to.deep.equal(count(300))
+    const lost = proxy.posts.filter((post) => !post.answered)
     expect(lost.length).to.be.at.least(9)
     for (const { body } of lost) // what was sent again is the identical body
-      expect(proxy.posts.filter((it) => it.body === body).length).to.be.greaterThan(1)
-    expect(answers.some((it) => it.deduped)).to.equal(true)
+      expect(proxy.posts.filter((post) => post.body === body).length).to.be.greaterThan(1)
+    expect(answers.some((answer) => answer.deduped)).to.equal(true)
   })
 
   it('goes on when the answer to its very first request is lost', async () => {
@@ -65,7 +65,7 @@ describe("the client's outbox", () => {
     try {
       const first = await outbox.send(content(1))
       const second = await outbox.send(content(2))
-      expect([first, second].map((it) => [it.seq, it.deduped])).to.deep.equal([
+      expect([first, second].map((answer) => [answer.seq, answer.deduped])).to.deep.equal([
         [1, true],
         [2, false],
       ])
@@ -88,7 +88,9 @@ describe("the client's outbox", () => {
     const answers = await Promise.all(count(3).map((n) => outbox.send(content(n))))
     await outbox.close()
 
-    expect(answers.map((it) => [it.seq, it.deduped])).to.deep.equal(count(3).map((n) => [n, true]))
+    expect(answers.map((answer) => [answer.seq, answer.deduped])).to.deep.equal(
+      count(3).map((n) => [n, true]),
+    )
   })
 
   it('sends on after a reload what was not acknowledged, from its store, before what is new', async () => {
@@ -99,7 +101,7 @@ describe("the client's outbox", () => {
     const sent = Promise.allSettled(count(20).map((n) => before.send(content(n))))
     await until('a batch was stored', async () => (await stored(id)).length === 5)
     await before.stop()
-    expect((await sent).every((it) => it.status === 'rejected')).to.equal(true)
+    expect((await sent).every((result) => result.status === 'rejected')).to.equal(true)
 
     // To a store the same session at another address is another outbox, so the address stays.
     const repaired = new Starcite<Events>({ url: deaf.url, fetch: redirect(deaf.url, node.url) })
@@ -141,7 +143,9 @@ describe("the client's outbox", () => {
     const outbox = direct.session(id).outbox()
     const large = { type: 'content' as const, payload: { n: 2, text: 'x'.repeat(9_000_000) } }
 
-    const [, second] = await Promise.allSettled([content(1), large, content(3)].map((it) => outbox.send(it)))
+    const [, second] = await Promise.allSettled(
+      [content(1), large, content(3)].map((event) => outbox.send(event)),
+    )
     await outbox.close()
 
     expect(second).to.have.nested.property('reason.code', 'body_too_large')
@@ -152,9 +156,9 @@ describe("the client's outbox", () => {
     const store = memoryStore()
     const outbox = direct.session('nowhere').outbox({ store })
 
-    const errors = await Promise.all([content(1), content(2)].map((it) => rejection(outbox.send(it))))
+    const errors = await Promise.all([content(1), content(2)].map((event) => rejection(outbox.send(event))))
 
-    expect(errors.map((it) => it.code)).to.deep.equal(['session_not_found', 'session_not_found'])
+    expect(errors.map((error) => error.code)).to.deep.equal(['session_not_found', 'session_not_found'])
     expect((await rejection(outbox.close())).code).to.equal('session_not_found')
     expect((await rejection(outbox.send(content(3)))).code).to.equal('outbox_closed')
     await direct.createSession({ id: 'nowhere' })
@@ -222,7 +226,7 @@ describe("the client's outbox", () => {
     await Promise.all([two[0].send(content(1)), two[1].send(content(2))])
     isDown = true
     const lost = Promise.allSettled([two[0].send(content(3)), two[1].send(content(4))])
-    await Promise.all(two.map((it) => it.stop()))
+    await Promise.all(two.map((reading) => reading.stop()))
     await lost
     isDown = false
 
@@ -261,7 +265,7 @@ describe("the client's outbox", () => {
       }),
     )
 
-    for (const it of outcomes) expect(it).to.deep.equal({ stored: [1], again: true, waited: true })
+    for (const outcome of outcomes) expect(outcome).to.deep.equal({ stored: [1], again: true, waited: true })
   })
 })
 

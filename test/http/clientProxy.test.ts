@@ -81,7 +81,7 @@ describe('the client behind what stands in between', () => {
       expect(error).to.include({ code: 'network_error', status: 301, retryable: true })
     expect(batch.details).to.deep.equal({ outcome_unknown: true })
     expect(kept.pending.length).to.equal(3)
-    expect(answers.map((it) => it.seq)).to.deep.equal([1, 2, 3])
+    expect(answers.map((answer) => answer.seq)).to.deep.equal([1, 2, 3])
     expect(await stored(id)).to.deep.equal([1, 2, 3])
     expect(new Set(posts)).to.deep.equal(new Set(['POST']))
   })
@@ -116,7 +116,9 @@ describe('the client behind what stands in between', () => {
 
       const others = count(31).filter((n) => n !== 12)
       expect(await stored(id)).to.deep.equal(others)
-      expect(outcomes.flatMap((it, i) => (it.status === 'rejected' ? i + 1 : []))).to.deep.equal([12])
+      expect(outcomes.flatMap((outcome, i) => (outcome.status === 'rejected' ? i + 1 : []))).to.deep.equal([
+        12,
+      ])
       expect(refused.map(({ code, status }) => [code, status])).to.deep.equal([['body_too_large', 413]])
       expect(refused[0]?.details).to.include({ refused_by: 'intermediary' })
       expect(refused[0]?.details.bytes).to.be.within(300 * KB, 301 * KB)
@@ -142,16 +144,18 @@ describe('the client behind what stands in between', () => {
       const tails = (['websocket', 'sse'] as TailTransport[]).map((transport, i) =>
         client.session(id).tail({
           transport,
-          onConnection: (it) => it.at === 'waiting' && waits[i]?.push(it.error.status),
+          onConnection: (state) => state.at === 'waiting' && waits[i]?.push(state.error.status),
         }),
       )
       const outbox = client.session(id).outbox({ onRetry: ({ status }) => retries?.push(status) })
 
-      const firsts = tails.map((it) => it.next())
+      const firsts = tails.map((tail) => tail.next())
       const sent = outbox.send(content(1))
       for (const status of STATUSES) {
         await nginx.answer(status)
-        await until(`all have heard ${status}`, () => [retries, ...waits].every((it) => it?.includes(status)))
+        await until(`all have heard ${status}`, () =>
+          [retries, ...waits].every((list) => list?.includes(status)),
+        )
       }
       const plain = await rejection(client.getSession(id))
       await nginx.answer(undefined)
@@ -159,7 +163,7 @@ describe('the client behind what stands in between', () => {
       expect(plain).to.include({ code: 'network_error', status: STATUSES.at(-1), retryable: true })
       expect((await sent).seq).to.equal(1)
       for (const first of firsts) expect((await first).value?.seq).to.equal(1)
-      await Promise.all(tails.map((it) => it.return()))
+      await Promise.all(tails.map((tail) => tail.return()))
       await outbox.close()
       expect(await stored(id)).to.deep.equal([1])
     })

@@ -66,7 +66,7 @@ for (const transport of ['websocket', 'sse'] as const)
       proxy = await TcpProxy.start({ url: node.url })
     })
     afterEach(async () => {
-      await Promise.all(readings.splice(0).map((it) => it.stop()))
+      await Promise.all(readings.splice(0).map((reading) => reading.stop()))
       await proxy.stop()
     })
     after(async () => {
@@ -134,7 +134,7 @@ for (const transport of ['websocket', 'sse'] as const)
       const { client, opened } = sharing()
 
       const all = ids.map((id, i) => read(client, id, { cursor: i % 4 }))
-      await until('all are open', () => all.every((it) => it.isOpen))
+      await until('all are open', () => all.every((reading) => reading.isOpen))
       await Promise.all(ids.map((id) => append(id, 2)))
       const late = read(client, ids[0] as string)
       await until('it is open', () => late.isOpen)
@@ -142,9 +142,9 @@ for (const transport of ['websocket', 'sse'] as const)
 
       for (const [i, reading] of all.entries()) await expectWhole(reading, ids[i] as string, i % 4)
       await expectWhole(late, ids[0] as string)
-      expect(all.map(({ states }) => states.map((it) => it.at === 'open' && it.transport))).to.deep.equal(
-        ids.map(() => [transport]),
-      )
+      expect(
+        all.map(({ states }) => states.map((state) => state.at === 'open' && state.transport)),
+      ).to.deep.equal(ids.map(() => [transport]))
       expect(opened()).to.be.at.most(transport === 'websocket' ? 1 : 3)
       expect(proxy.links).to.be.at.most(transport === 'websocket' ? 1 : 2)
     })
@@ -166,12 +166,13 @@ for (const transport of ['websocket', 'sse'] as const)
       ]
 
       for (const fault of faults) {
-        await until('all are open', () => all.every((it) => it.isOpen))
+        await until('all are open', () => all.every((reading) => reading.isOpen))
         fault()
         await Promise.all(ids.map((id) => append(id, 3)))
         await until(
           'they notice',
-          () => all.some((it) => !it.isOpen) || all.every((it) => it.raws.length % 3 === 0),
+          () =>
+            all.some((reading) => !reading.isOpen) || all.every((reading) => reading.raws.length % 3 === 0),
         )
         proxy.flow()
         // Else the next request may wait on a dead connection that fetch has kept, until its time is out.
@@ -201,7 +202,7 @@ for (const transport of ['websocket', 'sse'] as const)
       go()
 
       await expectWhole(stuck, slow)
-      expect(asked.slice(before).filter((it) => it.startsWith('GET')).length).to.be.at.least(3)
+      expect(asked.slice(before).filter((request) => request.startsWith('GET')).length).to.be.at.least(3)
     })
 
     it('tells each tail of its own end: no such session, an erased one, a cursor ahead; the others go on', async () => {
@@ -213,7 +214,7 @@ for (const transport of ['websocket', 'sse'] as const)
         read(client, 'nowhere'),
         read(client, good, { cursor: 9 }),
       ]
-      await until('two are open', () => all.slice(0, 2).every((it) => it.isOpen))
+      await until('two are open', () => all.slice(0, 2).every((reading) => reading.isOpen))
 
       expect(await all[2]?.ended).to.include({ code: 'session_not_found' })
       expect(await all[3]?.ended).to.include({ code: 'cursor_ahead' })
@@ -268,13 +269,13 @@ describe('tails that share a connection', () => {
     const ids = ['one', 'two', 'three']
     for (const id of ids) await client.createSession({ id })
     const all = ids.map((id) => new Reading(client, id))
-    await until('all are open', () => all.every((it) => it.isOpen))
+    await until('all are open', () => all.every((reading) => reading.isOpen))
     for (const id of ids) await client.session(id).append({ type: 't', payload: {} })
-    await until('all have it', () => all.every((it) => it.seqs.length === 1))
+    await until('all have it', () => all.every((reading) => reading.seqs.length === 1))
 
     expect(handshakes).to.equal(2)
     for (const { states } of all) expect(states.at(-1)).to.include({ at: 'open', transport: 'sse' })
-    await Promise.all(all.map((it) => it.stop()))
+    await Promise.all(all.map((reading) => reading.stop()))
     await node.stop()
   })
 
@@ -295,7 +296,7 @@ describe('tails that share a connection', () => {
       const [renewed, ended] = [new Reading(good, id, { transport }), new Reading(bad, id, { transport })]
       try {
         expect(await ended.ended).to.include({ status: 401 })
-        const opens = () => renewed.states.filter((it) => it.at === 'open').length
+        const opens = () => renewed.states.filter((state) => state.at === 'open').length
         await until('it is open again', () => opens() > 1 && renewed.isOpen)
         await good.session(id).append({ type: 't', payload: {} })
         await until('it has it', () => renewed.seqs.length === 1)

@@ -143,8 +143,8 @@ describe('erasure over HTTP, on two nodes', () => {
     const longPoll = call('GET', B('/sessions/s1/events?cursor=25&wait=60'))
     const first = await call('GET', B('/sessions/s1/events?limit=7'))
     expect(first.json.events).to.have.lengthOf(7)
-    await Promise.all(raw.map((tail) => tail.until((it) => it.events.length === 25)))
-    await stream.until('it has all', (it) => it.events.length === 25)
+    await Promise.all(raw.map((tail) => tail.until((client) => client.events.length === 25)))
+    await stream.until('it has all', (client) => client.events.length === 25)
     await until('the socket has all', () => socket.events('tail:s1').length === 25)
 
     const receipt = await call('DELETE', A('/sessions/s1'), { reason: 'case 7' }, { 'x-request-id': 'req-7' })
@@ -160,10 +160,10 @@ describe('erasure over HTTP, on two nodes', () => {
     })
     expect(receipt.headers.get('location')).to.equal(`/v1/erasures/${receipt.json.id}`)
     for (const tail of raw) {
-      await tail.until((it) => it.closed !== undefined)
+      await tail.until((client) => client.closed !== undefined)
       expect(tail.closed).to.deep.equal({ code: 4004, reason: 'session_erased' })
     }
-    await stream.until('it has ended', (it) => it.ended)
+    await stream.until('it has ended', (client) => client.ended)
     expect((await socket.event('session_erased'))[4]).to.deep.equal({ reason: 'session_erased' })
     expect((await socket.event('phx_close')).slice(0, 4)).to.deep.equal(['1', '1', 'tail:s1', 'phx_close'])
     expect((await longPoll).status).to.equal(410)
@@ -188,7 +188,7 @@ describe('erasure over HTTP, on two nodes', () => {
       const sse = await call('GET', url('/sessions/s1/tail'), undefined, { accept: 'text/event-stream' })
       expect(sse.status).to.equal(410)
       const list = await call('GET', url('/sessions?archived=all'))
-      expect(list.json.sessions.map((it: { id: string }) => it.id)).not.to.include('s1')
+      expect(list.json.sessions.map((session: { id: string }) => session.id)).not.to.include('s1')
       expect((await call('GET', url(`/sessions?metadata.m=${SECRET}`))).json.sessions).to.deep.equal([])
     }
     expect(await socket.join('tail:s1', {}, '2')).to.deep.equal({
@@ -205,7 +205,7 @@ describe('erasure over HTTP, on two nodes', () => {
       `select c.kind, c.request_id from starcite.session_changes c join starcite.sessions s using (sid)
         where s.id = 's1' order by c.change_id`,
     )
-    expect(changes.map((it) => it.kind)).to.deep.equal(['created', 'erased'])
+    expect(changes.map((change) => change.kind)).to.deep.equal(['created', 'erased'])
     expect(changes[1].request_id).to.equal('req-7')
     const again = await call('DELETE', B('/sessions/s1'))
     expect([again.status, again.json.id]).to.deep.equal([200, receipt.json.id])
@@ -222,12 +222,12 @@ describe('erasure over HTTP, on two nodes', () => {
     await moveAll()
     await append('s2', 3)
     const tails = [A, B].map((url) => new TailClient(url('').slice(0, -'/v1'.length), 's2', 'cursor=0'))
-    await Promise.all(tails.map((tail) => tail.until((it) => it.events.length === 13)))
+    await Promise.all(tails.map((tail) => tail.until((client) => client.events.length === 13)))
     for (const url of [A, B]) await call('GET', url('/sessions/s2/events?limit=1000')) // now in both caches
 
     const receipts = []
     for (const seq of [4, 12]) receipts.push(await call('POST', A(`/sessions/s2/events/${seq}/redact`), {}))
-    expect(receipts.map((it) => it.status)).to.deep.equal([202, 202])
+    expect(receipts.map((receipt) => receipt.status)).to.deep.equal([202, 202])
 
     const expectRedacted = async () => {
       for (const url of [A, B]) {
@@ -238,8 +238,8 @@ describe('erasure over HTTP, on two nodes', () => {
           expect(JSON.stringify(event).includes(SECRET)).to.equal(!isRedacted)
         }
         const fresh = new TailClient(url('').slice(0, -'/v1'.length), 's2', 'cursor=3')
-        await fresh.until((it) => it.events.length === 10)
-        const [event] = fresh.events.map((it) => JSON.parse(it))
+        await fresh.until((client) => client.events.length === 10)
+        const [event] = fresh.events.map((event) => JSON.parse(event))
         expect(event).to.deep.include({
           seq: 4,
           type: 'content',
@@ -260,7 +260,7 @@ describe('erasure over HTTP, on two nodes', () => {
     expect([beyond.status, beyond.json.error]).to.deep.equal([404, 'event_not_found'])
     await append('s2', 1)
     for (const tail of tails) {
-      await tail.until((it) => it.events.length === 14)
+      await tail.until((client) => client.events.length === 14)
       tail.close()
     }
     await call('DELETE', A('/sessions/s2'))
@@ -294,13 +294,13 @@ describe('erasure over HTTP, on two nodes', () => {
     const receipt = await call('DELETE', B('/sessions/s4'))
     const answers = await Promise.all(appends)
 
-    const stored = answers.filter((it) => it.status === 201)
-    expect(answers.every((it) => it.status === 201 || it.status === 410)).to.equal(true)
+    const stored = answers.filter((answer) => answer.status === 201)
+    expect(answers.every((answer) => answer.status === 201 || answer.status === 410)).to.equal(true)
     for (const { json } of stored) expect(json.seq).to.be.at.most(receipt.json.last_seq)
     expect(receipt.json.last_seq).to.equal(stored.length + 1)
     await done(receipt.json.id)
     expect(
-      await residueOf(db, store, SECRET).then((it) => it.filter((place) => /events/.test(place))),
+      await residueOf(db, store, SECRET).then((places) => places.filter((place) => /events/.test(place))),
     ).to.deep.equal([])
   })
 })

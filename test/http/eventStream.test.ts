@@ -86,7 +86,7 @@ describe('tails as server-sent events', () => {
 
     expect(ids(client)).to.deep.equal([1, 2, 3])
     const kept: object[] = JSON.parse(await history(id)).events
-    expect(client.events.map((it) => JSON.parse(it))).to.deep.equal(kept)
+    expect(client.events.map((event) => JSON.parse(event))).to.deep.equal(kept)
     // To the letter, but that every end of a line is a line feed.
     for (const [i, payload] of payloads.entries())
       expect(client.events[i]).to.include(`"payload":${payload.replaceAll(/\r\n?/g, '\n')}`)
@@ -209,12 +209,12 @@ describe('tails as server-sent events', () => {
     for (let i = 0; i < 20; i += 1)
       await call('POST', at(own.url, id, '/append'), { type: 't', payload: { text } })
     const client = stream(id, 'follow=false', {}, own.url)
-    await client.until('it has begun', (it) => it.response !== undefined)
+    await client.until('it has begun', (client) => client.response !== undefined)
     client.response?.pause() // more is to come than the connection takes
 
     await own.stop()
     client.response?.resume()
-    await client.until('it ends', (it) => it.ended)
+    await client.until('it ends', (client) => client.ended)
 
     expect(client.messages.length).to.be.below(20)
     expect(client.response?.complete).to.equal(false)
@@ -288,7 +288,7 @@ describe('tails as server-sent events', () => {
     it('count as sockets, are refused past the most, and are forgotten when they end', async () => {
       const id = await session(1)
       const [a, b] = [stream(id, '', {}, small.url), stream(id, '', {}, small.url)]
-      for (const it of [a, b]) await it.until('an event', ({ messages }) => messages.length === 1)
+      for (const client of [a, b]) await client.until('an event', ({ messages }) => messages.length === 1)
 
       const third = await call('GET', at(small.url, id, '/tail'), undefined, SSE)
       expectError(third, 503, 'too_many_sockets')

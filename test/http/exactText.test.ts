@@ -91,7 +91,7 @@ describe('what was sent comes back to the letter (I5)', () => {
       for (const [name, texts] of Object.entries(readings)) {
         expect(texts.map(kept), name).to.deep.equal(sent)
         expect(texts, `${name}, whole frames`).to.deep.equal(first)
-        expect(texts.map((it) => JSON.parse(it).seq)).to.deep.equal(sent.map((_, i) => i + 1))
+        expect(texts.map((text) => JSON.parse(text).seq)).to.deep.equal(sent.map((_, i) => i + 1))
       }
     }
 
@@ -169,7 +169,7 @@ describe('what was sent comes back to the letter (I5)', () => {
       const id = await session()
       const live = tail(id, 'cursor=0&batch_size=10')
       let count = 0
-      const strings = fc.string({ unit: 'binary' }).map((it) => it.replaceAll('\0', ''))
+      const strings = fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', ''))
       const objects = fc.dictionary(strings, fc.oneof(fc.jsonValue({ maxDepth: 3 }), strings))
       await fc.assert(
         fc.asyncProperty(objects, fc.constantFrom(undefined, 1, '\t'), async (object, indent) => {

@@ -39,8 +39,8 @@ describe('clients that are generated from /openapi.json', () => {
         path.join(directory, 'orval.config.mjs'),
         `export default ${JSON.stringify({ starcite: orval })}`,
       ),
-      ...['withOpenApiFetch.ts', 'withOrval.ts'].map((it) =>
-        copyFile(path.join(GENERATORS, it), path.join(directory, it)),
+      ...['withOpenApiFetch.ts', 'withOrval.ts'].map((name) =>
+        copyFile(path.join(GENERATORS, name), path.join(directory, name)),
       ),
     ])
     await Promise.all([

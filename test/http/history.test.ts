@@ -26,7 +26,7 @@ describe('history over HTTP', () => {
   }
   const append = (to: string, ...events: object[]) => call('POST', at(node.url, to, '/events'), { events })
   const read = (query: string, of = id) => call('GET', at(node.url, of, `/events?${query}`))
-  const seqs = (json: { events: { seq: number }[] }) => json.events.map((it) => it.seq)
+  const seqs = (json: { events: { seq: number }[] }) => json.events.map((event) => event.seq)
   async function page(query: string, of = id) {
     const answer = await read(query, of)
     expect(answer.status, answer.text).to.equal(200)
@@ -52,9 +52,9 @@ describe('history over HTTP', () => {
     ['order=desc&cursor=0', [], null],
     ['order=desc&limit=25', seqsFrom(25, 1), null],
     ['order=desc&cursor=1000', seqsFrom(25, 1), null],
-    ['type=t0', seqsFrom(1, 25).filter((it) => it % 3 === 0), 25],
+    ['type=t0', seqsFrom(1, 25).filter((seq) => seq % 3 === 0), 25],
     ['type=t0&limit=2', [3, 6], 6],
-    ['type=t0&limit=8', seqsFrom(1, 25).filter((it) => it % 3 === 0), 25],
+    ['type=t0&limit=8', seqsFrom(1, 25).filter((seq) => seq % 3 === 0), 25],
     ['type=t0&cursor=24', [], 25],
     ['actor=a1&type=t0', [3, 9, 15, 21], 25],
     ['type=t9', [], 25],

@@ -152,8 +152,8 @@ describe('hostile clients', () => {
 
       const answers = await connection.answers(5)
 
-      expect(answers.map((it) => it.status)).to.deep.equal([201, 201, 404, 400, 200])
-      expect(answers.slice(0, 2).map((it) => JSON.parse(it.body).seq)).to.deep.equal([1, 2])
+      expect(answers.map((answer) => answer.status)).to.deep.equal([201, 201, 404, 400, 200])
+      expect(answers.slice(0, 2).map((answer) => JSON.parse(answer.body).seq)).to.deep.equal([1, 2])
     })
 
     it('and hang up before the answer have appended all the same', async () => {
@@ -226,7 +226,7 @@ describe('hostile clients', () => {
         request('GET /health/live HTTP/1.1'),
       )
 
-      expect((await connection.answers(3)).map((it) => it.status)).to.deep.equal([200, 200, 200])
+      expect((await connection.answers(3)).map((answer) => answer.status)).to.deep.equal([200, 200, 200])
     })
   })
 

@@ -24,7 +24,7 @@ describe('the lifecycle feed over HTTP', () => {
   const sockets: SocketClient[] = []
 
   afterEach(() => {
-    for (const it of [...streams.splice(0), ...sockets.splice(0)]) it.close()
+    for (const connection of [...streams.splice(0), ...sockets.splice(0)]) connection.close()
   })
 
   async function stream(query = '', headers = {}, base = node.url): Promise<EventStreamClient> {
@@ -42,7 +42,9 @@ describe('the lifecycle feed over HTTP', () => {
     (await call('POST', `${node.url}/v1/sessions`, { id: unique(), ...body })).json.id
   const archive = (id: string) => call('POST', at(node.url, id, '/archive'))
   const pushed = (client: SocketClient) =>
-    client.frames.filter((it) => it[2] === 'lifecycle' && it[3] === 'lifecycle').map((it) => it[4])
+    client.frames
+      .filter((frame) => frame[2] === 'lifecycle' && frame[3] === 'lifecycle')
+      .map((frame) => frame[4])
   function principal(of: Partial<Principal> = {}): string {
     const token = unique('token')
     const service = { tenantId: 'acme', actor: 'service:worker', kind: 'service', scopes: SCOPES } as const
@@ -109,7 +111,7 @@ describe('the lifecycle feed over HTTP', () => {
       expect(time).to.match(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/)
     expect(sse.text).to.include('"n":1.0').and.to.include('event: lifecycle\nid: ')
     expect(pushed(client)).to.deep.equal(messages)
-    expect(sse.messages.map((it) => it.id)).to.deep.equal(messages.map(({ cursor }) => cursor))
+    expect(sse.messages.map((message) => message.id)).to.deep.equal(messages.map(({ cursor }) => cursor))
   })
 
   it('is an event stream, whatever is accepted, and HEAD has its headers alone', async () => {
@@ -140,7 +142,7 @@ describe('the lifecycle feed over HTTP', () => {
     const id = await create()
     const back = await stream('', { 'last-event-id': quiet.lastEventId })
     await back.until('the creation', ({ messages }) => messages.length === 2)
-    expect(back.events.map((it) => JSON.parse(it).event.session_id)).to.deep.equal([id, id])
+    expect(back.events.map((event) => JSON.parse(event).event.session_id)).to.deep.equal([id, id])
   })
 
   it('goes on after any cursor, of either transport on the other; Last-Event-ID before the query', async () => {
@@ -148,12 +150,12 @@ describe('the lifecycle feed over HTTP', () => {
     const id = await create()
     await archive(id)
     await first.until('all', ({ messages }) => messages.length === 3)
-    const [activated, created, last] = first.messages.map((it) => it.id)
+    const [activated, created, last] = first.messages.map((message) => message.id)
 
     const client = await socket()
     await client.join('lifecycle', { cursor: activated })
     await until('the rest', () => pushed(client).length === 2)
-    expect(pushed(client)).to.deep.equal(first.events.slice(1).map((it) => JSON.parse(it)))
+    expect(pushed(client)).to.deep.equal(first.events.slice(1).map((event) => JSON.parse(event)))
     const again = await stream(`cursor=${created}`)
     const second = await stream(`cursor=${activated}`, { 'last-event-id': last })
     const other = await create()
@@ -229,9 +231,9 @@ describe('the lifecycle feed over HTTP', () => {
     const rest = await stream('', { 'last-event-id': slow.lastEventId }, small.url)
     await rest.until('the rest', ({ messages }) => messages.length + slow.messages.length === 24)
     const created = [...slow.events, ...rest.events]
-      .map((it) => JSON.parse(it).event)
+      .map((text) => JSON.parse(text).event)
       .filter((_, i) => i % 2 === 1)
-    expect(created.map((it) => it.session_id)).to.deep.equal(
+    expect(created.map((change) => change.session_id)).to.deep.equal(
       Array.from({ length: 12 }, (_, i) => `large ${i + 1}`),
     )
     await small.stop()

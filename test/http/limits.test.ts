@@ -246,7 +246,9 @@ describe('the limits of a node', () => {
       const fewOps = `http://127.0.0.1:${opsPort}`
       const held = [await RawConnection.open(few.url), await RawConnection.open(few.url)]
       try {
-        await Promise.all(held.map((it) => it.send('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n').answer()))
+        await Promise.all(
+          held.map((connection) => connection.send('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n').answer()),
+        )
         const third = await RawConnection.open(few.url)
 
         await third.closed()

@@ -47,11 +47,11 @@ describe('what waits in a node (I8)', function () {
     socket.on('error', () => {})
     await once(socket, 'connect')
     socket.pause()
-    socket.write(requests.map((it) => `GET ${it} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`).join(''))
+    socket.write(requests.map((request) => `GET ${request} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`).join(''))
     return socket
   }
   function statuses(text: string): number[] {
-    return [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map((it) => Number(it[1]))
+    return [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map((match) => Number(match[1]))
   }
 
   it('of answers that are not read has a bound, beyond it is 503 overloaded, and a neighbour is served', async () => {
@@ -134,7 +134,7 @@ describe('what waits in a node (I8)', function () {
       const from: string = cursor && `&cursor=${encodeURIComponent(cursor)}`
       const page = await call('GET', `${node.url}/v1/sessions?limit=1000&metadata.team=${team}${from}`)
       expect(page.text.length).to.be.below(9 * MB)
-      pages.push(page.json.sessions.map((it: { id: string }) => it.id))
+      pages.push(page.json.sessions.map((session: { id: string }) => session.id))
       cursor = page.json.next_cursor
     }
 

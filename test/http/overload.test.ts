@@ -115,7 +115,7 @@ describe('a node at its bounds', () => {
         call('POST', at(node.url, id, '/append'), EVENT),
         call('POST', at(node.url, id, '/events'), { events: [EVENT] }),
         call('GET', at(node.url, id, '/events')),
-      ].map((it) => timed(it))
+      ].map((request) => timed(request))
 
     for (const how of ['silent', 'cut'] as const)
       it(`(${how}) answers every call with 503 storage_unavailable, in bounded time, and recovers`, async () => {
@@ -158,8 +158,8 @@ describe('a node at its bounds', () => {
         return answer.status === 201 ? answer : undefined
       })
       const { events } = (await call('GET', at(node.url, where, '/events'))).json
-      const own = events.filter((it: { producer_id?: string }) => it.producer_id === 'p')
-      expect(own.map((it: { seq: number }) => it.seq)).to.deep.equal([retried.json.seq])
+      const own = events.filter((event: { producer_id?: string }) => event.producer_id === 'p')
+      expect(own.map((event: { seq: number }) => event.seq)).to.deep.equal([retried.json.seq])
     })
 
     it('keeps its tails, which go on when Postgres is back', async () => {
@@ -180,7 +180,9 @@ describe('a node at its bounds', () => {
       await client.until(({ frames }) => frames.length >= 2)
 
       expect(client.closed).to.equal(undefined)
-      expect(client.frames.map((it) => JSON.parse(it).seq)).to.deep.equal(client.frames.map((_, i) => i + 1))
+      expect(client.frames.map((frame) => JSON.parse(frame).seq)).to.deep.equal(
+        client.frames.map((_, i) => i + 1),
+      )
       client.close()
     })
   })

@@ -18,13 +18,13 @@ describe('listing sessions', () => {
   async function ids(query: string): Promise<string[]> {
     const answer = await list(query)
     expect(answer.status, answer.text).to.equal(200)
-    return answer.json.sessions.map((it: { id: string }) => it.id)
+    return answer.json.sessions.map((session: { id: string }) => session.id)
   }
 
   describe('in pages', () => {
     const group = unique('group')
     const names = ['A', 'B', 'Z', '_', 'a', 'a:1', 'a:10', 'a:2', 'b', 'é', 'ﬀ', '🙂'].map(
-      (it) => `${it}-${group}`,
+      (name) => `${name}-${group}`,
     )
     const inOrder = [...names].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
 
@@ -42,7 +42,7 @@ describe('listing sessions', () => {
         for (let cursor: string | null = ''; cursor !== null; ) {
           const from: string = cursor && `&cursor=${encodeURIComponent(cursor)}`
           const { json } = await list(`metadata.group=${group}&limit=${limit}${from}`)
-          pages.push(json.sessions.map((it: { id: string }) => it.id))
+          pages.push(json.sessions.map((session: { id: string }) => session.id))
           if (json.next_cursor !== null) expect(json.next_cursor).to.equal(pages.at(-1)?.at(-1))
           cursor = json.next_cursor
         }
@@ -52,7 +52,7 @@ describe('listing sessions', () => {
       })
 
     it('goes on after a cursor that no session has', async () => {
-      expect(await ids(`metadata.group=${group}&cursor=b`)).to.deep.equal(inOrder.filter((it) => it > 'b'))
+      expect(await ids(`metadata.group=${group}&cursor=b`)).to.deep.equal(inOrder.filter((id) => id > 'b'))
     })
 
     it('is empty after the last', async () => {
@@ -166,7 +166,7 @@ describe('listing sessions', () => {
       const only = unique('any')
       const strings = fc
         .string({ unit: 'grapheme', maxLength: 40 })
-        .filter((it) => !it.includes('\0') && it.isWellFormed())
+        .filter((text) => !text.includes('\0') && text.isWellFormed())
       await fc.assert(
         fc.asyncProperty(strings, async (v) => {
           const id = await create({ metadata: { only, v } })

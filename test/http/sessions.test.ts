@@ -75,7 +75,7 @@ describe('sessions over HTTP', () => {
 
       const answers = await Promise.all(Array.from({ length: 8 }, () => create({ id })))
 
-      expect(answers.map((it) => it.status).sort()).to.deep.equal([201, ...Array(7).fill(409)])
+      expect(answers.map((answer) => answer.status).sort()).to.deep.equal([201, ...Array(7).fill(409)])
     })
 
     it('records the creator as given', async () => {
@@ -286,8 +286,8 @@ describe('sessions over HTTP', () => {
         Array.from({ length: 8 }, (_, i) => patch(id, { title: `T${i}`, expected_version: 1 })),
       )
 
-      expect(answers.map((it) => it.status).sort()).to.deep.equal([200, ...Array(7).fill(409)])
-      for (const answer of answers.filter((it) => it.status === 409))
+      expect(answers.map((answer) => answer.status).sort()).to.deep.equal([200, ...Array(7).fill(409)])
+      for (const answer of answers.filter((answer) => answer.status === 409))
         expectError(answer, 409, 'expected_version_conflict', { current_version: 2 })
     })
 

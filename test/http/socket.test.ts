@@ -303,7 +303,7 @@ describe('the multiplexed socket', () => {
         expect(client.events(`tail:${id}`).map(({ seq, cursor }) => [seq, cursor])).to.deep.equal(
           seqs.map((seq) => [seq, seq]),
         )
-        const lists = client.frames.slice(1).map((it) => (it[4] as { events: unknown[] }).events.length)
+        const lists = client.frames.slice(1).map((frame) => (frame[4] as { events: unknown[] }).events.length)
         expect(lists).to.deep.equal([...lengths])
       })
 
@@ -333,9 +333,9 @@ describe('the multiplexed socket', () => {
           Array.from({ length: 20 }, (_, i) => client.join(`tail:none_${i}`, {}, String(i))),
         )
 
-        const reasons = answers.map((it) => (it as { response: { reason: string } }).response.reason)
+        const reasons = answers.map((answer) => (answer as { response: { reason: string } }).response.reason)
         expect(new Set(reasons)).to.deep.equal(new Set(['session_not_found', 'rate_limited']))
-        expect(reasons.filter((it) => it === 'session_not_found').length).to.be.at.most(10) // they may fall into two seconds
+        expect(reasons.filter((reason) => reason === 'session_not_found').length).to.be.at.most(10) // they may fall into two seconds
       } finally {
         await limited.stop()
       }
@@ -634,7 +634,9 @@ describe('the multiplexed socket', () => {
       await client.reply('m200')
 
       const replies = client.frames.filter(([, ref]) => ref?.startsWith('m'))
-      expect(replies.map((it) => (it[4] as { response: { seq: number } }).response.seq)).to.deep.equal(sent)
+      expect(replies.map((reply) => (reply[4] as { response: { seq: number } }).response.seq)).to.deep.equal(
+        sent,
+      )
       expect(client.closed).to.equal(undefined)
     })
 

@@ -34,7 +34,7 @@ describe('tails over WebSocket', () => {
     tails.push(opened)
     return opened
   }
-  const seqs = (client: TailClient) => client.events.map((it) => JSON.parse(it).seq)
+  const seqs = (client: TailClient) => client.events.map((event) => JSON.parse(event).seq)
 
   /** The answer to an upgrade that is refused. */
   async function refusal(path: string, options: object = {}): Promise<Answer> {
@@ -109,7 +109,7 @@ describe('tails over WebSocket', () => {
         await append(id, 1)
         await client.until(() => seqs(client).length === 8)
 
-        const batches = client.frames.map((it) => JSON.parse(it) as unknown[])
+        const batches = client.frames.map((frame) => JSON.parse(frame) as unknown[])
         for (const batch of batches) expect(batch).to.be.an('array').with.length.within(1, size)
         expect(batches).to.have.length(Math.ceil(7 / size) + 1)
         expect(batches.at(-1)).to.have.length(1)
@@ -278,7 +278,7 @@ describe('tails over WebSocket', () => {
       const id = await session(1)
       const [a, b] = [new TailClient(small.url, id, ''), new TailClient(small.url, id, '')]
       tails.push(a, b)
-      await Promise.all([a, b].map((it) => it.until(({ frames }) => frames.length === 1)))
+      await Promise.all([a, b].map((client) => client.until(({ frames }) => frames.length === 1)))
 
       const path = `/v1/sessions/${id}/tail`
       const full = new WebSocket(`${small.url.replace(/^http/, 'ws')}${path}`)

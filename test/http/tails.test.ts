@@ -39,7 +39,7 @@ describe('many tails on one event stream', () => {
     tails: readonly (string | { session_id: string; cursor: number | string })[],
     { base = node.url, headers = {} } = {},
   ): EventStreamClient {
-    const body = { tails: tails.map((it) => (typeof it === 'string' ? { session_id: it } : it)) }
+    const body = { tails: tails.map((tail) => (typeof tail === 'string' ? { session_id: tail } : tail)) }
     const stream = new EventStreamClient(`${base}/v1/tails`, headers, body)
     streams.push(stream)
     return stream
@@ -49,11 +49,12 @@ describe('many tails on one event stream', () => {
     const known = parsed.get(stream) ?? []
     parsed.set(stream, known)
     for (const { data } of stream.messages.slice(known.length)) known.push(JSON.parse(data) as Told)
-    return known.filter((it) => it.session_id === id)
+    return known.filter((message) => message.session_id === id)
   }
   const seqsOf = (stream: EventStreamClient, id: string) =>
-    told(stream, id).flatMap((it) => it.events?.map(({ seq }) => seq) ?? [])
-  const errorOf = (stream: EventStreamClient, id: string) => told(stream, id).find((it) => it.error)?.error
+    told(stream, id).flatMap((message) => message.events?.map(({ seq }) => seq) ?? [])
+  const errorOf = (stream: EventStreamClient, id: string) =>
+    told(stream, id).find((message) => message.error)?.error
 
   it('gives each session from its cursor on, then live, in order, with the bytes of history', async () => {
     const [a, b] = [await session(), await session(4)]
@@ -77,7 +78,7 @@ describe('many tails on one event stream', () => {
     const { text } = await call('GET', at(node.url, b, '/events?cursor=2&limit=2'))
     const [, events = ''] = /"events":(\[.*\]),"next_cursor/.exec(text) ?? []
     expect(stream.events).to.include(`{"session_id":"${b}","events":${events}}`)
-    const first = told(stream, a).find((it) => it.events)
+    const first = told(stream, a).find((message) => message.events)
     expect(first?.events?.[0]).to.deep.include({ payload: { id: 1, data: 'id: 7\n\ndata: x' } })
     await stream.until('a comment', () => stream.comments.length > 0)
   })

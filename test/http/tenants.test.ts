@@ -104,7 +104,7 @@ describe('tenants (I7)', () => {
         for (const rest of ['/events', '/events?order=desc', `/events?type=${name}`]) {
           const page = (await get(bearer, id, rest)).json
           expect(
-            page.events.map((it: { actor: string }) => it.actor),
+            page.events.map((event: { actor: string }) => event.actor),
             `${when} ${rest}`,
           ).to.deep.equal(Array(events).fill(actor))
           expect(page.last_seq).to.equal(events)
@@ -112,9 +112,9 @@ describe('tenants (I7)', () => {
         const other = sides[1 - i] as (typeof sides)[0]
         expect((await get(bearer, id, `/events?type=${other.name}`)).json.events, when).to.deep.equal([])
         const replay = new TailClient(node.url, id, 'follow=false', bearer)
-        await replay.until((it) => it.closed !== undefined)
+        await replay.until((client) => client.closed !== undefined)
         expect(replay.events, when).to.have.length(events)
-        expect(replay.events.every((it) => JSON.parse(it).actor === actor)).to.equal(true)
+        expect(replay.events.every((event) => JSON.parse(event).actor === actor)).to.equal(true)
         const list = await call(
           'GET',
           `${node.url}/v1/sessions?archived=all&metadata.of=${name}`,
@@ -122,7 +122,7 @@ describe('tenants (I7)', () => {
           bearer,
         )
         expect(
-          list.json.sessions.map((it: { id: string }) => it.id),
+          list.json.sessions.map((session: { id: string }) => session.id),
           when,
         ).to.deep.equal([id])
         const none = await call(
@@ -136,8 +136,10 @@ describe('tenants (I7)', () => {
     }
     await check('hot')
     for (const [i, { events, actor }] of sides.entries()) {
-      await tails[i]?.until((it) => it.events.length >= events)
-      expect(tails[i]?.events.map((it) => JSON.parse(it).actor)).to.deep.equal(Array(events).fill(actor))
+      await tails[i]?.until((client) => client.events.length >= events)
+      expect(tails[i]?.events.map((event) => JSON.parse(event).actor)).to.deep.equal(
+        Array(events).fill(actor),
+      )
     }
     await moved(id)
     await check('cold')
@@ -150,7 +152,7 @@ describe('tenants (I7)', () => {
     )
     expect(retry.json, 'its own producer').to.include({ deduped: true, last_seq: 3 })
     await call('POST', at(node.url, id, '/append'), { type: 'late', payload: {} }, acme)
-    await tails[0]?.until((it) => it.events.length === 4)
+    await tails[0]?.until((client) => client.events.length === 4)
     expect(tails[1]?.events, 'live, of the other').to.have.length(5)
     for (const tail of tails) tail.close()
   }).timeout(20_000)
@@ -163,13 +165,13 @@ describe('tenants (I7)', () => {
     for (let cursor: string | null = 'list_'; cursor !== null; ) {
       const url = `${node.url}/v1/sessions?limit=1&cursor=${cursor}`
       const { json } = await call('GET', url, undefined, acme)
-      seen.push(...json.sessions.map((it: { id: string }) => it.id))
+      seen.push(...json.sessions.map((session: { id: string }) => session.id))
       cursor = json.next_cursor
     }
     const listAfter = async (cursor: string) =>
       (await call('GET', `${node.url}/v1/sessions?cursor=${cursor}`, undefined, acme)).text
 
-    expect(seen.filter((it) => it.startsWith('list_'))).to.deep.equal(['list_0', 'list_2', 'list_4'])
+    expect(seen.filter((name) => name.startsWith('list_'))).to.deep.equal(['list_0', 'list_2', 'list_4'])
     expect(await listAfter('list_3'), 'zeta’s').to.equal(await listAfter('list_3x'))
   })
 
@@ -178,7 +180,7 @@ describe('tenants (I7)', () => {
     await create(zeta, { id: foreign })
     await call('POST', at(node.url, foreign, '/append'), { type: 't', payload: {} }, zeta)
 
-    for (const { name, send, isOfSession } of EVERY_CALL.filter((it) => it.isOfSession)) {
+    for (const { name, send, isOfSession } of EVERY_CALL.filter((entry) => entry.isOfSession)) {
       const [there, nowhere] = [await send(node.url, foreign, acme), await send(node.url, absent, acme)]
       expect(isOfSession && there.json.error, name).to.equal('session_not_found')
       expect(shapeOf(there, foreign), name).to.deep.equal(shapeOf(nowhere, absent))
@@ -191,7 +193,7 @@ describe('tenants (I7)', () => {
     const erased = await call('DELETE', at(node.url, foreign), {}, zeta)
     const receipts = [erased.json.id, unique('missing')]
     const [its, none] = await Promise.all(
-      receipts.map((it) => call('GET', `${node.url}/v1/erasures/${it}`, undefined, acme)),
+      receipts.map((receipt) => call('GET', `${node.url}/v1/erasures/${receipt}`, undefined, acme)),
     )
     expect(its?.json.error).to.equal('erasure_not_found')
     expect(shapeOf(its as Answer, receipts[0] as string)).to.deep.equal(
@@ -213,7 +215,9 @@ describe('tenants (I7)', () => {
       )
     }
     const absent = foreign.map(() => unique('s'))
-    const calls = EVERY_CALL.filter((it) => /^(GET|PATCH|POST) .*:id(\/events|\/append)?$/.test(it.name))
+    const calls = EVERY_CALL.filter((entry) =>
+      /^(GET|PATCH|POST) .*:id(\/events|\/append)?$/.test(entry.name),
+    )
     expect(calls).to.have.length(5)
 
     const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1] as number

@@ -14,8 +14,10 @@ function sectionsOf(page: string): Map<string, { readonly queries: string[]; rea
     parts.map((part) => [
       part.slice(0, part.indexOf('\n')),
       {
-        queries: [...part.matchAll(/^```sql\n(.*?)^```/gms)].map((it) => it[1]!),
-        columns: [...part.matchAll(/^\| `(\w+)` \| ([a-z ]+) \|/gm)].map((it) => `${it[1]} ${it[2]}`),
+        queries: [...part.matchAll(/^```sql\n(.*?)^```/gms)].map((match) => match[1]!),
+        columns: [...part.matchAll(/^\| `(\w+)` \| ([a-z ]+) \|/gm)].map(
+          (match) => `${match[1]} ${match[2]}`,
+        ),
       },
     ]),
   )
@@ -99,7 +101,7 @@ describe('docs/audit.md', () => {
   const ANSWERS: [string, (rows: Record<string, unknown>[]) => unknown, unknown, number?][] = [
     [
       '1. What was said in this session, by whom, and when?',
-      (rows) => rows.map((it) => `${it.seq} ${it.actor} ${it.type} ${it.payload}`),
+      (rows) => rows.map((row) => `${row.seq} ${row.actor} ${row.type} ${row.payload}`),
       [
         '3 user:lena payment.approved {"amount":1500.00}',
         '4 user:lena payment.approved {"amount":200}',
@@ -114,23 +116,24 @@ describe('docs/audit.md', () => {
     ],
     [
       '2. Was any of it altered, removed, inserted or put in another order?',
-      (rows) => rows.map((it) => [it.ok, it.wrong_seq, it.events, it.from_seq, it.to_seq, it.anchored]),
+      (rows) =>
+        rows.map((row) => [row.ok, row.wrong_seq, row.events, row.from_seq, row.to_seq, row.anchored]),
       [[true, null, '3', '3', '5', false]],
     ],
     [Q3, (rows) => rows, []],
     [
       '4. What did this person do, in any session, since last week?',
-      (rows) => rows.map((it) => `${it.session} ${it.seq} ${it.type}`),
+      (rows) => rows.map((row) => `${row.session} ${row.seq} ${row.type}`),
       ['ses_claim_17 3 payment.approved', 'ses_claim_17 4 payment.approved'],
     ],
     [
       '5. Which decisions of this kind were there, and above which amount?',
-      (rows) => rows.map((it) => `${it.session} ${it.seq} ${it.actor} ${it.amount}`),
+      (rows) => rows.map((row) => `${row.session} ${row.seq} ${row.actor} ${row.amount}`),
       ['ses_claim_17 3 user:lena 1500.00'],
     ],
     [
       '6. Who created, renamed and archived the session, and by which requests?',
-      (rows) => rows.map((it) => `${it.kind} ${it.actor} ${it.request_id} ${it.version} ${it.title}`),
+      (rows) => rows.map((row) => `${row.kind} ${row.actor} ${row.request_id} ${row.version} ${row.title}`),
       [
         'created user:lena req-1 1 Claim',
         'updated user:max req-2 2 Windscreen',
@@ -141,26 +144,27 @@ describe('docs/audit.md', () => {
       '7. What was erased, who asked for it, why, and is it gone?',
       (rows) =>
         rows.map(
-          (it) =>
-            `${it.kind} ${it.session} ${it.first_seq} ${it.last_seq} ${it.actor} ${it.reason} ${it.took !== null}`,
+          (row) =>
+            `${row.kind} ${row.session} ${row.first_seq} ${row.last_seq} ${row.actor} ${row.reason} ${row.took !== null}`,
         ),
       ['erased ses_gone 1 1 user:dpo asked for true', 'redacted ses_whole 2 2 user:dpo a name true'],
     ],
     [Q8, (rows) => rows, []],
     [
       '9. What is under a legal hold, since when, by whom and why?',
-      (rows) => rows.map((it) => `${it.session} ${it.since instanceof Date} ${it.actor} ${it.reason}`),
+      (rows) => rows.map((row) => `${row.session} ${row.since instanceof Date} ${row.actor} ${row.reason}`),
       ['ses_held true counsel case 12/2026'],
     ],
     [
       '10. Where is event 2 of the session, and what must its bytes hash to?',
-      (rows) => rows.map((it) => `${it.place} ${it.byte_offset} ${/^[0-9a-f]{64}$/.test(String(it.sha256))}`),
+      (rows) =>
+        rows.map((row) => `${row.place} ${row.byte_offset} ${/^[0-9a-f]{64}$/.test(String(row.sha256))}`),
       ['in an object 0 true'],
     ],
     ['audit.verify(tenant, session)', (rows) => rows, [{ holds: true }]],
     [
       'What a proof is worth',
-      (rows) => rows.map((it) => it.session).sort(),
+      (rows) => rows.map((row) => row.session).sort(),
       ['ses_claim_17', 'ses_gone', 'ses_held', 'ses_whole'],
     ],
   ]
@@ -170,14 +174,14 @@ describe('docs/audit.md', () => {
     })
 
   it('has ten questions, and each was asked above', () => {
-    const questions = [...sections.keys()].filter((it) => /^\d+\. /.test(it))
+    const questions = [...sections.keys()].filter((title) => /^\d+\. /.test(title))
 
     expect(questions).to.have.lengthOf(10)
-    for (const it of questions)
+    for (const title of questions)
       expect(
-        ANSWERS.filter(([question]) => question === it),
-        it,
-      ).to.have.lengthOf(section(it).queries.length)
+        ANSWERS.filter(([question]) => question === title),
+        title,
+      ).to.have.lengthOf(section(title).queries.length)
   })
 
   it('finds by questions 3 and 8 what somebody took out behind our back', async () => {

@@ -43,9 +43,9 @@ describe('audit export', function () {
         SESSIONS.map(([tenant, session]) => ({ tenant, session })),
         EACH,
       )
-      const ofRound = events.map((it) => ({
-        ...it,
-        ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+      const ofRound = events.map((event) => ({
+        ...event,
+        ...(event.producer && { producer: [`p${round}`, event.producer[1]] as const }),
       }))
       // In two calls, for events of one have the same time.
       await lab.append(ofRound.slice(0, ofRound.length / 2))
@@ -120,7 +120,7 @@ describe('audit export', function () {
     const seqs = async (selection: Partial<Selection>) => {
       const before = server.requests.length
       const text = await exported(NDJSON, { tenant: 'default', ...selection })
-      const objects = new Set(server.requests.slice(before).map((it) => it.key)).size
+      const objects = new Set(server.requests.slice(before).map((request) => request.key)).size
       const ofA = text === '' ? [] : brief(text).filter(([, session]) => session === 'a')
       return { from: ofA[0]?.[2], to: ofA.at(-1)?.[2], events: ofA.length, objects }
     }
@@ -189,7 +189,7 @@ describe('audit export', function () {
         someEvents(
           ['n1', 'n2', 'n3'].map((session) => ({ tenant: 'moving', session })),
           EACH,
-        ).map(({ producer: _, ...it }) => it),
+        ).map(({ producer: _, ...event }) => event),
       )
       let isMoved = false
       const moving = lab.move().finally(() => {
@@ -204,7 +204,7 @@ describe('audit export', function () {
   })
 
   it('fails at an event that cannot be had, having written those before', async () => {
-    const key = [...server.objects.keys()].find((it) => it.includes('/acme/')) as string
+    const key = [...server.objects.keys()].find((key) => key.includes('/acme/')) as string
     const body = server.objects.get(key) as Buffer
     server.objects.delete(key)
     const failure = await exported(NDJSON, { tenant: 'acme' }).catch((error) => error)

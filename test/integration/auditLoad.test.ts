@@ -25,9 +25,11 @@ describe('audit load', function () {
     }))
     for (const { session, tenant } of sessions) sids.set(session, await lab.session(session, tenant))
     await lab.append(someEvents(sessions, EACH - 1))
-    await lab.append(sessions.map((it) => ({ ...it, payload: `{"text":"${SECRET}-${it.session}"}` })))
+    await lab.append(
+      sessions.map((session) => ({ ...session, payload: `{"text":"${SECRET}-${session.session}"}` })),
+    )
     await lab.move()
-    await lab.append(someEvents([{ session: 'one' }], 3).map(({ producer: _, ...it }) => it))
+    await lab.append(someEvents([{ session: 'one' }], 3).map(({ producer: _, ...event }) => event))
   })
 
   const load = (selection: Partial<Selection> = {}, keepMs = DAY_MS) =>
@@ -43,7 +45,8 @@ describe('audit load', function () {
         [session],
       )
     ).rows
-  const contentOf = async (session: string) => (await shown(session)).filter((it) => it.payload !== null)
+  const contentOf = async (session: string) =>
+    (await shown(session)).filter((event) => event.payload !== null)
 
   it('shows cold events as they were appended, and no others', async () => {
     const { events } = await load({ session: 'one' })
@@ -87,7 +90,7 @@ describe('audit load', function () {
     await reader.query(`set session authorization ${name}`)
     const tenants = async () =>
       (await reader.query('select distinct e.tenant from audit.events_loaded e order by 1')).rows.map(
-        (it) => it.tenant,
+        (row) => row.tenant,
       )
     try {
       expect(await tenants()).to.deep.equal([])
@@ -111,7 +114,7 @@ describe('audit load', function () {
     )
 
     expect(await contentOf('erased')).to.deep.equal([])
-    expect((await contentOf('redacted')).map((it) => it.seq)).to.deep.equal(
+    expect((await contentOf('redacted')).map((event) => event.seq)).to.deep.equal(
       Array.from({ length: EACH - 1 }, (_, i) => i + 1),
     )
     await lab.db.query('delete from starcite.loaded_events')
@@ -149,7 +152,7 @@ describe('audit load', function () {
       await loader.end()
     }
 
-    expect((await shown('late')).map((it) => it.redacted)).to.deep.equal([true])
+    expect((await shown('late')).map((event) => event.redacted)).to.deep.equal([true])
     expect(await residueOf(lab.db, lab.store, `${SECRET}-late`)).to.deep.equal([])
   })
 

@@ -76,12 +76,12 @@ describe('audit verify', function () {
   })
 
   async function fill(round: number) {
-    const living = sessions.filter((it) => round < 4 || it.session !== 'erased')
+    const living = sessions.filter((session) => round < 4 || session.session !== 'erased')
     const events = someEvents(living, EACH)
     await lab.append(
-      events.map((it) => ({
-        ...it,
-        ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+      events.map((event) => ({
+        ...event,
+        ...(event.producer && { producer: [`p${round}`, event.producer[1]] as const }),
       })),
     )
   }
@@ -96,7 +96,7 @@ describe('audit verify', function () {
       store: lab.store,
       signal: new AbortController().signal,
       scope,
-      onFinding: (it) => findings.push(it),
+      onFinding: (finding) => findings.push(finding),
       ...(heads !== undefined && { kept: readKnownHashes(heads) }),
     })
     return { verified, findings }
@@ -111,7 +111,7 @@ describe('audit verify', function () {
       directory,
       signal: new AbortController().signal,
       scope,
-      onFinding: (it) => findings.push(it),
+      onFinding: (finding) => findings.push(finding),
       ...(heads !== undefined && { kept: readKnownHashes(heads) }),
     })
     return { verified, findings }
@@ -127,7 +127,7 @@ describe('audit verify', function () {
     ).rows[0].hash as string
   const keyOf = (tenant: string, n: number) => {
     const prefix = `${server.settings.prefix}/v1/${encodeURIComponent(tenant)}/`
-    return [...server.objects.keys()].filter((it) => it.startsWith(prefix)).sort()[n] as string
+    return [...server.objects.keys()].filter((key) => key.startsWith(prefix)).sort()[n] as string
   }
 
   const linesOf = (key: string) =>
@@ -212,7 +212,7 @@ describe('audit verify', function () {
           ['m1', 'm2', 'm3', 'm4'].map((session) => ({ tenant: 'moving', session })),
           EACH,
         )
-        await lab.append(events.map(({ producer: _, ...it }) => it))
+        await lab.append(events.map(({ producer: _, ...event }) => event))
         await lab.db.query(`select starcite.redact_event('moving', 'm1', $1)`, [round * EACH + 7])
         if (round === 2) await lab.db.query(`select starcite.erase_session('moving', 'm2')`)
         if (round === 2) break
@@ -328,8 +328,8 @@ describe('audit verify', function () {
     const id = 'ses:"1"'
     // Which event the flipped bit is in, chance says.
     const steady = (some: readonly Finding[]) =>
-      brief(some.filter((it) => !['default', 'heavy'].includes(it.tenant))).map((it) =>
-        it.replace(/^(flipped .*) \d+ /, '$1 ? '),
+      brief(some.filter((finding) => !['default', 'heavy'].includes(finding.tenant))).map((line) =>
+        line.replace(/^(flipped .*) \d+ /, '$1 ? '),
       )
     expect(steady(findings)).to.deep.equal([
       `deleted ${id} ${EACH + 1} object_missing`,
@@ -386,7 +386,7 @@ describe('audit verify', function () {
   async function shorten(key: string, seq: number) {
     const body = server.objects.get(key) as Buffer
     const lines = gunzipSync(body).toString().split('\n')
-    const shorter = gzipSync(lines.filter((it) => !it.startsWith(`{"seq":${seq},`)).join('\n'))
+    const shorter = gzipSync(lines.filter((line) => !line.startsWith(`{"seq":${seq},`)).join('\n'))
     const sha256 = createHash('sha256').update(shorter).digest('hex')
     const name = key.replace(/[0-9a-f]{64}/, sha256)
     server.objects.delete(key)

@@ -66,8 +66,8 @@ describe('the audit views', () => {
       redacted: false,
       tier: 'hot',
     })
-    expect(others.map((it) => [it.payload, it.payload_jsonb])).to.deep.equal(
-      ['{"half":"\\ud83d"}', ...odd].map((it) => [it, null]),
+    expect(others.map((other) => [other.payload, other.payload_jsonb])).to.deep.equal(
+      ['{"half":"\\ud83d"}', ...odd].map((text) => [text, null]),
     )
     expect(await rows('select * from audit.producers')).to.deep.equal([
       { tenant: 'default', session: 's', producer_id: 'p', producer_seq: '1', seq: '1' },
@@ -93,17 +93,17 @@ describe('the audit views', () => {
         'd83d',
       ],
     )
-    const text = fc.array(part, { maxLength: 6 }).map((it) => `"${it.join('')}"`)
+    const text = fc.array(part, { maxLength: 6 }).map((parts) => `"${parts.join('')}"`)
     const number = fc.constantFrom('0', '-1.50', '1e308', '1E-300', '1e99999999', '7'.repeat(900), '1e131072')
     const { value } = fc.letrec((tie) => ({
       value: fc.oneof(
         { maxDepth: 3 },
         text,
         number,
-        fc.array(tie('value'), { maxLength: 4 }).map((it) => `[${it.join(', ')}]`),
+        fc.array(tie('value'), { maxLength: 4 }).map((parts) => `[${parts.join(', ')}]`),
         fc
           .array(fc.tuple(text, tie('value')), { maxLength: 3 })
-          .map((it) => `{${it.map((e) => e.join(':')).join()}}`),
+          .map((parts) => `{${parts.map((e) => e.join(':')).join()}}`),
       ),
     }))
     const samples = fc.sample(value as fc.Arbitrary<string>, 2000)
@@ -160,7 +160,9 @@ describe('the audit views', () => {
     )
     expect(slice).to.deep.equal({ same: true })
 
-    await lab.append(someEvents([{ session: 's' }], 5).map((it) => ({ ...it, producer: undefined as never })))
+    await lab.append(
+      someEvents([{ session: 's' }], 5).map((event) => ({ ...event, producer: undefined as never })),
+    )
     expect(await where()).to.deep.include({
       events: { n: 5, first: 31 },
       session: { last_seq: 35, hot_events: 5, cold_events: 30, first_hot_seq: 31 },
@@ -212,9 +214,10 @@ describe('the audit views', () => {
             : await reader.query(
                 `select s.session, v.* from audit.sessions s cross join lateral audit.verify(s.tenant, s.session) v`,
               )
-        for (const it of seen)
-          if (i === 0 && it.last_seq !== it.found) counts.push(`${it.session}: ${it.found} of ${it.last_seq}`)
-          else if (i === 1 && it.ok === false) verdicts.push(it)
+        for (const row of seen)
+          if (i === 0 && row.last_seq !== row.found)
+            counts.push(`${row.session}: ${row.found} of ${row.last_seq}`)
+          else if (i === 1 && row.ok === false) verdicts.push(row)
       }
     })
     try {

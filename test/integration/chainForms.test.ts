@@ -30,13 +30,14 @@ describe('the two forms of the hash chain', () => {
   /** What each of those who verify finds first of every session that is not in order. */
   async function found(): Promise<Record<'sql' | 'database' | 'copy', string[]>> {
     const { rows } = await lab.db.query(
-      `select s.id || ' ' || v.reason || ' ' || v.wrong_seq as it
+      `select s.id || ' ' || v.reason || ' ' || v.wrong_seq as line
          from starcite.sessions s cross join lateral audit.verify(s.tenant_id, s.id) v where not v.ok order by 1`,
     )
-    const brief = (findings: Finding[]) => findings.map((it) => `${it.session} ${it.reason} ${it.seq}`).sort()
+    const brief = (findings: Finding[]) =>
+      findings.map((finding) => `${finding.session} ${finding.reason} ${finding.seq}`).sort()
     const { signal } = new AbortController()
     const findings: Finding[] = []
-    const onFinding = (it: Finding) => void findings.push(it)
+    const onFinding = (finding: Finding) => void findings.push(finding)
     await verifyDatabase({ db: lab.pool, store: lab.store, signal, scope: {}, onFinding })
     const ofCopy: Finding[] = []
     const copy = await copyOfBucket(server.objects)
@@ -44,10 +45,10 @@ describe('the two forms of the hash chain', () => {
       directory: copy.directory,
       signal,
       scope: {},
-      onFinding: (it) => void ofCopy.push(it),
+      onFinding: (finding) => void ofCopy.push(finding),
     })
     await copy.remove()
-    return { sql: rows.map(({ it }) => it), database: brief(findings), copy: brief(ofCopy) }
+    return { sql: rows.map(({ line }) => line), database: brief(findings), copy: brief(ofCopy) }
   }
 
   it('verify as one log: hot, cold, redacted, in a copy, and by a proof of any event', async () => {
@@ -76,7 +77,7 @@ describe('the two forms of the hash chain', () => {
         seq,
         hasContent: true,
       })
-      expect(proof.links.map((it) => it.version)).to.deep.equal([1, 1, 1, 2, 2, 2].slice(seq - 1))
+      expect(proof.links.map((link) => link.version)).to.deep.equal([1, 1, 1, 2, 2, 2].slice(seq - 1))
       const proven = checkProof(JSON.stringify(proof), trustedKeys([publicPem]))
       expect(proven).to.include({ frame: frames[seq - 1], subject: seq > 3 ? 'service:backend' : null })
     }
@@ -137,7 +138,7 @@ describe('the two forms of the hash chain', () => {
     // In form 1 the key comes last, so what stands in it can be read as the fields of another event.
     const at = '2026-01-01T00:00:00.000000Z'
     const fields = (...values: (string | null)[]) =>
-      values.map((it) => (it === null ? '-' : `${Buffer.byteLength(it)}:${it}`)).join('')
+      values.map((value) => (value === null ? '-' : `${Buffer.byteLength(value)}:${value}`)).join('')
     const key = `+${fields('1', at, 'paid', 'user:ceo', null, null, null, null)}`
     await appendInFormOne(lab.db, TENANT, 's', [{ key }])
     await lab.db.query(`select starcite.redact_event($1, 's', 1)`, [TENANT])

@@ -46,14 +46,14 @@ describe('a log that contradicts what was signed', () => {
       (error: Error) => error,
     )
   const signed = async (taken: readonly SignedCheckpoint[]) =>
-    (await leavesOf(lab.store, taken[0]?.leavesKey)).map((it) => `${it.session_id}@${it.seq}`)
+    (await leavesOf(lab.store, taken[0]?.leavesKey)).map((leaf) => `${leaf.session_id}@${leaf.seq}`)
   const reasons = async () =>
     (
       await lab.db.query(
-        `select k.session || ' ' || k.reason || ' ' || k.signed_seq || ' ' || coalesce(k.found_seq::text, '-') as it
+        `select k.session || ' ' || k.reason || ' ' || k.signed_seq || ' ' || coalesce(k.found_seq::text, '-') as line
            from audit.checkpoint_contradictions k where k.resolved_at is null and k.recorded_number is null order by 1`,
       )
-    ).rows.map(({ it }) => it)
+    ).rows.map(({ line }) => line)
   /** What a restore of an older backup does to a session, or who knows how. */
   const cutTo = (seq: number) =>
     lab.db.query(
@@ -75,9 +75,9 @@ describe('a log that contradicts what was signed', () => {
       signal: new AbortController().signal,
       onFinding: ({ reason, number, log }) =>
         void found.push(`${reason} ${number} ${log?.sessionId} ${log?.seq}`),
-      onAcknowledged: ({ number, log, discontinuity: it }) =>
+      onAcknowledged: ({ number, log, discontinuity }) =>
         void found.push(
-          `acknowledged ${number} ${log.sessionId} ${log.seq}: ${it.number} ${it.seq} ${it.reason}`,
+          `acknowledged ${number} ${log.sessionId} ${log.seq}: ${discontinuity.number} ${discontinuity.seq} ${discontinuity.reason}`,
         ),
     })
     return found
@@ -89,7 +89,7 @@ describe('a log that contradicts what was signed', () => {
     await append('s', 3)
     await append('other', 1)
     const errors: unknown[] = []
-    const log = { error: (it: unknown) => errors.push(it), info() {}, warn() {} } as unknown as Log
+    const log = { error: (error: unknown) => errors.push(error), info() {}, warn() {} } as unknown as Log
     const job = checkpointJob(lab, { signer, log })
 
     const result = await job.pass()
@@ -239,8 +239,8 @@ describe('a log that contradicts what was signed', () => {
     })
     after(() => rm(folder, { recursive: true, force: true }))
 
-    function byPage(it: unknown): string {
-      writeFileSync(path.join(folder, 'proof.json'), JSON.stringify(it, null, 2))
+    function byPage(proof: unknown): string {
+      writeFileSync(path.join(folder, 'proof.json'), JSON.stringify(proof, null, 2))
       return spawnSync(process.execPath, ['check-proof.mjs', 'proof.json', 'public.pem'], {
         cwd: folder,
         encoding: 'utf8',
@@ -270,7 +270,7 @@ describe('a log that contradicts what was signed', () => {
       const { rows } = await lab.db.query(
         'select c.discontinuities::int from audit.checkpoints c order by c.number',
       )
-      expect(rows.map((it) => it.discontinuities)).to.deep.equal([0, 0, 1])
+      expect(rows.map((row) => row.discontinuities)).to.deep.equal([0, 0, 1])
       for (const seq of [4, 6]) {
         const made = await proof(seq)
         const proven = checkProof(JSON.stringify(made), keys)

@@ -33,7 +33,7 @@ describe('checkpoints', () => {
   const append = (tenant: string, session: string, events = 1) =>
     lab.append(Array.from({ length: events }, () => ({ tenant, session })))
   const names = async (key: string | undefined) =>
-    (await leavesOf(lab.store, key)).map((it) => `${it.tenant_id}/${it.session_id}@${it.seq}`)
+    (await leavesOf(lab.store, key)).map((leaf) => `${leaf.tenant_id}/${leaf.session_id}@${leaf.seq}`)
 
   /** What must hold whenever the store and the table are at rest. */
   async function expectChain(): Promise<number> {
@@ -60,7 +60,7 @@ describe('checkpoints', () => {
         leaves: leaves.length,
       })
       expect(verify(null, Buffer.from(row.body), signer.publicKey, row.signature)).to.equal(true)
-      expect(merkleRoot(leaves.map((it) => Buffer.from(leafText(it)))).toString('hex')).to.equal(row.root)
+      expect(merkleRoot(leaves.map((leaf) => Buffer.from(leafText(leaf)))).toString('hex')).to.equal(row.root)
       for (const { tenant_id, session_id, seq } of leaves)
         covered.set(`${tenant_id}/${session_id}`, { last_seq: seq, number: i + 1 })
       previous = digestOf(row.body)
@@ -137,7 +137,7 @@ describe('checkpoints', () => {
 
     const taken = await takeCheckpoint(lab, { signer, maxLeaves: 3 })
 
-    expect(await Promise.all(taken.map((it) => names(it.leavesKey)))).to.deep.equal([
+    expect(await Promise.all(taken.map((checkpoint) => names(checkpoint.leavesKey)))).to.deep.equal([
       ['default/a@1', 'default/b@1', 'default/c@1'],
       ['default/d@2', 'default/e@2'],
     ])
@@ -201,12 +201,12 @@ describe('checkpoints', () => {
     const session = await DbSession.open(lab.database.url, 'without a lock', 5000, createLog('silent'))
     const options = { session, store: lab.store, signer, signal: new AbortController().signal }
     const unlocked: SignedCheckpoint[] = []
-    await new Checkpointer(options).take((it) => unlocked.push(it))
+    await new Checkpointer(options).take((checkpoint) => unlocked.push(checkpoint))
     await session.stop()
     isFree()
     const failure = await slow.catch((error) => error.code)
 
-    expect(unlocked.map((it) => it.number)).to.deep.equal([1])
+    expect(unlocked.map((checkpoint) => checkpoint.number)).to.deep.equal([1])
     expect(failure, 'unique_violation').to.equal('23505')
     expect(await expectChain()).to.equal(1)
   })

@@ -73,7 +73,7 @@ describe('taking a checkpoint', function () {
           })
 
           expect(
-            taken.map((it) => it.number),
+            taken.map((checkpoint) => checkpoint.number),
             step,
           ).to.deep.equal([next])
           expect(await verify(lab), step).to.deep.equal({ findings: [], checkpoints: next })

@@ -16,7 +16,7 @@ describe('a cursor that says which event it stands at', () => {
     for (let i = 0; i < 4; i += 1) {
       if (i === 2) await lab.move()
       // In two calls, for events of one have the same time.
-      await lab.append(someEvents([{ session: 's' }], 3).map(({ producer: _, ...it }) => it))
+      await lab.append(someEvents([{ session: 's' }], 3).map(({ producer: _, ...event }) => event))
     }
     times = (await lab.read(sid)).map((text) => JSON.parse(text).inserted_at)
   })

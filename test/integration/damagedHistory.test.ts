@@ -156,11 +156,11 @@ describe('a session of which events are missing', function () {
       const { signal } = new AbortController()
       const common = { db, store, signal, selection: everything() }
       const exported = await exportEvents({ ...common, format: NDJSON, write: async () => {} }).catch(
-        (it) => it,
+        (error) => error,
       )
       expect(exported).to.be.instanceOf(UnreadableError)
       if (isHot) return
-      const loaded = await loadEvents({ ...common, ownerDb: db, keepMs: 60_000 }).catch((it) => it)
+      const loaded = await loadEvents({ ...common, ownerDb: db, keepMs: 60_000 }).catch((error) => error)
       expect(loaded).to.be.instanceOf(UnreadableError)
     })
   }
@@ -201,11 +201,11 @@ describe('a session of which events are missing', function () {
       const seqs: number[] = []
       const error = await (async () => {
         for await (const { seq } of session.tail({ transport })) seqs.push(seq)
-      })().catch((it) => it)
+      })().catch((error) => error)
 
       expect(error).to.include({ code: 'history_damaged', retryable: false })
       expect(seqs).to.have.length(49)
       const history = session.history({ pageSize: 10, cursor: 45 })
-      expect(await history.next().catch((it) => it)).to.include({ code: 'history_damaged' })
+      expect(await history.next().catch((error) => error)).to.include({ code: 'history_damaged' })
     })
 })

@@ -24,8 +24,8 @@ async function documentedStatements(): Promise<string[]> {
   return [...section.matchAll(/```sql\n(.*?)```/gs)].flatMap(([, sql = '']) =>
     sql
       .split(/;\n/)
-      .map((it) => it.trim())
-      .filter((it) => it !== ''),
+      .map((statement) => statement.trim())
+      .filter((statement) => statement !== ''),
   )
 }
 
@@ -57,9 +57,9 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
     for (const round of [1, 2, 3]) {
       const events = someEvents(sessions, EACH)
       await lab.append(
-        events.map((it) => ({
-          ...it,
-          ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+        events.map((event) => ({
+          ...event,
+          ...(event.producer && { producer: [`p${round}`, event.producer[1]] as const }),
         })),
       )
       if (round < 3) await lab.move()
@@ -73,8 +73,8 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
                    from starcite.events e join starcite.sessions s on s.sid = e.sid`
     await writeFile(path.join(folder, 'hot.csv'), await copied(lab.db, hot))
     duck = await (await DuckDBInstance.create(':memory:')).connect()
-    statements = (await documentedStatements()).map((it) =>
-      it
+    statements = (await documentedStatements()).map((statement) =>
+      statement
         .replaceAll("'./copy/", `'${copy.directory}/`)
         .replace("'./hot.csv'", `'${path.join(folder, 'hot.csv')}'`),
     )
@@ -112,7 +112,7 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
   })
 
   it('finds the fields as they were appended, and says what becomes of payloads', async () => {
-    const frames = (await lab.read(sids[0] as string)).slice(0, 2 * EACH).map((it) => JSON.parse(it))
+    const frames = (await lab.read(sids[0] as string)).slice(0, 2 * EACH).map((text) => JSON.parse(text))
     const read = await rows(
       `select seq::int as seq, type, actor, source, idempotency_key, producer_seq::int as producer_seq, time
          from cold where tenant = 'acme/é' order by seq`,
@@ -127,7 +127,7 @@ describe('DuckDB, from the objects and from Postgres, with nothing of ours betwe
         ...{ producer_seq: producer_seq ?? null, time: inserted_at },
       })),
     )
-    expect(payloads.map((it) => JSON.parse(it.payload as string))).to.deep.equal([
+    expect(payloads.map((payload) => JSON.parse(payload.payload as string))).to.deep.equal([
       { text: '\ufffd' },
       { text: 'over lines', n: 12345678901234567000 }, // sent as 12345678901234567890.00
     ])

@@ -112,8 +112,8 @@ describe('embedded Postgres', function () {
 
       const here = await lab.start()
       expect(here.adopted).to.equal(true)
-      expect(new Set(started.map((it) => it.pid))).to.deep.equal(new Set([here.pid]))
-      expect(started.filter((it) => !it.adopted)).to.have.length(1)
+      expect(new Set(started.map((server) => server.pid))).to.deep.equal(new Set([here.pid]))
+      expect(started.filter((server) => !server.adopted)).to.have.length(1)
     })
 
     it('does not wait for the lock of a dead process, nor of one whose pid another has now', async () => {
@@ -408,7 +408,10 @@ describe('embedded Postgres', function () {
     it('keeps the data in a lasting place of the system when it is wanted in a private one', async () => {
       const home = await mkdtemp(path.join(homedir(), '.starcite-test-'))
       const messages: string[] = []
-      const server = await lab.start({ dir: path.join(home, 'data'), onMessage: (it) => messages.push(it) })
+      const server = await lab.start({
+        dir: path.join(home, 'data'),
+        onMessage: (message) => messages.push(message),
+      })
       await query(server, 'create table t as select 42 as n')
       await server.stop()
       await chmod(home, 0o755)

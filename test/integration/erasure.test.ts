@@ -17,8 +17,8 @@ const EVENTS = 40
 const IDS = ['before', 'victim', 'zafter']
 
 const secretEvents = (count: number): EventItem[] =>
-  someEvents([{ session: 'victim' }], count).map((it, n) => ({
-    ...it,
+  someEvents([{ session: 'victim' }], count).map((event, n) => ({
+    ...event,
     payload: `{"text":"${SECRET}","n":${n}}`,
     metadata: `{"m":"${SECRET}"}`,
     refs: `{"request_id":"${SECRET}"}`,
@@ -46,9 +46,9 @@ async function slicesOf(lab: TieringLab, sids: readonly string[]): Promise<Recor
 async function fill(lab: TieringLab, sids: Record<string, string>, round: number): Promise<void> {
   const neighbours = someEvents([{ session: 'before' }, { session: 'zafter' }], EVENTS)
   await lab.append(
-    [...neighbours, ...secretEvents(EVENTS)].map((it) => ({
-      ...it,
-      ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+    [...neighbours, ...secretEvents(EVENTS)].map((event) => ({
+      ...event,
+      ...(event.producer && { producer: [`p${round}`, event.producer[1]] as const }),
     })),
   )
   expect(Object.keys(sids)).to.deep.equal(IDS)
@@ -267,7 +267,7 @@ describe('erasing, on disk', function () {
       lab.db.query(`select starcite.redact_event('default', $1, 1, null, null, null, true)`, [id])
     const states = async () =>
       (await lab.db.query('select e.state from starcite.erasures e order by e.erasure_id')).rows.map(
-        (it) => it.state,
+        (row) => row.state,
       )
 
     await redact('victim')

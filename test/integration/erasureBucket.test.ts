@@ -87,7 +87,7 @@ describe('erasing in a bucket of a real S3 server', function () {
 
   async function replayed(url: string, id: string): Promise<string[]> {
     const tail = new TailClient(url, id, 'cursor=0')
-    await tail.until((it) => it.events.length === 2 * EVENTS)
+    await tail.until((client) => client.events.length === 2 * EVENTS)
     tail.close()
     return tail.events
   }

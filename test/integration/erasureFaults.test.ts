@@ -20,9 +20,9 @@ async function victim(lab: TieringLab, id: string): Promise<string> {
       session: id,
       payload: `{"secret":"<${id}>","n":${from + n}}`,
     }))
-  const neighbours = someEvents([{ session: 'neighbour' }], EVENTS).map((it) => ({
-    ...it,
-    ...(it.producer && { producer: [id, it.producer[1]] as const }),
+  const neighbours = someEvents([{ session: 'neighbour' }], EVENTS).map((event) => ({
+    ...event,
+    ...(event.producer && { producer: [id, event.producer[1]] as const }),
   }))
   await lab.makeAllDue()
   await lab.append([...events(0), ...neighbours])
@@ -203,7 +203,7 @@ describe('erasing while something breaks', function () {
     const { rows: erasures } = await lab.db.query(
       'select e.sid, e.state, e.last_error from starcite.erasures e order by e.sid',
     )
-    expect(erasures.map((it) => [it.sid, it.state])).to.deep.equal([
+    expect(erasures.map((erasure) => [erasure.sid, erasure.state])).to.deep.equal([
       [sids[0], 'pending'],
       [sids[1], 'done'],
     ])

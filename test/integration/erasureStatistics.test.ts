@@ -54,7 +54,7 @@ describe('erasing, in statistics', () => {
          union all select s.title from starcite.sessions s where s.id ^@ 'victim'
          union all select right(a.body::text, 100) from starcite.archive_objects a`,
       )
-      const values = rows.map((it) => it.value)
+      const values = rows.map((row) => row.value)
       const tables = ['sessions', 'session_changes', 'producers', 'archive_objects']
       for (const table of tables) await lab.db.query(`analyze starcite.${table}`)
       const segments = (await lab.segments()).filter(({ attached }) => attached)

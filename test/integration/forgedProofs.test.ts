@@ -22,8 +22,8 @@ import { TieringLab } from '../support/tiering.ts'
 const { signer, publicPem } = newKey()
 const stranger = newKey().signer
 const keys = trustedKeys([publicPem])
-const signBy = (it: typeof signer) => async (body: string) =>
-  (await it.sign(Buffer.from(body))).toString('base64')
+const signBy = (key: typeof signer) => async (body: string) =>
+  (await key.sign(Buffer.from(body))).toString('base64')
 const run = promisify(execFile)
 
 /** A process each: so many at a time. */
@@ -64,9 +64,9 @@ describe('forged proofs', function () {
       prove(lab.pool, lab.store, { tenantId: 'acme', sessionId, seq, hasContent: true })
     const [two, mixed, other] = [await made('b', 3), await made('mixed', 2), await made('a', 3)]
     const ofOld = await made('old', 2)
-    const old = { ...ofOld, format: 'starcite-proof/1', links: ofOld.links.map((it) => it.link) }
-    for (const [title, it] of Object.entries({ two, mixed, old, other }))
-      genuine.push({ title, text: JSON.stringify(it) })
+    const old = { ...ofOld, format: 'starcite-proof/1', links: ofOld.links.map((link) => link.link) }
+    for (const [title, proof] of Object.entries({ two, mixed, old, other }))
+      genuine.push({ title, text: JSON.stringify(proof) })
     forged = [
       ...(await forgeries({ two, mixed, old, other }, signBy(signer), signBy(stranger))),
       movedBytes(old),
@@ -118,12 +118,12 @@ describe('forged proofs', function () {
         return false
       }
     })
-    expect(taken.map((it) => it.title)).to.deep.equal([])
+    expect(taken.map((proof) => proof.title)).to.deep.equal([])
   })
 
   it("are refused by the page's script, in its own words", async () => {
     const said = await byPage(forged)
     const taken = forged.filter((_, i) => !said[i]?.startsWith('WRONG: '))
-    expect(taken.map((it) => `${it.title}: ${said[forged.indexOf(it)]}`)).to.deep.equal([])
+    expect(taken.map((proof) => `${proof.title}: ${said[forged.indexOf(proof)]}`)).to.deep.equal([])
   })
 })

@@ -71,7 +71,7 @@ describe('the key server', () => {
     const authenticator = start()
     const tokens = await Promise.all(Array.from({ length: 50 }, (_, i) => issuer.token({ sub: `user:${i}` })))
 
-    const answers = await Promise.all([...tokens, ...tokens].map((it) => judge(authenticator, it)))
+    const answers = await Promise.all([...tokens, ...tokens].map((token) => judge(authenticator, token)))
 
     expect(new Set(answers)).to.deep.equal(new Set(['ok']))
     expect(issuer.requests).to.equal(1)
@@ -87,7 +87,7 @@ describe('the key server', () => {
     issuer.requests = 0
 
     const tokens = await Promise.all([1, 2, 3].map((n) => sign(next, claims({ sub: `user:${n}` }))))
-    expect(await Promise.all(tokens.map((it) => judge(soon, it)))).to.deep.equal(['ok', 'ok', 'ok'])
+    expect(await Promise.all(tokens.map((token) => judge(soon, token)))).to.deep.equal(['ok', 'ok', 'ok'])
     expect(issuer.requests).to.equal(1)
 
     const unknown = await sign(made, claims())

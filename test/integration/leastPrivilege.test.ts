@@ -90,7 +90,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
       const hot = (await call('GET', at(node.url, 'one', '/events'))).json.events
       const live = new TailClient(node.url, 'one', `cursor=${lastSeq}`)
       await call('POST', at(node.url, 'one', '/append'), { type: 'live', payload: {} })
-      await live.until((it) => it.events.length === 1)
+      await live.until((client) => client.events.length === 1)
       live.close()
 
       const client = new pg.Client({ connectionString: url('app_login') })
@@ -137,19 +137,19 @@ describe('a Postgres where nobody has more rights than needed', () => {
       })
       await call('POST', at(node.url, 'life', '/append'), { type: 't', payload: { n: 5, secret } })
       const tail = new TailClient(node.url, 'life', 'cursor=0')
-      await tail.until((it) => it.events.length === 6)
+      await tail.until((client) => client.events.length === 6)
 
       const [cold, newest] = await Promise.all(
         [2, 6].map((seq) => call('POST', at(node.url, 'life', `/events/${seq}/redact`), { vacuum: true })),
       )
       for (const receipt of [cold, newest]) await done(receipt?.json.id)
       const { events } = (await call('GET', at(node.url, 'life', '/events?limit=100'))).json
-      expect(events.map((it: { redacted?: true }) => it.redacted === true)).to.deep.equal(
+      expect(events.map((event: { redacted?: true }) => event.redacted === true)).to.deep.equal(
         [1, 2, 3, 4, 5, 6].map((seq) => seq === 2 || seq === 6),
       )
       const receipt = await call('DELETE', at(node.url, 'life'), { vacuum: true })
       expect(receipt.status).to.equal(202)
-      await tail.until((it) => it.closed !== undefined)
+      await tail.until((client) => client.closed !== undefined)
       expect(tail.closed).to.deep.equal({ code: 4004, reason: 'session_erased' })
       await done(receipt.json.id)
       expect((await call('GET', at(node.url, 'life', '/events'))).json.error).to.equal('session_erased')
@@ -168,7 +168,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
           order by e.kind, e.erasure_id`,
         [before.rows[0].last],
       )
-      expect(rows.map((it) => `${it.kind} ${it.state} ${it.last_error}`)).to.deep.equal([
+      expect(rows.map((row) => `${row.kind} ${row.state} ${row.last_error}`)).to.deep.equal([
         ...['event', 'event', 'session', 'session'].map((kind) => `${kind} done null`),
       ])
       const metrics = (await call('GET', `${node.url}/metrics`)).text

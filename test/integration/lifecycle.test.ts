@@ -63,15 +63,17 @@ describe('the lifecycle feed', () => {
       const own = [...did].filter(([id]) => id.startsWith(tenant))
       await until('the reader knows of all', () =>
         own.every(([id]) => {
-          const last = reader.seen.findLast((it) => it.session_id === id && it.kind === 'session.appended')
+          const last = reader.seen.findLast(
+            (change) => change.session_id === id && change.kind === 'session.appended',
+          )
           return (last?.last_seq ?? 0) === heads.get(id) && reader.lines.includes(`created ${id}`)
         }),
       )
-      expect(new Set(reader.seen.map((it) => it.tenant_id))).to.deep.equal(new Set([tenant]))
+      expect(new Set(reader.seen.map((change) => change.tenant_id))).to.deep.equal(new Set([tenant]))
       const places = reader.cursors.map(({ place }) => place)
       expect(places, 'in order, none twice').to.deep.equal([...new Set(places)].sort((a, b) => a - b))
       for (const [id, expected] of own) {
-        const ofSession = reader.seen.filter((it) => it.session_id === id)
+        const ofSession = reader.seen.filter((change) => change.session_id === id)
         const changes = ofSession.filter(({ kind }) => kind !== 'session.appended')
         expect(changes.map(({ kind }) => kind.slice('session.'.length))).to.deep.equal(expected)
         expect(ofSession[0]?.kind).to.equal('session.activated')
@@ -87,7 +89,7 @@ describe('the lifecycle feed', () => {
     async function write(name: string, tenantId: string, { sessions }: LifecycleNode): Promise<void> {
       const [early, late] = [await connect(database), await connect(database)]
       for (let i = 0; i < 8; i += 1) {
-        const ids = ['early', 'late', 'undone', 'plain'].map((it) => `${tenantId} ${name} ${i} ${it}`)
+        const ids = ['early', 'late', 'undone', 'plain'].map((kind) => `${tenantId} ${name} ${i} ${kind}`)
         const [earlyId, lateId, undoneId, id] = ids as [string, string, string, string]
         const create = (client: pg.Client, of: string) =>
           client.query('select starcite.create_session($1, $2)', [tenantId, of])
@@ -245,7 +247,7 @@ describe('the lifecycle feed', () => {
       isMore = page.isMore
       sizes.push(page.events.length)
       cursor = page.events.at(-1)?.cursor ?? cursor
-      expect(page.events.reduce((sum, it) => sum + it.text.length, 0)).to.be.below(FEED_BOUNDS.bytes)
+      expect(page.events.reduce((sum, event) => sum + event.text.length, 0)).to.be.below(FEED_BOUNDS.bytes)
     }
     expect(sizes).to.deep.equal([6, 6, 4])
   })
@@ -260,8 +262,8 @@ describe('the lifecycle feed', () => {
 
     for (let i = 0; i < 6; i += 1) {
       const rest = await nodes[1].feed.after('each', whole.cursors[i]!)
-      expect(rest.events.map((it) => JSON.parse(it.text).event)).to.deep.equal(whole.seen.slice(i + 1))
-      expect(rest.events.map((it) => it.cursor)).to.deep.equal(whole.cursors.slice(i + 1))
+      expect(rest.events.map((event) => JSON.parse(event.text).event)).to.deep.equal(whole.seen.slice(i + 1))
+      expect(rest.events.map((event) => event.cursor)).to.deep.equal(whole.cursors.slice(i + 1))
     }
   })
 
@@ -272,7 +274,7 @@ describe('the lifecycle feed', () => {
     await db.query(`delete from starcite.session_changes c where c.tenant_id = 'gap' and c.number = 2`)
 
     const reader = new FeedReader('gap')
-    const error = await reader.follow(nodes[0]).catch((it) => it)
+    const error = await reader.follow(nodes[0]).catch((error) => error)
 
     expect(error).to.include({ code: 'history_damaged' })
     expect(reader.seen).to.deep.equal([])

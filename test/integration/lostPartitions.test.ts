@@ -46,7 +46,7 @@ describe('a partition that somebody takes away', () => {
       node = await startNode(lab.database, NO_JOB)
       const { url } = node
       await call('POST', `${url}/v1/sessions/one/append`, EVENT)
-      for (const it of statements(await partition())) await lab.db.query(it)
+      for (const statement of statements(await partition())) await lab.db.query(statement)
 
       const answers = await Promise.all(
         ['two', 'two', 'two'].map((session) => call('POST', `${url}/v1/sessions/${session}/append`, EVENT)),
@@ -91,7 +91,7 @@ describe('a partition that somebody takes away', () => {
 
   it('does not stop tiering: what is left moves, and the sessions that lost events are set aside', async () => {
     const events = (count: number) =>
-      someEvents([{ session: 'one' }, { session: 'two' }], count).map(({ producer, ...it }) => it)
+      someEvents([{ session: 'one' }, { session: 'two' }], count).map(({ producer, ...event }) => event)
     const next = () =>
       lab.db.query(
         `update starcite.settings s set value = (select max(g.to_at)::text from starcite.segments g) where s.name = 'closed_before'`,
@@ -116,7 +116,7 @@ describe('a partition that somebody takes away', () => {
   })
 
   it('is made again for a row that is put back, in a segment that has moved', async () => {
-    await lab.append(someEvents([{ session: 'one' }], 5).map(({ producer, ...it }) => it))
+    await lab.append(someEvents([{ session: 'one' }], 5).map(({ producer, ...event }) => event))
     await lab.db.query('create table public.saved as select e.* from starcite.events e where e.seq = 5')
     await lab.db.query('delete from starcite.events e where e.seq = 5')
     await lab.move() // the log merely ends early, which only its head knows

@@ -156,8 +156,10 @@ describe('migrating', () => {
     const ours = await readInstallation()
     const theirs = {
       ...ours,
-      objects: ours.objects.map((it) =>
-        it.name === 'wire_time' ? { ...it, text: `${it.text}-- theirs\n`, hash: 'theirs' } : it,
+      objects: ours.objects.map((object) =>
+        object.name === 'wire_time'
+          ? { ...object, text: `${object.text}-- theirs\n`, hash: 'theirs' }
+          : object,
       ),
     }
     for (const [first, second] of [

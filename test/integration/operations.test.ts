@@ -27,14 +27,14 @@ const documented = () =>
     (row) => ({
       name: row[1] as string,
       type: row[2] as string,
-      labels: [...(row[3] as string).matchAll(/`(\w+)`/g)].map((it) => it[1] as string),
+      labels: [...(row[3] as string).matchAll(/`(\w+)`/g)].map((match) => match[1] as string),
     }),
   )
 
 /** The metrics that an expression of PromQL asks for. */
 const metricsIn = (expression: string) =>
-  [...expression.matchAll(/\b(?:starcite|process|nodejs)_[a-z0-9_]+/g)].map((it) =>
-    it[0].replace(/_(bucket|count|sum)$/, ''),
+  [...expression.matchAll(/\b(?:starcite|process|nodejs)_[a-z0-9_]+/g)].map((match) =>
+    match[0].replace(/_(bucket|count|sum)$/, ''),
   )
 
 interface Rule {
@@ -77,11 +77,13 @@ describe('operating a node', () => {
   /** A sample of /metrics, by its line up to the value; NaN when there is none. */
   const sample = async (series: string) => {
     const { text } = await call('GET', `${opsUrl}/metrics`)
-    const line = text.split('\n').find((it) => it.startsWith(`${series} `))
+    const line = text.split('\n').find((line) => line.startsWith(`${series} `))
     return line === undefined ? Number.NaN : Number(line.slice(series.length + 1))
   }
   const lineOf = (requestId: string, msg = 'request') =>
-    until(`a line of ${requestId}`, () => lines.find((it) => it.requestId === requestId && it.msg === msg))
+    until(`a line of ${requestId}`, () =>
+      lines.find((line) => line.requestId === requestId && line.msg === msg),
+    )
 
   describe('the port of its own', () => {
     it('has health, metrics and version, which the API then has not', async () => {
@@ -109,7 +111,9 @@ describe('operating a node', () => {
 
   describe('the metrics', () => {
     it('are those of docs/operations.md, by name, type and labels', async () => {
-      const own = (await metrics.registry.getMetricsAsJSON()).filter((it) => it.name.startsWith('starcite_'))
+      const own = (await metrics.registry.getMetricsAsJSON()).filter((metric) =>
+        metric.name.startsWith('starcite_'),
+      )
       const labelsOf = (name: string) =>
         [...(metrics.registry.getSingleMetric(name) as unknown as { labelNames: string[] }).labelNames].sort()
 
@@ -123,14 +127,14 @@ describe('operating a node', () => {
     })
 
     it('of the process have names that the page tells of', async () => {
-      const names = (await metrics.registry.getMetricsAsJSON()).map((it) => it.name)
+      const names = (await metrics.registry.getMetricsAsJSON()).map((metric) => metric.name)
 
       expect(names).to.include.members([
         'nodejs_eventloop_lag_p99_seconds',
         'process_resident_memory_bytes',
         'process_open_fds',
       ])
-      expect(names.filter((it) => !/^(starcite|process|nodejs)_/.test(it))).to.deep.equal([])
+      expect(names.filter((name) => !/^(starcite|process|nodejs)_/.test(name))).to.deep.equal([])
     })
 
     it('count appends, requests by route, refusals by code, and nothing that a client chose', async () => {
@@ -193,7 +197,7 @@ describe('operating a node', () => {
       const ofTokens = new Metrics()
       measureKeys(ofTokens, { size: 1, ageSeconds: 0 })
       const namesIn = async ({ registry }: Metrics) =>
-        (await registry.getMetricsAsJSON()).map((it) => it.name)
+        (await registry.getMetricsAsJSON()).map((metric) => metric.name)
       const known = [...(await namesIn(metrics)), ...(await namesIn(ofTokens))]
       const panels: { targets?: { expr: string }[] }[] = JSON.parse(
         read('deploy/grafana/starcite.json'),
@@ -202,10 +206,10 @@ describe('operating a node', () => {
       const alerted = alerts().flatMap(({ expr }) => metricsIn(expr))
 
       expect(shown.length).to.be.above(30)
-      expect([...shown, ...alerted].filter((it) => !known.includes(it))).to.deep.equal([])
-      const own = known.filter((it) => it.startsWith('starcite_'))
+      expect([...shown, ...alerted].filter((name) => !known.includes(name))).to.deep.equal([])
+      const own = known.filter((name) => name.startsWith('starcite_'))
       expect(
-        own.filter((it) => !shown.includes(it)),
+        own.filter((name) => !shown.includes(name)),
         'not on the dashboard',
       ).to.deep.equal([])
     })
@@ -213,20 +217,20 @@ describe('operating a node', () => {
     it('have each a line in the run book, where its annotation points', () => {
       const book = [...read('docs/operations.md').matchAll(/^\| <a id="(\w+)"><\/a>`(\w+)` \|/gm)]
 
-      expect(book.map((it) => it[2])).to.deep.equal(alerts().map((it) => it.alert))
-      expect(book.map((it) => `docs/operations.md#${it[1]}`)).to.deep.equal(
-        alerts().map((it) => it.annotations.runbook),
+      expect(book.map((match) => match[2])).to.deep.equal(alerts().map((rule) => rule.alert))
+      expect(book.map((match) => `docs/operations.md#${match[1]}`)).to.deep.equal(
+        alerts().map((rule) => rule.annotations.runbook),
       )
     })
 
     it('name error codes that there are', async () => {
       const { ERRORS } = await import('../../src/protocol/errors.ts')
       const codes = alerts().flatMap(({ expr }) =>
-        [...expr.matchAll(/code=~?"([^"]+)"/g)].flatMap((it) => (it[1] as string).split('|')),
+        [...expr.matchAll(/code=~?"([^"]+)"/g)].flatMap((match) => (match[1] as string).split('|')),
       )
 
       expect(codes).not.to.deep.equal([])
-      expect(codes.filter((it) => !(it in ERRORS))).to.deep.equal([])
+      expect(codes.filter((code) => !(code in ERRORS))).to.deep.equal([])
     })
   })
 
@@ -315,7 +319,7 @@ describe('operating a node', () => {
         expect(answer.json.request_id).to.equal(answer.headers.get('x-request-id'))
         expect(answer.headers.get('access-control-allow-origin')).to.equal(origin)
       }
-      const line = faulty.find((it) => it.requestId === answers[0]?.json.request_id)
+      const line = faulty.find((line) => line.requestId === answers[0]?.json.request_id)
       expect(line).to.deep.include({ msg: 'request failed', trace_id: TRACE, span_id: SPAN })
       expect(JSON.stringify(line)).to.include('titl').and.include('stack')
     } finally {

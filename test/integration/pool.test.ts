@@ -39,7 +39,7 @@ describe('the pool', () => {
   const failureOf = async (work: Promise<unknown>): Promise<{ failure: Failure; isUnavailable: boolean }> => {
     const error = await work.then(
       () => expect.fail('it should have failed'),
-      (it: unknown) => it,
+      (error: unknown) => error,
     )
     return { failure: classify(error), isUnavailable: isUnavailable(error) }
   }

@@ -226,8 +226,8 @@ describe('the program', () => {
       const logged = program
         .output()
         .split('\n')
-        .filter((it) => it.startsWith('{'))
-      const line = logged.map((it) => JSON.parse(it)).find((it) => it.level === 60)
+        .filter((line) => line.startsWith('{'))
+      const line = logged.map((line) => JSON.parse(line)).find((entry) => entry.level === 60)
       expect(line.msg).to.equal('uncaught error: the process ends')
       expect(line.err.stack).to.match(/^Error: nobody (waits|catches)\n/)
     })

@@ -58,7 +58,7 @@ describe('a subscriber by logical replication', function () {
     await lab.session('s', 'acme')
     await lab.session('gone', 'acme')
     const some = (count: number) =>
-      someEvents([{ session: 's', tenant: 'acme' }], count).map(({ producer: _, ...it }) => it)
+      someEvents([{ session: 's', tenant: 'acme' }], count).map(({ producer: _, ...event }) => event)
     await lab.append(some(20))
     await lab.append([{ session: 'gone', tenant: 'acme', payload: '{"text":"secret"}' }])
 

@@ -87,7 +87,7 @@ describe('a dump', () => {
     expect(said).to.match(/^✓ schema +up to date/m)
     expect(said, 'nothing had to be put back').not.to.match(/installed anew|lacked/)
     const [original, restored] = await Promise.all(
-      ['original', 'restored'].map((it) => connect({ url: url(it) })),
+      ['original', 'restored'].map((database) => connect({ url: url(database) })),
     )
     expect(await describeSchema(restored as pg.Client)).to.equal(await describeSchema(original as pg.Client))
     const installed = async (client: pg.Client | undefined) =>
@@ -123,7 +123,7 @@ describe('a dump', () => {
     await shell('pg_dump --format=custom --schema=starcite --schema=audit --file=whole.dump "$DATABASE_URL"')
     const restore = (database: string, sections: readonly string[]) =>
       run(path.join(bin, 'pg_restore'), [
-        ...sections.map((it) => `--section=${it}`),
+        ...sections.map((title) => `--section=${title}`),
         '--exit-on-error',
         '-d',
         url(database),
@@ -137,8 +137,8 @@ describe('a dump', () => {
     await begun.end()
 
     const refusals = await Promise.all(
-      ['broken', 'unfilled', 'begun'].map((it) =>
-        migrate(url(it), '0.0.0-test', createLog('silent')).then(
+      ['broken', 'unfilled', 'begun'].map((database) =>
+        migrate(url(database), '0.0.0-test', createLog('silent')).then(
           () => undefined,
           (error: Error) => error,
         ),
@@ -161,6 +161,6 @@ describe('a dump', () => {
     const { events } = (await call('GET', at(node.url, 's', '/events'))).json
     await node.stop()
     expect(appended.json).to.include({ seq: 4 })
-    expect(events.map((it: { payload: { n: number } }) => it.payload.n)).to.deep.equal([1, 2, 3, 4])
+    expect(events.map((event: { payload: { n: number } }) => event.payload.n)).to.deep.equal([1, 2, 3, 4])
   }
 })

@@ -43,7 +43,7 @@ describe('retention', () => {
     await rule('c', null, null)
     await lab.db.query(`select starcite.hold_session('a', 'held', 'a case', 'counsel')`)
 
-    expect((await due('sessions_due')).map((it) => it.session_id)).to.deep.equal(['old', 'other'])
+    expect((await due('sessions_due')).map((row) => row.session_id)).to.deep.equal(['old', 'other'])
     expect(await erased()).to.deep.equal([])
     await lab.move()
 
@@ -77,9 +77,9 @@ describe('retention', () => {
     const sids: string[] = []
     for (const id of ['one', 'two']) sids.push(await lab.session(id))
     await lab.append(
-      someEvents([{ session: 'one' }, { session: 'two' }], 30).map((it) => ({
-        ...it,
-        payload: `{"t":"<${it.session}>"}`,
+      someEvents([{ session: 'one' }, { session: 'two' }], 30).map((event) => ({
+        ...event,
+        payload: `{"t":"<${event.session}>"}`,
       })),
     )
     const [, two] = sids as [string, string]
@@ -337,7 +337,7 @@ describe('retention', () => {
     await lab.db.query(`update starcite.producers set digest = 'left' where digest = ''`)
     await lab.db.query(`update starcite.settings s set value = '0' where s.name = 'retention_digests_cursor'`)
     await lab.move()
-    expect((await digests()).map((it) => it.kept)).to.deep.equal([false, true, true])
+    expect((await digests()).map((row) => row.kept)).to.deep.equal([false, true, true])
 
     const retry = await lab
       .append([{ session: 'one', producer: ['p', 1], payload: '{"pin":"1234"}' }])

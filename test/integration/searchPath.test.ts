@@ -173,10 +173,10 @@ describe('a database whose search path leads into traps', () => {
         return rows[0].done
       })
       const tail = new TailClient(node.url, 'life', 'cursor=0')
-      await tail.until((it) => it.events.length === 5)
+      await tail.until((client) => client.events.length === 5)
       const redacted = await call('POST', at(node.url, 'life', '/events/2/redact'), { vacuum: true })
       const erased = await call('DELETE', at(node.url, 'life'), { vacuum: true })
-      await tail.until((it) => it.closed !== undefined)
+      await tail.until((client) => client.closed !== undefined)
       for (const { json } of [redacted, erased])
         await until('the erasure is done', async () => {
           const receipt = await call('GET', `${node.url}/v1/erasures/${json.id}`)
@@ -331,7 +331,7 @@ describe('a database whose search path leads into traps', () => {
           preparedStatements: isNamed,
           log: LOG,
         })
-        const name = (it: string) => (isNamed ? { name: it } : {})
+        const name = (given: string) => (isNamed ? { name: given } : {})
         for (const round of [1, 2, 3]) {
           const [row] = await db.query(
             { ...name('good'), text: `select to_json($1::text)::text, current_setting('search_path')` },
@@ -340,7 +340,7 @@ describe('a database whose search path leads into traps', () => {
           expect(row, `round ${round}`).to.deep.equal(['"x"', 'pg_catalog, pg_temp'])
           for (const text of ['select 1 / $1::int', 'select * from nowhere where $1 = 0'])
             expect(
-              await db.query({ ...name(text.slice(-20)), text }, [0]).catch((it) => it.code),
+              await db.query({ ...name(text.slice(-20)), text }, [0]).catch((error) => error.code),
             ).to.be.oneOf(['22012', '42P01'])
           expect(await db.query({ text: `select 'plain' || 1` }, [])).to.deep.equal([['plain1']])
           expect(await db.query({ text: 'select from (values (1)) as v' }, [])).to.have.lengthOf(1)

@@ -65,8 +65,8 @@ describe("Postgres's own log", () => {
     const id = unique()
     await call('POST', `${node.url}/v1/sessions`, { id, metadata })
     const send = (method: string, url: string, text?: string) =>
-      fetch(url, { method, body: text ?? null, headers: { 'content-type': 'application/json' } }).then((it) =>
-        it.text(),
+      fetch(url, { method, body: text ?? null, headers: { 'content-type': 'application/json' } }).then(
+        (response) => response.text(),
       )
 
     for (const bad of [`${SECRET}${'x'.repeat(300)}`, '', '.', `${SECRET}\u0001`, id])

@@ -119,7 +119,7 @@ describe('the lock of a job', () => {
     const all = await Promise.all(Array.from({ length: 8 }, open))
     for (let round = 0; round < 5; round += 1) {
       const taken = await Promise.all(all.map((session) => takeLock(session, TIERING)))
-      const releases = taken.filter((it) => it !== undefined)
+      const releases = taken.filter((address) => address !== undefined)
       expect(releases).to.have.lengthOf(1)
       await releases[0]?.()
     }

@@ -111,7 +111,7 @@ describe('reading cold events through a node', function () {
         payload: {},
       })
       expect(appended.status).to.equal(201)
-      await live.until((it) => it.frames.length === 1)
+      await live.until((client) => client.frames.length === 1)
       frames.push(...live.frames)
       expect([tail.frames, finite.frames, tail.closed, finite.closed]).to.deep.equal([
         [],
@@ -122,7 +122,7 @@ describe('reading cold events through a node', function () {
 
       await server.comeUp().catch(() => {})
       server.heal()
-      await tail.until((it) => it.frames.length >= frames.length)
+      await tail.until((client) => client.frames.length >= frames.length)
       await finite.until(({ closed }) => closed !== undefined)
       expect(tail.frames).to.deep.equal(frames)
       expect(finite.frames).to.deep.equal(texts(290, frames.length - 1))

@@ -57,9 +57,9 @@ let round = 0
 async function more(lab: TieringLab, sids: readonly string[]): Promise<object[]> {
   round += 1
   await lab.append(
-    someEvents(SESSIONS, EVENTS).map((it) => ({
-      ...it,
-      ...(it.producer && { producer: [`p${round}`, it.producer[1]] as const }),
+    someEvents(SESSIONS, EVENTS).map((event) => ({
+      ...event,
+      ...(event.producer && { producer: [`p${round}`, event.producer[1]] as const }),
     })),
   )
   return Promise.all(sids.map((sid) => lab.shown(sid)))
@@ -77,42 +77,42 @@ describe('moving segments while something breaks', function () {
       arrange: (server: S3Server) => unknown
       outcome: 'fails' | 'goes on'
     }[] = [
-      { title: 'is down', arrange: (it) => it.goDown(), outcome: 'fails' },
-      { title: 'is slow', arrange: (it) => it.fail({ kind: 'slow', ms: 60 }), outcome: 'goes on' },
-      { title: 'never answers', arrange: (it) => it.fail({ kind: 'silent' }), outcome: 'fails' },
-      { title: 'answers 500', arrange: (it) => it.fail(INTERNAL_ERROR), outcome: 'fails' },
+      { title: 'is down', arrange: (server) => server.goDown(), outcome: 'fails' },
+      { title: 'is slow', arrange: (server) => server.fail({ kind: 'slow', ms: 60 }), outcome: 'goes on' },
+      { title: 'never answers', arrange: (server) => server.fail({ kind: 'silent' }), outcome: 'fails' },
+      { title: 'answers 500', arrange: (server) => server.fail(INTERNAL_ERROR), outcome: 'fails' },
       {
         title: 'answers 500 once',
-        arrange: (it) => it.fail(INTERNAL_ERROR, { times: 1 }),
+        arrange: (server) => server.fail(INTERNAL_ERROR, { times: 1 }),
         outcome: 'goes on',
       },
-      { title: 'answers 503 SlowDown', arrange: (it) => it.fail(SLOW_DOWN), outcome: 'fails' },
+      { title: 'answers 503 SlowDown', arrange: (server) => server.fail(SLOW_DOWN), outcome: 'fails' },
       {
         title: 'answers 503 SlowDown to a PUT, twice',
-        arrange: (it) => it.fail(SLOW_DOWN, { times: 2, on: isPut }),
+        arrange: (server) => server.fail(SLOW_DOWN, { times: 2, on: isPut }),
         outcome: 'goes on',
       },
-      { title: 'answers 403', arrange: (it) => it.fail(ACCESS_DENIED), outcome: 'fails' },
+      { title: 'answers 403', arrange: (server) => server.fail(ACCESS_DENIED), outcome: 'fails' },
       {
         title: 'answers 403 to reading only',
-        arrange: (it) => it.fail(ACCESS_DENIED, { on: isGet }),
+        arrange: (server) => server.fail(ACCESS_DENIED, { on: isGet }),
         outcome: 'fails',
       },
       ...(['cut body', 'short body', 'stalled body', 'flipped bit'] as const).map((kind) => ({
         title: `reads back with a ${kind}`,
-        arrange: (it: S3Server) => it.fail({ kind } as S3Fault, { on: isGet }),
+        arrange: (server: S3Server) => server.fail({ kind } as S3Fault, { on: isGet }),
         outcome: 'fails' as const,
       })),
       {
         title: 'takes a PUT and its answer is lost',
-        arrange: (it) => it.fail({ kind: 'lost answer' }, { times: 1, on: isPut }),
+        arrange: (server) => server.fail({ kind: 'lost answer' }, { times: 1, on: isPut }),
         outcome: 'goes on',
       },
       {
         title: 'answers 412 to our own PUT, tried again',
-        arrange: (it) => {
-          it.fail(ACCESS_DENIED, { on: isHead })
-          it.fail({ kind: 'lost answer' }, { times: 1, on: isPut })
+        arrange: (server) => {
+          server.fail(ACCESS_DENIED, { on: isHead })
+          server.fail({ kind: 'lost answer' }, { times: 1, on: isPut })
         },
         outcome: 'goes on',
       },
@@ -267,8 +267,8 @@ describe('moving segments while something breaks', function () {
       it(`loses its connection at '${step}' and another takes over: what the first one still does changes nothing`, async () => {
         let isOver = false
         const first = lab.job({
-          probe: async (it: Step) => {
-            if (it !== step || isOver) return
+          probe: async (reached: Step) => {
+            if (reached !== step || isOver) return
             isOver = true
             await cutJob()
             await lab.move()
@@ -385,8 +385,8 @@ describe('moving segments while something breaks', function () {
     for (const step of ['closed', 'stored', 'recorded', 'copied', 'switched', 'detached'] as const) {
       let isOver = false
       const job = lab.job({
-        probe: async (it) => {
-          if (it !== step || isOver) return
+        probe: async (reached) => {
+          if (reached !== step || isOver) return
           isOver = true
           await server.stop()
           server = await place.start({ port })

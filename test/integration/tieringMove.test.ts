@@ -82,9 +82,9 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       )
       expect(segments.map(({ events }) => events)).to.include(0)
       const { rows } = await lab.db.query(
-        `select to_regclass('starcite.' || g.name) as it from starcite.segments g`,
+        `select to_regclass('starcite.' || g.name) as partition from starcite.segments g`,
       )
-      expect(rows.every(({ it }) => it === null)).to.equal(true)
+      expect(rows.every(({ partition }) => partition === null)).to.equal(true)
     })
 
     it('shows in no reading: every frame is byte for byte what it was, in either order, filtered or not (I5, I6)', async () => {
@@ -139,7 +139,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       )
 
       for (const { tenant, session } of [...SESSIONS, HUGE]) {
-        const own = lines.filter((it) => it.tenant === tenant && it.event.session_id === session)
+        const own = lines.filter((line) => line.tenant === tenant && line.event.session_id === session)
         own.sort((a, b) => a.event.seq - b.event.seq)
         const frames = own.map(({ line, event }) => renderedEventOfLine(line, event.seq).text)
         expect(frames).to.deep.equal(hot.get(`${tenant}/${session}`)?.['by a tail'])
@@ -148,7 +148,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
           tenant,
           session,
           own.map(({ event }) => JSON.stringify({ ...event, payload: {} })),
-          ...['payload', 'metadata', 'refs'].map((name) => texts.map((it) => it.get(name))),
+          ...['payload', 'metadata', 'refs'].map((name) => texts.map((text) => text.get(name))),
           own.map(({ event }) => event.salt),
           own.map(({ event }) => event.hash),
         ])

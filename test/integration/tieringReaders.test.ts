@@ -46,10 +46,10 @@ describe('readers of what is being moved', () => {
   it('see the same when a move goes on between two pages, wherever they stand (I3, I6)', async () => {
     const cursors = Object.entries(READINGS).map(([name, reading]) => ({ name, reading, ...start() }))
     const advance = async () => {
-      for (const it of cursors) await page(it.reading, it)
+      for (const cursor of cursors) await page(cursor.reading, cursor)
     }
     await lab.move({ probe: advance })
-    while (cursors.some((it) => !it.done)) await advance()
+    while (cursors.some((cursor) => !cursor.done)) await advance()
 
     for (const { name, reading, frames } of cursors)
       expect(reading.order === 'desc' ? frames.reverse() : frames, name).to.deep.equal(hot[name])
@@ -59,14 +59,14 @@ describe('readers of what is being moved', () => {
     return { cursor: undefined, done: false, frames: [] }
   }
 
-  async function page(reading: Reading, it: ReturnType<typeof start>): Promise<void> {
-    if (it.done) return
+  async function page(reading: Reading, progress: ReturnType<typeof start>): Promise<void> {
+    if (progress.done) return
     const lastSeq = 2 * EVENTS
     const { order = 'asc', type = null, actor = null, limit = 10 } = reading
     const found = await lab.history.page({
       sid,
       lastSeq,
-      cursor: it.cursor,
+      cursor: progress.cursor,
       limit,
       order,
       type,
@@ -74,9 +74,9 @@ describe('readers of what is being moved', () => {
       waitMs: 0,
       signal: new AbortController().signal,
     })
-    it.frames.push(...found.frames.map(({ text }) => text))
-    it.done = found.nextCursor === null || (order === 'asc' && found.nextCursor >= lastSeq)
-    it.cursor = found.nextCursor ?? undefined
+    progress.frames.push(...found.frames.map(({ text }) => text))
+    progress.done = found.nextCursor === null || (order === 'asc' && found.nextCursor >= lastSeq)
+    progress.cursor = found.nextCursor ?? undefined
   }
 
   it('go on live while it moves: a tail gets what is appended at each step, after all that was before (I1, I3)', async () => {

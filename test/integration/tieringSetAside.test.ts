@@ -34,13 +34,13 @@ class DamagedLab {
   }
 
   static async open(): Promise<DamagedLab> {
-    const it = new DamagedLab(await TieringLab.open())
+    const damaged = new DamagedLab(await TieringLab.open())
     for (const { tenant, session } of [DAMAGED, ...OTHERS])
-      it.sids.push(await it.lab.session(session, tenant))
-    await it.more()
-    await it.lab.move()
-    await it.more()
-    return it
+      damaged.sids.push(await damaged.lab.session(session, tenant))
+    await damaged.more()
+    await damaged.lab.move()
+    await damaged.more()
+    return damaged
   }
 
   get sid(): string {
@@ -55,8 +55,8 @@ class DamagedLab {
       `update starcite.settings s set value = coalesce((select max(g.to_at)::text from starcite.segments g), '-infinity') where s.name = 'closed_before'`,
     )
     await lab.append(
-      someEvents([DAMAGED, ...OTHERS], EVENTS).map(({ producer, ...it }) => ({
-        ...it,
+      someEvents([DAMAGED, ...OTHERS], EVENTS).map(({ producer, ...event }) => ({
+        ...event,
         ...(producer && { producer: [`p${this.#round}`, producer[1]] as const }),
       })),
     )
@@ -119,7 +119,8 @@ class DamagedLab {
     await this.expectOthersMoved()
     expect(await this.tiers(this.sid)).to.deep.equal([this.#round * EVENTS, null, null])
     expect(await this.lab.shown(this.sid)).to.deep.equal(this.before[0])
-    for (const it of await this.lab.segments()) expect(it).to.include({ state: 'dropped', attached: false })
+    for (const segment of await this.lab.segments())
+      expect(segment).to.include({ state: 'dropped', attached: false })
     expect(await this.verified()).to.deep.equal([])
   }
 
@@ -141,7 +142,8 @@ class DamagedLab {
       store: this.lab.store,
       signal: new AbortController().signal,
       scope: {},
-      onFinding: (it) => found.push(`${it.tenant}/${it.session} ${it.reason} ${it.seq}`),
+      onFinding: (finding) =>
+        found.push(`${finding.tenant}/${finding.session} ${finding.reason} ${finding.seq}`),
     })
     return found
   }
@@ -207,12 +209,12 @@ const DAMAGES: readonly (readonly [title: string, statements: string, finding: s
 
 describe('a session whose log is damaged', function () {
   this.timeout(60_000)
-  let it_: DamagedLab
+  let damaged: DamagedLab
   let lab: TieringLab
 
   beforeEach(async () => {
-    it_ = await DamagedLab.open()
-    lab = it_.lab
+    damaged = await DamagedLab.open()
+    lab = damaged.lab
   })
   afterEach(() => lab.close())
 
@@ -223,26 +225,26 @@ describe('a session whose log is damaged', function () {
 
       await lab.move()
 
-      expect(await it_.findings()).to.deep.equal([
+      expect(await damaged.findings()).to.deep.equal([
         { session: 'damaged', seq: Number(seq), reason, state: 'set_aside' },
       ])
-      expect(await it_.verdict(), 'audit.verify').to.deep.equal({ ok: false, reason, seq: Number(seq) })
-      await it_.expectOthersMoved()
-      const [cold, firstHot] = await it_.tiers(it_.sid)
+      expect(await damaged.verdict(), 'audit.verify').to.deep.equal({ ok: false, reason, seq: Number(seq) })
+      await damaged.expectOthersMoved()
+      const [cold, firstHot] = await damaged.tiers(damaged.sid)
       expect(cold).to.equal(Math.max(EVENTS, Number(seq) - 1))
       if (reason !== 'missing' && reason !== 'duplicate') expect(firstHot).to.equal(cold + 1)
       // A later segment, in which nothing is wrong; one that follows from a forged head would not be mended.
-      if (!statements.includes('session_heads')) await it_.more()
+      if (!statements.includes('session_heads')) await damaged.more()
       await lab.move()
-      await it_.expectOthersMoved()
-      expect((await it_.tiers(it_.sid))[0], 'cold part').to.equal(cold)
+      await damaged.expectOthersMoved()
+      expect((await damaged.tiers(damaged.sid))[0], 'cold part').to.equal(cold)
 
-      await it_.mend()
-      it_.before[0] = await lab.shown(it_.sid)
+      await damaged.mend()
+      damaged.before[0] = await lab.shown(damaged.sid)
       await lab.move()
 
-      expect((await it_.findings()).map(({ state }) => state)).to.deep.equal(['mended'])
-      await it_.expectAllMoved()
+      expect((await damaged.findings()).map(({ state }) => state)).to.deep.equal(['mended'])
+      await damaged.expectAllMoved()
     })
 
   it('shows in tiering_status, and is not forgotten', async () => {
@@ -260,8 +262,8 @@ describe('a session whose log is damaged', function () {
     expect(await status()).to.deep.equal({ sessions: 1, segments: 1, lag: '00:00:00' })
     expect(job.status.setAside).to.equal(1)
     await job.pass()
-    expect(await it_.findings()).to.have.lengthOf(1)
-    await it_.mend()
+    expect(await damaged.findings()).to.have.lengthOf(1)
+    await damaged.mend()
     await job.pass()
     expect(await status()).to.deep.equal({ sessions: 0, segments: 0, lag: '00:00:00' })
   })
@@ -275,14 +277,14 @@ describe('a session whose log is damaged', function () {
     )
     await lab.move()
 
-    expect(await it_.findings()).to.deep.equal([
+    expect(await damaged.findings()).to.deep.equal([
       { session: 'damaged', seq: SEQ, reason: 'broken', state: 'mended' },
       { session: 'damaged', seq: SEQ + 10, reason: 'broken', state: 'set_aside' },
     ])
-    expect(await it_.tiers(it_.sid)).to.deep.equal([SEQ + 9, SEQ + 10, 2 * EVENTS])
-    await it_.mend()
+    expect(await damaged.tiers(damaged.sid)).to.deep.equal([SEQ + 9, SEQ + 10, 2 * EVENTS])
+    await damaged.mend()
     await lab.move()
-    await it_.expectAllMoved()
+    await damaged.expectAllMoved()
   })
 
   it('is given up: it moves as it is, on the record, and verification goes on reporting it', async () => {
@@ -290,7 +292,7 @@ describe('a session whose log is damaged', function () {
       `delete from public.e where seq = ${SEQ}; update public.e set payload = '{}' where seq = ${SEQ + 3}`,
     )
     await lab.move()
-    await it_.more() // before it is given up: covered by it
+    await damaged.more() // before it is given up: covered by it
     const giveUp = async (tenant: string, session: string) =>
       (
         await lab.db.query(`select starcite.give_up_session($1, $2, 'no backup has it', 'ops') as it`, [
@@ -304,7 +306,7 @@ describe('a session whose log is damaged', function () {
     expect(await giveUp('acme', 'damaged')).to.equal('given_up')
     await lab.move()
 
-    await it_.expectOthersMoved()
+    await damaged.expectOthersMoved()
     const { rows } = await lab.db.query(
       'select a.state, a.given_up_by, a.given_up_why, a.given_up_through::int, a.ended_at is not null as ended from audit.set_aside a',
     )
@@ -318,17 +320,18 @@ describe('a session whose log is damaged', function () {
       },
     ])
     expect(await lab.count('events')).to.equal(0)
-    expect(await it_.verified()).to.deep.equal([`acme/damaged missing ${SEQ}`])
-    for (const it of await lab.segments()) expect(it).to.include({ state: 'dropped', attached: false })
+    expect(await damaged.verified()).to.deep.equal([`acme/damaged missing ${SEQ}`])
+    for (const segment of await lab.segments())
+      expect(segment).to.include({ state: 'dropped', attached: false })
 
     // What comes later is verified again.
-    await it_.more()
+    await damaged.more()
     await lab.move()
-    expect(await it_.findings()).to.have.lengthOf(1)
+    expect(await damaged.findings()).to.have.lengthOf(1)
     await lab.append([{ ...DAMAGED, type: 'late' }])
     await lab.db.query(`update starcite.events e set type = 'other' where e.type = 'late'`)
     await lab.move()
-    expect((await it_.findings())[1]).to.include({
+    expect((await damaged.findings())[1]).to.include({
       seq: 4 * EVENTS + 1,
       reason: 'broken',
       state: 'set_aside',
@@ -353,8 +356,8 @@ describe('a session whose log is damaged', function () {
 
     const { rows } = await lab.db.query('select x.state, x.hot_events::int from starcite.erasures x')
     expect(rows).to.deep.equal([{ state: 'done', hot_events: 2 * EVENTS - SEQ + 1 }])
-    expect((await it_.findings()).map(({ state }) => state)).to.deep.equal(['mended'])
-    expect(await it_.verified()).to.deep.equal([])
+    expect((await damaged.findings()).map(({ state }) => state)).to.deep.equal(['mended'])
+    expect(await damaged.verified()).to.deep.equal([])
     const stored = []
     for await (const { key } of lab.store.list('v1/')) stored.push(key)
     const named = await lab.db.query('select o.key from starcite.objects o order by 1')
@@ -368,12 +371,14 @@ describe('a session whose log is damaged', function () {
     )
     await lab.move()
     await lab.move()
-    expect((await lab.read(it_.sid)).filter((it) => it.includes('"redacted":true'))).to.have.lengthOf(SEQ - 1)
+    expect((await lab.read(damaged.sid)).filter((text) => text.includes('"redacted":true'))).to.have.lengthOf(
+      SEQ - 1,
+    )
 
-    await it_.mend()
+    await damaged.mend()
     await lab.move()
 
-    expect((await lab.read(it_.sid)).filter((it) => it.includes('"redacted":true'))).to.have.lengthOf(
+    expect((await lab.read(damaged.sid)).filter((text) => text.includes('"redacted":true'))).to.have.lengthOf(
       2 * EVENTS,
     )
     const { rows } = await lab.db.query(`select distinct x.state from starcite.erasures x`)
@@ -383,20 +388,20 @@ describe('a session whose log is damaged', function () {
   it('has no row in sessions: its events stay, and the others move', async () => {
     await lab.db.query(
       `set session_replication_role = replica;
-       create table public.sessions as select s.* from starcite.sessions s where s.sid = ${it_.sid};
-       delete from starcite.sessions s where s.sid = ${it_.sid}`,
+       create table public.sessions as select s.* from starcite.sessions s where s.sid = ${damaged.sid};
+       delete from starcite.sessions s where s.sid = ${damaged.sid}`,
     )
 
     await lab.move()
 
-    await it_.expectOthersMoved()
+    await damaged.expectOthersMoved()
     const { rows } = await lab.db.query('select a.sid, a.seq::int, a.reason from starcite.set_aside a')
-    expect(rows).to.deep.equal([{ sid: it_.sid, seq: EVENTS + 1, reason: 'missing' }])
+    expect(rows).to.deep.equal([{ sid: damaged.sid, seq: EVENTS + 1, reason: 'missing' }])
     expect(await lab.count('events')).to.equal(EVENTS)
     await lab.move()
     await lab.db.query('insert into starcite.sessions overriding system value select * from public.sessions')
     await lab.move()
-    await it_.expectAllMoved()
+    await damaged.expectAllMoved()
   })
 
   it('is followed by the hash in the object where an older release has moved what is before it', async () => {
@@ -405,10 +410,10 @@ describe('a session whose log is damaged', function () {
 
     await lab.move()
 
-    expect(await it_.findings()).to.deep.equal([
+    expect(await damaged.findings()).to.deep.equal([
       { session: 'damaged', seq: EVENTS + 1, reason: 'broken', state: 'set_aside' },
     ])
-    await it_.expectOthersMoved()
+    await damaged.expectOthersMoved()
   })
 
   it('does not stop the others when the object before it is gone', async () => {
@@ -418,10 +423,10 @@ describe('a session whose log is damaged', function () {
 
     await lab.move()
 
-    expect(await it_.findings()).to.deep.equal([
+    expect(await damaged.findings()).to.deep.equal([
       { session: 'damaged', seq: EVENTS + 1, reason: 'broken', state: 'set_aside' },
     ])
-    expect(await it_.tiers(it_.sids[1] as string)).to.deep.equal([2 * EVENTS, null, null])
+    expect(await damaged.tiers(damaged.sids[1] as string)).to.deep.equal([2 * EVENTS, null, null])
   })
 
   it('does not stop the others when something else lies under the name of an object', async () => {
@@ -438,7 +443,7 @@ describe('a session whose log is damaged', function () {
     await lab.move()
 
     expect(spoiled).to.have.lengthOf(1)
-    await it_.expectAllMoved()
+    await damaged.expectAllMoved()
   })
 
   for (const [perPass, passes, what] of [
@@ -446,7 +451,7 @@ describe('a session whose log is damaged', function () {
     [2, 1, 'are looked at in the same pass'],
   ] as const)
     it(`does not hold up, when it fails, those set aside that ${what}`, async () => {
-      const other = it_.sids[1] as string
+      const other = damaged.sids[1] as string
       const spoil = (sid: string, seq: number) =>
         lab.db.query(
           `update starcite.events e set payload = '{"of":"no one"}' where e.sid = $1 and e.seq = $2`,
@@ -454,14 +459,14 @@ describe('a session whose log is damaged', function () {
         )
       await spoil(other, SEQ)
       await lab.move()
-      await it_.more()
-      await spoil(it_.sid, 2 * EVENTS + 5)
+      await damaged.more()
+      await spoil(damaged.sid, 2 * EVENTS + 5)
       await lab.move()
       await lab.move() // from here on, repairs pass
-      expect(await it_.findings()).to.have.lengthOf(2)
+      expect(await damaged.findings()).to.have.lengthOf(2)
       await lab.db.query(
         `update starcite.events e set payload = s.payload from public.saved s where s.sid = e.sid and s.seq = e.seq;
-         update starcite.set_aside a set checked_at = '-infinity' where a.sid = ${it_.sid}`,
+         update starcite.set_aside a set checked_at = '-infinity' where a.sid = ${damaged.sid}`,
       )
       const follow: FollowChain = (owner, after) => {
         if (owner.tenantId === DAMAGED.tenant && owner.sessionId === DAMAGED.session)
@@ -476,7 +481,7 @@ describe('a session whose log is damaged', function () {
           .catch((error: Error) => failures.push(error.message))
 
       expect(failures).to.deep.equal(['a fault'])
-      expect(await it_.tiers(other)).to.deep.equal([3 * EVENTS, null, null])
+      expect(await damaged.tiers(other)).to.deep.equal([3 * EVENTS, null, null])
       const [, second, third] = await lab.segments()
       expect([second?.attached, third?.attached], 'the partition that keeps nothing is gone').to.deep.equal([
         false,
@@ -513,9 +518,9 @@ describe('a session whose log is damaged', function () {
       // Each pass gets as far as one before, or one step further; behind what is recorded it begins anew.
       for (let nth = 1; ; ) {
         const step = await cut(nth)
-        await it_.tiers(it_.sid) // a prefix, at any time
-        for (const [i, sid] of it_.sids.entries())
-          if (i > 0) expect(await lab.read(sid), step).to.deep.equal(it_.before[i]?.['by a tail'])
+        await damaged.tiers(damaged.sid) // a prefix, at any time
+        for (const [i, sid] of damaged.sids.entries())
+          if (i > 0) expect(await lab.read(sid), step).to.deep.equal(damaged.before[i]?.['by a tail'])
         if (step === undefined) break
         nth = steps.has(step) && step !== 'recorded' ? nth + 1 : 1
         steps.add(step)
@@ -523,11 +528,11 @@ describe('a session whose log is damaged', function () {
       if (phase === 'mended') expect(steps).to.include.keys('stored', 'detached', 'dropped')
       else {
         expect(steps).to.include.keys('closed', 'stored', 'copied', 'kept')
-        await it_.mend()
-        it_.before[0] = await lab.shown(it_.sid)
+        await damaged.mend()
+        damaged.before[0] = await lab.shown(damaged.sid)
       }
     }
 
-    await it_.expectAllMoved()
+    await damaged.expectAllMoved()
   })
 })

@@ -104,7 +104,7 @@ try {
   const script = path.join(dir, 'exercise.mjs')
   await writeFile(script, await bundle(lab.addresses, args ? PROGRAM : WORKER))
   const account = args ? await inProgram(program, args, script) : await inWorkerd(program, script)
-  console.log(`${kind}\n${account.map((it) => `  ${it}`).join('\n')}`)
+  console.log(`${kind}\n${account.map((line) => `  ${line}`).join('\n')}`)
 } finally {
   await rm(dir, { recursive: true, force: true })
   await lab.stop()

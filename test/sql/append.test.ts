@@ -90,9 +90,9 @@ describe('starcite.append', () => {
       [s],
     )
     expect(rows).to.deep.equal([{ payload: '{"a": 1}' }])
-    expect(await db.query(`select starcite.append('${s}', 't', 'no json')`).catch((it) => it.code)).to.equal(
-      '22P02',
-    )
+    expect(
+      await db.query(`select starcite.append('${s}', 't', 'no json')`).catch((error) => error.code),
+    ).to.equal('22P02')
   })
 
   it('answers a retry with the seq of the original', async () => {

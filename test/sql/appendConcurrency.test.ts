@@ -18,7 +18,7 @@ describe('starcite.append_events on several connections', () => {
     second = writers[1]!
   })
   after(async () => {
-    await Promise.all(writers.map((it) => it.end()))
+    await Promise.all(writers.map((writer) => writer.end()))
   })
 
   const blocked = (client: pg.Client) =>
@@ -33,13 +33,13 @@ describe('starcite.append_events on several connections', () => {
   it('never deadlocks over overlapping sessions, and numbers each without a hole (I1)', async () => {
     const sessions = Array.from({ length: 8 }, (_, i) => `crowd ${i}`)
     await createSessions(db, ...sessions)
-    const sent = new Map(sessions.map((it) => [it, 0]))
+    const sent = new Map(sessions.map((session) => [session, 0]))
     let calls = 500
     const write = async (client: pg.Client, random: () => number) => {
       while (calls-- > 0) {
         const items = Array.from({ length: 12 }, () => ({ session: sessions[Math.floor(random() * 8)]! }))
         const outcomes = await appendEvents(client, items)
-        expect(outcomes.every((it) => it.outcome === 'appended')).to.equal(true)
+        expect(outcomes.every((outcome) => outcome.outcome === 'appended')).to.equal(true)
         for (const { session } of items) sent.set(session, sent.get(session)! + 1)
       }
     }
@@ -113,7 +113,9 @@ describe('starcite.append_events on several connections', () => {
     await db.query('begin')
     await appendEvents(db, [{ session: 'kept' }])
 
-    const failure = await appendEvents(second, [{ session: 'free' }, { session: 'kept' }]).catch((it) => it)
+    const failure = await appendEvents(second, [{ session: 'free' }, { session: 'kept' }]).catch(
+      (error) => error,
+    )
     const { rows } = await second.query('select b.* from starcite.busy_sessions($1, $2) as b (position)', [
       ['default', 'default', 'default', 'default', 'other'],
       ['kept', 'free', 'nowhere', 'kept', 'kept'],
@@ -121,7 +123,7 @@ describe('starcite.append_events on several connections', () => {
     await db.query('rollback')
 
     expect(failure).to.have.property('code', '55P03')
-    expect(rows.map((it) => it.position).sort()).to.deep.equal([1, 4])
+    expect(rows.map((row) => row.position).sort()).to.deep.equal([1, 4])
     expect(briefly(await appendEvents(second, [{ session: 'free' }, { session: 'kept' }]))).to.deep.equal([
       'appended 1',
       'appended 1',

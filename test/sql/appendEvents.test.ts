@@ -149,7 +149,7 @@ describe('starcite.append_events', () => {
       'session_not_found',
       'appended 2',
     ])
-    expect(outcomes.map((it) => it.lastSeq)).to.deep.equal([null, 1, 0, null, 2])
+    expect(outcomes.map((outcome) => outcome.lastSeq)).to.deep.equal([null, 1, 0, null, 2])
   })
 
   it('gives a time to what it appends, and to nothing else', async () => {
@@ -236,7 +236,7 @@ describe('starcite.append_events', () => {
         'deduped 4',
         'deduped 3',
       ])
-      expect(outcomes.map((it) => it.lastSeq)).to.deep.equal([3, 3, 4, 4, 4])
+      expect(outcomes.map((outcome) => outcome.lastSeq)).to.deep.equal([3, 3, 4, 4, 4])
     })
 
     it('dedupes the latest even when its segment is gone, and asks for the next number for older ones', async () => {
@@ -437,7 +437,7 @@ describe('starcite.append_events', () => {
         'deduped 2',
       ])
       expect(
-        outcomes.map((it) => it.lastSeq),
+        outcomes.map((outcome) => outcome.lastSeq),
         'no seq that never was',
       ).to.deep.equal([0, 0, 2, 1, 2, 2])
       expect(outcomes[2]?.expected, 'what would have done at its place').to.equal(3)

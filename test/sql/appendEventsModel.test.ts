@@ -94,7 +94,7 @@ describe('starcite.append_events against a model of the contract', () => {
         await db.query('update starcite.sessions s set erased_at = now() where s.id = $1', [name('erased')])
 
         for (const call of calls) {
-          const requests = call.map((it) => concrete(model, it, name(it.session)))
+          const requests = call.map((item) => concrete(model, item, name(item.session)))
           const items = requests.flatMap((request, index) => toItems(request, call[index]!, index))
           const expected = requests.flatMap((request) => model.append(request))
           expect(await appendEvents(db, items)).to.deep.equal(expected)
@@ -164,11 +164,11 @@ function remembered(model: Model, session: string) {
   const events = model.events(session)
   return {
     lastSeq: events.length,
-    events: events.map((it, i) => [i + 1, it.producerId ?? null, it.producerSeq ?? null]),
+    events: events.map((event, i) => [i + 1, event.producerId ?? null, event.producerSeq ?? null]),
     producers: PRODUCERS.filter((id) => model.lastOf(session, id) !== undefined).map((id) => [
       id,
       model.lastOf(session, id),
-      events.findLastIndex((it) => it.producerId === id) + 1,
+      events.findLastIndex((event) => event.producerId === id) + 1,
     ]),
   }
 }

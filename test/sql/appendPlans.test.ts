@@ -40,7 +40,7 @@ describe('an append to some of few sessions', () => {
         const after = await rowsRead()
         await db.query('rollback')
 
-        expect(outcomes.map((it) => it.outcome)).to.deep.equal(Array(count).fill('appended'))
+        expect(outcomes.map((outcome) => outcome.outcome)).to.deep.equal(Array(count).fill('appended'))
         for (const table of ['sessions', 'session_heads'] as const) {
           expect(after[table]!.scanned, table).to.equal(before[table]!.scanned)
           // A head is found, locked, and moved on.

@@ -82,26 +82,26 @@ describe('what auditors ask of a million events', function () {
       const { rows } = await db.query(`explain (analyze, format json) ${sql}`)
       const plan = flat(JSON.parse(rows[0]['QUERY PLAN'])[0].Plan)
       const scans = plan.filter(
-        (it) => it['Actual Loops'] > 0 && it['Relation Name']?.match(/^(events_|sessions$|session_)/),
+        (node) => node['Actual Loops'] > 0 && node['Relation Name']?.match(/^(events_|sessions$|session_)/),
       )
       return {
         found: plan[0]!['Actual Rows'],
         /** Rows that were looked at, of use or not. */
         touched: scans.reduce(
-          (sum, it) =>
+          (sum, scan) =>
             sum +
-            it['Actual Loops'] *
-              (it['Actual Rows'] +
-                (it['Rows Removed by Filter'] ?? 0) +
-                (it['Rows Removed by Index Recheck'] ?? 0)),
+            scan['Actual Loops'] *
+              (scan['Actual Rows'] +
+                (scan['Rows Removed by Filter'] ?? 0) +
+                (scan['Rows Removed by Index Recheck'] ?? 0)),
           0,
         ),
-        segments: new Set(scans.flatMap((it) => it['Relation Name']!.match(/^events_.*/) ?? [])).size,
+        segments: new Set(scans.flatMap((scan) => scan['Relation Name']!.match(/^events_.*/) ?? [])).size,
         /** Sessions are few here: reading them, or their heads, all may well be the best. */
         how: new Set(
           scans
-            .filter((it) => !/^session(s|_heads)$/.test(it['Relation Name'] as string))
-            .map((it) => it['Node Type']),
+            .filter((scan) => !/^session(s|_heads)$/.test(scan['Relation Name'] as string))
+            .map((scan) => scan['Node Type']),
         ),
       }
     } finally {
@@ -191,7 +191,7 @@ describe('what auditors ask of a million events', function () {
     )
     await db.query('reset role')
 
-    expect(rows.map((it) => it['QUERY PLAN']).join('\n')).not.to.include('as_jsonb')
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).not.to.include('as_jsonb')
   })
 
   it('counts sessions without looking for their cold events', async () => {
@@ -199,6 +199,6 @@ describe('what auditors ask of a million events', function () {
 
     expect(answer.found).to.equal(1)
     const { rows } = await db.query(`explain select count(*) from audit.sessions s where s.tenant = 'acme'`)
-    expect(rows.map((it) => it['QUERY PLAN']).join('\n')).not.to.include('slices')
+    expect(rows.map((row) => row['QUERY PLAN']).join('\n')).not.to.include('slices')
   })
 })

@@ -219,8 +219,8 @@ describe('audit.verify', () => {
     })
 
   it('finds any one bit, character or number that was changed, and where', async () => {
-    const { rows } = await db.query('select row_to_json(e) as it from public.e order by e.seq')
-    const events = rows.map(({ it }) => JSON.parse(it) as Record<string, unknown>)
+    const { rows } = await db.query('select row_to_json(e) as event from public.e order by e.seq')
+    const events = rows.map(({ event }) => JSON.parse(event) as Record<string, unknown>)
     const change = fc.record({
       seq: fc.integer({ min: 1, max: EVENTS }),
       column: fc.constantFrom(

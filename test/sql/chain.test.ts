@@ -46,7 +46,7 @@ describe('src/archive/chain.ts', () => {
   })
 
   it('arrives at the digests and hashes that the append procedure stored', async () => {
-    const items = EVENTS.map((it) => ({ ...it, tenant: TENANT }))
+    const items = EVENTS.map((event) => ({ ...event, tenant: TENANT }))
     const outcomes = await appendEvents(db, items)
     const { rows } = await db.query(
       `select e.*, e.seq::int, e.producer_seq::int, e.payload::text, e.metadata::text, e.refs::text,
@@ -77,7 +77,7 @@ describe('src/archive/chain.ts', () => {
       return { digest, hash }
     })
 
-    expect(outcomes.map((it) => it.outcome)).to.deep.equal(EVENTS.map(() => 'appended'))
+    expect(outcomes.map((outcome) => outcome.outcome)).to.deep.equal(EVENTS.map(() => 'appended'))
     expect(reckoned).to.deep.equal(rows.map((row) => ({ digest: row.content_digest, hash: row.hash })))
     expect(hash).to.deep.equal(rows.at(-1).chain_hash)
   })
@@ -85,7 +85,7 @@ describe('src/archive/chain.ts', () => {
   it('has the digests, links and hashes of docs/archive-vectors.json in both forms', async () => {
     const { rows: prefixed } = await db.query(
       'select starcite.framed(u.v) as text from unnest($1::text[]) with ordinality u (v, n) order by u.n',
-      [VECTORS.length_prefixed.map((it) => it.value)],
+      [VECTORS.length_prefixed.map((vector) => vector.value)],
     )
     expect(prefixed).to.deep.equal(VECTORS.length_prefixed.map(({ text }) => ({ text })))
     for (const { tenant_id, session_id, genesis_hash, events } of VECTORS.sessions) {
@@ -132,7 +132,7 @@ describe('src/archive/chain.ts', () => {
     )
     await db.query('rollback')
 
-    expect(outcomes.map((it) => it.outcome)).to.deep.equal(['appended', 'appended', 'appended'])
+    expect(outcomes.map((outcome) => outcome.outcome)).to.deep.equal(['appended', 'appended', 'appended'])
     expect(hashes.rows).to.deep.equal([{ hash: Buffer.alloc(32), content_digest: Buffer.alloc(32) }])
   })
 })

@@ -355,8 +355,8 @@ describe('changes of sessions in SQL', () => {
 
     const payloads = received.slice(0, -1)
     expect(payloads).to.have.lengthOf(3)
-    expect(Math.max(...payloads.map((it) => it.length))).to.be.below(8000)
-    expect(payloads.flatMap((it) => JSON.parse(it))).to.have.members(tenants.map(keyOf))
+    expect(Math.max(...payloads.map((payload) => payload.length))).to.be.below(8000)
+    expect(payloads.flatMap((payload) => JSON.parse(payload))).to.have.members(tenants.map(keyOf))
   })
 
   it('are announced under keys that say nothing of the tenant to others: each installation has its own', async () => {

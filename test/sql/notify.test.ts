@@ -79,12 +79,12 @@ describe('notifications of new heads', () => {
       ids.map((session) => ({ session })),
     )
 
-    expect(outcomes.every((it) => it.outcome === 'appended')).to.equal(true)
+    expect(outcomes.every((outcome) => outcome.outcome === 'appended')).to.equal(true)
     const payloads = await notified()
     expect(payloads.length).to.be.within(16, 17)
-    expect(Math.max(...payloads.map((it) => Buffer.byteLength(it)))).to.be.below(8000)
-    const pairs = payloads.flatMap((it) => it.slice(2, -2).split('],['))
+    expect(Math.max(...payloads.map((payload) => Buffer.byteLength(payload)))).to.be.below(8000)
+    const pairs = payloads.flatMap((payload) => payload.slice(2, -2).split('],['))
     expect(new Set(pairs).size).to.equal(ids.length)
-    expect(pairs.every((it) => /^9\d{18},8000000000000000001$/.test(it))).to.equal(true)
+    expect(pairs.every((pair) => /^9\d{18},8000000000000000001$/.test(pair))).to.equal(true)
   })
 })

@@ -100,29 +100,29 @@ describe('plans over large tables', () => {
   const literal = (value: unknown) =>
     value === null ? 'null' : `'${Array.isArray(value) ? `{${value.join(',')}}` : value}'`
   const flat = (node: Node): Node[] => [node, ...(node.Plans ?? []).flatMap(flat)]
-  const scans = (nodes: readonly Node[]) => nodes.filter((it) => it['Relation Name'] !== undefined)
+  const scans = (nodes: readonly Node[]) => nodes.filter((node) => node['Relation Name'] !== undefined)
   /** Rows of tables that were looked at, whether or not they were of use. */
   const rowsTouched = (nodes: readonly Node[]) =>
     scans(nodes).reduce(
-      (sum, it) =>
+      (sum, scan) =>
         sum +
-        it['Actual Loops'] *
-          (it['Actual Rows'] +
-            (it['Rows Removed by Filter'] ?? 0) +
-            (it['Rows Removed by Index Recheck'] ?? 0)),
+        scan['Actual Loops'] *
+          (scan['Actual Rows'] +
+            (scan['Rows Removed by Filter'] ?? 0) +
+            (scan['Rows Removed by Index Recheck'] ?? 0)),
       0,
     )
-  const kinds = (nodes: readonly Node[]) => new Set(nodes.map((it) => it['Node Type']))
+  const kinds = (nodes: readonly Node[]) => new Set(nodes.map((node) => node['Node Type']))
 
   const bounds = { events: 500, bytes: 1_000_000 }
   const READS: [string, (db: Db) => Promise<unknown>, number][] = [
-    ['a page after a cursor', (it) => readHotAfter(it, '3', 20, bounds), 510],
-    ['the newest events', (it) => readHotAfter(it, '3', 11_990, bounds), 14],
+    ['a page after a cursor', (db) => readHotAfter(db, '3', 20, bounds), 510],
+    ['the newest events', (db) => readHotAfter(db, '3', 11_990, bounds), 14],
     [
       'pages of several sessions',
-      (it) =>
+      (db) =>
         readHotAfterMany(
-          it,
+          db,
           ['1', '2', '3'].map((sid) => ({ sid, cursor: 6000 })),
           bounds,
         ),
@@ -130,21 +130,21 @@ describe('plans over large tables', () => {
     ],
     [
       'the last page, backwards',
-      (it) =>
-        readHotHistory(it, '3', { above: 0, below: 1e9, order: 'desc', type: null, actor: null }, bounds),
+      (db) =>
+        readHotHistory(db, '3', { above: 0, below: 1e9, order: 'desc', type: null, actor: null }, bounds),
       510,
     ],
-    ['a page of a lifecycle feed', (it) => readEntries(it, 'big', 60_000, { entries: 100, bytes: 1e6 }), 310],
+    ['a page of a lifecycle feed', (db) => readEntries(db, 'big', 60_000, { entries: 100, bytes: 1e6 }), 310],
     [
       'the end of a lifecycle feed',
-      (it) => readEntries(it, 'big', 359_990, { entries: 100, bytes: 1e6 }),
+      (db) => readEntries(db, 'big', 359_990, { entries: 100, bytes: 1e6 }),
       20,
     ],
     [
       'a page of one type',
-      (it) =>
+      (db) =>
         readHotHistory(
-          it,
+          db,
           '3',
           { above: 100, below: 2100, order: 'asc', type: 'type 3', actor: null },
           bounds,
@@ -189,7 +189,7 @@ describe('plans over large tables', () => {
   ]
   for (const [what, query] of LISTS)
     it(`lists ${what} without walking over the others`, async () => {
-      const plan = await planOf((it) => listSessions(it, query))
+      const plan = await planOf((db) => listSessions(db, query))
 
       expect(kinds(plan)).not.to.include('Seq Scan')
       expect(rowsTouched(plan)).to.be.below(1000)
@@ -198,14 +198,14 @@ describe('plans over large tables', () => {
   it('touches no session of another tenant, however many match there', async () => {
     const ofBig = list({ tenantId: 'small', archived: 'all', filters: [['{"user":"u77777"}']] })
 
-    const plan = await planOf((it) => listSessions(it, ofBig))
+    const plan = await planOf((db) => listSessions(db, ofBig))
 
     expect(kinds(plan)).to.include('Bitmap Index Scan')
     expect(rowsTouched(plan)).to.equal(0)
   })
 
   it('finds a session by its name', async () => {
-    expect(rowsTouched(await planOf((it) => findSession(it, 'big', 'ses_077777')))).to.equal(2)
+    expect(rowsTouched(await planOf((db) => findSession(db, 'big', 'ses_077777')))).to.equal(2)
   })
 
   it('appends by keys alone, however the call is mixed', async () => {
@@ -228,11 +228,11 @@ describe('plans over large tables', () => {
     )
     await own.end()
 
-    expect(new Set(outcomes.map((it) => it.outcome))).to.deep.equal(
+    expect(new Set(outcomes.map((outcome) => outcome.outcome))).to.deep.equal(
       new Set(['appended', 'session_not_found']),
     )
-    expect(rows.filter((it) => it.seq_scan > 0)).to.deep.equal([])
-    expect(rows.map((it) => it.relname)).to.include.members(['producers', 'session_heads', 'sessions'])
+    expect(rows.filter((row) => row.seq_scan > 0)).to.deep.equal([])
+    expect(rows.map((row) => row.relname)).to.include.members(['producers', 'session_heads', 'sessions'])
   })
 
   it('updates heads in their page: nearly all updates are HOT', async () => {
@@ -254,14 +254,14 @@ describe('plans over large tables', () => {
       for (let n = first; n < first + 100; n += 1)
         await appendEvents(
           writer,
-          items.map((it) => ({ ...it, producer: ['hot', n] as const })),
+          items.map((item) => ({ ...item, producer: ['hot', n] as const })),
         )
       await writer.end() // which reports what it did
       const after = await until('the statistics of 2,000 appends', async () => {
         const now = await stats()
         return now[1]!.updates - before[1]!.updates >= 2000 ? now : undefined
       })
-      return after.map((it, i) => (it.hot - before[i]!.hot) / (it.updates - before[i]!.updates))
+      return after.map((stats, i) => (stats.hot - before[i]!.hot) / (stats.updates - before[i]!.updates))
     }
 
     // A snapshot of somebody else, of autovacuum's analyze for one, keeps pages from being pruned while it lasts.

@@ -38,7 +38,7 @@ describe('privileges', () => {
       await db.query(`set role ${role}`)
       const call = `select a.seq::int from starcite.append('a', 't', '{}') a`
 
-      expect(await db.query(call).catch((it) => it.code), 'before the grant').to.equal('42501')
+      expect(await db.query(call).catch((error) => error.code), 'before the grant').to.equal('42501')
       await db.query('reset role')
       await db.query(`grant execute on function ${APPEND} to ${role}`)
       await db.query(`set role ${role}`)
@@ -54,7 +54,7 @@ describe('privileges', () => {
         `select starcite.framed('x')`,
         'create table starcite.mine ()',
       ])
-        expect(await db.query(forbidden).catch((it) => it.code), forbidden).to.equal('42501')
+        expect(await db.query(forbidden).catch((error) => error.code), forbidden).to.equal('42501')
     })
   })
 

@@ -65,7 +65,7 @@ describe('the roles', () => {
       `select r.rolname from pg_roles r where r.rolname like 'starcite\\_%' and r.rolname !~ 'test'
           and not (r.rolcanlogin or r.rolsuper or r.rolcreatedb or r.rolcreaterole or r.rolbypassrls) order by 1`,
     )
-    expect(roles.map((it) => it.rolname)).to.deep.equal([
+    expect(roles.map((role) => role.rolname)).to.deep.equal([
       'starcite_app',
       'starcite_auditor',
       'starcite_owner',
@@ -110,7 +110,7 @@ describe('the roles', () => {
     const name = await segment()
     await db.query(`select starcite.create_session('default', 'mine')`)
     const outcomes = await appendEvents(db, [{ session: 'mine' }])
-    expect(outcomes.map((it) => it.outcome)).to.deep.equal(['appended'])
+    expect(outcomes.map((outcome) => outcome.outcome)).to.deep.equal(['appended'])
     const { rows } = await db.query('select count(*)::int as n from starcite.events')
     expect(rows[0].n, 'of every tenant').to.equal(4)
     expect(
@@ -188,7 +188,7 @@ describe('the roles', () => {
         await of.query<{ tenant: string }>(
           `select distinct v.tenant from audit.${view} v where v.tenant is not null order by 1`,
         )
-      ).rows.map((it) => it.tenant)
+      ).rows.map((row) => row.tenant)
     await admin.query(
       `insert into starcite.producers (sid, producer_id, producer_seq, seq, digest)
        select s.sid, 'p', 1, 1, '' from starcite.sessions s where s.id = 'same'`,
@@ -213,7 +213,7 @@ describe('the roles', () => {
 
     for (const view of AUDIT_VIEWS) expect(await tenants(view), view).to.deep.equal(['acme'])
     const { rows } = await db.query('select e.type from audit.events e')
-    expect(rows.map((it) => it.type)).to.deep.equal(['of acme'])
+    expect(rows.map((row) => row.type)).to.deep.equal(['of acme'])
 
     await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [auditor])
     for (const view of AUDIT_VIEWS) {
@@ -260,7 +260,7 @@ describe('the roles', () => {
     const refusal = (tenant: string, session: string) =>
       db.query('select audit.verify($1, $2)', [tenant, session]).then(
         () => 'none',
-        ({ code: it, message }) => `${it} ${message.replace(tenant, 'TENANT').replace(session, 'SESSION')}`,
+        ({ code, message }) => `${code} ${message.replace(tenant, 'TENANT').replace(session, 'SESSION')}`,
       )
     const absent = await refusal('acme', 'nowhere')
     expect(absent).to.match(/^SC404 session_not_found/)
@@ -328,7 +328,7 @@ describe('the roles', () => {
   it('leave no grant of tenants behind when they are dropped: from the next grant on, and from the next migration', async () => {
     const grants = async () =>
       (await admin.query('select g.tenant_id from starcite.tenant_grants g order by 1')).rows.map(
-        (it) => it.tenant_id,
+        (row) => row.tenant_id,
       )
     const kept = `kept_${randomUUID().slice(0, 8)}`
     await admin.query(`create role ${kept}`)
@@ -396,7 +396,7 @@ describe('the roles', () => {
     const { db } = await login('starcite_app')
     const plan = async (of: pg.Client, sql: string) =>
       (await of.query<{ 'QUERY PLAN': string }>(`explain (costs off) ${sql}`)).rows.map(
-        (it) => it['QUERY PLAN'],
+        (row) => row['QUERY PLAN'],
       )
 
     for (const sql of [

@@ -45,9 +45,9 @@ describe('the schema', () => {
       `select p.proname, p.proconfig from pg_proc p
         where p.pronamespace in ('starcite'::regnamespace, 'audit'::regnamespace) and p.prokind = 'f' and p.prosqlbody is null`,
     )
-    const unpinned = rows.filter((it) => !it.proconfig?.includes('search_path=pg_catalog, pg_temp'))
+    const unpinned = rows.filter((row) => !row.proconfig?.includes('search_path=pg_catalog, pg_temp'))
     // They are called for each event that an auditor reads; test/integration/searchPath.test.ts calls them.
-    expect([...new Set(unpinned.map((it) => it.proname))].sort()).to.deep.equal([
+    expect([...new Set(unpinned.map((procedure) => procedure.proname))].sort()).to.deep.equal([
       'as_jsonb', // qualifies all
       'chain_step', // qualifies all
       'past_tenants', // has no name in it

@@ -27,8 +27,8 @@ describe('segments', () => {
       )
     ).rows
   const ranges = async () =>
-    (await segments()).map((it) =>
-      `${it.from} ${it.to}`
+    (await segments()).map((segment) =>
+      `${segment.from} ${segment.to}`
         .replaceAll(/T|:00\.000000Z|\.000000Z/g, ' ')
         .replaceAll(/ +/g, ' ')
         .trim(),
@@ -90,7 +90,7 @@ describe('segments', () => {
         where i.indrelid = pg_catalog.to_regclass('starcite.' || $1) order by 1`,
       [name],
     )
-    expect(rows.map((it) => it.definition.replace(/^.* USING /, ''))).to.have.members([
+    expect(rows.map((row) => row.definition.replace(/^.* USING /, ''))).to.have.members([
       'btree (sid, seq)',
       'btree (sid, producer_id, producer_seq) WHERE (producer_id IS NOT NULL)',
       "brin (inserted_at, actor text_bloom_ops, type text_bloom_ops) WITH (pages_per_range='16', autosummarize='on')",
@@ -109,9 +109,9 @@ describe('segments', () => {
     const outcomes = await Promise.all(
       clients.map((client, i) => appendEvents(client, [{ session: sessions[i]! }, { session: 'shared' }])),
     )
-    await Promise.all(clients.map((it) => it.end()))
+    await Promise.all(clients.map((client) => client.end()))
 
-    expect(outcomes.flat().every((it) => it.outcome === 'appended')).to.equal(true)
+    expect(outcomes.flat().every((outcome) => outcome.outcome === 'appended')).to.equal(true)
     expect(await faultsOfLog(db, 'shared')).to.deep.equal([])
     expect(await segments()).to.have.length(1)
   })
@@ -126,7 +126,7 @@ describe('segments', () => {
         for (const at of times) await ensure(at, client)
       }),
     )
-    await Promise.all(clients.map((it) => it.end()))
+    await Promise.all(clients.map((client) => client.end()))
 
     expect(await segments()).to.have.length(4)
   })
@@ -185,7 +185,7 @@ describe('segments', () => {
     await setInterval('1 second')
     await ensure('2000-01-01 00:00:01+00')
 
-    expect((await segments()).map((it) => it.name)).to.deep.equal([
+    expect((await segments()).map((segment) => segment.name)).to.deep.equal([
       'events_20000101t000001_2',
       'events_20000101t000001',
     ])

@@ -62,7 +62,9 @@ describe('sessions in SQL', () => {
     it('takes ids of 1 to 256 bytes, as different as their bytes are', async () => {
       expect(await create(db, 'é'.repeat(128))).not.to.equal(null)
       for (const id of ['', `${'é'.repeat(128)}x`])
-        expect(await create(db, id).catch((it) => it.constraint)).to.equal('sessions_id_is_1_to_256_bytes')
+        expect(await create(db, id).catch((error) => error.constraint)).to.equal(
+          'sessions_id_is_1_to_256_bytes',
+        )
       for (const id of ['Case', 'case', 'e\u0301', '\u00e9', 'case '])
         expect(await create(db, id), id).not.to.equal(null)
     })
@@ -70,8 +72,8 @@ describe('sessions in SQL', () => {
     it('lets one of many win, who waits for the first to commit or not', async () => {
       const racers = await Promise.all(Array.from({ length: 8 }, () => connect(database)))
       const sids = await Promise.all(racers.map((client) => create(client, 'raced')))
-      await Promise.all(racers.map((it) => it.end()))
-      expect(sids.filter((it) => it !== null)).to.have.length(1)
+      await Promise.all(racers.map((racer) => racer.end()))
+      expect(sids.filter((sid) => sid !== null)).to.have.length(1)
 
       for (const end of ['commit', 'rollback']) {
         await db.query('begin')

@@ -7,7 +7,7 @@ const MIGRATIONS = new URL('../../migrations/', import.meta.url)
 const SOURCES = new URL('../../sql/', import.meta.url)
 
 const read = async (directory: URL) => {
-  const names = (await readdir(directory)).filter((it) => it.endsWith('.sql')).sort()
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.sql')).sort()
   return Promise.all(
     names.map(async (name) => ({ name, text: await readFile(new URL(name, directory), 'utf8') })),
   )
@@ -22,7 +22,7 @@ const statementsOf = (text: string) =>
 
 describe('the SQL sources', () => {
   it('install every file of sql/, and only those', async () => {
-    const files = (await readdir(SOURCES, { recursive: true })).filter((it) => it.endsWith('.sql')).sort()
+    const files = (await readdir(SOURCES, { recursive: true })).filter((name) => name.endsWith('.sql')).sort()
 
     expect(files).to.deep.equal(SQL_OBJECTS.map((name) => `${name.replace('.', '/')}.sql`).sort())
   })
@@ -39,11 +39,11 @@ describe('the SQL sources', () => {
       const created = [
         ...statementsOf(text).matchAll(/\bcreate\b(?: or replace)? (?:function|aggregate|view) (\S+?)[\s(]/g),
       ]
-      expect([...new Set(created.map((it) => it[1]))], name).to.deep.equal([qualified(name)])
+      expect([...new Set(created.map((match) => match[1]))], name).to.deep.equal([qualified(name)])
       const others = statementsOf(text)
         .split(';')
-        .map((it) => it.trim())
-        .filter((it) => it !== '' && !/^(create|comment on) /.test(it))
+        .map((statement) => statement.trim())
+        .filter((statement) => statement !== '' && !/^(create|comment on) /.test(statement))
       expect(others, name).to.deep.equal([])
       expect(text, name).to.match(/^-- \w.*\n(--.*\n)*create or replace /)
     }
@@ -55,7 +55,7 @@ describe('the SQL sources', () => {
       for (const [, body = ''] of text.matchAll(/\$\$(.*?)\$\$/gs)) {
         const strings = body.replaceAll(/\$(\w+)\$.*?\$\1\$/gs, '').matchAll(/(?<!E)'(?:[^']|'')*'/g)
         expect(
-          [...strings].filter(([it]) => it.includes('\\')).map(([it]) => it),
+          [...strings].filter(([text]) => text.includes('\\')).map(([text]) => text),
           name,
         ).to.deep.equal([])
       }
@@ -65,16 +65,20 @@ describe('the SQL sources', () => {
   it('install after what they call', async () => {
     for (const [place, name] of SQL_OBJECTS.entries()) {
       const text = await readFile(sqlFile(name), 'utf8')
-      const called = SQL_OBJECTS.filter((it) => text.replaceAll(/--.*/g, '').includes(`${qualified(it)}(`))
-      for (const it of called) expect(SQL_OBJECTS.indexOf(it), `${name} calls ${it}`).to.be.at.most(place)
+      const called = SQL_OBJECTS.filter((object) =>
+        text.replaceAll(/--.*/g, '').includes(`${qualified(object)}(`),
+      )
+      for (const object of called)
+        expect(SQL_OBJECTS.indexOf(object), `${name} calls ${object}`).to.be.at.most(place)
     }
   })
 
   it('say of each migration whether it breaks running nodes, and never what hides all above it', async () => {
     const migrations = await read(MIGRATIONS)
-    expect(new Set(migrations.map((it) => it.name.slice(0, 4))).size, 'no number twice').to.equal(
-      migrations.length,
-    )
+    expect(
+      new Set(migrations.map((migration) => migration.name.slice(0, 4))).size,
+      'no number twice',
+    ).to.equal(migrations.length)
     for (const { name, text } of migrations) {
       expect(name).to.match(/^\d{4}_[a-z0-9_]+\.sql$/)
       expect(text, name).to.match(/^-- breaking: (yes|no)\. \S/)

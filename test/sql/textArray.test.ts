@@ -17,12 +17,12 @@ describe('arrays in the binary format', () => {
 
   it('are read by Postgres as what they were made of', async () => {
     const text = fc.oneof(
-      fc.string({ unit: 'binary' }).map((it) => it.replaceAll('\0', '')),
+      fc.string({ unit: 'binary' }).map((text) => text.replaceAll('\0', '')),
       fc.constantFrom('', 'NULL', '{}', '"', '\\', ',', 'a b', '{"a":"\\"b\\""}'),
       // either side of where a string is measured, of one, two, three and four bytes a character
       fc
         .constantFrom('x', 'é', '漢', '🧪')
-        .chain((it) => fc.integer({ min: 1, max: 2000 }).map((n) => it.repeat(n))),
+        .chain((letter) => fc.integer({ min: 1, max: 2000 }).map((n) => letter.repeat(n))),
     )
     await fc.assert(
       fc.asyncProperty(fc.array(fc.option(text), { maxLength: 20 }), async (values) => {

@@ -32,25 +32,26 @@ const number = (value: string | null) => (value === null ? null : Number(value))
 
 /** Calls starcite.append_events; the outcomes are in the order of the items. */
 export async function appendEvents(db: pg.ClientBase, items: readonly EventItem[]): Promise<Outcome[]> {
-  const column = (of: (item: EventItem) => string | number | undefined) => items.map((it) => of(it) ?? null)
+  const column = (of: (item: EventItem) => string | number | undefined) =>
+    items.map((item) => of(item) ?? null)
   const { rows } = await db.query<Record<'outcome' | 'seq' | 'last_seq' | 'expected', string | null>>({
     name: 'append_events',
     text: CALL,
     values: [
-      column((it) => it.tenant ?? 'default'),
-      column((it) => it.session),
-      column((it) => it.type ?? 'content'),
-      column((it) => it.payload ?? '{}'),
-      column((it) => it.actor ?? 'agent:a'),
-      column((it) => it.source),
-      column((it) => it.producer?.[0]),
-      column((it) => it.producer?.[1]),
-      column((it) => it.key),
-      column((it) => it.metadata),
-      column((it) => it.refs),
-      column((it) => it.expectedSeq),
-      column((it) => it.batch),
-      column((it) => it.subject),
+      column((item) => item.tenant ?? 'default'),
+      column((item) => item.session),
+      column((item) => item.type ?? 'content'),
+      column((item) => item.payload ?? '{}'),
+      column((item) => item.actor ?? 'agent:a'),
+      column((item) => item.source),
+      column((item) => item.producer?.[0]),
+      column((item) => item.producer?.[1]),
+      column((item) => item.key),
+      column((item) => item.metadata),
+      column((item) => item.refs),
+      column((item) => item.expectedSeq),
+      column((item) => item.batch),
+      column((item) => item.subject),
     ],
   })
   return rows.map((row) => ({
@@ -63,7 +64,7 @@ export async function appendEvents(db: pg.ClientBase, items: readonly EventItem[
 
 /** Outcomes in one line each, for tests that look at nothing else: 'appended 3', 'expected_seq_conflict'. */
 export const briefly = (outcomes: readonly Outcome[]) =>
-  outcomes.map((it) => (it.seq === null ? it.outcome : `${it.outcome} ${it.seq}`))
+  outcomes.map((outcome) => (outcome.seq === null ? outcome.outcome : `${outcome.outcome} ${outcome.seq}`))
 
 export async function createSessions(db: pg.ClientBase, ...ids: readonly string[]): Promise<void> {
   await db.query(`select starcite.create_session('default', u.id) from unnest($1::text[]) u (id)`, [ids])

@@ -67,6 +67,6 @@ export const VECTORS = JSON.parse(
 
 /** The lines that the objects hold of a session's seqs. */
 export function archivedLines(session: string, firstSeq: number, lastSeq: number): string[] {
-  const events = VECTORS.sessions.find((it) => it.session_id === session)?.events ?? []
+  const events = VECTORS.sessions.find((vector) => vector.session_id === session)?.events ?? []
   return events.slice(firstSeq - 1, lastSeq).map((event) => event.line_once_erased ?? event.line)
 }

@@ -68,17 +68,17 @@ export class Bucket {
   /** Objects as they are now, under their keys. */
   async objects(): Promise<Map<string, Buffer>> {
     const objects = new Map<string, Buffer>()
-    for (const it of await this.versions())
-      if (it.isCurrent && !it.isMarker) objects.set(it.key, await this.#body(it))
+    for (const version of await this.versions())
+      if (version.isCurrent && !version.isMarker) objects.set(version.key, await this.#body(version))
     return objects
   }
 
   /** Objects, of now and of before, in which a text stands, compressed or not. */
   async residue(marker: string): Promise<{ now: string[]; before: string[] }> {
     const residue = { now: [] as string[], before: [] as string[] }
-    for (const it of await this.versions())
-      if (!it.isMarker && textOf(await this.#body(it)).includes(marker))
-        residue[it.isCurrent ? 'now' : 'before'].push(it.key)
+    for (const version of await this.versions())
+      if (!version.isMarker && textOf(await this.#body(version)).includes(marker))
+        residue[version.isCurrent ? 'now' : 'before'].push(version.key)
     return residue
   }
 

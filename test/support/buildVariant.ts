@@ -16,8 +16,8 @@ export class BuildVariant {
 
   static async make(number: number, file: string, edit: (text: string) => string): Promise<BuildVariant> {
     const directory = await mkdtemp(path.join(tmpdir(), 'starcite-build-'))
-    for (const it of ['src', 'sql', 'migrations', 'package.json', 'tsconfig.json'])
-      await cp(path.join(ROOT, it), path.join(directory, it), { recursive: true })
+    for (const name of ['src', 'sql', 'migrations', 'package.json', 'tsconfig.json'])
+      await cp(path.join(ROOT, name), path.join(directory, name), { recursive: true })
     await symlink(path.join(ROOT, 'node_modules'), path.join(directory, 'node_modules'))
     const at = path.join(directory, 'sql', file)
     const text = await readFile(at, 'utf8')

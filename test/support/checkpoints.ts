@@ -64,5 +64,5 @@ export function merkleRoot(leaves: readonly Buffer[]): Buffer {
 
 export const leafText = (leaf: { tenant_id: string; session_id: string; seq: number; hash: string }) =>
   [leaf.tenant_id, leaf.session_id, leaf.seq, leaf.hash]
-    .map((it) => `${Buffer.byteLength(String(it))}:${it}`)
+    .map((field) => `${Buffer.byteLength(String(field))}:${field}`)
     .join('')

@@ -49,7 +49,7 @@ export async function startChromium(html: string, args: readonly string[] = []):
   const context = await browser.newContext()
   context.setDefaultTimeout(PATIENCE_MS)
   // What tsx compiles calls this to keep the names of functions; functions that are sent to a page do too.
-  await context.addInitScript('globalThis.__name = (it) => it')
+  await context.addInitScript('globalThis.__name = (named) => named')
   return {
     browser,
     context,
@@ -79,5 +79,5 @@ async function launch(args: readonly string[]): Promise<Browser> {
 export async function stopChromium(): Promise<void> {
   const started = [...browsers.values()]
   browsers.clear()
-  await Promise.all(started.map(async (it) => (await it).close()))
+  await Promise.all(started.map(async (server) => (await server).close()))
 }

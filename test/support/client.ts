@@ -95,7 +95,7 @@ export class TailClient {
   /** Every event received, one text each, whether it came alone or in an array. */
   get events(): string[] {
     return this.frames.flatMap((frame) =>
-      frame.startsWith('[') ? (JSON.parse(frame) as object[]).map((it) => JSON.stringify(it)) : [frame],
+      frame.startsWith('[') ? (JSON.parse(frame) as object[]).map((event) => JSON.stringify(event)) : [frame],
     )
   }
 

@@ -52,7 +52,7 @@ export class ClientBrowser {
     const page = await this.context.newPage()
     const words = [urls.socketUrl, urls.url, session, tab, silenceMs, store]
     await page.goto(
-      `${this.#chromium.site}?${new URLSearchParams(words.map((it): [string, string] => ['q', it]))}`,
+      `${this.#chromium.site}?${new URLSearchParams(words.map((word): [string, string] => ['q', word]))}`,
     )
     return page
   }
@@ -61,7 +61,7 @@ export class ClientBrowser {
   async freeze(): Promise<() => void> {
     const devtools = await this.#chromium.browser.newBrowserCDPSession()
     const { processInfo } = await devtools.send('SystemInfo.getProcessInfo')
-    const renderers = processInfo.filter((it) => it.type === 'renderer').map((it) => it.id)
+    const renderers = processInfo.filter((info) => info.type === 'renderer').map((info) => info.id)
     for (const pid of renderers) process.kill(pid, 'SIGSTOP')
     return () => {
       for (const pid of renderers) process.kill(pid, 'SIGCONT')
@@ -92,7 +92,7 @@ export async function transcriptOf(page: Page, length: number): Promise<string[]
 }
 
 export function say(page: Page, text: string): Promise<void> {
-  return page.evaluate((it) => (globalThis as unknown as TranscriptWindow).say(it), text)
+  return page.evaluate((said) => (globalThis as unknown as TranscriptWindow).say(said), text)
 }
 
 interface WorkerWindow {

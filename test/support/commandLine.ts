@@ -84,7 +84,9 @@ export const starcite = (args: readonly string[], options: CommandOptions = {}):
 /** Whether there is a program that gives a command a terminal. */
 export const hasTerminal = (): boolean =>
   process.platform === 'linux' &&
-  (process.env.PATH ?? '').split(path.delimiter).some((it) => existsSync(path.join(it, 'script')))
+  (process.env.PATH ?? '')
+    .split(path.delimiter)
+    .some((directory) => existsSync(path.join(directory, 'script')))
 
 /**
  * `starcite …` in a shell on a pseudo-terminal, which has the three streams that the words do not lead elsewhere. Answers

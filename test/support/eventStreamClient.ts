@@ -45,7 +45,7 @@ export class EventStreamClient {
     return this.messages.map(({ data }) => data)
   }
 
-  async until(what: string, condition: (it: this) => boolean, timeoutMs?: number): Promise<void> {
+  async until(what: string, condition: (client: this) => boolean, timeoutMs?: number): Promise<void> {
     await until(what, () => condition(this), timeoutMs)
   }
 

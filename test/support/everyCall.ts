@@ -35,12 +35,12 @@ const ALSO_LET_IN: Readonly<Record<string, readonly number[]>> = { createSession
 const isOpen = ({ scope, webSocket }: Operation) => scope === undefined && webSocket === undefined
 const isHandshake = ({ webSocket }: Operation) => webSocket?.authentication !== undefined
 const isOfService = ({ servicesOnly }: Operation) => servicesOnly === true
-const takesToken = (it: Operation) => it.scope !== undefined && !isOfService(it)
+const takesToken = (operation: Operation) => operation.scope !== undefined && !isOfService(operation)
 
 /** Calls that any token with the scope may make: who may call them is swept over by test/http/auth.test.ts and others. */
 export const EVERY_CALL: readonly TokenCall[] = OPERATIONS.filter(takesToken).flatMap((operation) =>
-  callsOf(operation).map((it) => ({
-    ...it,
+  callsOf(operation).map((call) => ({
+    ...call,
     scope: scopeOf(operation, { eraseScope: 'session:create' }) as Scope,
     isOfSession: operation.path.includes('/:id') || operation.path === '/v1/tails',
     letIn: [...Object.keys(operation.answers).map(Number), ...(ALSO_LET_IN[operation.id] ?? [])],

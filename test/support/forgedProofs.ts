@@ -28,7 +28,7 @@ export interface Genuine {
 export type Sign = (body: string) => Promise<string>
 
 const framed = (...values: (string | number | null)[]) =>
-  values.map((it) => (it === null ? '-' : `${Buffer.byteLength(String(it))}:${it}`)).join('')
+  values.map((value) => (value === null ? '-' : `${Buffer.byteLength(String(value))}:${value}`)).join('')
 const flip = (hex: string) => `${hex.startsWith('0') ? '1' : '0'}${hex.slice(1)}`
 const first = (link: string, bytes: number) => Buffer.from(link, 'base64').subarray(0, bytes)
 const after = (link: string, bytes: number) => Buffer.from(link, 'base64').subarray(bytes)
@@ -39,7 +39,7 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
   const event = two.event as NonNullable<Proof['event']>
   const link = two.links[0] as Proof['links'][number]
   const made: Forged[] = []
-  const text = (title: string, it: string) => void made.push({ title, text: it })
+  const text = (title: string, content: string) => void made.push({ title, text: content })
   const from = (base: Any) => (title: string, change: Any) =>
     text(title, JSON.stringify({ ...base, ...change }))
   const [ofTwo, ofMixed, ofOld] = [from(two), from(mixed), from(old)]
@@ -50,7 +50,7 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
   ]
 
   // Hashes of another length, and digits that are written otherwise.
-  for (const [how, it] of [
+  for (const [how, value] of [
     ['a byte more', `${two.previous_hash}00`],
     ['a byte less', two.previous_hash.slice(2)],
     ['half a byte more', `${two.previous_hash}0`],
@@ -59,13 +59,13 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
     ['capitals', two.previous_hash.toUpperCase()],
     ['a space', ` ${two.previous_hash}`],
   ])
-    ofTwo(`previous_hash: ${how}`, { previous_hash: it })
+    ofTwo(`previous_hash: ${how}`, { previous_hash: value })
   ofTwo('leaf.hash: capitals', { leaf: { ...two.leaf, hash: two.leaf.hash.toUpperCase() } })
   ofTwo('leaf.hash: a byte more', { leaf: { ...two.leaf, hash: `${two.leaf.hash}00` } })
   ofTwo('leaf.hash: half', { leaf: { ...two.leaf, hash: two.leaf.hash.slice(32) } })
   ofTwo('path: two hashes in one', { path: [two.path.slice(0, 2).join(''), ...two.path.slice(2)] })
   ofTwo('path: half a hash', { path: [two.path[0]?.slice(32), ...two.path.slice(1)] })
-  ofTwo('path: capitals', { path: two.path.map((it) => it.toUpperCase()) })
+  ofTwo('path: capitals', { path: two.path.map((hash) => hash.toUpperCase()) })
   ofTwo('salt: a byte more', { event: { ...event, salt: `${event.salt}00` } })
   ofTwo('salt: a byte less', { event: { ...event, salt: event.salt.slice(2) } })
   ofTwo('salt: bytes of the payload', {
@@ -92,20 +92,20 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
   ofTwo('form 2 said to be form 1', { links: linkBytes(after(link.link, 0), 1) })
   ofTwo('form 2 said to be form 1, as its link would be', { links: linkBytes(after(link.link, 3), 1) })
   ofMixed('form 1 said to be form 2', {
-    links: mixed.links.map((it, i) => (i === 0 ? { ...it, version: 2 } : it)),
+    links: mixed.links.map((link, i) => (i === 0 ? { ...link, version: 2 } : link)),
   })
   ofMixed('form 1 behind form 2', { links: [...mixed.links].reverse() })
   for (const version of ['2', 0, 3, -2, null, true, [2]])
     ofTwo(`a form that is ${JSON.stringify(version)}`, { links: linkBytes(after(link.link, 0), version) })
-  ofTwo('links as in the old format', { links: two.links.map((it) => it.link) })
+  ofTwo('links as in the old format', { links: two.links.map((link) => link.link) })
   ofTwo('the old format claimed', { format: 'starcite-proof/1' })
   ofTwo('the old format claimed, with its links', {
     format: 'starcite-proof/1',
-    links: two.links.map((it) => it.link),
+    links: two.links.map((link) => link.link),
   })
   ofOld('the new format claimed', { format: 'starcite-proof/2' })
   ofOld('a link in the old format with a form', {
-    links: (old.links as string[]).map((it) => ({ version: 1, link: it })),
+    links: (old.links as string[]).map((link) => ({ version: 1, link: link })),
   })
   for (const format of ['starcite-proof/3', '', null, ['starcite-proof/2']])
     ofTwo(`the format ${JSON.stringify(format)}`, { format })
@@ -146,7 +146,7 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
     signature: two.signature.replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, ''),
   })
   ofTwo('base64 with bits behind its end', {
-    signature: two.signature.replace(/.==$/, (it) => `${it === 'A==' ? 'B' : 'x'}==`),
+    signature: two.signature.replace(/.==$/, (end) => `${end === 'A==' ? 'B' : 'x'}==`),
   })
   ofTwo('a signature of 65 bytes', {
     signature: Buffer.concat([Buffer.from(two.signature, 'base64'), Buffer.of(0)]).toString('base64'),
@@ -198,7 +198,9 @@ export async function forgeries(genuine: Genuine, signAs: Sign, foreign: Sign): 
   // Keys.
   ofTwo('a signature by another key', { signature: await foreign(two.checkpoint) })
   ofTwo('the signature of another checkpoint', { signature: await signAs(bodyOf({ ...parsed, number: 99 })) })
-  const ofForeign = two.checkpoint.replace(/"key_id":"."/, (it) => it).replace(parsed.keyId, 'f'.repeat(16))
+  const ofForeign = two.checkpoint
+    .replace(/"key_id":"."/, (found) => found)
+    .replace(parsed.keyId, 'f'.repeat(16))
   ofTwo('a checkpoint that names another key', { checkpoint: ofForeign, signature: await foreign(ofForeign) })
   ofTwo('a checkpoint that names another key, signed by the trusted one', {
     checkpoint: ofForeign,

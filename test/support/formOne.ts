@@ -43,7 +43,7 @@ export async function appendInFormOne(
   await db.query(APPEND, [
     tenant,
     session,
-    events.map((it, i) => it.payload ?? `{"text":"before ${i}"}`),
-    events.map((it) => it.key ?? null),
+    events.map((event, i) => event.payload ?? `{"text":"before ${i}"}`),
+    events.map((event) => event.key ?? null),
   ])
 }

@@ -57,10 +57,10 @@ async function freeSharedMemory(data: string): Promise<void> {
 async function dataDirectories(dir: string, depth: number): Promise<string[]> {
   const found: string[] = []
   const entries = await readdir(dir, { withFileTypes: true })
-  if (entries.some((it) => it.name === 'postmaster.pid')) return [dir]
+  if (entries.some((entry) => entry.name === 'postmaster.pid')) return [dir]
   if (depth === 0) return found
-  for (const it of entries)
-    if (it.isDirectory()) found.push(...(await dataDirectories(path.join(dir, it.name), depth - 1)))
+  for (const entry of entries)
+    if (entry.isDirectory()) found.push(...(await dataDirectories(path.join(dir, entry.name), depth - 1)))
   return found
 }
 

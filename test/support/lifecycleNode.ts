@@ -114,7 +114,7 @@ export class FeedReader {
   /** In one line each. */
   get lines(): string[] {
     return this.seen.map(({ kind, session_id, last_seq }) =>
-      [kind.replace('session.', ''), session_id, last_seq].filter((it) => it !== undefined).join(' '),
+      [kind.replace('session.', ''), session_id, last_seq].filter((part) => part !== undefined).join(' '),
     )
   }
 }

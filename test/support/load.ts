@@ -56,7 +56,7 @@ export async function underLoad(...nodes: readonly { url: string }[]) {
       )
       for (const [i, tail] of tails.entries()) {
         const ids = stored.get(SESSIONS[i] as string)?.map(({ id }) => id)
-        if (String(tail.events.map((it) => JSON.parse(it).payload.id)) !== String(ids))
+        if (String(tail.events.map((event) => JSON.parse(event).payload.id)) !== String(ids))
           faults.push(`the tail of ${SESSIONS[i]} saw something else`)
         faults.push(...tail.faults)
         tail.stop()

@@ -21,7 +21,7 @@ export async function endOfTests(): Promise<void> {
 
 /** A hook that failed may have left a server or a connection that nobody closes. That is told, rather than waited for. */
 function endAnyhow(): void {
-  const open = process.getActiveResourcesInfo().filter((it) => it !== 'Timeout')
+  const open = process.getActiveResourcesInfo().filter((resource) => resource !== 'Timeout')
   console.error(`\n  1 failing\n\n  the process does not end after its tests; still open: ${open.join(', ')}`)
   process.exit(1)
 }

@@ -49,7 +49,7 @@ export class Model {
 
   /** The producer_seq that a producer stored last, or undefined. */
   lastOf(session: string, producerId: string): number | undefined {
-    return this.events(session).findLast((it) => it.producerId === producerId)?.producerSeq
+    return this.events(session).findLast((event) => event.producerId === producerId)?.producerSeq
   }
 
   append(request: ModelRequest): ModelOutcome[] {
@@ -88,7 +88,7 @@ export class Model {
     const known = producer && this.lastOf(id, producer.id)
     if (producer && known !== undefined && producer.seq !== known + 1) {
       const original = events.findIndex(
-        (it) => it.producerId === producer.id && it.producerSeq === producer.seq,
+        (event) => event.producerId === producer.id && event.producerSeq === producer.seq,
       )
       if (original === -1) return refused('producer_seq_conflict', known + 1)
       if (events[original]?.content !== event.content) return refused('producer_replay_conflict')

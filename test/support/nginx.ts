@@ -32,9 +32,11 @@ export class Nginx {
     const dir = await makeScratch('nginx')
     await mkdir(path.join(dir, 'logs'))
     const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-      .map((it) => `${it}_temp_path ${dir}/${it};`)
+      .map((kind) => `${kind}_temp_path ${dir}/${kind};`)
       .join('\n  ')
-    const answers = statuses.map((it) => `if (-f ${dir}/${it}) { return ${it}; }`).join('\n      ')
+    const answers = statuses
+      .map((status) => `if (-f ${dir}/${status}) { return ${status}; }`)
+      .join('\n      ')
     const config = `daemon off;
 master_process off;
 pid ${dir}/nginx.pid;
@@ -77,7 +79,7 @@ http {
 
   /** Answers every new request so from now on; undefined: passes them on again. */
   async answer(status: number | undefined): Promise<void> {
-    for (const it of this.#statuses) await rm(path.join(this.#dir, String(it)), { force: true })
+    for (const status of this.#statuses) await rm(path.join(this.#dir, String(status)), { force: true })
     if (status !== undefined) await writeFile(path.join(this.#dir, String(status)), '')
   }
 

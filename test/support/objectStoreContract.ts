@@ -82,11 +82,11 @@ export function objectStoreContract(
       }))
 
       const outcomes = await Promise.all(
-        writers.map((it) => it.store.putNew(`${folder}/k`, Buffer.from(it.body))),
+        writers.map((writer) => writer.store.putNew(`${folder}/k`, Buffer.from(writer.body))),
       )
 
       await other.stop()
-      expect(outcomes.filter((it) => it === 'created')).to.have.lengthOf(1)
+      expect(outcomes.filter((outcome) => outcome === 'created')).to.have.lengthOf(1)
       expect((await store.get(`${folder}/k`)).toString()).to.equal(
         writers[outcomes.indexOf('created')]?.body,
         'what is there is what the creator wrote',

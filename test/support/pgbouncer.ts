@@ -58,7 +58,7 @@ export class PgBouncer {
         .map(([name, value]) => `${name} = ${value}\n`)
         .join('')}`,
     )
-    for (const it of [users, file]) await chmod(it, 0o644)
+    for (const path of [users, file]) await chmod(path, 0o644)
     const isRoot = process.getuid?.() === 0
     const child = spawn('pgbouncer', [...(isRoot ? ['-u', ACCOUNT] : []), file], {
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -29,7 +29,7 @@ const STARTS = 3
 /** Whether this machine can start the real thing. */
 export function hasRadosgw(): boolean {
   const folders = (process.env.PATH ?? '').split(path.delimiter)
-  return PROGRAMS.every((program) => folders.some((it) => existsSync(path.join(it, program))))
+  return PROGRAMS.every((program) => folders.some((folder) => existsSync(path.join(folder, program))))
 }
 
 /** Ceph's gateway, a real S3 server, with the monitor and the one in-memory OSD that it stands on. On loopback. */
@@ -69,7 +69,7 @@ class Cluster {
     const [gateway, monitor, monitorV1] = [await freePort(), await freePort(), await freePort()]
     const monitors = `[v2:${LOOPBACK}:${monitor},v1:${LOOPBACK}:${monitorV1}]`
     const fsid = randomUUID()
-    for (const it of ['mon', 'osd', 'rgw', 'log']) await mkdir(this.#file(it))
+    for (const name of ['mon', 'osd', 'rgw', 'log']) await mkdir(this.#file(name))
     await writeFile(this.#file('ceph.conf'), this.#config(fsid, monitors, gateway))
     const keyring = this.#file('keyring')
     const caps = ['--cap', 'mon', 'allow *', '--cap', 'osd', 'allow *', '--cap', 'mgr', 'allow *']

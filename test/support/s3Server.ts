@@ -161,7 +161,7 @@ export class S3Server {
   }
 
   #takeFault(request: S3Request): S3Fault | undefined {
-    const entry = this.#faults.find((it) => it.times > 0 && it.on(request))
+    const entry = this.#faults.find((fault) => fault.times > 0 && fault.on(request))
     if (entry) entry.times -= 1
     return entry?.fault
   }

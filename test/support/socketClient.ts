@@ -57,14 +57,14 @@ export class SocketClient {
   async reply(ref: string, topic?: string): Promise<unknown> {
     const found = await this.#find(
       `a reply to ${ref}`,
-      (it) => it[1] === ref && it[3] === 'phx_reply' && (topic === undefined || it[2] === topic),
+      (frame) => frame[1] === ref && frame[3] === 'phx_reply' && (topic === undefined || frame[2] === topic),
     )
     return found[4]
   }
 
   /** Resolves with the first frame of this event. */
   event(name: string): Promise<Frame> {
-    return this.#find(`an event ${name}`, (it) => it[3] === name)
+    return this.#find(`an event ${name}`, (frame) => frame[3] === name)
   }
 
   /** The texts of all frames, once there are so many. */
@@ -76,8 +76,8 @@ export class SocketClient {
   /** The events of a topic that it was sent, in order. */
   events(topic: string): { seq: number; cursor: number }[] {
     return this.frames
-      .filter((it) => it[2] === topic && it[3] === 'events')
-      .flatMap((it) => (it[4] as { events: { seq: number; cursor: number }[] }).events)
+      .filter((frame) => frame[2] === topic && frame[3] === 'events')
+      .flatMap((frame) => (frame[4] as { events: { seq: number; cursor: number }[] }).events)
   }
 
   async end(): Promise<{ code: number; reason: string }> {

@@ -11,7 +11,7 @@ export class SocketContract {
     ajv.addSchema(asyncApi('0.0.0-test'), 'sockets')
     const anyOf = channels.flatMap((name) => {
       const { sends = {}, receives = {} } = CHANNELS[name] ?? {}
-      const replies = Object.values(receives).flatMap((it) => Object.keys(it.replies))
+      const replies = Object.values(receives).flatMap((event) => Object.keys(event.replies))
       return [...Object.keys(sends), ...replies].map((message) => ({
         $ref: `sockets#/channels/${name}/messages/${message}/payload`,
       }))

@@ -11,15 +11,17 @@ const DEBIAN = '/usr/lib/postgresql'
 export async function systemPostgres(): Promise<(Package & { readonly bin: string }) | undefined> {
   const versions = await readdir(DEBIAN).catch(() => [] as string[])
   const version = versions
-    .filter((it) =>
-      ['postgres', 'pg_dump', 'pg_restore'].every((tool) => existsSync(path.join(DEBIAN, it, 'bin', tool))),
+    .filter((version) =>
+      ['postgres', 'pg_dump', 'pg_restore'].every((tool) =>
+        existsSync(path.join(DEBIAN, version, 'bin', tool)),
+      ),
     )
     .sort((a, b) => Number(b) - Number(a))[0]
   if (version === undefined) return undefined
   const root = await makeScratch('system-postgres')
   await mkdir(path.join(root, 'native'))
-  for (const it of ['bin', 'lib'])
-    await symlink(path.join(DEBIAN, version, it), path.join(root, 'native', it))
+  for (const name of ['bin', 'lib'])
+    await symlink(path.join(DEBIAN, version, name), path.join(root, 'native', name))
   await writeFile(path.join(root, 'package.json'), JSON.stringify({ version: `${version}.0.0` }))
   return { ...(await readPackage(root)), bin: path.join(DEBIAN, version, 'bin') }
 }

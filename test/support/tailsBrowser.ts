@@ -22,13 +22,16 @@ export class TailsTab {
   ): Promise<Awaited<ReturnType<TailsWindow[Name]>>> {
     return (await this.page.evaluate(
       // biome-ignore lint/suspicious/noExplicitAny: what is called differs
-      ([it, list]) => (globalThis as any)[it](...list),
+      ([name, list]) => (globalThis as any)[name](...list),
       [name, words as unknown[]] as const,
     )) as Awaited<ReturnType<TailsWindow[Name]>>
   }
 
   tailOf(name: string): Promise<PageTail> {
-    return this.page.evaluate((it) => (globalThis as unknown as TailsWindow).tails[it] as PageTail, name)
+    return this.page.evaluate(
+      (tailName) => (globalThis as unknown as TailsWindow).tails[tailName] as PageTail,
+      name,
+    )
   }
 
   /** How many connections it has opened for tails. */

@@ -26,6 +26,6 @@ const job = new TieringJob({
 const result = await job.pass()
 await db.stop()
 if (!result.ran) throw new Error('another job has the lock')
-const events = result.moved.reduce((sum, it) => sum + it.events, 0)
+const events = result.moved.reduce((sum, segment) => sum + segment.events, 0)
 const peakBytes = process.resourceUsage().maxRSS * 1024
 process.stdout.write(JSON.stringify({ events, peakBytes }))

@@ -48,7 +48,7 @@ export async function faultsOfChain(db: pg.Client, store: ObjectStore, sid: stri
         : sha256(framed('starcite hash chain event, version 2'), '32:', hash, '32:', digest, fields)
     if (hash.toString('hex') !== link.hash) faults.push(`the hash of ${link.seq}`)
     if (link.salt === null) {
-      if (link.content.some((it) => it !== null)) faults.push(`${link.seq} has content without a salt`)
+      if (link.content.some((value) => value !== null)) faults.push(`${link.seq} has content without a salt`)
     } else if (
       sha256(Buffer.from(link.salt, 'hex'), link.content.map(framed).join('')).toString('hex') !==
       link.contentDigest

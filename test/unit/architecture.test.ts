@@ -54,9 +54,9 @@ function importsOf(from: string, source: string): Import[] {
     const names = /\{([^}]*)\}/
       .exec(groups?.what ?? '')?.[1]
       ?.split(',')
-      .filter((it) => it.trim() !== '')
+      .filter((name) => name.trim() !== '')
     const isTypeOnly =
-      /^type\b/.test(groups?.what ?? '') || (names?.every((it) => /^\s*type\s/.test(it)) ?? false)
+      /^type\b/.test(groups?.what ?? '') || (names?.every((name) => /^\s*type\s/.test(name)) ?? false)
     const isPackage = !to.startsWith('.')
     const isDynamic = groups?.dynamic !== undefined
     return {
@@ -109,18 +109,18 @@ describe('the architecture', () => {
   it('has a place for every directory', () => {
     const known = [...LAYERS.flat(), ...Object.keys(APART), ...ROOT, 'config.ts', 'config']
 
-    expect([...new Set(files.map(home))].filter((it) => !known.includes(it))).to.deep.equal([])
+    expect([...new Set(files.map(home))].filter((room) => !known.includes(room))).to.deep.equal([])
   })
 
   it('lets imports point down, and sideways only from tail to live and from objects to db', () => {
-    const wrong = imports.filter((it) => !isAllowed(it)).map(({ from, to }) => `${from} → ${to}`)
+    const wrong = imports.filter((edge) => !isAllowed(edge)).map(({ from, to }) => `${from} → ${to}`)
 
     expect(wrong).to.deep.equal([])
   })
 
   it('has no cycle of imports', () => {
     const next = new Map(
-      files.map((file) => [file, imports.filter((it) => it.from === file && !it.isPackage)]),
+      files.map((file) => [file, imports.filter((edge) => edge.from === file && !edge.isPackage)]),
     )
     const done = new Set<string>()
     const cycles: string[] = []
@@ -146,8 +146,8 @@ describe('the architecture', () => {
     if (seen.has(file)) return []
     seen.add(file)
     return imports
-      .filter((it) => it.from === file && !it.isTypeOnly && !it.isDynamic)
-      .flatMap((it) => (it.isPackage ? [it.to] : packagesOf(it.to, seen)))
+      .filter((edge) => edge.from === file && !edge.isTypeOnly && !edge.isDynamic)
+      .flatMap((edge) => (edge.isPackage ? [edge.to] : packagesOf(edge.to, seen)))
       .filter((name) => !name.startsWith('node:'))
   }
 

@@ -63,7 +63,7 @@ describe('docs/archive-vectors.json', () => {
         const link = eventLink({ ...storedOf(event), contentDigest: digest })
         hash = chainStep(event.chain_version, hash, link)
 
-        const computed = [digest, link, hash].map((it) => it.toString('hex'))
+        const computed = [digest, link, hash].map((bytes) => bytes.toString('hex'))
         expect(computed).to.deep.equal([event.content_digest, event.link, event.hash])
       }
     }
@@ -127,7 +127,7 @@ describe('docs/archive-vectors.json', () => {
     const { signal } = new AbortController()
     const verified = await verifyCopy({
       ...{ directory: copy, signal, scope: {} },
-      onFinding: (it) => findings.push(it),
+      onFinding: (finding) => findings.push(finding),
     })
 
     expect(findings).to.deep.equal([])

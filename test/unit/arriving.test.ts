@@ -34,13 +34,13 @@ describe('the time of a message that is not complete', () => {
     const client = new WebSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`)
     const [ws] = (await accepted) as [WebSocket]
     await once(client, 'open')
-    const it = { ws, messages: 0, isOpen: () => ws.readyState === ws.OPEN }
+    const connection = { ws, messages: 0, isOpen: () => ws.readyState === ws.OPEN }
     ws.on('error', () => {}) // the close frame of the client comes amid its message
     boundArriving(ws, socketOf(ws), { memory, holder: ws, messageMs: MESSAGE_MS })
     ws.on('message', () => {
-      it.messages += 1
+      connection.messages += 1
     })
-    return Object.assign(it, { write: (part: Buffer) => socketOf(client).write(part) })
+    return Object.assign(connection, { write: (part: Buffer) => socketOf(client).write(part) })
   }
 
   /** Until one that began now has had its time. */
@@ -51,31 +51,31 @@ describe('the time of a message that is not complete', () => {
   }
 
   it('stops when reading stops, and goes on with it', async () => {
-    const it = await pair()
-    it.write(HALF)
+    const connection = await pair()
+    connection.write(HALF)
     await until('half of it is there', () => memory.usedBytes > 0)
-    it.ws.pause()
+    connection.ws.pause()
 
     await timeOfAnother()
-    expect(it.isOpen()).to.equal(true)
-    it.ws.resume()
+    expect(connection.isOpen()).to.equal(true)
+    connection.ws.resume()
 
-    await until('it is closed', () => !it.isOpen())
+    await until('it is closed', () => !connection.isOpen())
   })
 
   it('lets a message be completed that was half there when reading stopped, and begins again with the next', async () => {
-    const it = await pair()
-    it.write(HALF)
+    const connection = await pair()
+    connection.write(HALF)
     await until('half of it is there', () => memory.usedBytes > 0)
-    it.ws.pause()
+    connection.ws.pause()
 
     await timeOfAnother()
-    it.write(REST)
-    it.ws.resume()
-    await until('the message is there', () => it.messages === 1)
-    expect(it.isOpen()).to.equal(true)
+    connection.write(REST)
+    connection.ws.resume()
+    await until('the message is there', () => connection.messages === 1)
+    expect(connection.isOpen()).to.equal(true)
 
-    it.write(HALF)
-    await until('it is closed', () => !it.isOpen())
+    connection.write(HALF)
+    await until('it is closed', () => !connection.isOpen())
   })
 })

@@ -75,7 +75,7 @@ describe('the options of starcite audit', () => {
 
   it('leave no file behind that was begun in vain', async () => {
     const before = await readdir(folder)
-    const [fresh, key] = ['fresh.csv', 'key.pem'].map((it) => path.join(folder, it)) as [string, string]
+    const [fresh, key] = ['fresh.csv', 'key.pem'].map((name) => path.join(folder, name)) as [string, string]
 
     const { DATABASE_URL } = process.env
     process.env.DATABASE_URL = 'no URL'

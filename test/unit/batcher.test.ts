@@ -11,7 +11,7 @@ interface Item {
 /** Of a key of its own, unless it is said. */
 const item = (name: string, bytes = 1, key = name): Item => ({ name, bytes, key })
 const answered = (batch: readonly Item[]): Outcome<string>[] =>
-  batch.map((it) => ({ ok: true, value: `${it.name}!` }))
+  batch.map((item) => ({ ok: true, value: `${item.name}!` }))
 
 /** A batcher whose every batch waits until the test settles it. */
 class Bench {
@@ -60,7 +60,7 @@ class Bench {
   }
 
   names(): string[][] {
-    return this.batches.map(({ items }) => items.map((it) => it.name))
+    return this.batches.map(({ items }) => items.map((item) => item.name))
   }
 }
 
@@ -140,8 +140,8 @@ describe('the batcher', () => {
     const all = [bench.batcher.add(item('a1', 1, 'a'))]
     const first = await bench.batch(0)
 
-    for (const it of [item('a2', 1, 'a'), item('a3', 1, 'a'), item('b'), item('c')])
-      all.push(bench.batcher.add(it))
+    for (const next of [item('a2', 1, 'a'), item('a3', 1, 'a'), item('b'), item('c')])
+      all.push(bench.batcher.add(next))
     ;(await bench.batch(1)).settle()
     first.settle()
     ;(await bench.batch(2)).settle()
@@ -153,8 +153,8 @@ describe('the batcher', () => {
   it('ends a batch at its bytes; an item heavier than that goes alone', async () => {
     const bench = new Bench({ batch: { bytes: 10 } })
 
-    const all = [item('a', 6), item('b', 4), item('c', 1), item('huge', 50), item('d', 1)].map((it) =>
-      bench.batcher.add(it),
+    const all = [item('a', 6), item('b', 4), item('c', 1), item('huge', 50), item('d', 1)].map((each) =>
+      bench.batcher.add(each),
     )
     for (const number of [0, 1, 2, 3]) (await bench.batch(number)).settle()
     await Promise.all(all)
@@ -275,11 +275,11 @@ describe('the batcher', () => {
               expect(underWay).to.be.at.most(maxUnderWay)
               expect(batch.length).to.be.greaterThan(0)
               const keys = [...new Set(batch.map(({ key }) => key))]
-              expect(keysUnderWay.filter((it) => keys.includes(it))).to.deep.equal([])
+              expect(keysUnderWay.filter((key) => keys.includes(key))).to.deep.equal([])
               keysUnderWay.push(...keys)
               if (batch.length > 1) {
                 expect(batch.length).to.be.at.most(maxBatch.count)
-                expect(batch.reduce((sum, it) => sum + it.bytes, 0)).to.be.at.most(maxBatch.bytes)
+                expect(batch.reduce((sum, item) => sum + item.bytes, 0)).to.be.at.most(maxBatch.bytes)
               }
               sent.push(...batch)
               for (let turns = batch.length % 3; turns >= 0; turns -= 1)
@@ -288,10 +288,10 @@ describe('the batcher', () => {
               for (const key of keys) keysUnderWay.splice(keysUnderWay.indexOf(key), 1)
               const how = way.next().value ?? 'ok'
               if (how === 'throw') throw new Error('broken')
-              return batch.map((it, i) =>
+              return batch.map((item, i) =>
                 how === 'mixed' && i % 2 === 1
                   ? { ok: false, error: new Error('poison') }
-                  : { ok: true, value: it.name },
+                  : { ok: true, value: item.name },
               )
             },
             keyOf: ({ key }) => key,
@@ -307,17 +307,17 @@ describe('the batcher', () => {
           for (const step of plan)
             if (step === 'turn') await new Promise((resolve) => setImmediate(resolve))
             else {
-              const it = item(String(added.length), step.add, step.key)
+              const entry = item(String(added.length), step.add, step.key)
               added.push({
-                item: it,
-                result: reason(batcher.add(it).then((value) => expect(value).to.equal(it.name))),
+                item: entry,
+                result: reason(batcher.add(entry).then((value) => expect(value).to.equal(entry.name))),
               })
             }
           await batcher.stop()
 
           const results = await Promise.all(added.map(({ result }) => result))
-          const accepted = added.filter((_, i) => results[i] !== 'full').map((it) => it.item)
-          const ofKey = (items: readonly Item[], key: string) => items.filter((it) => it.key === key)
+          const accepted = added.filter((_, i) => results[i] !== 'full').map((entry) => entry.item)
+          const ofKey = (items: readonly Item[], key: string) => items.filter((item) => item.key === key)
           expect(sent).to.have.members(accepted)
           for (const key of 'abcde') expect(ofKey(sent, key)).to.deep.equal(ofKey(accepted, key))
           for (const result of results) expect(result).to.be.oneOf(['fulfilled', 'full', 'poison', 'broken'])
@@ -349,14 +349,14 @@ describe('the batcher', () => {
     })
     const started = performance.now()
 
-    const outcomes = await Promise.allSettled([1, 2, 3, 4, 5].map((it) => batcher.add(it)))
+    const outcomes = await Promise.allSettled([1, 2, 3, 4, 5].map((n) => batcher.add(n)))
     const waitedMs = performance.now() - started
     const next = batcher.add(6)
     answer?.()
     while (sent.length < 2) await new Promise((resolve) => setImmediate(resolve))
     answer?.()
 
-    expect(outcomes.map((it) => it.status === 'rejected' && it.reason.message)).to.deep.equal([
+    expect(outcomes.map((outcome) => outcome.status === 'rejected' && outcome.reason.message)).to.deep.equal([
       'unanswered',
       'unanswered',
       'never sent',

@@ -52,7 +52,9 @@ describe('the claims of a token', () => {
       '__proto__:a',
     ]
 
-    expect(kinds.map((sub) => principal({ sub })).map((it) => [it.actor, it.kind])).to.deep.equal([
+    expect(
+      kinds.map((sub) => principal({ sub })).map((principal) => [principal.actor, principal.kind]),
+    ).to.deep.equal([
       ['user:a', 'user'],
       ['agent:a', 'agent'],
       ['service:a', 'service'],

@@ -13,23 +13,29 @@ const LATER = [408, 425, 429, 500, 503, 599]
 /** Ways in which an answer misses the contract by a little. Each leaves what no true answer can be. */
 const MISSES: readonly ((answer: Answer) => unknown)[] = [
   ({ results: _, ...rest }) => rest,
-  (it) => ({ ...it, results: it.results.slice(1) }),
-  (it) => ({ ...it, results: [...it.results, { seq: it.last_seq + 1, deduped: false }] }),
-  (it) => ({ ...it, results: Object.fromEntries(it.results.entries()) }),
-  (it) => ({ ...it, results: it.results.map(({ seq }) => ({ seq })) }),
-  (it) => ({ ...it, results: it.results.map(({ seq }) => seq) }),
-  (it) => ({ ...it, results: it.results.map((result) => ({ ...result, seq: String(result.seq) })) }),
-  (it) => ({ ...it, results: it.results.map((result) => ({ ...result, seq: result.seq - 0.5 })) }),
-  (it) => ({ ...it, results: it.results.map((result) => ({ ...result, seq: -result.seq })) }),
-  (it) => ({ ...it, results: it.results.map((result) => ({ ...result, deduped: 0 })) }),
-  (it) => ({ ...it, results: it.results.map((result) => ({ ...result, seq: result.seq + 1 })) }),
-  (it) => ({ ...it, results: [...it.results, ...it.results.slice(-1)].reverse() }),
-  (it) => ({ ...it, last_seq: it.cursor - 1, committed_cursor: it.cursor - 1 }),
-  (it) => ({ ...it, last_seq: null }),
-  (it) => ({ ...it, cursor: it.cursor + 1 }),
-  (it) => ({ ...it, committed_cursor: it.last_seq + 1 }),
-  (it) => [it],
-  (it) => ({ events: [it] }),
+  (answer) => ({ ...answer, results: answer.results.slice(1) }),
+  (answer) => ({ ...answer, results: [...answer.results, { seq: answer.last_seq + 1, deduped: false }] }),
+  (answer) => ({ ...answer, results: Object.fromEntries(answer.results.entries()) }),
+  (answer) => ({ ...answer, results: answer.results.map(({ seq }) => ({ seq })) }),
+  (answer) => ({ ...answer, results: answer.results.map(({ seq }) => seq) }),
+  (answer) => ({
+    ...answer,
+    results: answer.results.map((result) => ({ ...result, seq: String(result.seq) })),
+  }),
+  (answer) => ({
+    ...answer,
+    results: answer.results.map((result) => ({ ...result, seq: result.seq - 0.5 })),
+  }),
+  (answer) => ({ ...answer, results: answer.results.map((result) => ({ ...result, seq: -result.seq })) }),
+  (answer) => ({ ...answer, results: answer.results.map((result) => ({ ...result, deduped: 0 })) }),
+  (answer) => ({ ...answer, results: answer.results.map((result) => ({ ...result, seq: result.seq + 1 })) }),
+  (answer) => ({ ...answer, results: [...answer.results, ...answer.results.slice(-1)].reverse() }),
+  (answer) => ({ ...answer, last_seq: answer.cursor - 1, committed_cursor: answer.cursor - 1 }),
+  (answer) => ({ ...answer, last_seq: null }),
+  (answer) => ({ ...answer, cursor: answer.cursor + 1 }),
+  (answer) => ({ ...answer, committed_cursor: answer.last_seq + 1 }),
+  (answer) => [answer],
+  (answer) => ({ events: [answer] }),
   () => ({ events: [], next_cursor: 0, last_seq: 0 }),
   () => ({ sessions: [], next_cursor: null }),
   () => ({}),
@@ -90,8 +96,8 @@ describe('whatever a server answers in well-formed HTTP', () => {
         faults,
         fc.integer({ min: 1, max: 12 }),
         fc.integer({ min: 1, max: 5 }),
-        async (...it) => {
-          const [script, count, maxBatch] = [[...it[0]], it[1], it[2]]
+        async (...args) => {
+          const [script, count, maxBatch] = [[...args[0]], args[1], args[2]]
           const server = new ModelServer()
           const store = memoryStore()
           const sent = Array.from({ length: count }, (_, n) => ({ type: 'content', payload: { n } }))
@@ -151,9 +157,9 @@ describe('whatever a server answers in well-formed HTTP', () => {
         const outcomes = await Promise.allSettled(calls(new Starcite({ url: URL_OF_SERVER, fetch })))
 
         const empty = { done: true, value: undefined } // an empty page of events, or of sessions, is what it says
-        for (const it of outcomes)
-          if (it.status === 'rejected') expect(it.reason).to.be.instanceOf(StarciteError)
-          else expect(it.value).to.deep.equal(empty)
+        for (const outcome of outcomes)
+          if (outcome.status === 'rejected') expect(outcome.reason).to.be.instanceOf(StarciteError)
+          else expect(outcome.value).to.deep.equal(empty)
       }),
       { numRuns: 150 },
     )

@@ -28,15 +28,22 @@ async function sizesOf(entry: string, options: BuildOptions = {}): Promise<{ fir
   const { outputFiles = [], metafile } = await build({ ...OPTIONS, ...options, entryPoints, write: false })
   const outputs = new Map(Object.entries(metafile?.outputs ?? {}))
   const sizes = new Map(
-    outputFiles.map((it) => {
-      expect(it.text).not.to.match(/\b(process|Buffer|require)\b/)
-      return [path.relative(process.cwd(), it.path), gzipSync(it.contents, { level: 9 }).length] as const
+    outputFiles.map((outputFile) => {
+      expect(outputFile.text).not.to.match(/\b(process|Buffer|require)\b/)
+      return [
+        path.relative(process.cwd(), outputFile.path),
+        gzipSync(outputFile.contents, { level: 9 }).length,
+      ] as const
     }),
   )
-  const first = new Set([...outputs].flatMap(([name, it]) => (it.entryPoint?.endsWith(entry) ? [name] : [])))
+  const first = new Set(
+    [...outputs].flatMap(([name, member]) => (member.entryPoint?.endsWith(entry) ? [name] : [])),
+  )
   for (const name of first)
-    for (const it of outputs.get(name)?.imports ?? []) if (it.kind === 'import-statement') first.add(it.path)
-  const sum = (names: Iterable<string>) => [...names].reduce((bytes, it) => bytes + (sizes.get(it) ?? 0), 0)
+    for (const edge of outputs.get(name)?.imports ?? [])
+      if (edge.kind === 'import-statement') first.add(edge.path)
+  const sum = (names: Iterable<string>) =>
+    [...names].reduce((bytes, name) => bytes + (sizes.get(name) ?? 0), 0)
   return { first: sum(first), later: sum(sizes.keys()) - sum(first) }
 }
 
@@ -76,8 +83,10 @@ async function socketsOf(options: BuildOptions): Promise<string[]> {
 
 const withoutSharing: Plugin = {
   name: 'the chunk for sharing cannot be loaded',
-  setup: (it) =>
-    it.onLoad({ filter: /sharedConnections\.ts$/ }, () => ({ contents: 'throw new Error("no such file")' })),
+  setup: (build) =>
+    build.onLoad({ filter: /sharedConnections\.ts$/ }, () => ({
+      contents: 'throw new Error("no such file")',
+    })),
 }
 
 describe('the bundle of the client', () => {

@@ -161,17 +161,17 @@ const lifecycle: Run = (reply, token) => {
 }
 
 const CALLS: Readonly<Record<string, Run>> = {
-  '`getSession`': plain((it) => it.getSession('s')),
-  '`listSessions`': plain((it) => first(it.listSessions())),
-  '`history`': plain((it) => first(it.session('s').history())),
-  '`archive`': plain((it) => it.archive('s')),
-  '`unarchive`': plain((it) => it.unarchive('s')),
-  '`append` with producer fields': plain((it) => it.session('s').append(NUMBERED)),
-  '`appendMany` with producer fields': plain((it) => it.session('s').appendMany([NUMBERED])),
-  '`createSession`': plain((it) => it.createSession({ id: 's', metadata: EVENT.payload })),
-  '`patch`': plain((it) => it.patch('s', { metadata: EVENT.payload })),
-  '`append`': plain((it) => it.session('s').append(EVENT)),
-  '`appendMany`': plain((it) => it.session('s').appendMany([EVENT, EVENT])),
+  '`getSession`': plain((client) => client.getSession('s')),
+  '`listSessions`': plain((client) => first(client.listSessions())),
+  '`history`': plain((client) => first(client.session('s').history())),
+  '`archive`': plain((client) => client.archive('s')),
+  '`unarchive`': plain((client) => client.unarchive('s')),
+  '`append` with producer fields': plain((client) => client.session('s').append(NUMBERED)),
+  '`appendMany` with producer fields': plain((client) => client.session('s').appendMany([NUMBERED])),
+  '`createSession`': plain((client) => client.createSession({ id: 's', metadata: EVENT.payload })),
+  '`patch`': plain((client) => client.patch('s', { metadata: EVENT.payload })),
+  '`append`': plain((client) => client.session('s').append(EVENT)),
+  '`appendMany`': plain((client) => client.session('s').appendMany([EVENT, EVENT])),
   '`outbox`': outbox,
   '`tail` by SSE': tail('sse', true),
   '`tail` by SSE, `follow: false`': tail('sse', false),
@@ -188,9 +188,9 @@ const reply =
 function real(url: string): Reply {
   const answered = fetch(url).catch((error: Error) => error)
   return async () => {
-    const it = await answered
-    if (it instanceof Error) throw it
-    return it.clone()
+    const response = await answered
+    if (response instanceof Error) throw response
+    return response.clone()
   }
 }
 
@@ -278,7 +278,11 @@ describe('what the client does about answers that are not the ones it asked for'
         rows.set(`${label} with ${what}`, cells)
     }
     for (const [place, location, token] of PLACES)
-      for (const [label, cells] of await ofStatuses(REDIRECTS, (it) => reply(it, '', { location }), token))
+      for (const [label, cells] of await ofStatuses(
+        REDIRECTS,
+        (status) => reply(status, '', { location }),
+        token,
+      ))
         rows.set(`${label} ${place}`, cells)
     for (const [label, make] of Object.entries(OTHERS)) rows.set(label, await outcomes(make))
     return rows

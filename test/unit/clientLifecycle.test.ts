@@ -45,8 +45,8 @@ describe("the client's lifecycle feed", () => {
       return answers.shift() as Response
     }
     const unhurry = hurry()
-    const onConnection = (it: LifecycleState) =>
-      states.push(it.at === 'waiting' ? `${it.error.code} ${it.error.status}` : it.at)
+    const onConnection = (state: LifecycleState) =>
+      states.push(state.at === 'waiting' ? `${state.error.code} ${state.error.status}` : state.at)
 
     for await (const { cursor } of new Starcite({ url: 'http://x.test', fetch }).lifecycle({
       onConnection,

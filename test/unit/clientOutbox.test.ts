@@ -11,7 +11,7 @@ type Events = { content: { n: number } }
 const KEY = 'starcite.outbox http://x.test/v1/sessions/s'
 const content = (n: number) => ({ type: 'content' as const, payload: { n } })
 const text = (n: number) => JSON.stringify(content(n))
-const ns = (server: ModelServer) => server.payloads.map((it) => (it as { n: number }).n)
+const ns = (server: ModelServer) => server.payloads.map((payload) => (payload as { n: number }).n)
 const saved = (pending: unknown[], next = 1) => JSON.stringify({ producer_id: 'random', next, pending })
 const stored = (n: number, number: number) => ({
   seq: n,
@@ -42,7 +42,7 @@ describe('an outbox whose store or server is not as it was', () => {
       store,
       onSent: (_, event) => sent.push(JSON.parse(event).payload.n),
       onRefused: ({ code }, event) => refused.push(`${code} ${event}`),
-      onDamaged: (it) => damaged.push(it.text),
+      onDamaged: (damage) => damaged.push(damage.text),
       ...options,
     })
     await outbox.send(content(n))
@@ -77,13 +77,15 @@ describe('an outbox whose store or server is not as it was', () => {
       '{"type":"a"},{"type":"b"}',
       '{"type":"a","producer_id":"q","producer_seq":1}',
     ]
-    const store = await storeWith(saved([[text(1), 1], ...bad.map((it) => [it, null]), [text(2), null]], 2))
+    const store = await storeWith(
+      saved([[text(1), 1], ...bad.map((value) => [value, null]), [text(2), null]], 2),
+    )
     const server = new ModelServer()
 
     const { refused } = await drain(server, store, 3)
 
     expect(ns(server)).to.deep.equal([1, 2, 3])
-    expect(refused).to.deep.equal(bad.map((it) => `invalid_event ${it}`))
+    expect(refused).to.deep.equal(bad.map((value) => `invalid_event ${value}`))
   })
 
   it('closes the gap that a server restored to an earlier state shows', async () => {
@@ -164,7 +166,7 @@ describe('an outbox whose store or server is not as it was', () => {
 
     const error = await open(deaf, { store })
       .close()
-      .catch((it) => it)
+      .catch((error) => error)
     const kept = await open(deaf, { store }).discard()
 
     expect(error).to.include({ code: 'producer_replay_conflict' })
@@ -237,8 +239,8 @@ describe('an outbox whose store or server is not as it was', () => {
     await outbox.close()
 
     expect(ns(server)).to.deep.equal(Array.from({ length: 19 }, (_, i) => i + 1))
-    expect(sizes.slice(0, 3).every((it) => it > 400_000)).to.equal(true)
-    expect(sizes.slice(-4).some((it) => it > 120_000)).to.equal(true)
+    expect(sizes.slice(0, 3).every((size) => size > 400_000)).to.equal(true)
+    expect(sizes.slice(-4).some((size) => size > 120_000)).to.equal(true)
   })
 
   it('gives a large request the time that a slow link takes for it', async () => {
@@ -295,7 +297,7 @@ describe('an outbox whose store or server is not as it was', () => {
       const refusing = { fetch: async () => answer(status, { error: code, message: 'no' }) }
       const error = await open(refusing, { store })
         .send(content(1))
-        .catch((it: StarciteError) => it)
+        .catch((error: StarciteError) => error)
 
       expect(error).to.include({ code, status })
       expect((await drain(new ModelServer(), store, 2)).sent, code).to.deep.equal([1, 2])
@@ -355,7 +357,7 @@ describe('an outbox whose store or server is not as it was', () => {
 
     const error = await open(new ModelServer(), { store })
       .send(content(1))
-      .catch((it) => it)
+      .catch((error) => error)
     isBroken = false
 
     expect(error).to.include({ code: 'store_failed' })
@@ -377,7 +379,7 @@ describe('the events of an outbox', () => {
     const outbox = new Starcite<Events>({ url: 'http://x.test', fetch }).session('s').outbox({ maxBatch: 1 })
     const seen: string[][] = []
     const unsubscribe = outbox.subscribe(() => {
-      seen.push(outbox.events.map((it) => `${it.event.payload.n} ${it.state}`))
+      seen.push(outbox.events.map((event) => `${event.event.payload.n} ${event.state}`))
     })
 
     const sent = [outbox.send(content(1)), outbox.send(content(2))]

@@ -76,8 +76,8 @@ describe('a tail by way of a shared connection', () => {
       }
       let position = 0
       const growing = grow()
-      link = await open(log, async (_, it) => {
-        link = it
+      link = await open(log, async (_, given) => {
+        link = given
         position = log.head
         pushed = position
         await turn()

@@ -28,7 +28,7 @@ function scripted(...connections: Step[][]) {
     }
 
     #play(steps: Step[]): void {
-      if (!steps.some((it) => typeof it === 'object' && 'refuse' in it)) this.#tell('open', {})
+      if (!steps.some((step) => typeof step === 'object' && 'refuse' in step)) this.#tell('open', {})
       for (const step of steps) {
         if (typeof step === 'string') this.#tell('message', { data: step })
         else this.#tell('close', 'close' in step ? { reason: '', ...step, code: step.close } : { code: 1006 })
@@ -82,11 +82,13 @@ describe("the client's tail", () => {
     const states: TailState[] = []
     const events: SessionEvent[] = []
     const client = new Starcite({ url: 'http://x.test', ...options })
-    for await (const event of client.session('s').tail({ ...tail, onConnection: (it) => states.push(it) })) {
+    for await (const event of client
+      .session('s')
+      .tail({ ...tail, onConnection: (state) => states.push(state) })) {
       events.push(event)
       if (events.length === count) break
     }
-    return { seqs: events.map((it) => it.seq), states, events }
+    return { seqs: events.map((event) => event.seq), states, events }
   }
 
   const failure = (promise: Promise<unknown>): Promise<StarciteError> =>
@@ -108,7 +110,7 @@ describe("the client's tail", () => {
     const { seqs } = await take(6, { WebSocket })
 
     expect(seqs).to.deep.equal([1, 2, 3, 4, 5, 6])
-    expect(urls.map((it) => it.searchParams.get('cursor'))).to.deep.equal(['0', '2', '3', '3', '4', '5'])
+    expect(urls.map((url) => url.searchParams.get('cursor'))).to.deep.equal(['0', '2', '3', '3', '4', '5'])
   })
 
   it('ends when follow: false has reached the end', async () => {
@@ -158,7 +160,7 @@ describe("the client's tail", () => {
       '[{"seq":1',
       frame(1).replace('"payload":{"n":1}', '"payload":7'),
     ]
-    const { WebSocket, urls } = scripted(...junk.map((it) => [it]), [frame(1)])
+    const { WebSocket, urls } = scripted(...junk.map((value) => [value]), [frame(1)])
 
     const { seqs, states } = await take(1, { WebSocket })
 
@@ -194,7 +196,7 @@ describe("the client's tail", () => {
     const error = await failure(take(2, { WebSocket: script().WebSocket, token: 'for ever the same' }))
 
     expect(seqs).to.deep.equal([1, 2])
-    expect(urls.map((it) => it.searchParams.get('access_token'))).to.deep.equal(['token 1', 'token 2'])
+    expect(urls.map((url) => url.searchParams.get('access_token'))).to.deep.equal(['token 1', 'token 2'])
     expect(error).to.include({ code: 'token_expired', status: 401 })
   })
 
@@ -225,7 +227,7 @@ describe("the client's tail", () => {
     const { seqs } = await take(1, { WebSocket, fetch, token })
 
     expect(seqs).to.deep.equal([1])
-    expect(urls.map((it) => it.searchParams.get('access_token'))).to.deep.equal(['token 1', 'token 2'])
+    expect(urls.map((url) => url.searchParams.get('access_token'))).to.deep.equal(['token 1', 'token 2'])
   })
 
   it('waits through an outage, and says so', async () => {
@@ -235,7 +237,7 @@ describe("the client's tail", () => {
     const { seqs, states } = await take(1, { WebSocket, fetch })
 
     expect(seqs).to.deep.equal([1])
-    expect(states.map((it) => (it.at === 'waiting' ? it.error.code : it.at))).to.deep.equal([
+    expect(states.map((state) => (state.at === 'waiting' ? state.error.code : state.at))).to.deep.equal([
       'draining',
       'draining',
       'open',
@@ -250,7 +252,7 @@ describe("the client's tail", () => {
       expect(init.headers).to.include({ accept: 'text/event-stream' })
       streams.push(url)
       const seqs = streams.length === 1 ? [1, 2] : [3]
-      const body = `retry: 1000\n${seqs.map((it) => `id: ${it}\ndata: ${frame(it)}\n\n`).join('')}`
+      const body = `retry: 1000\n${seqs.map((seq) => `id: ${seq}\ndata: ${frame(seq)}\n\n`).join('')}`
       return new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } })
     }
 
@@ -258,11 +260,14 @@ describe("the client's tail", () => {
 
     expect(seqs).to.deep.equal([1, 2, 3])
     expect(urls.length).to.equal(2)
-    expect(streams.map((it) => new URL(it).search)).to.deep.equal([
+    expect(streams.map((stream) => new URL(stream).search)).to.deep.equal([
       '?cursor=0',
       '?cursor=2&cursor_inserted_at=t',
     ])
-    expect(states.flatMap((it) => (it.at === 'open' ? it.transport : []))).to.deep.equal(['sse', 'sse'])
+    expect(states.flatMap((state) => (state.at === 'open' ? state.transport : []))).to.deep.equal([
+      'sse',
+      'sse',
+    ])
   })
 
   it('finds a link that fell silent by asking for what lies past its cursor', async () => {
@@ -290,7 +295,7 @@ describe("the client's tail", () => {
     const { seqs } = await take(6, { WebSocket })
 
     expect(seqs).to.deep.equal([1, 2, 3, 4, 5, 6])
-    expect(urls.map((it) => it.searchParams.get('cursor'))).to.deep.equal(['0', '3'])
+    expect(urls.map((url) => url.searchParams.get('cursor'))).to.deep.equal(['0', '3'])
   })
 
   it('keeps the text of each event, numbers past 2^53 and all', async () => {
@@ -304,7 +309,7 @@ describe("the client's tail", () => {
 
     const { events } = await take(2, { WebSocket })
 
-    expect(events.map((it) => it.raw)).to.deep.equal(texts)
+    expect(events.map((event) => event.raw)).to.deep.equal(texts)
     expect(JSON.stringify(events[0])).not.to.include('"raw"')
   })
 

@@ -209,11 +209,9 @@ describe('the configuration', () => {
         defaultScopes: undefined,
       })
       expect(loadConfig({}).auth).to.deep.equal({ mode: 'none', jwt: undefined })
-      expect(problemsOf({ STARCITE_AUTH_MODE: 'jwt' }).map((it) => it.split(' ')[0])).to.deep.equal([
-        'STARCITE_AUTH_JWKS_URL',
-        'STARCITE_AUTH_JWT_ISSUER',
-        'STARCITE_AUTH_JWT_AUDIENCE',
-      ])
+      expect(problemsOf({ STARCITE_AUTH_MODE: 'jwt' }).map((problem) => problem.split(' ')[0])).to.deep.equal(
+        ['STARCITE_AUTH_JWKS_URL', 'STARCITE_AUTH_JWT_ISSUER', 'STARCITE_AUTH_JWT_AUDIENCE'],
+      )
     })
 
     it('is not left out in silence by whoever forgot to ask for it', () => {
@@ -289,7 +287,7 @@ describe('the configuration', () => {
       STARCITE_PREPARED_STATEMENTS: 'maybe',
     })
 
-    expect(problems.map((it) => it.split(' ')[0])).to.have.members([
+    expect(problems.map((problem) => problem.split(' ')[0])).to.have.members([
       'PORT',
       'DB_POOL_SIZE',
       'DATABASE_URL',
@@ -324,7 +322,7 @@ describe('settings that there are not', () => {
 
 describe('docs/configuration.md', () => {
   it('lists the variables that are read, each once, and no others', () => {
-    expect(documented().map((it) => it.name)).to.have.members(variablesRead())
+    expect(documented().map((setting) => setting.name)).to.have.members(variablesRead())
   })
 
   for (const row of documented()) {

@@ -53,20 +53,21 @@ describe('the contract for machines', () => {
 
   it('has no shape that generators take for nothing', () => {
     const schemas: Record<string, unknown>[] = []
-    JSON.stringify(openApi(OPERATIONS, SERVED), (_, it) => {
-      if (typeof it === 'object' && it !== null) schemas.push(it)
-      return it
+    JSON.stringify(openApi(OPERATIONS, SERVED), (_, value) => {
+      if (typeof value === 'object' && value !== null) schemas.push(value)
+      return value
     })
     const isEmpty = ({ type, properties, additionalProperties }: Record<string, unknown>) =>
       type === 'object' && additionalProperties === undefined && Object.keys(properties ?? {}).length === 0
     const isMixed = ({ anyOf, oneOf, properties }: Record<string, unknown>) =>
       properties !== undefined && (anyOf ?? oneOf) !== undefined
-    const isUntyped = (it: Record<string, unknown>) => Array.isArray(it.enum) && it.type === undefined
-    const isNarrow = (it: Record<string, unknown>) =>
-      it.type === 'integer' && (it.format !== 'int64' || it.maximum === undefined)
+    const isUntyped = (schema: Record<string, unknown>) =>
+      Array.isArray(schema.enum) && schema.type === undefined
+    const isNarrow = (schema: Record<string, unknown>) =>
+      schema.type === 'integer' && (schema.format !== 'int64' || schema.maximum === undefined)
 
     expect(
-      schemas.filter((it) => [isEmpty, isMixed, isUntyped, isNarrow].some((is) => is(it))),
+      schemas.filter((schema) => [isEmpty, isMixed, isUntyped, isNarrow].some((is) => is(schema))),
     ).to.deep.equal([])
   })
 
@@ -169,7 +170,7 @@ describe('what holds answers to the contract', () => {
       ...{ seq: 1, type: 'a', payload: {}, actor: 'b', metadata: {}, refs: {}, cursor: 1 },
       inserted_at: '2026-11-23T14:48:36.612846Z',
     }
-    const frame = (it: object) => JSON.stringify(['1', null, 'tail:x', 'events', { events: [it] }])
+    const frame = (event: object) => JSON.stringify(['1', null, 'tail:x', 'events', { events: [event] }])
 
     expect(contract.violations('PUT', `${base}/v1/sessions`, of(200, {}))).not.to.deep.equal([])
     expect(contract.violations('GET', `${base}/v1/nowhere`, of(200, {}))).not.to.deep.equal([])

@@ -30,31 +30,31 @@ const seconds = (text: string) => {
 
 describe('the image', () => {
   const dockerfile = read('Dockerfile').replaceAll(/\\\n\s*/g, '')
-  const lines = dockerfile.split('\n').filter((it) => it !== '' && !it.startsWith('#'))
-  const ofKind = (instruction: string) => lines.filter((it) => it.startsWith(`${instruction} `))
+  const lines = dockerfile.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
+  const ofKind = (instruction: string) => lines.filter((line) => line.startsWith(`${instruction} `))
 
   it('copies what there is, and .dockerignore lets it in', () => {
     const copied = ofKind('COPY')
-      .filter((it) => !it.includes('--from='))
-      .flatMap((it) => it.split(/\s+/).slice(1, -1))
+      .filter((instruction) => !instruction.includes('--from='))
+      .flatMap((instruction) => instruction.split(/\s+/).slice(1, -1))
     const let_in = read('.dockerignore')
       .split('\n')
-      .filter((it) => it.startsWith('!'))
-      .map((it) => it.slice(1))
+      .filter((line) => line.startsWith('!'))
+      .map((line) => line.slice(1))
 
-    expect(copied.filter((it) => !isThere(it))).to.deep.equal([])
+    expect(copied.filter((path) => !isThere(path))).to.deep.equal([])
     expect([...let_in].sort()).to.deep.equal([...new Set(copied)].sort())
   })
 
   it('runs scripts and programs that there are, as somebody who is not root', () => {
     const { scripts } = JSON.parse(read('package.json'))
-    const runs = [...dockerfile.matchAll(/npm run (\w+)/g)].map((it) => it[1] as string)
-    const programs = [...dockerfile.matchAll(/dist\/([\w/]+)\.js/g)].map((it) => `src/${it[1]}.ts`)
+    const runs = [...dockerfile.matchAll(/npm run (\w+)/g)].map((match) => match[1] as string)
+    const programs = [...dockerfile.matchAll(/dist\/([\w/]+)\.js/g)].map((match) => `src/${match[1]}.ts`)
 
     expect(runs).to.deep.equal(['build'])
     expect(scripts).to.include.keys(runs)
     expect(programs).to.have.members(['src/cli/healthcheck.ts', 'src/main.ts'])
-    expect(programs.filter((it) => !isThere(it))).to.deep.equal([])
+    expect(programs.filter((program) => !isThere(program))).to.deep.equal([])
     expect(ofKind('USER')).to.deep.equal(['USER 1000:1000'])
   })
 
@@ -72,7 +72,7 @@ describe('the image', () => {
 
 describe('docker-compose.yml', () => {
   const { services } = parse(read('docker-compose.yml'), { merge: true })
-  const nodes = Object.keys(services).filter((it) => /^node\d$/.test(it))
+  const nodes = Object.keys(services).filter((name) => /^node\d$/.test(name))
   const haproxy = read('deploy/haproxy/haproxy.cfg')
 
   it('has three nodes, with settings that they know, each in the load balancer at its port', () => {
@@ -88,7 +88,7 @@ describe('docker-compose.yml', () => {
 
   it('shows one port, that of the quick start, where the load balancer listens', () => {
     const published = Object.entries<{ ports?: string[] }>(services).flatMap(([name, { ports = [] }]) =>
-      ports.map((it) => `${name} ${it}`),
+      ports.map((port) => `${name} ${port}`),
     )
     const listens = /^ {2}bind :(\d+)$/m.exec(haproxy)?.[1]
 
@@ -143,7 +143,7 @@ describe('docker-compose.yml', () => {
       server.close()
     }
 
-    expect(asked.map((it) => it.replace(/\/$/, ''))).to.deep.equal(Array(2).fill('PUT /starcite'))
+    expect(asked.map((path) => path.replace(/\/$/, ''))).to.deep.equal(Array(2).fill('PUT /starcite'))
   })
 })
 
@@ -151,22 +151,22 @@ describe('the manifests for Kubernetes', () => {
   const directory = new URL('deploy/kubernetes/', ROOT)
   // biome-ignore lint/suspicious/noExplicitAny: manifests are looked at by the assertions
   const objects: any[] = readdirSync(directory).flatMap((file) =>
-    parseAllDocuments(readFileSync(new URL(file, directory), 'utf8')).map((it) => it.toJS()),
+    parseAllDocuments(readFileSync(new URL(file, directory), 'utf8')).map((document) => document.toJS()),
   )
-  const one = (kind: string) => objects.find((it) => it.kind === kind)
+  const one = (kind: string) => objects.find((object) => object.kind === kind)
   const pod = one('Deployment').spec.template.spec
   const [container] = pod.containers
   const config = configOf({ ...one('ConfigMap').data, ...one('Secret').stringData })
 
   it('name every file but the example of the secret', () => {
     expect(one('Kustomization').resources).to.have.members(
-      readdirSync(directory).filter((it) => !['kustomization.yaml', 'secret.example.yaml'].includes(it)),
+      readdirSync(directory).filter((name) => !['kustomization.yaml', 'secret.example.yaml'].includes(name)),
     )
   })
 
   it('have the ports of the settings, and probes that go to paths that there are', () => {
     const ports = Object.fromEntries(
-      container.ports.map((it: { name: string; containerPort: number }) => [it.name, it.containerPort]),
+      container.ports.map((port: { name: string; containerPort: number }) => [port.name, port.containerPort]),
     )
     const routes = read('src/http/api/ops.ts')
 
@@ -194,8 +194,8 @@ describe('the manifests for Kubernetes', () => {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
     })
-    for (const it of objects.filter(({ kind }) => kind === 'Service'))
-      expect(it.spec.selector).to.deep.equal(labels)
+    for (const object of objects.filter(({ kind }) => kind === 'Service'))
+      expect(object.spec.selector).to.deep.equal(labels)
     expect(one('PodDisruptionBudget').spec.selector.matchLabels).to.deep.equal(labels)
     expect(one('HorizontalPodAutoscaler').spec.scaleTargetRef.name).to.equal(one('Deployment').metadata.name)
   })
@@ -205,7 +205,7 @@ describe('the workflows', () => {
   it('run scripts that package.json has', () => {
     const { scripts } = JSON.parse(read('package.json'))
     const runs = readdirSync(new URL('.github/workflows/', ROOT)).flatMap((file) =>
-      [...read(`.github/workflows/${file}`).matchAll(/npm run (\w+)/g)].map((it) => it[1] as string),
+      [...read(`.github/workflows/${file}`).matchAll(/npm run (\w+)/g)].map((match) => match[1] as string),
     )
 
     expect(runs).to.include.members(['lint', 'typecheck', 'build'])
@@ -250,7 +250,7 @@ describe('the health check of the image', () => {
         check([], { PORT: 'abc' }),
       ])
 
-      expect([live, ready, nobody, command, configuration].map((it) => it.code)).to.deep.equal([
+      expect([live, ready, nobody, command, configuration].map((answer) => answer.code)).to.deep.equal([
         0, 1, 1, 2, 2,
       ])
       expect([...asked].sort()).to.deep.equal(['/health/live', '/health/ready'])

@@ -11,11 +11,12 @@ function reading<T>(
   return { value: read(reader), problems: reader.problems }
 }
 
-const port = (value?: string) => reading(value, (it) => it.int('IT', { default: 4000, min: 0, max: 65_535 }))
+const port = (value?: string) =>
+  reading(value, (reader) => reader.int('IT', { default: 4000, min: 0, max: 65_535 }))
 const size = (value?: string) =>
-  reading(value, (it) => it.size('IT', { default: '4MB', min: '1KB', max: '1GB' }))
+  reading(value, (reader) => reader.size('IT', { default: '4MB', min: '1KB', max: '1GB' }))
 const time = (value?: string) =>
-  reading(value, (it) => it.duration('IT', { default: '5s', min: '1ms', max: '30d' }))
+  reading(value, (reader) => reader.duration('IT', { default: '5s', min: '1ms', max: '30d' }))
 
 describe('reading the environment', () => {
   for (const [text, expected] of [
@@ -86,7 +87,7 @@ describe('reading the environment', () => {
     })
 
   it('takes flags in the usual words', () => {
-    const flag = (value: string) => reading(value, (it) => it.flag('IT', false))
+    const flag = (value: string) => reading(value, (reader) => reader.flag('IT', false))
 
     for (const text of ['true', 'TRUE', '1', 'yes', 'on'])
       expect(flag(text)).to.deep.equal({ value: true, problems: [] })
@@ -111,7 +112,7 @@ describe('reading the environment', () => {
       'postgres://user:hunter2@db:port/x',
       'hunter2',
     ]) {
-      const { problems } = reading(url, (it) => it.postgresUrl('IT'))
+      const { problems } = reading(url, (reader) => reader.postgresUrl('IT'))
 
       expect(problems).to.have.length(1)
       expect(problems[0]).to.match(/^IT must be a postgres:\/\/ URL/)

@@ -4,7 +4,9 @@ import { encodingsOf } from '../../src/http/transports/encodings.ts'
 import { renderEvent, type StoredEvent } from '../../src/protocol/event.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1 })
-const object = fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue()).map((it) => JSON.stringify(it))
+const object = fc
+  .dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue())
+  .map((object) => JSON.stringify(object))
 const event: fc.Arbitrary<StoredEvent> = fc
   .record({
     seq: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
@@ -28,24 +30,26 @@ const event: fc.Arbitrary<StoredEvent> = fc
 describe('a rendered event', () => {
   it('is JSON that says what the event says, with nothing null and every text to the letter', () => {
     fc.assert(
-      fc.property(event, (it) => {
-        const rendered = renderEvent(it)
+      fc.property(event, (event) => {
+        const rendered = renderEvent(event)
 
-        expect(rendered.seq).to.equal(it.seq)
+        expect(rendered.seq).to.equal(event.seq)
         expect(encodingsOf(rendered).bytes.toString()).to.equal(rendered.text)
-        for (const kept of [it.payload, it.metadata, it.refs]) expect(rendered.text).to.include(kept)
+        for (const kept of [event.payload, event.metadata, event.refs]) expect(rendered.text).to.include(kept)
         expect(JSON.parse(rendered.text)).to.deep.equal({
-          seq: it.seq,
-          type: it.type,
-          payload: JSON.parse(it.payload),
-          actor: it.actor,
-          ...(it.subject === null ? {} : { subject: it.subject }),
-          ...(it.source === null ? {} : { source: it.source }),
-          ...(it.producerId === null ? {} : { producer_id: it.producerId, producer_seq: it.producerSeq }),
-          ...(it.idempotencyKey === null ? {} : { idempotency_key: it.idempotencyKey }),
-          metadata: JSON.parse(it.metadata),
-          refs: JSON.parse(it.refs),
-          inserted_at: it.insertedAt,
+          seq: event.seq,
+          type: event.type,
+          payload: JSON.parse(event.payload),
+          actor: event.actor,
+          ...(event.subject === null ? {} : { subject: event.subject }),
+          ...(event.source === null ? {} : { source: event.source }),
+          ...(event.producerId === null
+            ? {}
+            : { producer_id: event.producerId, producer_seq: event.producerSeq }),
+          ...(event.idempotencyKey === null ? {} : { idempotency_key: event.idempotencyKey }),
+          metadata: JSON.parse(event.metadata),
+          refs: JSON.parse(event.refs),
+          inserted_at: event.insertedAt,
         })
       }),
     )

@@ -26,8 +26,8 @@ class ColdSession {
     this.#onRead()
     await endOfTurn()
     const first = Math.floor((seq - 1) / SLICE) * SLICE + 1
-    const text = (it: Seq) =>
-      `{"seq":${it},"type":"a","payload":{"x":"${'x'.repeat(this.#bytes)}"},"actor":"b"}`
+    const text = (seq: Seq) =>
+      `{"seq":${seq},"type":"a","payload":{"x":"${'x'.repeat(this.#bytes)}"},"actor":"b"}`
     return Array.from(
       { length: SLICE },
       (_, i) => ({ seq: first + i, text: text(first + i) }) as RenderedEvent,

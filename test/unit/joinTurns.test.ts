@@ -62,7 +62,7 @@ describe('turns of joins', () => {
 
     await tails.run([{ sessionId: 'ses_1', cursor: 0 } as TailRequest])
 
-    expect(told.map((it) => JSON.parse(it))).to.deep.equal([
+    expect(told.map((text) => JSON.parse(text))).to.deep.equal([
       {
         session_id: 'ses_1',
         error: 'overloaded',

@@ -18,10 +18,10 @@ const space = fc.stringMatching(/^[ \t\r\n]{0,3}$/)
 /** The text of a value as some client would write it, with space wherever it may stand. */
 function written(value: unknown, pad: string): string {
   if (Array.isArray(value))
-    return `[${pad}${value.map((it) => written(it, pad)).join(`${pad},${pad}`)}${pad}]`
+    return `[${pad}${value.map((element) => written(element, pad)).join(`${pad},${pad}`)}${pad}]`
   if (typeof value === 'object' && value !== null) {
     const members = Object.entries(value).map(
-      ([name, it]) => `${JSON.stringify(name)}${pad}:${pad}${written(it, pad)}`,
+      ([name, member]) => `${JSON.stringify(name)}${pad}:${pad}${written(member, pad)}`,
     )
     return `{${pad}${members.join(`${pad},${pad}`)}${pad}}`
   }
@@ -40,7 +40,7 @@ describe('the scanner of JSON', () => {
         ? text.slice(0, at) + text.slice(at + 1)
         : text.slice(0, at) + character + text.slice(at)
     })
-  const number = fc.array(fc.constantFrom(...'01279-+.eE '), { maxLength: 8 }).map((it) => it.join(''))
+  const number = fc.array(fc.constantFrom(...'01279-+.eE '), { maxLength: 8 }).map((parts) => parts.join(''))
   const string = fc
     .array(
       fc.constantFrom(
@@ -59,7 +59,7 @@ describe('the scanner of JSON', () => {
       ),
       { maxLength: 6 },
     )
-    .map((it) => `"${it.join('')}"`)
+    .map((parts) => `"${parts.join('')}"`)
 
   function isJson(text: string): boolean {
     try {
@@ -98,9 +98,9 @@ describe('the scanner of JSON', () => {
 
         const members = scanMembers(text, names)
 
-        for (const it of names) {
-          const found = textOf(text, members?.get(it))
-          if (Object.hasOwn(parsed, it)) expect(JSON.parse(found ?? '')).to.deep.equal(parsed[it])
+        for (const name of names) {
+          const found = textOf(text, members?.get(name))
+          if (Object.hasOwn(parsed, name)) expect(JSON.parse(found ?? '')).to.deep.equal(parsed[name])
           else expect(found).to.equal(undefined)
         }
       }),
@@ -115,7 +115,9 @@ describe('the scanner of JSON', () => {
         const all = scanElements(text)
         const some = scanElements(text, 1)
 
-        expect(all?.spans.map((it) => JSON.parse(textOf(text, it) as string))).to.deep.equal(JSON.parse(text))
+        expect(all?.spans.map((span) => JSON.parse(textOf(text, span) as string))).to.deep.equal(
+          JSON.parse(text),
+        )
         expect([some?.count, some?.spans.length]).to.deep.equal([array.length, Math.min(1, array.length)])
       }),
     )
@@ -125,7 +127,7 @@ describe('the scanner of JSON', () => {
     const text = String.raw`{"a" : 1.0,"b":[ 1e2 , 12345678901234567890 ],"c":"\u00e9\/","d":{"y":1, "x":2}}`
     const members = scanMembers(text, ['a', 'b', 'c', 'd'])
 
-    expect(['a', 'b', 'c', 'd'].map((it) => textOf(text, members?.get(it)))).to.deep.equal([
+    expect(['a', 'b', 'c', 'd'].map((name) => textOf(text, members?.get(name)))).to.deep.equal([
       '1.0',
       '[ 1e2 , 12345678901234567890 ]',
       String.raw`"\u00e9\/"`,
@@ -161,7 +163,7 @@ describe('what cannot be kept', () => {
   function holdsBadText(value: unknown): boolean {
     if (typeof value === 'string') return value.includes('\0') || !value.isWellFormed()
     if (typeof value !== 'object' || value === null) return false
-    return Object.entries(value).some(([name, it]) => holdsBadText(name) || holdsBadText(it))
+    return Object.entries(value).some(([name, member]) => holdsBadText(name) || holdsBadText(member))
   }
 
   const piece = fc.constantFrom(
@@ -189,7 +191,7 @@ describe('what cannot be kept', () => {
         const isBad = members.some(([name, value]) => holdsBadText(JSON.parse(`{${name}:${value}}`)))
 
         expect(unstorable(text) !== undefined, text).to.equal(isBad)
-        const holdsNul = members.some((it) => it.some((string) => JSON.parse(string).includes('\0')))
+        const holdsNul = members.some((member) => member.some((string) => JSON.parse(string).includes('\0')))
         expect(unstorable(text, 'kept') !== undefined, text).to.equal(holdsNul)
       }),
       { numRuns: 1000 },

@@ -88,7 +88,7 @@ describe('the packer', () => {
           }
           expect(offset).to.equal(body.length)
           expect(body.length - (slices.at(-1)?.bytes ?? 0)).to.be.below(SMALL.objectBytes)
-          expect(slices.reduce((sum, it) => sum + it.lastSeq - it.firstSeq + 1, 0)).to.equal(events)
+          expect(slices.reduce((sum, slice) => sum + slice.lastSeq - slice.firstSeq + 1, 0)).to.equal(events)
         }
       }),
       { numRuns: 100 },
@@ -120,7 +120,9 @@ describe('the packer', () => {
   it('takes an event that is larger than its bounds, alone in its slice', async () => {
     const objects = await pack(session('a', 1, [10, 10_000, 10]), SMALL)
 
-    expect(objects.flatMap(({ slices }) => slices.map((it) => [it.firstSeq, it.lastSeq]))).to.deep.equal([
+    expect(
+      objects.flatMap(({ slices }) => slices.map((slice) => [slice.firstSeq, slice.lastSeq])),
+    ).to.deep.equal([
       [1, 1],
       [2, 2],
       [3, 3],
@@ -132,7 +134,9 @@ describe('the packer', () => {
 
     const objects = await pack(items, SMALL)
 
-    expect(objects.flatMap(({ slices }) => slices.map((it) => [it.firstSeq, it.lastSeq]))).to.deep.equal([
+    expect(
+      objects.flatMap(({ slices }) => slices.map((slice) => [slice.firstSeq, slice.lastSeq])),
+    ).to.deep.equal([
       [1, 3],
       [5, 9],
       [10, 10],

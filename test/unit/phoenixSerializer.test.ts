@@ -27,11 +27,11 @@ describe('the framing of Phoenix', () => {
   it('hands back what was framed, in either version, with refs and payload to the letter', () => {
     fc.assert(
       fc.property(frames, ({ joinRef, ref, topic, event, payload, space }) => {
-        const texts = [joinRef, ref, topic, event, payload].map((it) => JSON.stringify(it))
+        const texts = [joinRef, ref, topic, event, payload].map((member) => JSON.stringify(member))
         const [joinRefText, refText, topicText, eventText, payloadText] = texts
         const expected = { joinRef: joinRefText, ref: refText, topic, event, payloadText }
 
-        const array = `${space}[${texts.map((it) => `${space}${it}${space}`).join(',')}]${space}`
+        const array = `${space}[${texts.map((text) => `${space}${text}${space}`).join(',')}]${space}`
         const object = `{"payload"${space}:${space}${payloadText},"ref":${refText},"x":[{"payload":1}],"topic":${topicText},"join_ref":${joinRefText}${space},"event":${eventText}}`
 
         expect(V2.decode(array)).to.deep.equal(expected)

@@ -37,7 +37,11 @@ describe('the linter of prose', () => {
 
   it('reads comments and strings of TypeScript, and comments of SQL', () => {
     const typescript = "/**\n * Nobody reads it.\n */\nconst whoever = 'for whoever asks' // made anew\n"
-    expect(found('a.ts', typescript).map((it) => it.slice(0, 3))).to.have.members(['2 "', '4 "', '4 "'])
+    expect(found('a.ts', typescript).map((finding) => finding.slice(0, 3))).to.have.members([
+      '2 "',
+      '4 "',
+      '4 "',
+    ])
     expect(found('a.sql', 'select 1; -- nobody\n-- Whoever\nselect nobody;')).to.have.length(2)
   })
 })

@@ -7,7 +7,7 @@ const frame = (seq: number, length = 1) => new RenderedEvent(seq, 'x'.repeat(len
 /** What a frame of that length costs in memory, in ASCII: its text, its UTF-8, and the objects. */
 const cost = (length: number) => 2 * length + 150
 const bounds = (events: number, bytes = 1_000_000) => ({ events, bytes })
-const seqs = (frames: readonly RenderedEvent[] | undefined) => frames?.map((it) => it.seq)
+const seqs = (frames: readonly RenderedEvent[] | undefined) => frames?.map((frame) => frame.seq)
 
 describe('the ring', () => {
   it('hands out what follows a cursor, at most as much as was asked for', () => {
@@ -81,8 +81,8 @@ describe('the ring', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 6 }),
-        fc.integer({ min: 1, max: 40 }).map((it) => it * 40),
-        fc.integer({ min: 1, max: 40 }).map((it) => it * 40),
+        fc.integer({ min: 1, max: 40 }).map((n) => n * 40),
+        fc.integer({ min: 1, max: 40 }).map((n) => n * 40),
         fc.array(
           fc.array(fc.tuple(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 12 })), {
             maxLength: 8,

@@ -28,6 +28,6 @@ describe('a page of a tail that comes from memory', () => {
   it('ends at 256 KiB, with the event that reaches them, as one that is read from Postgres', async () => {
     expect(await pagesOf(5, 200 * KB)).to.deep.equal([[1, 2], [3, 4], [5]])
     expect(await pagesOf(2, 1024 * KB)).to.deep.equal([[1], [2]])
-    expect((await pagesOf(600, 100)).map((it) => it.length)).to.deep.equal([600])
+    expect((await pagesOf(600, 100)).map((page) => page.length)).to.deep.equal([600])
   })
 })

@@ -54,7 +54,7 @@ const jsonText = fc.oneof(
     '{"a":{"b":[{"session_id":"c","salt":null,"content_digest":"d","hash":"e","line_feeds":[3]}]}}',
   ),
 )
-const wellFormed = text.map((it) => it.toWellFormed())
+const wellFormed = text.map((part) => part.toWellFormed())
 const optional = fc.option(wellFormed, { nil: null })
 const event: fc.Arbitrary<StoredEvent> = fc.record({
   seq: fc.integer({ min: 1, max: 2 ** 40 }),
@@ -84,7 +84,7 @@ describe('a slice', () => {
         fc.array(event, { minLength: 1, maxLength: 5 }),
         wellFormed,
         async (events, sessionId) => {
-          const frames = events.map((it, i) => renderEvent({ ...it, seq: 7 + i }))
+          const frames = events.map((event, i) => renderEvent({ ...event, seq: 7 + i }))
           const lines = frames.map((frame) => archiveLine(sessionId, archived(frame)))
 
           const member = await packSlice(lines.join(''))

@@ -24,9 +24,9 @@ describe('the stop stack', () => {
   })
 
   it('hands back what it was given', () => {
-    const it = { stop: () => {}, name: 'it' }
+    const part = { stop: () => {}, name: 'it' }
 
-    expect(new StopStack().add('it', it)).to.equal(it)
+    expect(new StopStack().add('it', part)).to.equal(part)
   })
 
   it('stops each part once, however often it is told to', async () => {
@@ -51,11 +51,11 @@ describe('the stop stack', () => {
       },
     })
 
-    const error = await stack.stop().catch((it: AggregateError) => it)
+    const error = await stack.stop().catch((error: AggregateError) => error)
 
     expect(stopped).to.deep.equal(['broken stops', 'first stops', 'first stopped'])
     const errors = (error as AggregateError).errors as Error[]
-    expect(errors.map((it) => it.message)).to.deep.equal([
+    expect(errors.map((error) => error.message)).to.deep.equal([
       'stopping thrower failed',
       'stopping broken failed',
     ])

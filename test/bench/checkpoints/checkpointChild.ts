@@ -49,7 +49,7 @@ class Pass {
   async #run(): Promise<CheckpointsTaken> {
     const result = await this.#job.pass()
     if (!result.ran) throw new Error(`no checkpoint was taken: ${result.why}`)
-    const leaves = result.taken.reduce((sum, it) => sum + it.leaves, 0)
+    const leaves = result.taken.reduce((sum, checkpoint) => sum + checkpoint.leaves, 0)
     return { leaves, ms: performance.now() - this.#started }
   }
 

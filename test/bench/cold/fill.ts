@@ -33,7 +33,7 @@ export async function fillSegment({ url, sessions, events }: Fill): Promise<stri
                from starcite.segments g) t`,
     [FIRST_AGE_DAYS],
   )
-  const payloads = agentEvents(PAYLOADS).map((it) => JSON.stringify(it.payload))
+  const payloads = agentEvents(PAYLOADS).map((event) => JSON.stringify(event.payload))
   await query(url, FILL, [sessions, payloads, events, made!.at])
   await query(url, `vacuum (analyze) starcite.${made!.name}`)
   await query(url, 'checkpoint')

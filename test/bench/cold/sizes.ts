@@ -37,7 +37,7 @@ export async function sizesOver(url: string, ms: number): Promise<Sizes> {
     readings.push((await query(url, SIZES))[0]!)
     await sleep(ms / READINGS)
   }
-  const of = (part: keyof Sizes) => median(readings.map((it) => Number(it[part])))
+  const of = (part: keyof Sizes) => median(readings.map((reading) => Number(reading[part])))
   return {
     all: of('all'),
     events: of('events'),

@@ -81,7 +81,8 @@ class Pass {
     try {
       const result = await this.#result
       if (!result.ran) throw new Error('another job has the lock')
-      const sum = (of: 'events' | 'objects' | 'bytes') => result.moved.reduce((all, it) => all + it[of], 0)
+      const sum = (of: 'events' | 'objects' | 'bytes') =>
+        result.moved.reduce((all, segment) => all + segment[of], 0)
       return { events: sum('events'), objects: sum('objects'), bytes: sum('bytes') }
     } finally {
       await this.#stack.stop()

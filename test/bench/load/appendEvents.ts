@@ -20,9 +20,9 @@ export async function appendEvents(
     values: [
       Array(events.length).fill('default'),
       sessions,
-      events.map((it) => it.type),
-      events.map((it) => JSON.stringify(it.payload)),
-      events.map((it) => it.actor),
+      events.map((event) => event.type),
+      events.map((event) => JSON.stringify(event.payload)),
+      events.map((event) => event.actor),
       nothing, // sources
       nothing, // producer ids
       nothing, // producer seqs

@@ -138,7 +138,7 @@ export async function verifyRow(lab: Lab): Promise<Row> {
     url,
     'select clock_timestamp()::text as at, starcite.ensure_segment(clock_timestamp())',
   )
-  const payloads = agentEvents(PAYLOADS).map((it) => JSON.stringify(it.payload))
+  const payloads = agentEvents(PAYLOADS).map((event) => JSON.stringify(event.payload))
   await query(url, FILL, [session, payloads, made!.at, MILLION])
   await query(
     url,

@@ -29,7 +29,7 @@ export const MEMORY: readonly MemoryCase[] = [
  * What an open tail costs a node that does nothing else: each on a session of its own, the dearest case. Counted is what
  * the heap holds without garbage: resident memory shows how the heap grows, too, which varies by several KB a tail.
  */
-export async function memoryRow(lab: Lab, { over, ...it }: MemoryCase): Promise<Row> {
+export async function memoryRow(lab: Lab, { over, ...memoryCase }: MemoryCase): Promise<Row> {
   const [node, tails] = [await lab.nodeForMemory(over), await lab.tails()]
   const sessions = await lab.sessions('idle', TAILS)
   const open = (count: number) => {
@@ -49,8 +49,8 @@ export async function memoryRow(lab: Lab, { over, ...it }: MemoryCase): Promise<
   await tails.call('close', undefined as never)
   await node.stop()
 
-  const note = `${it.name}, on the heap; the node's resident memory went from ${megabytes(before.rss)} to ${megabytes(after.rss)}`
-  return { ...it, unit: 'KB', value: (after.heapUsed - before.heapUsed) / TAILS / 1024, note }
+  const note = `${memoryCase.name}, on the heap; the node's resident memory went from ${megabytes(before.rss)} to ${megabytes(after.rss)}`
+  return { ...memoryCase, unit: 'KB', value: (after.heapUsed - before.heapUsed) / TAILS / 1024, note }
 }
 
 interface Memory {

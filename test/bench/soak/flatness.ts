@@ -15,11 +15,11 @@ export interface Flatness {
 /** Fits a line through samples taken at equal intervals, by least squares. A figure that falls is flat. */
 export function flatness(samples: readonly number[], { share, amount }: Tolerance): Flatness {
   const n = samples.length
-  const mean = samples.reduce((sum, it) => sum + it, 0) / n
+  const mean = samples.reduce((sum, sample) => sum + sample, 0) / n
   const middle = (n - 1) / 2
   let [covariance, variance] = [0, 0]
-  samples.forEach((it, i) => {
-    covariance += (i - middle) * (it - mean)
+  samples.forEach((sample, i) => {
+    covariance += (i - middle) * (sample - mean)
     variance += (i - middle) ** 2
   })
   const drift = variance === 0 ? 0 : (covariance / variance) * (n - 1)

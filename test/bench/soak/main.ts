@@ -181,7 +181,7 @@ function render(figures: readonly (Flatness & { name: string; unit: string })[])
     ['', 'mean', 'drift', 'allowed', ''],
     ...figures.map(({ name, unit, mean, drift, allowed, isFlat }) => [
       name,
-      ...[mean, drift, allowed].map((it) => `${it.toFixed(1)} ${unit}`.trim()),
+      ...[mean, drift, allowed].map((value) => `${value.toFixed(1)} ${unit}`.trim()),
       isFlat ? 'flat' : 'NOT FLAT',
     ]),
   ]

@@ -36,5 +36,5 @@ async function memoryOfFamily(parent: number): Promise<number> {
       return Number(/^Pss_Anon: +(\d+) kB/m.exec(rollup)?.[1] ?? 0) * 1024
     }),
   )
-  return sizes.reduce((sum, it) => sum + it, 0)
+  return sizes.reduce((sum, size) => sum + size, 0)
 }
