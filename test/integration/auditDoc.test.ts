@@ -97,7 +97,7 @@ describe('docs/audit.md', () => {
   const ask = async (name: string, query = 0) => (await ann.query(section(name).queries[query]!)).rows
 
   const Q3 = '3. And in all sessions of the tenant?'
-  const Q8 = '8. Is anything without content that nobody asked to erase?'
+  const Q8 = '8. Has any event lost its content without an erasure?'
   const ANSWERS: [string, (rows: Record<string, unknown>[]) => unknown, unknown, number?][] = [
     [
       '1. What was said in this session, by whom, and when?',
