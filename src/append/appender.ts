@@ -11,52 +11,52 @@ import { toResult } from './result.ts'
 
 export interface AppenderOptions {
   readonly db: Db
-  /** Batches under way at a time, beside one for sessions that somebody holds. */
+  /** The most batches under way at a time, beside one for locked sessions. */
   readonly connections: number
   readonly batchEvents: number
   readonly batchBytes: number
   readonly queueEvents: number
   readonly queueBytes: number
-  /** How long a batch is tried again, and how long any caller waits, before it hears that Postgres cannot be reached. */
+  /** The deadline of a request: how long its batch is retried and its caller waits before `storage_unavailable`. */
   readonly timeoutMs: number
   readonly log: Log
   readonly metrics: Metrics
-  /** The latest time that Postgres's clock can have, in milliseconds since the epoch; undefined: not known. */
+  /** The latest time that Postgres's clock can show, in milliseconds since the epoch; undefined: unknown. */
   readonly latestTime: () => number | undefined
-  /** Looks at Postgres's clock, and makes partitions of events that somebody has taken away. */
+  /** Reads Postgres's clock, and creates missing partitions of events. */
   readonly ensureSegments: () => Promise<void>
-  /** Told of every request that was committed, before its caller is answered. */
+  /** Called with every request that was committed, before its caller gets the result. */
   readonly onAppended: (request: AppendRequest, rows: readonly OutcomeRow[]) => void
 }
 
 const RETRY_BASE_MS = 20
 const RETRY_MAX_MS = 500
 const RETRY_AFTER_MS = 1000
-/** Many times what a batch takes; a lock that somebody holds takes longer. */
+/** A batch that takes this long is waiting for a lock: others take a fraction of it. */
 const STUCK_MS = 100
-/** Of the time-out: a batch is not tried again later, so that its callers hear why before their patience ends. */
+/** The share of the time-out in which a batch is retried, so that callers get its error before their deadline. */
 const RETRY_SHARE = 0.75
-/** How long a session that somebody held stays out of the common lane. */
+/** How long a session that another transaction had locked stays out of the common lane. */
 const LOCKED_MS = 10_000
-/** Sessions remembered as held; past it the oldest is forgotten, and costs its lane one wait again. */
+/** The most sessions that are remembered as locked. The oldest is forgotten first, and delays the common lane once more. */
 const MAX_LOCKED = 1000
 
 /**
- * The append path of a node: requests gather into batches, and as a rule one batch is under way. A session is in at most
- * one batch at a time, so one node never contends with itself for a session's lock, and what a client sends in order
- * is appended in order. A session that was found locked by somebody's long transaction goes through a lane apart for
- * a while, so that its waiting is nobody else's.
+ * The append path of a node. Requests gather into batches, of which usually one is under way. A session is in at most one
+ * batch at a time, so a node never contends with itself for the lock of a session, and events that a client sends in order
+ * are appended in order. A session that another transaction has locked uses a lane of its own for a while, so that it delays
+ * no other session.
  *
- * A batch that fails as a whole is tried again, until the time-out, when nothing of it can have been committed. When
- * that is unknown (the connection broke), only requests that Postgres would recognise again are repeated. When
- * somebody's long transaction holds a session, that session's requests are refused and the others go on. When
- * Postgres refuses the statement itself, the batch is split until the request that is to blame stands alone.
+ * A batch that fails as a whole is retried until the time-out when nothing of it can have been committed. When that is unknown
+ * (the connection broke), only requests that Postgres would deduplicate are repeated. When another transaction has locked a
+ * session, the requests of that session are refused and the others continue. When Postgres rejects the statement itself, the
+ * batch is split until the request that causes it is alone.
  */
 export class Appender {
   readonly #options: AppenderOptions
   readonly #lane: Batcher<AppendRequest, AppendResult>
   readonly #lockedLane: Batcher<AppendRequest, AppendResult>
-  /** Sessions found locked, and until when (milliseconds since the epoch) they are taken for it; oldest first. */
+  /** Sessions that were locked, and the time (milliseconds since the epoch) until which they count as locked; oldest first. */
   readonly #lockedUntil = new Map<string, number>()
 
   constructor(options: AppenderOptions) {
@@ -84,7 +84,7 @@ export class Appender {
     this.#lockedLane = lane(1, (batch) => this.#send(batch))
   }
 
-  /** Resolves once the events are committed; rejects with an AppError, and then none of them is, unless it says so. */
+  /** Resolves when the events are committed. Rejects with an AppError when none is, or, with `outcome_unknown`, when that is unknown. */
   append(request: AppendRequest): Promise<AppendResult> {
     const started = performance.now()
     const result = (this.#isLocked(request) ? this.#lockedLane : this.#lane).add(request)
@@ -93,7 +93,7 @@ export class Appender {
     return result
   }
 
-  /** Events, and characters of their requests, that wait or are under way. */
+  /** The events that wait or are under way, and the characters of their requests. */
   get waiting(): Weight {
     const [common, held] = [this.#lane.waiting, this.#lockedLane.waiting]
     return { count: common.count + held.count, bytes: common.bytes + held.bytes }
@@ -103,7 +103,7 @@ export class Appender {
     return this.#lockedUntil.size > 0 && (this.#lockedUntil.get(sessionKey(request)) ?? 0) > Date.now()
   }
 
-  /** What came before its session was found locked has waited as long as anybody should, and its neighbours with it. */
+  /** Sends a batch without the requests of sessions that turned out to be locked after they were queued, and refuses those. */
   async #sendFree(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
     const free = new Set(batch.filter((request) => !this.#isLocked(request)))
     if (free.size === batch.length) return this.#send(batch)
@@ -116,12 +116,12 @@ export class Appender {
     )
   }
 
-  /** Refuses new appends and settles those under way. */
+  /** Refuses new appends, and resolves when those under way have their results. */
   async stop(): Promise<void> {
     await Promise.all([this.#lane.stop(), this.#lockedLane.stop()])
   }
 
-  /** Never rejects: every request of the batch gets its own outcome. */
+  /** Sends a batch. Never rejects: every request of the batch gets its own outcome. */
   #send(batch: readonly AppendRequest[]): Promise<Outcome<AppendResult>[]> {
     return this.#attempt(batch, 0, Date.now() + RETRY_SHARE * this.#options.timeoutMs)
   }
@@ -129,7 +129,7 @@ export class Appender {
   #markLocked(requests: Iterable<AppendRequest>): void {
     for (const request of requests) {
       const key = sessionKey(request)
-      this.#lockedUntil.delete(key) // to the end of the order
+      this.#lockedUntil.delete(key) // so that it becomes the newest
       this.#lockedUntil.set(key, Date.now() + LOCKED_MS)
       const [oldest] = this.#lockedUntil.keys()
       if (this.#lockedUntil.size > MAX_LOCKED && oldest !== undefined) this.#lockedUntil.delete(oldest)
@@ -203,10 +203,10 @@ export class Appender {
 
 type Send = (batch: readonly AppendRequest[]) => Promise<Outcome<AppendResult>[]>
 
-/** NUL stands in no id, so no two sessions share a key. */
+/** The key of a session. No id contains NUL, so keys are unique. */
 const sessionKey = ({ tenantId, sessionId }: AppendRequest): string => `${tenantId}\0${sessionId}`
 
-/** Handles the requests that qualify together, refuses the others, and puts the outcomes back in order. */
+/** Handles the requests that qualify together, refuses the others, and returns the outcomes in order. */
 async function eachOf(
   batch: readonly AppendRequest[],
   qualifies: (request: AppendRequest) => boolean,

@@ -5,14 +5,14 @@ export interface NewEvent extends Omit<StoredEvent, 'seq' | 'insertedAt'> {
   readonly expectedSeq: number | null
 }
 
-/** Events of one session that are stored all or none, in this order. Most have one event. */
+/** Events of one session that are stored in this order, all or none. Most requests have one event. */
 export interface AppendRequest {
   readonly tenantId: string
   readonly sessionId: string
   readonly events: readonly NewEvent[]
-  /** Sent as a batch, be it of one: a refusal names the index of its event. */
+  /** Whether the events were sent as a batch, so that an error has the index of its event. */
   readonly isBatch: boolean
-  /** Size of the request's JSON, which is what it weighs in queues. */
+  /** The size of the request's JSON, which queues limit. */
   readonly bytes: number
 }
 
@@ -23,11 +23,11 @@ export interface Appended {
 
 export interface AppendResult {
   readonly results: readonly Appended[]
-  /** The session's last seq after the last of these events. */
+  /** The newest seq of the session after these events. */
   readonly lastSeq: number
 }
 
-/** A retry is safe only when Postgres would recognise every event again. */
+/** Whether a request can be sent again: Postgres deduplicates events that have a producer. */
 export function isSafeToRepeat(request: AppendRequest): boolean {
   return request.events.every((event) => event.producerId !== null)
 }

@@ -20,7 +20,7 @@ export interface OutcomeRow {
   readonly insertedAt: string
 }
 
-/** What goes without saying is null: that an event was appended, and that the session is then at its seq. */
+/** To save bytes, default outcomes are sent as null: `appended`, and a last_seq that equals the seq. */
 const APPEND_EVENTS = {
   name: 'append_events',
   notifies: true as const,
@@ -30,7 +30,7 @@ const APPEND_EVENTS = {
           order by a.ordinal`,
 }
 
-/** A parameter with one value an event; no array at all when none has one, which is shorter on the way. */
+/** A parameter with one value per event; null when no event has a value, to save bytes. */
 function column<T>(items: readonly Item[], pick: (item: Item) => T | null): (T | null)[] | null {
   const values = items.map(pick)
   return values.every((value) => value === null) ? null : values
@@ -40,7 +40,7 @@ const texts = (values: Texts) => values && textArray('text', values)
 const jsons = (values: Texts) => values && textArray('json', values)
 type Texts = readonly (string | null)[] | null
 
-/** What an event has that gives none. */
+/** The JSON text, or null for the default `{}`. */
 const unlessEmpty = (json: string) => (json === '{}' ? null : json)
 
 interface Item {
@@ -50,8 +50,8 @@ interface Item {
 }
 
 /**
- * Appends all requests in one transaction. Answers the rows of each request, in its order. Postgres refuses them (55SC1) when
- * its clock is past `latest`, in milliseconds since the epoch.
+ * Appends all requests in one transaction. Returns the rows of each request, in order. Postgres refuses the call (55SC1) when its
+ * clock is past `latest`, in milliseconds since the epoch.
  */
 export async function appendEvents(
   db: Db,
@@ -102,7 +102,7 @@ const BUSY_SESSIONS = {
   text: 'select b.ordinal from starcite.busy_sessions($1::text[], $2::text[]) b (ordinal)',
 }
 
-/** Those of the requests whose session another transaction holds at this moment. */
+/** The requests whose session another transaction has locked at this moment. */
 export async function busySessions(db: Db, requests: readonly AppendRequest[]): Promise<Set<AppendRequest>> {
   const rows = await db.query(BUSY_SESSIONS, [
     requests.map((request) => request.tenantId),

@@ -2,7 +2,7 @@ import { AppError } from '../protocol/errors.ts'
 import type { AppendRequest, AppendResult } from './newEvent.ts'
 import type { OutcomeRow } from './queries.ts'
 
-/** What a request's rows mean to its caller: an answer, or the refusal of the event that was refused. */
+/** Converts the rows of a request to its result, or to the error of its refused event. */
 export function toResult(request: AppendRequest, rows: readonly OutcomeRow[]): AppendResult | AppError {
   const refused = rows.findIndex(
     (row) => row.outcome !== 'appended' && row.outcome !== 'deduped' && row.outcome !== 'batch_refused',
@@ -45,7 +45,7 @@ function toError(request: AppendRequest, rows: readonly OutcomeRow[], index: num
     case 'appended':
     case 'deduped':
     case 'batch_refused':
-      return new AppError('internal_error', `an event of outcome ${outcome} was taken for a refusal`)
+      return new AppError('internal_error', `an event with the outcome ${outcome} was treated as refused`)
     default:
       return outcome satisfies never
   }

@@ -29,7 +29,7 @@ export class LifecycleEvent {
   /** `{"event":{…},"cursor":"…","cursor_at":"…"}` */
   readonly text: string
   readonly name = 'lifecycle'
-  /** What transports make of it, once for all connections: http/transports/encodings.ts. */
+  /** The cache of http/transports/encodings.ts, shared by all connections. */
   encodings: object | undefined
 
   constructor({ place, number }: Cursor, recordedAt: string, event: string) {
@@ -37,7 +37,7 @@ export class LifecycleEvent {
     this.text = `{"event":${event},"cursor":"${renderCursor(this.cursor)}","cursor_at":"${recordedAt}"}`
   }
 
-  /** What a reader comes back with: the cursor. */
+  /** The id of its server-sent event: the cursor. */
   get id(): string {
     return renderCursor(this.cursor)
   }

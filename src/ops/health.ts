@@ -10,13 +10,13 @@ export type Degraded = (typeof DEGRADED)[number]
 export interface HealthProbes {
   /** Rejects when Postgres does not answer in time. */
   readonly pingDatabase: () => Promise<unknown>
-  /** In words, where more is known of a database that does not answer. */
+  /** Details about a database that does not answer, when there are any. */
   readonly databaseFault?: () => string | undefined
   readonly listenerDownForMs: () => number
   readonly isNotifyQueueFull?: () => boolean
 }
 
-/** Whether a load balancer should send requests here. */
+/** The health of a node: whether a load balancer should send it requests. */
 export class Health {
   #phase: 'starting' | 'running' | 'draining' = 'starting'
   #probes: HealthProbes | undefined
@@ -41,7 +41,7 @@ export class Health {
     this.#phase = 'draining'
   }
 
-  /** Undefined: ready. */
+  /** The reason why the node is not ready; undefined when it is. */
   async notReadyBecause(): Promise<NotReady | undefined> {
     if (this.#phase !== 'running' || this.#probes === undefined)
       return { reason: this.#phase === 'draining' ? 'draining' : 'starting' }
@@ -54,7 +54,7 @@ export class Health {
     return this.#probes.listenerDownForMs() > this.#listenerGraceMs ? { reason: 'listener_down' } : undefined
   }
 
-  /** Why a node that is ready has tails that lag, by up to the poll interval: notifications do not arrive. */
+  /** The reasons why tails lag by up to the poll interval on a node that is ready: notifications do not arrive. */
   get degradedBy(): readonly Degraded[] {
     const probes = this.#probes
     if (probes === undefined) return []
@@ -64,7 +64,7 @@ export class Health {
     ]
   }
 
-  /** One look at Postgres for all who ask meanwhile: whoever asks often does not cost it more. */
+  /** Pings Postgres once for all concurrent checks, so that frequent checks cost it no more. */
   #ping(probes: HealthProbes): Promise<unknown> {
     this.#pinging ??= probes.pingDatabase().finally(() => {
       this.#pinging = undefined

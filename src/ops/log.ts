@@ -2,7 +2,7 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 
 export type Log = Logger
 
-/** Structured logs, one JSON object a line. Nothing that a client sent in a query string or body is ever logged. */
+/** Creates a structured log with one JSON object per line. Query strings and bodies of requests are never logged. */
 export function createLog(level: string, destination?: DestinationStream): Log {
   const options = {
     level,
@@ -13,7 +13,7 @@ export function createLog(level: string, destination?: DestinationStream): Log {
   return destination ? pino(options, destination) : pino(options)
 }
 
-/** What an error says of itself. Not its other properties: pg and the SDK hang whole clients on their errors. */
+/** The logged fields of an error. Its other properties are left out: pg and the SDK attach whole clients to errors. */
 function describe(error: unknown): object {
   if (!(error instanceof Error)) return { message: String(error) }
   const { code } = error as NodeJS.ErrnoException

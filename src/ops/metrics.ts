@@ -3,20 +3,20 @@ import type { ErrorCode } from '../protocol/errors.ts'
 
 /** Seconds, from a fast local commit to the storage timeout. */
 const LATENCY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
-/** Long-polls last for up to a minute. */
+/** Seconds, up to the longest long-poll. */
 const REQUEST_BUCKETS = [0.0025, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60]
 const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
 /**
- * What a node counts; docs/operations.md lists every name. One registry per node, so that several nodes can live in
- * one process. No label takes a value that a client chooses.
+ * The metrics of a node; docs/operations.md lists them. Each node has a registry of its own, so that one process can run several
+ * nodes. Clients cannot choose the value of a label.
  */
 export class Metrics {
   readonly registry = new Registry()
   readonly #appends = this.#counter('starcite_events_append_total', 'Events committed by this node')
   readonly #appendSeconds = this.#histogram(
     'starcite_append_seconds',
-    'From an append request that was read to its answer: waiting for its turn, and the commit',
+    'Time from a parsed append request to its result: the wait in the queue and the commit',
     LATENCY_BUCKETS,
   )
   readonly #batchSize = this.#histogram(
@@ -26,40 +26,40 @@ export class Metrics {
   )
   readonly #batchSeconds = this.#histogram(
     'starcite_append_batch_seconds',
-    'Time of one append transaction, as the node sees it',
+    'Duration of one append transaction, measured by the node',
     LATENCY_BUCKETS,
   )
   readonly #tailLag = this.#histogram(
     'starcite_tail_delivery_lag_seconds',
-    'From the commit time of an event to its being handed to a live tail',
+    'Time from the commit of an event to its delivery to a live tail',
     LATENCY_BUCKETS,
   )
   readonly #reads = new Counter({
     name: 'starcite_replay_read_events_total',
-    help: 'Events read for tails and history, by where they were',
+    help: 'Events read for tails and history, by tier',
     labelNames: ['tier'],
     registers: [this.registry],
   })
   readonly #tailFaults = this.#counter(
     'starcite_tail_faults_total',
-    'Tails that ended by a fault of ours (1011)',
+    'Tails that an unexpected error ended (1011)',
   )
   readonly #historyDamaged = this.#counter(
     'starcite_history_damaged_total',
-    'Reads that were refused because an event that must exist is in no tier',
+    'Reads that were refused because an event that must exist is missing in every tier',
   )
   readonly #historyChanged = this.#counter(
     'starcite_history_changed_total',
-    'Sessions whose tails were ended because the database had gone back behind what they had shown',
+    'Sessions whose tails ended because the database went back behind events that they had sent',
   )
   readonly #notifyLag = this.#histogram(
     'starcite_notify_lag_seconds',
-    'From the commit time of an event of this node to its notification here, sampled',
+    'Time from the commit of an event by this node to the arrival of its notification, sampled',
     LATENCY_BUCKETS,
   )
   readonly #requests = new Histogram({
     name: 'starcite_http_request_seconds',
-    help: 'Time of HTTP requests, by template of the route, method and class of status',
+    help: 'Duration of HTTP requests, by path template, method and status class',
     labelNames: ['route', 'method', 'status'],
     buckets: REQUEST_BUCKETS,
     registers: [this.registry],
@@ -72,11 +72,11 @@ export class Metrics {
   })
   readonly #connectionsDropped = this.#counter(
     'starcite_http_connections_dropped_total',
-    'Connections closed unanswered because there were as many as the node takes',
+    'Connections closed without a response because the limit of connections was reached',
   )
   readonly #listenerUp = new Gauge({
     name: 'starcite_listener_up',
-    help: '1 while notifications arrive, 0 while tails go on by polling alone',
+    help: '1 while notifications arrive, 0 while tails rely on polling',
     registers: [this.registry],
   })
 
@@ -90,7 +90,7 @@ export class Metrics {
   )
   readonly #archiveFailures = this.#counter(
     'starcite_archive_failures_total',
-    'Passes of the tiering job that failed on this node',
+    'Failed passes of the tiering job on this node',
   )
   readonly #archiveSeconds = this.#histogram(
     'starcite_archive_segment_seconds',
@@ -99,19 +99,19 @@ export class Metrics {
   )
   readonly #coldCache = new Counter({
     name: 'starcite_archive_read_cache_total',
-    help: 'Look-ups of cold slices in the cache, by result',
+    help: 'Lookups of cold slices in the cache, by result',
     labelNames: ['result'],
     registers: [this.registry],
   })
   readonly #erasures = new Counter({
     name: 'starcite_erasures_total',
-    help: 'Erasures that this node has finished, by what they cover',
+    help: 'Erasures that this node has completed, by kind',
     labelNames: ['kind'],
     registers: [this.registry],
   })
   readonly #erasureSeconds = this.#histogram(
     'starcite_erasure_seconds',
-    'From the request of an erasure to the end of the removal',
+    'Time from the request of an erasure to its completion',
     LATENCY_BUCKETS.map((it) => it * 60),
   )
   readonly #checkpointLeaves = this.#counter(
@@ -136,7 +136,7 @@ export class Metrics {
     return new Histogram({ name, help, buckets, registers: [this.registry] })
   }
 
-  /** A value that is read when somebody asks. */
+  /** Registers a gauge whose value is read at each scrape. */
   gauge(name: string, help: string, read: () => number): void {
     new Gauge({
       name,
@@ -148,7 +148,7 @@ export class Metrics {
     })
   }
 
-  /** The same, for each value of one label. */
+  /** Registers a gauge with one value for each value of a label, read at each scrape. */
   gauges(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void {
     new Gauge({
       name,
@@ -161,7 +161,7 @@ export class Metrics {
     })
   }
 
-  /** Event loop, memory, file descriptors, garbage collection. Once a process. */
+  /** Registers the metrics of the process: event loop, memory, file descriptors, garbage collection. Call it once per process. */
   measureProcess(): void {
     collectDefaultMetrics({ register: this.registry })
   }
@@ -169,7 +169,7 @@ export class Metrics {
   build(version: Readonly<Record<string, string>>): void {
     new Gauge({
       name: 'starcite_build_info',
-      help: 'Always 1; its labels say what runs',
+      help: 'Always 1; its labels have the release',
       labelNames: Object.keys(version),
       registers: [this.registry],
     }).set({ ...version }, 1)

@@ -1,6 +1,6 @@
 /**
- * Every error that a client can meet, by its code. The codes and statuses are the wire contract: a client branches
- * on `error`, never on `message`, and may repeat a request that was answered with `retry: true` as it stands.
+ * Every error that clients can get, by its code. The codes and statuses are part of the wire contract: clients branch on `error`,
+ * never on `message`, and may repeat a request unchanged after an error with `retry: true`.
  */
 export const ERRORS = {
   invalid_json: { status: 400, retry: false },
@@ -57,7 +57,7 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS
 
-/** Machine-readable facts beside the message: `field`, `index`, `current_seq`, `retry_after_ms` … */
+/** Machine-readable details beside the message: `field`, `index`, `current_seq`, `retry_after_ms` … */
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>
 
 export class AppError extends Error {
@@ -65,7 +65,7 @@ export class AppError extends Error {
   readonly code: ErrorCode
   readonly details: ErrorDetails
 
-  /** `message` is one sentence that names the field or value and says what was expected. */
+  /** `message` says what failed, the limit, and what to do. It names the field or value. */
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
     super(message, options)
     this.code = code
@@ -76,19 +76,19 @@ export class AppError extends Error {
     return ERRORS[this.code].status
   }
 
-  /** The body of the answer, on every transport. */
+  /** The body of the response, on every transport. */
   toJSON(): object {
     return { error: this.code, message: this.message, ...this.details }
   }
 }
 
-/** Of a server that only replays what another one writes: that it does not have something yet says nothing. */
+/** The error for data that a Postgres replica does not have yet, and its primary may have. */
 export const replicaLags = (): AppError =>
   new AppError('storage_unavailable', 'the Postgres replica has not caught up yet', {
     retry_after_ms: 1000,
   })
 
-/** How a server ends a WebSocket. 1000 is reserved for the end of `follow=false`: clients take it for "finished". */
+/** The close codes and reasons of WebSockets. 1000 is reserved for the end of `follow=false`, which clients take as finished. */
 export const CLOSE = {
   finished: { code: 1000, reason: 'finished' },
   binary: { code: 1003, reason: 'text_frames_only' },

@@ -1,4 +1,4 @@
-/** Position of an event in its session: 1, 2, 3 … A cursor is the seq of the last event seen, 0 before the first. */
+/** The position of an event in its session: 1, 2, 3 … A cursor is the seq of the last event seen, 0 before the first. */
 export type Seq = number
 
 /** A stored event. `payload`, `metadata` and `refs` are JSON text, exactly as it was sent. */
@@ -7,7 +7,7 @@ export interface StoredEvent {
   readonly type: string
   readonly payload: string
   readonly actor: string
-  /** Subject of the token that appended it in the name of `actor`; null when the actor did. */
+  /** The subject of the token that appended the event on behalf of `actor`; null when the actor appended it. */
   readonly subject: string | null
   readonly source: string | null
   readonly producerId: string | null
@@ -17,11 +17,11 @@ export interface StoredEvent {
   readonly refs: string
   /** RFC 3339, UTC, six fractional digits. */
   readonly insertedAt: string
-  /** Its content was erased: `payload`, `metadata` and `refs` are `{}`. */
+  /** Whether the content was erased. `payload`, `metadata` and `refs` are `{}` then. */
   readonly redacted?: boolean
 }
 
-/** What an event takes in memory beside its text, and the forms of it that transports make. */
+/** The memory that an event takes beside its text, for itself and its encodings. */
 const RENDERED_OVERHEAD_BYTES = 150
 
 /**
@@ -31,7 +31,7 @@ const RENDERED_OVERHEAD_BYTES = 150
 export class RenderedEvent {
   readonly seq: Seq
   readonly text: string
-  /** What transports make of it, once for all connections: http/transports/encodings.ts. */
+  /** The cache of http/transports/encodings.ts, shared by all connections. */
   encodings: object | undefined
   #memoryBytes = 0
 
@@ -40,17 +40,17 @@ export class RenderedEvent {
     this.text = text
   }
 
-  /** What a reader comes back with: the seq. */
+  /** The id of its server-sent event: the seq. */
   get id(): string {
     return String(this.seq)
   }
 
-  /** When it was committed, in microseconds since 1970. `inserted_at` is the last member of the text. */
+  /** `inserted_at`, the last member of the text, in microseconds since 1970. */
   get at(): number {
     return microseconds(this.text.slice(-29, -2))
   }
 
-  /** Bytes of memory that an event takes while it is kept: its text, its UTF-8 once it was sent, and the objects that hold them. */
+  /** The memory that an event takes while it is kept: its text, its UTF-8 once it was sent, and their objects. */
   get memoryBytes(): number {
     if (this.#memoryBytes === 0) {
       const utf8 = Buffer.byteLength(this.text)
@@ -62,11 +62,11 @@ export class RenderedEvent {
   }
 }
 
-/** Microseconds since 1970 of a time as events show it, exactly. */
+/** Converts a time in the format of events to microseconds since 1970, exactly. */
 export const microseconds = (time: string): number =>
   1000 * Date.parse(`${time.slice(0, 23)}Z`) + Number(time.slice(23, 26))
 
-/** Renders the wire form. What was not given is absent, never null: several client generations refuse a null. */
+/** Renders an event as clients get it. Members that were not given are absent, because several clients reject null. */
 export function renderEvent(event: StoredEvent): RenderedEvent {
   let text = `{"seq":${event.seq},"type":${JSON.stringify(event.type)},"payload":${event.payload},"actor":${JSON.stringify(event.actor)}`
   if (event.subject !== null) text += `,"subject":${JSON.stringify(event.subject)}`
@@ -92,7 +92,7 @@ interface EventOnTheWire {
   readonly inserted_at: string
 }
 
-/** The same event without its content: what renderEvent makes of it once that is erased. */
+/** The event without its content, as renderEvent renders it once the content is erased. */
 export function withoutContent({ text }: RenderedEvent): RenderedEvent {
   const event = JSON.parse(text) as EventOnTheWire
   return renderEvent({

@@ -1,10 +1,10 @@
 import type { TSchema } from 'typebox'
 
-/** What is written for an object of a schema. It also meets maps of members by name, in which each value is a schema. */
+/** Transforms an object of a schema before it is written. It also gets maps of members by name, whose values are schemas. */
 export type Form = (schema: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
 
 /**
- * The schemas of a document. One with a title is written once, under that title, and referred to wherever it is used.
+ * The schemas of a document. A schema with a title is written once, under its title, and referenced elsewhere.
  */
 export class Components {
   readonly schemas: Record<string, unknown> = {}
@@ -14,7 +14,7 @@ export class Components {
     this.#form = form
   }
 
-  /** The schema as it stands in the document. */
+  /** The schema as the document has it: a reference when it has a title. */
   of(schema: TSchema): unknown {
     return this.#convert(schema)
   }
@@ -22,7 +22,7 @@ export class Components {
   #convert(value: unknown): unknown {
     if (Array.isArray(value)) return value.map((it) => this.#convert(it))
     if (typeof value !== 'object' || value === null) return value
-    // `title` is text in a schema; a member of that name, as a session has, is a schema.
+    // In a schema `title` is text. A member named `title`, as sessions have, is a schema.
     const { title } = value as { title?: unknown }
     return typeof title === 'string' ? this.#refer(title, value) : this.#members(value)
   }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** A document that is built when it is first asked for, and from then on served as it stands. */
+/** A document that is built at the first request and then served unchanged. */
 export class ContractDocument {
   readonly #build: () => object
   #built: { readonly text: string; readonly etag: string } | undefined
@@ -9,12 +9,12 @@ export class ContractDocument {
     this.#build = build
   }
 
-  /** JSON. */
+  /** The document as JSON text. */
   get text(): string {
     return this.#get().text
   }
 
-  /** Of its content, quotes and all. */
+  /** The ETag of the content, with its quotes. */
   get etag(): string {
     return this.#get().etag
   }

@@ -6,7 +6,7 @@ import { Count, closed, Seq } from './values.ts'
 
 interface Described {
   readonly means: string
-  /** Members beside `error` and `message`. */
+  /** The members of the response beside `error` and `message`. */
   readonly details?: TProperties
 }
 

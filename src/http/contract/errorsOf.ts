@@ -3,7 +3,7 @@ import type { Operation } from '../operation.ts'
 import { hasRetryAfter } from './errors.ts'
 
 const OF_EVERY_REQUEST = ['bad_request', 'request_timeout', 'headers_too_large', 'internal_error'] as const
-/** Of what may be long. */
+/** Of operations whose responses may be large. */
 const OF_MEMORY = ['overloaded'] as const
 const OF_THE_API = ['forbidden_host', 'forbidden_origin'] as const
 const OF_TOKENS = [
@@ -18,7 +18,7 @@ const OF_SESSIONS = ['forbidden_session', 'session_not_found', 'session_erased']
 const OF_BODIES = ['invalid_json', 'body_too_large', 'unsupported_media_type', 'append_backpressure'] as const
 const OF_CONNECTIONS = ['too_many_sockets', 'draining'] as const
 
-/** Every code that an operation may be answered, in the order of the list of all. */
+/** Every error code that an operation may respond with, in the order of ERRORS. */
 export function errorsOf(operation: Operation): ErrorCode[] {
   const {
     answers,
@@ -47,7 +47,7 @@ export function errorsOf(operation: Operation): ErrorCode[] {
   return (Object.keys(ERRORS) as ErrorCode[]).filter((code) => possible.has(code))
 }
 
-/** The headers of an error answer of this status, and whether each of its codes has them. */
+/** The headers of an error response with one of these codes, and whether every code has them. */
 export function headersOf(codes: readonly ErrorCode[]): { name: string; always: boolean }[] {
   const found = (name: string, has: (code: ErrorCode) => boolean) =>
     codes.some(has) ? [{ name, always: codes.every(has) }] : []

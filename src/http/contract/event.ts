@@ -26,7 +26,7 @@ const DESCRIPTION =
 export const Event = closed(MEMBERS, {
   title: 'Event',
   description: DESCRIPTION,
-  // Generators read an `anyOf` of required members as an alternative that may be anything.
+  // Generators take an `anyOf` of required members for an alternative of any type.
   dependentRequired: { producer_id: ['producer_seq'], producer_seq: ['producer_id'] },
 })
 
@@ -36,10 +36,10 @@ const TOGETHER = [
   { properties: { producer_id: false, producer_seq: false } },
 ]
 
-/** An event as a tail sends it. */
+/** An event as a WebSocket tail sends it. */
 export const TailEvent = closed(MEMBERS, { title: 'Event', description: DESCRIPTION, anyOf: TOGETHER })
 
-/** An event on the multiplexed socket. */
+/** An event as the multiplexed socket sends it. */
 export const SocketEvent = closed(
   { ...MEMBERS, cursor: Seq('Equal to seq.') },
   { title: 'SocketEvent', description: 'An Event with its cursor.', anyOf: TOGETHER },

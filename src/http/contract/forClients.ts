@@ -3,8 +3,8 @@ import type { Form } from './components.ts'
 type Schema = Readonly<Record<string, unknown>>
 
 /**
- * Schemas as generators of clients need them. Answers may gain members in a later release, and what was generated must not
- * refuse one: no schema forbids other members.
+ * Writes schemas as generators of clients need them: none forbids other members, because a later release may add members to
+ * responses, which generated clients must accept.
  */
 export const forClients: Form = (schema) => {
   const written = forTests(schema)
@@ -12,9 +12,9 @@ export const forClients: Form = (schema) => {
   return additionalProperties === false ? open : written
 }
 
-/** The same, except that answers have no member beyond those described. Tests hold the node to that. */
+/** Writes schemas as tests need them: responses have no members beyond those described. */
 export const forTests: Form = (schema) => {
-  // Without a width, generators for Java, Go and C# take 32 bits.
+  // Without a format, generators for Java, Go and C# choose 32 bits.
   if (schema.type === 'integer') return { format: 'int64', maximum: Number.MAX_SAFE_INTEGER, ...schema }
   return isTextEnum(schema) ? { type: 'string', ...schema } : schema
 }

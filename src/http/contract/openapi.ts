@@ -62,8 +62,8 @@ export interface Served extends ScopeSettings {
 }
 
 /**
- * The HTTP API of a node as an OpenAPI 3.1 document. `form` says how schemas are written: as it is, a node's answers
- * may gain members; tests want to know of each.
+ * The HTTP API of a node as an OpenAPI 3.1 document. `form` decides how schemas are written; tests use one that allows no
+ * other members in responses.
  */
 export function openApi(
   operations: readonly Operation[],
@@ -160,7 +160,7 @@ const described = (parameters: Parameters, components: Components): object[] =>
     schema: components.of(schema),
   }))
 
-/** A node without authentication takes every call without a token. */
+/** The security requirement of an operation. The empty one is for nodes without authentication, which need no token. */
 function securityOf(scope: Scope | undefined, tokenParameter: string | undefined): object[] {
   const scopes = scope === undefined ? [] : [scope]
   const ways = [

@@ -2,7 +2,7 @@ import type { TSchema } from 'typebox'
 import { Type } from '../jsonSchema.ts'
 import { closed } from './values.ts'
 
-/** What a client counts its messages with; echoed as it came. */
+/** The number that a client gives a message. Replies echo it unchanged. */
 const Ref = Type.Union([Type.String({ maxLength: 64 }), Type.Number()], { title: 'Ref' })
 const MaybeRef = Type.Union([Ref, Type.Null()], { title: 'MaybeRef' })
 
@@ -19,15 +19,15 @@ const frameSchema = (joinRef: TSchema, ref: TSchema, topic: TSchema, event: TSch
     Type.Object({ topic, event, payload, ref }, { description: 'vsn=1.0.0.', additionalProperties: false }),
   ])
 
-/** A frame of the node that no message of the client asked for. */
+/** A frame that the node sends unasked. */
 export const push = (topic: TSchema, event: string, payload: TSchema) =>
   frameSchema(Ref, Type.Null(), topic, Type.Literal(event), payload)
 
-/** A frame about a join as a whole, which has the join's ref. */
+/** A frame about a join as a whole, with the ref of the join. */
 export const aboutJoin = (topic: TSchema, event: string) =>
   frameSchema(Ref, Ref, topic, Type.Literal(event), closed({}))
 
-/** The answer to a message of the client. */
+/** The reply to a message of the client. */
 export const reply = (topic: TSchema, status: 'ok' | 'error', response: TSchema) =>
   frameSchema(
     MaybeRef,
@@ -37,7 +37,7 @@ export const reply = (topic: TSchema, status: 'ok' | 'error', response: TSchema)
     closed({ status: Type.Literal(status), response }),
   )
 
-/** A reply that only says that it went well. */
+/** A successful reply without content. */
 export const done = (topic: TSchema) => reply(topic, 'ok', closed({}))
 
 export const refused = (topic: TSchema, reasons: readonly string[]) =>

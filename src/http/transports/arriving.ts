@@ -7,18 +7,18 @@ import { closeSocket } from './sockets.ts'
 export interface ArrivingOptions {
   readonly memory: MemoryBudget
   readonly holder: unknown
-  /** From its first byte, a message has this long to arrive, not counted while this side reads nothing. */
+  /** How long a message may take to arrive, from its first byte. Time in which the node does not read is not counted. */
   readonly messageMs: number
 }
 
-/** The head of a frame without payload, as clients mask theirs. */
+/** The size of a client's frame without its payload: two bytes and the mask. */
 const FRAME_HEAD_BYTES = 6
-/** What the rest of a chunk costs, however few bytes are in it. */
+/** The memory that a chunk takes beside its bytes. */
 const CHUNK_BYTES = 256
 
 /**
- * Counts what of a WebSocket's messages has arrived and is not yet complete, which `ws` keeps in memory: past the budget,
- * or its time, the socket is closed, and nothing more is read from it.
+ * Bounds incomplete messages of a WebSocket, which `ws` keeps in memory: past the memory budget or the deadline it closes the
+ * socket and reads nothing more.
  */
 export function boundArriving(
   ws: WebSocket,
@@ -36,7 +36,7 @@ export function boundArriving(
     time.clear()
     account.resize(0)
   }
-  // A control frame may stand between the fragments of a message, which go on to be held.
+  // Control frames may come between the fragments of a message, which stay in memory.
   const control = (data: Buffer) => {
     complete = Math.min(socket.bytesRead, complete + FRAME_HEAD_BYTES + data.length)
   }
@@ -63,10 +63,10 @@ export function boundArriving(
   }
   ws.on('message', settle).on('ping', control).on('pong', control).once('close', leave)
   socket.on('pause', pause).on('resume', resume)
-  socket.on('data', arrived) // behind that of `ws`, which has taken the chunk by then
+  socket.on('data', arrived) // called after the listener of `ws`, which has consumed the chunk by then
 }
 
-/** Calls `onOver` once it has run for so long, halts not counted. */
+/** A timer that can be halted. It calls `onOver` when it has run for its time. */
 class ReadingTime {
   readonly #ms: number
   readonly #onOver: () => void
@@ -92,7 +92,7 @@ class ReadingTime {
     this.#leftMs = Math.max(0, this.#leftMs - (performance.now() - this.#since))
   }
 
-  /** The next run has the whole time. */
+  /** Stops the timer and gives the next run the whole time. */
   clear(): void {
     this.#stop()
     this.#leftMs = this.#ms

@@ -3,15 +3,15 @@ import type { Middleware } from 'koa'
 import koaEasyWs from 'koa-easy-ws'
 import type { State } from '../context.ts'
 
-/** Each costs some hundred bytes beside what is in it, which no budget sees. Clients have a few in their largest message. */
+/** A fragment takes some hundred bytes beside its payload, which no budget counts. The largest messages of clients have a few. */
 const MAX_FRAGMENTS = 512
 
 // A CommonJS module whose types say `default` where there is none at run time.
 const easyWs = koaEasyWs as unknown as typeof koaEasyWs.default
 
 /**
- * koa-easy-ws, which gives the context of a handshake its way into a WebSocket. A message over the bound, or of too many
- * frames, closes its socket. `ws` writes the answer to a handshake, not Koa, so the request's id is added here.
+ * koa-easy-ws, which adds `ws` to the context of a handshake. Messages that are too large, or have too many frames, close their
+ * socket. `ws` and not Koa writes the response to a handshake, so X-Request-Id is added here.
  */
 export function upgrades(maxPayload: number): Middleware {
   const requestIds = new WeakMap<IncomingMessage, string>()

@@ -2,20 +2,20 @@ import { serverSentChunk, serverSentEvent } from './serverSentEvent.ts'
 
 /** An event that was rendered once and is sent on many connections. */
 export interface Sendable {
-  /** What a reader comes back with to go on after it. */
+  /** The id after which a reader that reconnects continues. */
   readonly id: string
-  /** The name of its server-sent event; undefined: the default, `message`. */
+  /** The name of the server-sent event. Absent: `message`. */
   readonly name?: string
   /** JSON. */
   readonly text: string
-  /** Where `encodingsOf` keeps them. */
+  /** The cache of `encodingsOf`. */
   encodings: object | undefined
 }
 
 const DATA = '\ndata: '
 const LINE_END = /[\r\n]/
 
-/** The forms in which transports send an event, each made when it is first needed, however many connections it goes to. */
+/** The encodings in which transports send an event. Each is made once, when it is first needed, for all connections. */
 class Encodings {
   readonly #event: Sendable
   #bytes: Buffer | undefined
@@ -25,7 +25,7 @@ class Encodings {
     this.#event = event
   }
 
-  /** UTF-8 of the text, as a rule a part of `serverSentChunk`. */
+  /** The text in UTF-8; usually a slice of `serverSentChunk`. */
   get bytes(): Buffer {
     const { text } = this.#event
     this.#bytes ??= LINE_END.test(text) ? Buffer.from(text) : dataOf(this.serverSentChunk)
@@ -39,7 +39,7 @@ class Encodings {
   }
 }
 
-/** The encodings of an event, which it keeps for as long as it lives. */
+/** The encodings of an event, which are cached in the event. */
 export function encodingsOf(event: Sendable): Encodings {
   event.encodings ??= new Encodings(event)
   return event.encodings as Encodings
@@ -48,6 +48,6 @@ export function encodingsOf(event: Sendable): Encodings {
 /** The event as a server-sent one. */
 export const serverSentOf = ({ id, text, name }: Sendable): string => serverSentEvent(id, text, name)
 
-/** The one line of data in a chunk. */
+/** The single line of data in a chunk. */
 const dataOf = (chunk: Buffer): Buffer =>
   chunk.subarray(chunk.indexOf(DATA) + DATA.length, chunk.length - '\n\n\r\n'.length)

@@ -11,26 +11,26 @@ import { CLOSE_TIMEOUT_MS, type LongLived, type StallPolicy, socketDrained } fro
 import type { UpgradeContext } from './upgrade.ts'
 
 export interface EventStreamOptions {
-  /** How often a comment says that the stream lives. */
+  /** The interval of comments that keep the connection alive. */
   readonly keepAliveMs: number
   readonly stallPolicy: StallPolicy
-  /** When the node drains, streams come back within this time, each after its own share of it. */
+  /** When the node drains, readers reconnect after a random part of this time. */
   readonly drainSpreadMs: number
   /** Whether its end says that the reader has everything: `follow=false`. */
   readonly isFinite?: boolean
 }
 
-/** How long a browser waits before it comes back; it asks with the id of the last event that it has. */
+/** How long an EventSource waits before it reconnects with the id of its last event. */
 const RETRY_MS = 1000
-/** The same after a fault that somebody has to mend first. */
+/** The same after an error that an operator has to repair. */
 const FAULT_RETRY_MS = 15_000
 
-/** `Accept` names the type itself: every client that takes anything does not mean this. */
+/** Whether `Accept` names the type. A client that accepts everything does not ask for an event stream. */
 const acceptsEventStream = (accept: string): boolean => /(^|,)\s*text\/event-stream\s*(;|,|$)/i.test(accept)
 
 /**
- * A tail, or a feed, as server-sent events (the HTML standard, "Server-sent events"). No line but an event's is followed
- * by an empty one, as a rule: common readers take every empty line for an event.
+ * A tail or a feed as server-sent events (HTML standard, "Server-sent events"). An empty line follows events alone, with few
+ * exceptions, because common readers take every empty line for the end of an event.
  */
 export class EventStream implements Sink, LifecycleSink, LongLived {
   readonly transport = 'sse'
@@ -47,7 +47,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     this.#socket = req.socket
     this.#options = options
     const end = () => this.#ended.abort()
-    // The server lets clients close their side and still answers them; of a stream that is how a reader leaves.
+    // Half-closed clients still receive their response, but a reader that half-closes a stream leaves it.
     this.#socket.once('close', end).once('end', end)
     const keepingAlive = setInterval(() => this.#keepAlive(), options.keepAliveMs)
     this.signal.addEventListener('abort', () => {
@@ -59,7 +59,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     res.write(`retry: ${RETRY_MS}\n`)
   }
 
-  /** Aborted when the stream has ended, from whichever side. */
+  /** Aborted when the node or the reader has ended the stream. */
   get signal(): AbortSignal {
     return this.#ended.signal
   }
@@ -67,12 +67,12 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   send(events: readonly Sendable[]): void {
     if (this.signal.aborted || events.length === 0) return
     this.#isEmpty = false
-    // Chunks that are made once for all streams: in res.write most of the cost would be their making.
+    // The chunk of an event is made once for all streams. `res.write` would make it anew for each, at most of its cost.
     if (this.#isChunked) this.#socket.write(joined(events.map((event) => encodingsOf(event).serverSentChunk)))
     else this.#res.write(events.map(serverSentOf).join(''))
   }
 
-  /** Sends a message that has no id: JSON text. */
+  /** Sends JSON text as a message without an id. */
   tell(json: string): void {
     if (this.signal.aborted) return
     const message = serverSentData(json)
@@ -80,12 +80,12 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     else this.#res.write(message)
   }
 
-  /** Gives a reader that has seen nothing the id to come back with. */
+  /** Gives a reader that has received no event the id to reconnect with. */
   standAt(id: string): void {
     this.#res.write(`id: ${id}\n\n`)
   }
 
-  /** Whether the answer is sent in chunks, and on this socket by now: it may wait for the one before it. */
+  /** Whether the response is chunked and has the socket: a pipelined response waits for the one before it. */
   get #isChunked(): boolean {
     return this.#res.chunkedEncoding && this.#res.socket === this.#socket
   }
@@ -94,22 +94,22 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     if (!(await socketDrained(this.#socket, this.#options.stallPolicy, signal))) this.#socket.destroy()
   }
 
-  /** There is no more to come. A reader that saw nothing is given the id to come back with, and is told then to stop. */
+  /** Ends the stream after its last event. A reader that received no event gets the id to reconnect with, and then a 204. */
   finish(cursor: Seq): void {
     if (this.signal.aborted) return
     if (this.#isEmpty) this.standAt(String(cursor))
     this.#ended.abort()
   }
 
-  /** Ends a stream that has no end of its own: an orderly end of it says nothing but "come back". */
+  /** Ends a stream early, so that its reader reconnects. The orderly end of an endless stream means no more than that. */
   end(): void {
     if (this.#options.isFinite) this.fail()
     else this.#ended.abort()
   }
 
   /**
-   * Cuts the connection before the end of the body, so that no reader takes what it has for all there is. With an error,
-   * sends it first, as an event of the error's name, which an EventSource passes over unless it listens for it.
+   * Cuts the connection before the end of the body, so that no reader takes the part that it has for the whole. Sends the
+   * error first, if any, as an event with the name of its code, which an EventSource ignores unless it listens for it.
    */
   fail(error?: AppError): void {
     if (this.signal.aborted) return
@@ -138,7 +138,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
     await gone
   }
 
-  /** What was written leaves first. Without chunks the end of the connection is the end of the body, unless it is reset. */
+  /** Cuts the connection once everything is written. Without chunks it resets it, since a plain end would end the body. */
   #cut(): void {
     if (!this.#isChunked) this.#socket.resetAndDestroy()
     else {
@@ -156,7 +156,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
 const joined = (parts: readonly Buffer[]): Buffer =>
   parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts)
 
-/** Begins an answer that is an event stream. Proxies are asked neither to keep it nor to gather or rewrite it. */
+/** Begins a response that is an event stream, with headers that forbid proxies to cache, buffer or transform it. */
 export function beginEventStream(ctx: Context): void {
   ctx.status = 200
   ctx.set('Content-Type', 'text/event-stream; charset=utf-8')
@@ -167,6 +167,6 @@ export function beginEventStream(ctx: Context): void {
   ctx.res.flushHeaders()
 }
 
-/** Whether a request asks for an event stream. An upgrade is one, whatever else it would accept. */
+/** Whether a request asks for an event stream. A WebSocket handshake does not, whatever it accepts. */
 export const isEventStream = (ctx: UpgradeContext): boolean =>
   ctx.ws === undefined && acceptsEventStream(ctx.get('Accept'))

@@ -8,7 +8,7 @@ import { acceptUpgrade } from './upgrade.ts'
 
 /**
  * Completes a WebSocket handshake and registers the connection with the node, which pings and drains it. Throws draining and
- * too_many_sockets. Undefined when the client is gone already.
+ * too_many_sockets. Resolves with undefined when the client has disconnected.
  */
 export async function openWebSocket(
   { ctx, services }: Pick<Call, 'ctx' | 'services'>,

@@ -7,22 +7,22 @@ import { knownEnd } from './tailEnd.ts'
 type StreamCall = Pick<Call, 'ctx' | 'principal' | 'services'>
 
 export interface ServedStream {
-  /** The stream counts as one of the tails of its principal; false: what runs on it counts its own. */
+  /** Whether the stream counts as one tail of its principal; false when `run` counts tails of its own. */
   readonly isOneTail: boolean
-  /** How many pages of events wait in memory for the reader at a time. */
+  /** The most pages of events that wait in memory for the reader. */
   readonly pages?: 1 | 2
   /** Whether its end says that the reader has everything: `follow=false`. */
   readonly isFinite?: boolean
-  /** Sends events until there is no more to send, or the signal of the stream is aborted. */
+  /** Sends events until the last one, or until the signal of the stream is aborted. */
   run(stream: EventStream): Promise<void>
-  /** `run` was rejected by what its reader is not told. */
+  /** Called when `run` is rejected with an unexpected error. */
   onFault(error: unknown): void
 }
 
 /**
- * Answers with an event stream. Owns what a stream holds from its beginning to its end: its place in the principal's quota,
- * its registration with the node, which drains it, and the watch over its token. Throws draining, too_many_sockets,
- * too_many_tails. Returns once the stream has begun.
+ * Responds with an event stream. Owns what a stream holds until its end: its place in the principal's quota of tails, its
+ * registration with the node, which drains it, and the watch over its token. Throws draining, too_many_sockets,
+ * too_many_tails. Returns when the stream has begun.
  */
 export function serveEventStream({ ctx, principal, services }: StreamCall, served: ServedStream): void {
   const { config, sockets, tailQuota } = services
@@ -41,13 +41,13 @@ export function serveEventStream({ ctx, principal, services }: StreamCall, serve
   })
   const remove = sockets.add(stream, ctx.req.socket)
   const unwatch = onTokenEnd(principal, () => stream.end())
-  // Not awaited: the request is answered.
+  // Not awaited: the response has begun.
   void served
     .run(stream)
     .catch((error) => {
       const known = knownEnd(error)
       if (known === undefined) served.onFault(error)
-      // The reader of an erased session comes back, and is answered 410.
+      // The reader of an erased session reconnects, and receives a 410.
       if (known?.code === 'session_erased') stream.end()
       else stream.fail(known)
     })

@@ -11,21 +11,21 @@ export interface SocketsOptions {
   readonly drainSpreadMs: number
 }
 
-/** How long a peer has to take our goodbye before the connection is cut. */
+/** How long a peer has to complete the close of its connection before the node cuts it. */
 export const CLOSE_TIMEOUT_MS = 2000
 
 export type Transport = 'websocket' | 'sse' | 'phoenix'
 
-/** A connection that lives for as long as its peer wants. */
+/** A connection that stays open until its peer or the node closes it. */
 export interface LongLived {
   readonly transport: Transport
-  /** Asks for a sign of life, and cuts a peer that gave none; for those whose peers would otherwise be silent. */
+  /** Pings the peer, and cuts the connection when earlier pings were not answered. Absent where the peer itself sends heartbeats. */
   ping?(): void
-  /** Sends the peer away, to come back elsewhere with its cursors. Resolves when the connection is gone. */
+  /** Closes the connection, so that the peer reconnects to another node with its cursors. Resolves when it is closed. */
   leave(): Promise<void>
 }
 
-/** The long-lived connections of a node: counted against a bound, pinged, at the end sent away one after the other. */
+/** The long-lived connections of a node. It limits their number, pings them, and closes them one after the other when the node drains. */
 export class Sockets {
   readonly #options: SocketsOptions
   readonly #open = new Set<LongLived>()
@@ -34,7 +34,7 @@ export class Sockets {
 
   constructor(options: SocketsOptions) {
     this.#options = options
-    setMaxListeners(0, this.#draining.signal) // one for each request that waits
+    setMaxListeners(0, this.#draining.signal) // each waiting request has one
     this.#pinging = setInterval(() => this.#ping(), options.pingIntervalMs)
     this.#pinging.unref()
   }
@@ -45,12 +45,12 @@ export class Sockets {
     return counts
   }
 
-  /** Aborted when the node begins to drain: whoever waits without a socket comes back elsewhere. */
+  /** Aborted when the node begins to drain, for requests that wait without a long-lived connection. */
   get draining(): AbortSignal {
     return this.#draining.signal
   }
 
-  /** Throws draining or too_many_sockets when the node takes no more. */
+  /** Throws draining, or too_many_sockets at the limit. */
   assertNotFull(): void {
     if (this.#draining.signal.aborted)
       throw new AppError('draining', 'the node is shutting down; connect again', { retry_after_ms: 0 })
@@ -64,7 +64,7 @@ export class Sockets {
       )
   }
 
-  /** It is one of the node's until its TCP connection ends, or what is answered is called. */
+  /** Registers a connection until its TCP connection closes, or the returned function is called. */
   add(connection: LongLived, socket: Socket): () => void {
     this.#open.add(connection)
     const remove = () => {
@@ -75,7 +75,7 @@ export class Sockets {
     return remove
   }
 
-  /** Sends everybody away, spread over a few seconds so that they do not return as one wave. */
+  /** Closes all connections, spread over a few seconds so that clients do not reconnect at once. */
   async drain(): Promise<void> {
     this.#draining.abort()
     clearInterval(this.#pinging)
@@ -95,7 +95,7 @@ export class Sockets {
   }
 }
 
-/** Says goodbye and resolves when the connection is gone; cuts it when the peer does not answer in time. */
+/** Closes a WebSocket, and cuts it when the peer does not complete the close in time. Resolves when it is closed. */
 export function closeSocket(ws: WebSocket, { code, reason }: Close): Promise<void> {
   return new Promise((resolve) => {
     if (ws.readyState === ws.CLOSED) return resolve()
@@ -108,20 +108,20 @@ export function closeSocket(ws: WebSocket, { code, reason }: Close): Promise<voi
   })
 }
 
-/** How a peer is waited for that does not take what it is sent. */
+/** How long, and with how much unread data, the node waits for a peer that does not read. */
 export interface StallPolicy {
   readonly stallMs: number
   readonly unread: UnreadBudget
-  /** On whose account it is. */
+  /** The key under which unread data is accounted. */
   readonly holder: unknown
-  /** How many pages its tail has in memory: one, or the next one too. */
+  /** The pages that its tail has in memory: the one that is sent, or also the next. */
   readonly pages?: 1 | 2
 }
 
 /**
- * Resolves when what was written has left this process, true; or, false, when the peer took nothing at all for
- * `stallMs` (Node's socket time-out, which a write that makes progress pushes back), or there is no memory for what waits. Resolves at once when the signal
- * is aborted; that is asked for only when there is something to wait for.
+ * Resolves with true when everything written has left this process or the signal is aborted; with false when the peer read
+ * nothing for `stallMs` (Node's socket time-out, which progress of a write resets), or the memory for unread data is full.
+ * `askSignal` is called only when there is something to wait for.
  */
 export function socketDrained(
   socket: Socket,

@@ -6,9 +6,9 @@ const CLOSES: Partial<Record<ErrorCode, Close>> = {
   history_damaged: CLOSE.damaged,
 }
 
-/** Why a tail or a feed ended, when its reader is told so; undefined: a fault of the node, to be logged. */
+/** The error of a tail or feed that its reader receives; undefined for unexpected errors, which are logged. */
 export const knownEnd = (error: unknown): AppError | undefined =>
   error instanceof AppError && error.code in CLOSES ? error : undefined
 
-/** How a WebSocket is closed whose tail ended by this error. */
+/** The close code and reason of a WebSocket whose tail ended with this error. */
 export const closeOf = (error: AppError | undefined): Close => (error && CLOSES[error.code]) ?? CLOSE.internal

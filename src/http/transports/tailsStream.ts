@@ -13,9 +13,9 @@ import type { TailRequest } from '../parseTails.ts'
 import { existingSessionId } from '../sessionId.ts'
 import type { EventStream } from './eventStream.ts'
 
-/** Pages of all tails together that may be on their way: each tail waits for its turn with nothing in memory. */
+/** The most pages that all tails together have in memory. A tail that waits for its turn has none. */
 const MAX_PAGES = 2
-/** Sessions that are looked up at a time, so that a long list does not keep others from Postgres. */
+/** Sessions that are looked up at a time, so that a long list leaves connections of Postgres to others. */
 const LOOKUPS = 4
 
 export interface TailsStreamOptions {
@@ -25,27 +25,27 @@ export interface TailsStreamOptions {
   readonly toAppError: (error: unknown) => AppError
 }
 
-/** Many tails on one event stream. Each begins, is refused, and ends by itself; the stream ends with the last. */
+/** Many tails on one event stream. Each begins, is refused and ends independently. The stream ends with the last. */
 export class TailsStream {
   readonly #options: TailsStreamOptions
   readonly #pages = new Semaphore(MAX_PAGES)
   #draining: Promise<void> | undefined
-  /** Whether a tail ended before the end of what it was to show. */
+  /** Whether a tail ended before its last event. */
   isCutShort = false
 
   constructor(options: TailsStreamOptions) {
     this.#options = options
-    setMaxListeners(0, options.stream.signal) // some for each tail
+    setMaxListeners(0, options.stream.signal) // each tail has some
   }
 
-  /** Resolves when a tail may send a page, fair among tails; with what is called once it was sent, or will not be. */
+  /** Waits until a tail may send a page, fairly among tails. Resolves with the function that ends its turn. */
   async page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
     const give = this.#pages.takeNow() ?? (await this.#pages.take(signal()))
     await this.#drained()
     return give && (() => void this.#drained().then(give))
   }
 
-  /** Resolves when no tail is left, or the stream has ended. */
+  /** Runs the tails. Resolves when the last has ended, or the stream has. */
   async run(wanted: readonly TailRequest[]): Promise<void> {
     const { stream } = this.#options
     const running: Promise<void>[] = []
@@ -57,7 +57,7 @@ export class TailsStream {
     await Promise.all(running)
   }
 
-  /** Looks the session up, and answers how to follow it. Throws what the tail is refused with. */
+  /** Looks the session up. Resolves with the function that follows it. Throws the error that refuses the tail. */
   async #begin(wanted: TailRequest): Promise<(() => Promise<void>) | undefined> {
     const { services, principal, stream } = this.#options
     const { sessionId, cursor, seenAt } = wanted
@@ -93,7 +93,7 @@ export class TailsStream {
     }
   }
 
-  /** One wait for all tails: each would set the time-out of the socket, and clear it for the others. */
+  /** All tails share one wait, because each would set the time-out of the socket and clear it for the others. */
   #drained(): Promise<void> {
     const { stream } = this.#options
     this.#draining ??= stream
@@ -111,7 +111,7 @@ export class TailsStream {
   }
 }
 
-/** Where one of the tails goes. A page is read once it is this tail's turn. */
+/** The sink of one of the tails. A page is read when it is this tail's turn. */
 class SinkOfTail implements Sink {
   readonly readsAhead = false
   readonly #tails: TailsStream

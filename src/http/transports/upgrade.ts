@@ -6,7 +6,7 @@ import { AppError } from '../../protocol/errors.ts'
 import { sendRawError } from '../rawResponse.ts'
 
 /**
- * Hands real `upgrade` requests to the HTTP handler, for koa-easy-ws. Without this Node's HTTP parser stays on the
+ * Passes `upgrade` requests to the HTTP handler, for koa-easy-ws. Without this Node's HTTP parser stays on the
  * socket, and its request time-out kills a WebSocket 60 to 90 s after the client's first frame.
  */
 export function bridgeUpgrades(
@@ -14,9 +14,9 @@ export function bridgeUpgrades(
   handler: (req: IncomingMessage, res: ServerResponse) => unknown,
 ): void {
   server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
-    socket.on('error', () => {}) // ws adds its own; this one covers the time before
+    socket.on('error', () => {}) // until ws adds its own listener
     if (hasBody(req)) return refuseBody(socket)
-    if (head.length > 0) socket.unshift(head) // koa-easy-ws passes on no head: keep early bytes on the socket
+    if (head.length > 0) socket.unshift(head) // koa-easy-ws does not pass the head on, so early bytes go back to the socket
     const res = new ServerResponse(req)
     res.shouldKeepAlive = false
     res.assignSocket(socket)
@@ -28,7 +28,7 @@ export function bridgeUpgrades(
   })
 }
 
-/** Node stops parsing at any Upgrade header (curl --http2 sends one), so a body behind it cannot be read. */
+/** Node stops parsing at an Upgrade header (curl --http2 sends one), so it cannot read a body after it. */
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
@@ -42,10 +42,10 @@ export interface UpgradeContext extends Context {
 }
 
 const KEY = /^[+/0-9A-Za-z]{22}==$/
-/** Names of sub-protocols (RFC 9110 tokens), comma-separated; ws answers others itself, and not in JSON. */
+/** A comma-separated list of sub-protocols (RFC 9110 tokens). ws rejects others itself, without JSON. */
 const PROTOCOLS = /^[\w!#$%&'*+.^`|~-]+(\s*,\s*[\w!#$%&'*+.^`|~-]+)*$/
 
-/** Throws invalid_websocket_upgrade when the request is no proper WebSocket handshake. */
+/** Throws invalid_websocket_upgrade when the request is not a valid WebSocket handshake. */
 export function assertHandshake(ctx: UpgradeContext): void {
   const { headers, method } = ctx.req
   if (ctx.ws === undefined || method !== 'GET' || !KEY.test(headers['sec-websocket-key'] ?? ''))
@@ -61,7 +61,7 @@ export function assertHandshake(ctx: UpgradeContext): void {
   }
 }
 
-/** Completes the handshake; undefined when the client is gone already. */
+/** Completes a handshake. Resolves with undefined when the client has disconnected. */
 export async function acceptUpgrade(ctx: UpgradeContext): Promise<WebSocket | undefined> {
   const { socket } = ctx.req
   if (ctx.ws === undefined || socket.destroyed || !socket.readable || !socket.writable) {
@@ -70,9 +70,9 @@ export async function acceptUpgrade(ctx: UpgradeContext): Promise<WebSocket | un
     return undefined
   }
   ctx.res.detachSocket(socket)
-  // ws refuses a few more handshakes than we do, by closing the socket and answering nobody.
+  // ws rejects a few more handshakes, by closing the socket without resolving or rejecting.
   const closed = new Promise<undefined>((resolve) => socket.once('close', () => resolve(undefined)))
   const ws = await Promise.race([ctx.ws(), closed])
-  ws?.on('error', () => {}) // a frame that breaks the protocol closes the socket; it must not end the process
+  ws?.on('error', () => {}) // an invalid frame closes the socket, and must not end the process
   return ws
 }

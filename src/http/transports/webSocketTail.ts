@@ -12,10 +12,10 @@ import { openWebSocket } from './openWebSocket.ts'
 import { closeSocket, type LongLived, type StallPolicy, socketDrained } from './sockets.ts'
 import { closeOf, knownEnd } from './tailEnd.ts'
 
-/** Pings that may go unanswered; at this many the peer is taken for dead. */
+/** After this many unanswered pings the node closes the connection. */
 const MAX_MISSED_PINGS = 2
 
-/** A raw WebSocket: its peer has nothing to say, so it is pinged. */
+/** A raw WebSocket. Its peer sends nothing, so the node pings it. */
 class RawWebSocket implements LongLived {
   readonly transport = 'websocket'
   readonly #ws: WebSocket
@@ -41,7 +41,7 @@ class RawWebSocket implements LongLived {
   }
 }
 
-/** One event per text frame, or arrays of up to `batchSize` events. */
+/** Sends one event per text frame, or arrays of up to `batchSize` events. */
 class WebSocketSink implements Sink {
   readonly readsAhead = true
   readonly #ws: WebSocket
@@ -80,21 +80,21 @@ class WebSocketSink implements Sink {
   }
 }
 
-/** What sends a tail to a sink until it ends or the signal is aborted. */
+/** Sends a tail to a sink until it ends or the signal is aborted. */
 type RunTail = (sink: Sink, signal: AbortSignal) => Promise<void>
 
 interface ServedTail {
-  /** Undefined: each event is a frame by itself. */
+  /** Undefined: each event is one frame. */
   readonly batchSize: number | undefined
   readonly run: RunTail
-  /** `run` was rejected by what its reader is not told. */
+  /** Called when `run` is rejected with an unexpected error. */
   onFault(error: unknown): void
 }
 
 /**
- * Answers with a WebSocket that a tail is sent on. Owns what the tail holds from its beginning to its end: its place in the
- * principal's quota, its registration with the node, which drains it, and the watch over its token. Throws draining,
- * too_many_sockets, too_many_tails. Resolves once the socket is open.
+ * Responds with a WebSocket on which a tail is sent. Owns what the tail holds until its end: its place in the principal's
+ * quota of tails, its registration with the node, which drains it, and the watch over its token. Throws draining,
+ * too_many_sockets, too_many_tails. Resolves when the socket is open.
  */
 export async function serveWebSocketTail(
   call: Pick<Call, 'ctx' | 'principal' | 'services'>,
@@ -113,11 +113,11 @@ export async function serveWebSocketTail(
   const stallPolicy: StallPolicy = { ...stallPolicyOf(services, ctx), pages: 2 }
   const run = (signal: AbortSignal, onStalled: () => void) =>
     served.run(new WebSocketSink(ws, socket, { batchSize, stallPolicy, onStalled }), signal)
-  // Not awaited: the HTTP side of this request is over.
+  // Not awaited: the handshake is complete.
   void runAndClose(ws, principal, run, served.onFault).finally(release)
 }
 
-/** Runs a tail on an open socket, and closes the socket with the code that says why the tail ended. */
+/** Runs a tail on an open socket, and closes the socket with the code for the end of the tail. */
 async function runAndClose(
   ws: WebSocket,
   principal: Principal,

@@ -5,25 +5,25 @@ import { membersOf } from './members.ts'
 import { type Message, NULL, type Serializer } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
-/** What a channel needs of the socket that it is on. */
+/** What a channel needs of its socket. */
 export interface ChannelHost {
   readonly principal: Principal
   readonly tokenEnded: boolean
-  /** The socket is about to be closed: nothing is begun any more. */
+  /** Whether the node drains the socket, so that no new work begins. */
   readonly isLeaving: boolean
   readonly serializer: Serializer
   /** Counts one request against the quota of the tenant. Rejects with rate_limited. */
   countRequest(): Promise<void>
   send(text: string): void
   page(signal: () => AbortSignal): Promise<(() => void) | undefined>
-  /** Handles a message as if it came now. */
+  /** Handles a message as if it had just arrived. */
   receive(message: Message): void
-  /** The channel has ended: messages to its topic are no longer its own. */
+  /** Removes a channel that has ended, so that it gets no more messages of its topic. */
   forget(channel: Channel): void
-  /** A message awaits its answer; `answered` says that it has it. Between the two it counts against a bound. */
+  /** Counts a message that awaits its reply against the limit, until `answered` is called. */
   asked(): void
   answered(): void
-  /** What a thrown thing is to a client. */
+  /** Converts anything thrown to the error that the client gets, and logs unexpected errors. */
   toAppError(error: unknown): AppError
 }
 
@@ -35,9 +35,9 @@ export const reply = (status: 'ok' | 'error', response: string) =>
 export const refusal = (reason: string) => reply('error', JSON.stringify({ reason }))
 
 /**
- * One join of one topic: joining → joined → ended, or joining → ended. Messages to a topic are handled in their order:
- * while it is joining they wait, answers leave in the order of their messages, and a leave, or another join, waits for
- * the answers before it.
+ * One join of one topic: joining → joined → ended, or joining → ended. The messages of a topic are handled in order: they wait
+ * while it is joining, replies are sent in the order of their messages, and a leave or another join waits for the replies
+ * before it.
  */
 export class Channel implements Member {
   readonly topic: string
@@ -47,7 +47,7 @@ export class Channel implements Member {
   readonly #ref: string
   readonly #left = new AbortController()
   #hasEnded = false
-  /** Made once there is something to answer: most members of topics only listen. */
+  /** Created with the first message that needs a reply: most members only listen. */
   #answers: InOrder | undefined
   #waiting: Message[] | undefined = []
   #joined: Joined | undefined
@@ -97,7 +97,7 @@ export class Channel implements Member {
       this.#refuse(this.#host.toAppError(error).code)
     }
     this.#goOn()
-    // Not awaited: nothing of the joining is kept for as long as the client stays.
+    // Not awaited, so that nothing of the join stays in memory while the client is a member.
     if (this.#joined && !this.signal.aborted) this.#joined.run().catch((error) => this.#onFault(error))
   }
 
@@ -110,7 +110,7 @@ export class Channel implements Member {
     else this.#answer(message)
   }
 
-  /** The token is at its end. */
+  /** Ends the channel because the token has ended. */
   expire(reason: string): void {
     if (this.#joined === undefined) this.#refuse('token_expired')
     else {
@@ -119,13 +119,13 @@ export class Channel implements Member {
     }
   }
 
-  /** There is no more to come, ever: the client is told why, and does not join again. */
+  /** Ends the channel for good: the client gets the reason and does not join again. */
   #finish(reason: ErrorCode): void {
     this.push(reason, JSON.stringify({ reason }))
     if (this.#end()) this.#close()
   }
 
-  /** The token was renewed; a client that may no longer be here is told to join again, and hears why it cannot. */
+  /** Checks the renewed token. A client that may no longer be a member is made to join again, which is refused with the reason. */
   review(principal: Principal): void {
     try {
       this.#joined?.admit(principal)
@@ -134,7 +134,7 @@ export class Channel implements Member {
     }
   }
 
-  /** The client is no longer here: it leaves, the channel ends, or the connection is gone. */
+  /** Ends the membership: the client leaves, the channel ends, or the connection is closed. */
   abandon(): void {
     if (this.signal.aborted) return
     this.#left.abort()
@@ -142,7 +142,7 @@ export class Channel implements Member {
   }
 
   #onFault(error: unknown): void {
-    const { code } = this.#host.toAppError(error) // which logs a fault
+    const { code } = this.#host.toAppError(error) // logs unexpected errors
     if (code === 'session_erased' || code === 'history_changed') this.#finish(code)
     else {
       if (code === 'history_damaged') this.push(code, JSON.stringify({ reason: code }))
@@ -169,7 +169,7 @@ export class Channel implements Member {
     )
   }
 
-  /** Another join takes the topic over. */
+  /** Ends this channel for another join of the topic. */
   #makeWay(join: Message): void {
     this.#afterAnswers(() => {
       if (this.#end()) this.#close()
@@ -186,7 +186,7 @@ export class Channel implements Member {
     })
   }
 
-  /** Once what was asked before is answered; messages to the topic wait meanwhile. */
+  /** Acts after the replies to earlier messages. Messages to the topic wait meanwhile. */
   #afterAnswers(act: () => void): void {
     this.#waiting = []
     this.#place()(() => {
@@ -208,7 +208,7 @@ export class Channel implements Member {
     if (this.#end()) this.#send(this.#joinRef, 'phx_error', EMPTY)
   }
 
-  /** False when it had ended already. */
+  /** Ends the channel. Returns false when it had ended before. */
   #end(): boolean {
     if (this.#hasEnded) return false
     this.#hasEnded = true
@@ -217,7 +217,7 @@ export class Channel implements Member {
     return true
   }
 
-  /** What waited is handled now, by this channel or by whoever has the topic then. */
+  /** Handles the messages that waited, by the channel that has the topic by then. */
   #goOn(): void {
     const waiting = this.#waiting ?? []
     this.#waiting = undefined

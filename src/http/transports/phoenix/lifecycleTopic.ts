@@ -7,7 +7,7 @@ import type { Services } from '../../context.ts'
 import { cursorAt } from '../../query.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
-/** `lifecycle`: what happens to the sessions of the tenant, from a cursor on, or from now. */
+/** The topic `lifecycle`: the lifecycle feed of the tenant from a cursor on, or from now on. */
 export function lifecycleTopic({ lifecycle, tailQuota }: Services): Join {
   return async (payload, member) => {
     if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
@@ -41,7 +41,7 @@ async function follow(member: Member, run: (sink: LifecycleSink) => Promise<void
   }
 }
 
-/** One push an event. A page is read once it is this topic's turn. */
+/** Sends each event as a push. A page is read when it is this topic's turn. */
 class MemberSink implements LifecycleSink {
   readonly #member: Member
   #pageSent: (() => void) | undefined

@@ -4,13 +4,13 @@ import { valuesOf } from '../../json.ts'
 
 const NAMES = ['cursor', 'cursor_inserted_at', 'cursor_at', 'batch_size', 'token']
 
-/** What the payload of a join, or of a new token, has of the members that are known; nothing when it is no object. */
+/** The known members in the payload of a join or a renewal; none when it is not an object. */
 export function membersOf(payloadText: string): Readonly<Record<string, unknown>> {
   const members = scanMembers(payloadText, NAMES)
   return members ? valuesOf(payloadText, members) : {}
 }
 
-/** An integer among the members of a join; undefined when absent or null. A decimal string stands for one. */
+/** An integer member of a join, which may be a decimal string; undefined when it is absent or null. */
 export function integerMember(
   payload: Readonly<Record<string, unknown>>,
   name: string,

@@ -5,18 +5,18 @@ import { type StallPolicy, socketDrained } from '../sockets.ts'
 
 export interface OutboxOptions {
   readonly stallPolicy: StallPolicy
-  /** Aborted when the connection is gone. */
+  /** Aborted when the connection is closed. */
   readonly signal: AbortSignal
-  /** The peer takes less than it is sent, or takes it again. */
+  /** Called when the peer stops keeping up, and when it keeps up again. */
   readonly onPressure: () => void
-  /** The peer has taken nothing for `stallMs`. */
+  /** Called when the peer has read nothing for `stallMs`. */
   readonly onStalled: () => void
 }
 
-/** Pages of all topics together that may be on their way, from being read to having left this process. */
+/** The most pages that all topics together have in memory, from the read until they have left this process. */
 const MAX_PAGES = 2
 
-/** What one WebSocket is sent, by all of its topics. What is sent in one turn of the event loop is one system call. */
+/** The outgoing frames of a WebSocket, of all its topics. Frames of one turn of the event loop are sent in one system call. */
 export class Outbox {
   readonly #ws: WebSocket
   readonly #socket: Socket
@@ -42,19 +42,19 @@ export class Outbox {
     if (this.#draining === undefined && this.#socket.writableNeedDrain) this.#drain()
   }
 
-  /** Whether the peer has yet to take what it was sent. */
+  /** Whether the peer has not yet read what was sent. */
   get isFull(): boolean {
     return this.#draining !== undefined
   }
 
-  /** Resolves when what was sent has left this process, or the connection is gone. */
+  /** Resolves when everything sent has left this process, or the connection is closed. */
   drained(): Promise<void> {
     return this.#draining ?? Promise.resolve()
   }
 
   /**
-   * Resolves when a topic may send a page, fair among topics; with what is called once the page was sent, or will not
-   * be. Undefined when the signal is aborted; that is asked for only when there is something to wait for.
+   * Waits until a topic may send a page, fairly among topics. Resolves with the function that ends its turn, or with undefined
+   * when the signal is aborted. `signal` is called only when there is something to wait for.
    */
   async page(signal: () => AbortSignal): Promise<(() => void) | undefined> {
     const give = this.#pages.takeNow() ?? (await this.#pages.take(signal()))

@@ -16,23 +16,23 @@ export interface PhoenixSocketOptions {
   readonly serializer: Serializer
   readonly topics: Topics
   readonly authenticator: Authenticator
-  /** Of the tenant; undefined: it may ask as often as it likes. */
+  /** The rate limit of tenants; undefined: requests are not limited. */
   readonly requestQuota: RequestQuota | undefined
   readonly principal: Principal
-  /** Whether the socket is closed when its token ends, and not only its topics. */
+  /** Whether the end of the token closes the socket, and not only its topics. */
   readonly closesWithToken: boolean
-  /** A client that sends no frame for so long is taken for gone. */
+  /** The socket is closed when the client sends no frame for this long. */
   readonly silenceMs: number
   readonly stallPolicy: StallPolicy
   readonly maxTopics: number
-  /** Messages that may await their answers; past it nothing more is read until one has it. */
+  /** The most messages that may await their replies. At the limit the node reads no further. */
   readonly maxUnanswered: number
   readonly toAppError: (error: unknown) => AppError
 }
 
 const UNMATCHED = refusal('unmatched topic')
 
-/** Many topics on one WebSocket, as Phoenix's channels do it: reads frames, and hands them to the channels. */
+/** Many topics on one WebSocket, as in Phoenix Channels. Reads frames and passes them to the channels. */
 export class PhoenixSocket implements LongLived, ChannelHost {
   readonly transport = 'phoenix'
   readonly serializer: Serializer
@@ -117,11 +117,11 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     else if (topic === 'phoenix' && event === 'auth') void this.#renew(message)
     else if (channel) channel.receive(message)
     else if (event === 'phx_join') this.#join(message)
-    // A leave may cross the end of its channel, and is answered as if it had come in time.
+    // A leave that crosses the end of its channel gets the reply that it would have had before.
     else this.#reply(message, event === 'phx_leave' ? reply('ok', EMPTY) : UNMATCHED)
   }
 
-  /** What is under way is answered, nothing more is begun, and the client is to come back elsewhere. */
+  /** Answers the messages under way, begins nothing new, and closes the socket, so that the client reconnects to another node. */
   async leave(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#allAnswered = resolve
@@ -146,7 +146,7 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     this.send(this.serializer.encode(joinRef, ref, JSON.stringify(topic), 'phx_reply', payload))
   }
 
-  /** A new token for the same subject; topics go on as if nothing had been. */
+  /** Replaces the token by a new one of the same subject. The topics continue. */
   async #renew(message: Message): Promise<void> {
     if (this.#isRenewing) return this.#reply(message, refusal('renewal_in_progress'))
     this.#isRenewing = true
@@ -175,8 +175,8 @@ export class PhoenixSocket implements LongLived, ChannelHost {
   }
 
   /**
-   * The socket outlives its token, unless its client wants it otherwise: it may bring a new one, and join again. Phoenix's
-   * client drops a topic that was closed for good, but joins again by itself what a closed connection has cut.
+   * Ends the topics, or the socket if the client asked for that, when the token ends. On a socket that stays open the client
+   * may renew the token and join again. Phoenix's client rejoins after a closed connection, but not a topic that was closed.
    */
   #watchToken(): () => void {
     this.#tokenEnded = false
@@ -196,13 +196,13 @@ export class PhoenixSocket implements LongLived, ChannelHost {
     else this.#close(isBinary ? CLOSE.binary : CLOSE.malformed)
   }
 
-  /** While this side reads nothing, silence says nothing about the client. */
+  /** Closes a silent socket, unless the node itself does not read from it. */
   #onSilence(): void {
     if (this.#isPaused) this.#silence.refresh()
     else this.#close(CLOSE.silent)
   }
 
-  /** A client that does not take its answers, or waits for very many, is not read from: TCP makes it wait. */
+  /** Stops reading from a client that does not read its replies, or awaits too many: TCP makes it wait. */
   #readOrPause(): void {
     const pause = this.#outbox.isFull || this.#unanswered >= this.#options.maxUnanswered
     if (pause === this.#isPaused) return

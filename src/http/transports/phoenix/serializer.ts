@@ -1,7 +1,7 @@
 import { scanElements, scanMembers } from '../../../lib/jsonMembers.ts'
 import { type JsonSpan, JsonSyntaxError } from '../../../lib/jsonScanner.ts'
 
-/** A frame from a client. Refs are JSON text, to be echoed as they came; `payloadText` is the payload to the letter. */
+/** A frame from a client. Refs are JSON text and are echoed unchanged; `payloadText` is the exact text of the payload. */
 export interface Message {
   readonly joinRef: string
   readonly ref: string
@@ -12,16 +12,16 @@ export interface Message {
 
 /** A version of Phoenix's framing (Phoenix.Socket.Serializer). */
 export interface Serializer {
-  /** Undefined when the text is no frame of this version. */
+  /** Parses a frame. Undefined when the text is not one of this version. */
   decode(text: string): Message | undefined
-  /** Everything but the event's name is JSON text. */
+  /** Renders a frame. All arguments but the name of the event are JSON text. */
   encode(joinRef: string, ref: string, topic: string, event: string, payload: string): string
 }
 
 export const NULL = 'null'
-/** They are echoed in every frame; Phoenix's clients count. */
+/** Refs are echoed in every frame. Phoenix's clients send short numbers. */
 const MAX_REF_CHARACTERS = 128
-/** A payload begins one level down, and may be nested as deep as a body. */
+/** The depth at which the scanner starts, so that a payload may be nested as deeply as a body. */
 const OUTSIDE = -1
 const ELEMENTS = ['joinRef', 'ref', 'topic', 'event', 'payload'] as const
 const MEMBERS = ['topic', 'event', 'payload', 'ref', 'join_ref']
@@ -37,7 +37,7 @@ const V2: Serializer = {
   encode: (joinRef, ref, topic, event, payload) => `[${joinRef},${ref},${topic},"${event}",${payload}]`,
 }
 
-/** `{"topic","event","payload","ref"}`, and in what clients send perhaps a `join_ref`. */
+/** `{"topic","event","payload","ref"}`; frames from clients may have a `join_ref`. */
 const V1: Serializer = {
   decode(text) {
     const members = scanned(() => scanMembers(text, MEMBERS, { outside: OUTSIDE }))
@@ -51,7 +51,7 @@ const V1: Serializer = {
     `{"topic":${topic},"event":"${event}","payload":${payload},"ref":${ref}}`,
 }
 
-/** By the `vsn` that a client asks for. */
+/** The serializers by the `vsn` that a client asks for. */
 export const SERIALIZERS: ReadonlyMap<string, Serializer> = new Map([
   ['1.0.0', V1],
   ['2.0.0', V2],
@@ -91,5 +91,5 @@ function message(
 const stringOf = (text: string): string | undefined =>
   text.startsWith('"') ? (JSON.parse(text) as string) : undefined
 
-/** A string, a number or null. */
+/** Whether the JSON text is a ref: a string, a number or null. */
 const isRef = (text: string) => text.length <= MAX_REF_CHARACTERS && /^["\dn-]/.test(text)

@@ -13,7 +13,7 @@ import { cursorMember, integerMember } from './members.ts'
 import type { Message } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
-/** `tail:<session_id>`: the session's events from a cursor on, and appends to it. */
+/** The topic `tail:<session_id>`: the events of a session from a cursor on, and appends to it. */
 export function tailTopic(services: Services, sessionId: string): Join {
   return async (payload, member, endTurn) => {
     if (member.tokenEnded) throw new AppError('token_expired', 'the token has expired')
@@ -41,13 +41,13 @@ interface TailOfMember {
   readonly epoch: number
   readonly cursor: number
   readonly batchSize: number
-  /** Gives its place among the tails of its principal back. */
+  /** Returns the tail's place in the quota of its principal. */
   readonly release: () => void
 }
 
 /**
- * A member's tail. It is sent lists of up to so many events. A page is read once it is this topic's turn, so a slow
- * socket holds few of them.
+ * The tail of a member. It sends lists of up to `batchSize` events. A page is read when it is this topic's turn, so a slow
+ * socket has few pages in memory.
  */
 class JoinedTail implements Joined, Sink {
   readonly readsAhead = false
@@ -104,7 +104,7 @@ class JoinedTail implements Joined, Sink {
   }
 }
 
-/** The text of an event with one more member, which events have on the multiplexed socket alone. */
+/** The text of an event with the member `cursor`, which events have on the multiplexed socket alone. */
 const withCursor = ({ seq, text }: RenderedEvent): string => `${text.slice(0, -1)},"cursor":${seq}}`
 
 async function append(

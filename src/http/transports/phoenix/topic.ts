@@ -1,37 +1,37 @@
 import type { Principal } from '../../../auth/principal.ts'
 import type { Message } from './serializer.ts'
 
-/** What a topic knows of one client that joins it. */
+/** A client that joins or has joined a topic. */
 export interface Member {
-  /** Whose token the client came with, or renewed last. */
+  /** The principal of the client's newest token. */
   readonly principal: Principal
-  /** Whether that token is no longer good. */
+  /** Whether that token has ended. */
   readonly tokenEnded: boolean
-  /** Its connection, which is told apart by identity. */
+  /** The connection, compared by identity. */
   readonly connection: object
-  /** Aborted when the client is no longer in the topic. */
+  /** Aborted when the client is no longer a member. */
   readonly signal: AbortSignal
   /** Sends an event of the topic; `payload` is JSON text. */
   push(event: string, payload: string): void
-  /** See Outbox. The signal is asked for only when there is something to wait for. */
+  /** See Outbox. `signal` is called only when there is something to wait for. */
   page(signal: () => AbortSignal): Promise<(() => void) | undefined>
 }
 
-/** A client's part in a topic that it has joined. */
+/** The membership of a client that has joined a topic. */
 export interface Joined {
-  /** What the topic does until the member's signal is aborted. A rejection is a fault: the client is to join again. */
+  /** Runs until the member's signal is aborted. After a rejection the client has to join again. */
   run(): Promise<void>
-  /** The member is no longer in the topic, nor will be; called once. */
+  /** Called once, when the client is no longer a member. */
   left(): void
-  /** Throws when this principal may not be in the topic. */
+  /** Throws when the principal may not be a member. */
   admit(principal: Principal): void
-  /** How a push of this event is answered, with JSON text or an AppError; undefined when it is not known here. */
+  /** The handler for pushes with this event, which resolves with JSON text or rejects with an AppError; undefined: there is none. */
   answerTo(event: string): ((message: Message) => Promise<string>) | undefined
 }
 
 /**
- * A way into a topic. A refusal is an AppError, whose code is the reason that the client hears. `endTurn` is called before what
- * has no need of Postgres, and may take long.
+ * Joins a topic. Rejects with an AppError, whose code is the reason in the reply. It calls `endTurn` before a step that takes
+ * long and does not query Postgres.
  */
 export type Join = (
   payload: Readonly<Record<string, unknown>>,
@@ -39,5 +39,5 @@ export type Join = (
   endTurn?: () => void,
 ) => Promise<Joined>
 
-/** The way into a topic, by its name; undefined when there is no such topic. */
+/** The join of a topic by its name; undefined when the topic does not exist. */
 export type Topics = (topic: string) => Join | undefined

@@ -9,7 +9,7 @@ import type { Join, Topics } from './topic.ts'
 const TAIL = 'tail:'
 const LIFECYCLE = 'lifecycle'
 
-/** Every topic that can be joined. */
+/** The topics that can be joined. */
 export function createTopics(services: Services): Topics {
   return (topic) => {
     if (topic.startsWith(TAIL)) return inTurn(services, tailTopic(services, topic.slice(TAIL.length)))
