@@ -11,6 +11,7 @@ import { readDurations, writeDurations } from './suite/durations.ts'
 import { findTests } from './suite/files.ts'
 import { runQueue } from './suite/queue.ts'
 import { report } from './suite/report.ts'
+import { originalClusters } from './support/cluster.ts'
 import { stopTestServer, testServer } from './support/postgres.ts'
 import { stopTestS3 } from './support/s3.ts'
 
@@ -44,6 +45,7 @@ try {
     env: {
       STARCITE_TEST_DATABASE_URL: url,
       STARCITE_TEST_BUILT: '1',
+      ...(await originalClusters()),
       STARCITE_TEST_PROGRAMS: built.programs,
       ...(values.grep && { STARCITE_TEST_GREP: values.grep }),
       ...(values.nightly && { STARCITE_TEST_NIGHTLY: '1' }),

@@ -10,7 +10,7 @@ import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
 import { useDatabase } from '../support/useNode.ts'
 
-const TAILS = IS_NIGHTLY ? 2000 : 600
+const TAILS = IS_NIGHTLY ? 2000 : 400
 /** The node's own bound, and what a loaded machine adds. */
 const APPEND_BOUND_MS = 5000 + SLACK_MS
 

@@ -7,6 +7,7 @@ import { urlOf } from '../../src/db/embedded/clients.ts'
 import { isServerOf, readPostmaster } from '../../src/db/embedded/postmaster.ts'
 import { withStartLock } from '../../src/db/embedded/startLock.ts'
 import { call, TailClient } from '../support/client.ts'
+import { copyCluster } from '../support/cluster.ts'
 import { endServer } from '../support/leftovers.ts'
 import { underLoad } from '../support/load.ts'
 import { type NodeProcess, spawnNode } from '../support/node.ts'
@@ -71,6 +72,7 @@ describe('nodes without a database URL', function () {
   })
 
   it('keep the data over kill -9 of the node, and of the node and Postgres together', async () => {
+    await copyCluster(data(), 'durable')
     let acknowledged = 0
     for (const killServer of [false, true]) {
       const node = await start()
@@ -96,6 +98,7 @@ describe('nodes without a database URL', function () {
   })
 
   it('start Postgres again whenever it is killed, on the port it had, and lose nothing, until told to stop (I1 to I5)', async () => {
+    await copyCluster(data(), 'durable')
     const node = await start()
     const gone = () => node.output().match(/embedded Postgres is gone: starting it again/g)?.length
     const { port } = await running()
@@ -127,6 +130,7 @@ describe('nodes without a database URL', function () {
   })
 
   it('say when it does not start; once it does, one starts it and all find it, on another port if need be', async () => {
+    await copyCluster(data(), 'durable')
     const [a, b] = await Promise.all([start(), start()])
     const first = await running()
     load = await underLoad(a, b)

@@ -1,17 +1,17 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import pg from 'pg'
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
   startEmbeddedPostgres,
 } from '../../src/db/embedded/server.ts'
+import { copyCluster } from './cluster.ts'
 import { endServer } from './leftovers.ts'
 import { programOf } from './programs.ts'
 import { makeScratch } from './scratch.ts'
@@ -21,26 +21,6 @@ export interface ChildNode {
   readonly process: ChildProcess
   /** Its one line, once the server is up. */
   readonly started: Promise<{ dir: string; port: number; pid: number; adopted: boolean }>
-}
-
-let original: Promise<string> | undefined
-
-/** initdb takes a second of processor time. */
-async function copyCluster(dir: string): Promise<void> {
-  original ??= makeCluster()
-  await promisify(execFile)('cp', ['-a', await original, dir]) // with its owner
-}
-
-async function makeCluster(): Promise<string> {
-  const folder = await makeScratch('embedded')
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const server = await startEmbeddedPostgres({
-    dir: path.join(folder, 'data'),
-    durable: false,
-    pack: await serverPackage(),
-  })
-  await server.stop()
-  return server.dir
 }
 
 /** A directory for one test, and everything that was started in it. `end` leaves nothing behind. */
@@ -63,8 +43,9 @@ export class EmbeddedPostgresLab {
 
   /** Where nothing is asked of how the database is created, it is a copy. */
   async start(options: Partial<EmbeddedPostgresOptions> = {}): Promise<EmbeddedPostgres> {
-    const asksHow = options.dir !== undefined || options.durable || options.onMessage !== undefined
-    if (!asksHow && !existsSync(this.path('data'))) await copyCluster(this.path('data'))
+    const asksHow = options.dir !== undefined || options.onMessage !== undefined
+    if (!asksHow && !existsSync(this.path('data')))
+      await copyCluster(this.path('data'), options.durable ? 'durable' : 'throwAway')
     const server = await startEmbeddedPostgres({
       dir: this.path('data'),
       durable: false,

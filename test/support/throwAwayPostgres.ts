@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises'
 import path from 'node:path'
 import type { Package } from '../../src/db/embedded/binaries.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded/server.ts'
+import { copyCluster } from './cluster.ts'
 import { makeScratch } from './scratch.ts'
 import { serverPackage } from './serverPackage.ts'
 
@@ -19,6 +20,7 @@ export async function throwAwayPostgres(
   const dir = await makeScratch('test')
   const remove = () => rm(dir, { recursive: true, force: true })
   try {
+    if (pack === undefined) await copyCluster(path.join(dir, 'data'))
     const server = await startEmbeddedPostgres({
       dir: path.join(dir, 'data'),
       durable: false,
