@@ -17,7 +17,7 @@ export async function copyCluster(dir: string, kind: ClusterKind = 'throwAway'):
 }
 
 /** The one that is copied: that of `npm test`, or one that this process makes once. */
-export function originalCluster(kind: ClusterKind): Promise<string> {
+function originalCluster(kind: ClusterKind): Promise<string> {
   const given = process.env[variableOf(kind)]
   if (given) return Promise.resolve(given)
   const known = made.get(kind) ?? makeCluster(kind)
