@@ -104,7 +104,7 @@ export async function startService(
         log,
         pollIntervalMs: config.tail.pollIntervalMs,
         isListening: () => listener.downForMs === 0 && !database.notifyQueue.isFull,
-        onPlaced: (feeds) => lifecycle.grown(feeds),
+        onFeedsGrown: (feeds) => lifecycle.grown(feeds),
         idleness,
       }),
     )

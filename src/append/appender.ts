@@ -78,7 +78,7 @@ export class Appender {
             : new AppError('draining', 'the node is shutting down; send the append again', {
                 retry_after_ms: 0,
               }),
-        patience: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
+        deadline: { ms: options.timeoutMs, refuse: (wasSent) => unavailable(undefined, wasSent) },
       })
     this.#lane = lane(options.connections, (batch) => this.#sendFree(batch))
     this.#lockedLane = lane(1, (batch) => this.#send(batch))

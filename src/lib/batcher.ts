@@ -17,8 +17,8 @@ export interface BatcherOptions<In, Out> {
   readonly stuckMs: number
   /** The error of a refusal: at the bound, or after `stop`. */
   readonly refuse: (why: 'full' | 'stopped') => Error
-  /** Nobody waits longer than this. What was not sent by then never is; what was is settled without its outcome. */
-  readonly patience?: { readonly ms: number; readonly refuse: (wasSent: boolean) => Error }
+  /** The longest that an item waits. Unsent items are withdrawn then; sent ones are rejected without their outcome. */
+  readonly deadline?: { readonly ms: number; readonly refuse: (wasSent: boolean) => Error }
 }
 
 export interface Weight {
@@ -72,7 +72,7 @@ export class Batcher<In, Out> {
   #readyBytes = 0
   #turnEnds = false
   #stuck: NodeJS.Timeout | undefined
-  #impatience: NodeJS.Timeout | undefined
+  #deadlineTimer: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: BatcherOptions<In, Out>) {
@@ -101,7 +101,7 @@ export class Batcher<In, Out> {
       this.#count += weight.count
       this.#bytes += weight.bytes
       if (!line.underWay) this.#makeReady(line, it)
-      this.#watchPatience()
+      this.#watchDeadline()
       this.#sendAtEndOfTurn()
     })
   }
@@ -216,9 +216,9 @@ export class Batcher<In, Out> {
   /** Nothing is here any more. */
   #rest(): void {
     clearTimeout(this.#stuck)
-    clearTimeout(this.#impatience)
+    clearTimeout(this.#deadlineTimer)
     this.#stuck = undefined
-    this.#impatience = undefined
+    this.#deadlineTimer = undefined
     for (const resolve of this.#whenAtRest) resolve()
     this.#whenAtRest.clear()
   }
@@ -245,26 +245,26 @@ export class Batcher<In, Out> {
     }, stuckMs)
   }
 
-  #watchPatience(): void {
-    const { patience } = this.#options
-    if (patience === undefined || this.#impatience !== undefined) return
+  #watchDeadline(): void {
+    const { deadline } = this.#options
+    if (deadline === undefined || this.#deadlineTimer !== undefined) return
     const [oldest] = this.#unsettled
     if (oldest === undefined) return
-    const ms = Math.max(1, Math.ceil(oldest.since + patience.ms - performance.now()))
-    this.#impatience = setTimeout(() => this.#settleLate(patience), ms)
+    const ms = Math.max(1, Math.ceil(oldest.since + deadline.ms - performance.now()))
+    this.#deadlineTimer = setTimeout(() => this.#settleLate(deadline), ms)
   }
 
-  #settleLate(patience: NonNullable<BatcherOptions<In, Out>['patience']>): void {
-    this.#impatience = undefined
+  #settleLate(deadline: NonNullable<BatcherOptions<In, Out>['deadline']>): void {
+    this.#deadlineTimer = undefined
     const now = performance.now()
     for (const it of this.#unsettled) {
-      if (now - it.since < patience.ms) break
+      if (now - it.since < deadline.ms) break
       const wasSent = it.line.waiting[0] !== it // the oldest of all is the first of its line, if it waits
       if (wasSent) this.#unsettled.delete(it)
       else this.#withdraw(it)
-      it.reject(patience.refuse(wasSent))
+      it.reject(deadline.refuse(wasSent))
     }
-    this.#watchPatience()
+    this.#watchDeadline()
   }
 
   /** What waits behind a batch under way, its own line's or any. */

@@ -8,12 +8,12 @@ import { type Cursor, renderCursor } from './cursor.ts'
 import { type LifecycleEvent, renderEntry } from './entry.ts'
 import { Follower, Followers } from './followers.ts'
 import {
-  type FeedStanding,
+  type FeedState,
   type PageBounds,
   readEntries,
   readFeedHeads,
   readFeedSecret,
-  readFeedStanding,
+  readFeedState,
 } from './queries.ts'
 
 /** Where the events of a feed go. */
@@ -105,14 +105,14 @@ export class LifecycleFeed {
    * feed has something else there.
    */
   async startAt(tenantId: string, wanted: Cursor | undefined): Promise<Cursor> {
-    const standing = await readFeedStanding(this.#options.db, tenantId, wanted?.place)
-    const at = standing.at ?? standing.before
-    if (wanted === undefined) return { ...standing.head, at }
-    if (isBeyond(wanted, standing)) {
-      refuseReplica(standing)
+    const state = await readFeedState(this.#options.db, tenantId, wanted?.place)
+    const at = state.at ?? state.before
+    if (wanted === undefined) return { ...state.head, at }
+    if (isBeyond(wanted, state)) {
+      assertNotReplica(state)
       throw new AppError('invalid_cursor', 'cursor is beyond the end of this feed', { field: 'cursor' })
     }
-    if (!isOf(wanted, standing)) throw changed()
+    if (!isOf(wanted, state)) throw changed()
     return { ...wanted, at: wanted.at ?? at }
   }
 
@@ -146,11 +146,11 @@ export class LifecycleFeed {
         if (!isMore) await follower.woken(signal)
         await sink.room(() => signal)
         if (signal.aborted) return
-        const page = await this.#patiently(() => this.after(tenantId, cursor), signal)
+        const page = await this.#retrying(() => this.after(tenantId, cursor), signal)
         if (signal.aborted || page === undefined) return
         if (verifications !== this.#verifications) {
           verifications = this.#verifications
-          await this.#patiently(() => this.#compare(tenantId, cursor), signal)
+          await this.#retrying(() => this.#compare(tenantId, cursor), signal)
           isMore = true // the page may be of what is gone: it is read again
           continue
         }
@@ -172,7 +172,7 @@ export class LifecycleFeed {
     let bytes = 0
     for (const entry of entries) {
       if (entry.kind !== 'appended' && entry.number !== cursor.number + 1)
-        this.#refuseGap(tenantId, cursor.number + 1, entry.number)
+        this.#failOnGap(tenantId, cursor.number + 1, entry.number)
       for (const event of renderEntry(entry, cursor)) {
         events.push(event)
         cursor = event.cursor
@@ -182,7 +182,7 @@ export class LifecycleFeed {
     return { events, isMore: entries.length === most || bytes >= mostBytes }
   }
 
-  #refuseGap(tenant: string, missing: number, found: number): never {
+  #failOnGap(tenant: string, missing: number, found: number): never {
     const { log, metrics } = this.#options
     metrics.historyDamaged()
     log.error({ tenant, missing, found }, 'history is damaged: a change is missing in a lifecycle feed')
@@ -191,24 +191,24 @@ export class LifecycleFeed {
 
   async #compare(tenantId: string, cursor: Cursor): Promise<void> {
     const { db, log, metrics } = this.#options
-    if (isIn(await readFeedStanding(db, tenantId, cursor.place), cursor)) return
+    if (isIn(await readFeedState(db, tenantId, cursor.place), cursor)) return
     db.renew() // it may have been a server that is the primary no more
-    const standing = await readFeedStanding(db, tenantId, cursor.place)
-    if (isIn(standing, cursor)) return
+    const state = await readFeedState(db, tenantId, cursor.place)
+    if (isIn(state, cursor)) return
     metrics.historyChanged()
-    log.error({ tenant: tenantId, cursor, head: standing.head }, 'a lifecycle feed went back')
+    log.error({ tenant: tenantId, cursor, head: state.head }, 'a lifecycle feed went back')
     throw changed()
   }
 
   /** A database that is away makes a reader wait, not fail. Undefined: the signal was aborted. */
-  async #patiently<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  async #retrying<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await read()
       } catch (error) {
         if (signal.aborted) return undefined
         if (error instanceof AppError && FINAL.has(error.code)) throw error
-        this.#options.log.warn({ err: error, attempt }, 'a lifecycle feed could not be read on')
+        this.#options.log.warn({ err: error, attempt }, 'reading a lifecycle feed failed: retrying')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), signal)
       }
     }
@@ -227,26 +227,26 @@ export class LifecycleFeed {
 /** What waiting does not mend. */
 const FINAL: ReadonlySet<string> = new Set(['history_damaged', 'history_changed'])
 
-const isBeyond = ({ place, number }: Cursor, { head }: FeedStanding): boolean =>
+const isBeyond = ({ place, number }: Cursor, { head }: FeedState): boolean =>
   place > head.place || number > head.number
 
 /**
  * Whether the feed still has what the cursor stands at, which keeps its place and its time. Progress moves on; where it stood
  * there is nothing then, and nothing before it has a later time (sql/place_changes.sql).
  */
-function isOf({ at: seen }: Cursor, { at, before = 0 }: FeedStanding): boolean {
+function isOf({ at: seen }: Cursor, { at, before = 0 }: FeedState): boolean {
   if (seen === undefined) return true
   return at === undefined ? before <= seen : at === seen
 }
 
 /** Throws storage_unavailable for a replica that cannot say yet. */
-function isIn(standing: FeedStanding, cursor: Cursor): boolean {
-  if (!isBeyond(cursor, standing)) return isOf(cursor, standing)
-  refuseReplica(standing)
+function isIn(state: FeedState, cursor: Cursor): boolean {
+  if (!isBeyond(cursor, state)) return isOf(cursor, state)
+  assertNotReplica(state)
   return false
 }
 
-function refuseReplica({ isReplica }: FeedStanding): void {
+function assertNotReplica({ isReplica }: FeedState): void {
   if (isReplica) throw replicaLags()
 }
 

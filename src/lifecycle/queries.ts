@@ -10,7 +10,7 @@ const PLACE_CHANGES = {
            from starcite.place_changes($1::bigint[]) p`,
 }
 
-export interface Placed {
+export interface Sequenced {
   /** Keys of the feeds that have grown. */
   readonly feeds: readonly string[]
   /** Of the sessions asked for, those that are to be asked for again. */
@@ -19,7 +19,7 @@ export interface Placed {
 }
 
 /** See sql/place_changes.sql. */
-export async function placeChanges(db: Db, sids: readonly string[]): Promise<Placed> {
+export async function sequenceChanges(db: Db, sids: readonly string[]): Promise<Sequenced> {
   const [row] = await db.query(PLACE_CHANGES, [sids])
   const [feeds, waiting, isMore] = row as readonly string[]
   return {
@@ -29,23 +29,23 @@ export async function placeChanges(db: Db, sids: readonly string[]): Promise<Pla
   }
 }
 
-const UNTOLD = {
-  name: 'untold_sessions',
+const UNSEQUENCED = {
+  name: 'unsequenced_sessions',
   text: `select max(h.sid), coalesce(json_agg(h.sid::text) filter (where h.last_seq > coalesce(p.last_seq, 0) and not h.erased), '[]')
            from (select h.sid, h.last_seq, h.erased from starcite.session_heads h
                   where h.sid > $1 order by h.sid limit $2) h
            left join starcite.session_progress p on p.sid = h.sid`,
 }
 
-export interface Untold {
+export interface Unsequenced {
   readonly sids: readonly string[]
   /** How far the search came; undefined at its end. */
   readonly last: string | undefined
 }
 
 /** Of the next `limit` sessions after a sid, those that have events which no feed has told of. */
-export async function findUntold(db: Db, after: string, limit: number): Promise<Untold> {
-  const [[last, sids] = []] = await db.query(UNTOLD, [after, limit])
+export async function findUnsequenced(db: Db, after: string, limit: number): Promise<Unsequenced> {
+  const [[last, sids] = []] = await db.query(UNSEQUENCED, [after, limit])
   return { last: last ?? undefined, sids: JSON.parse(sids ?? '[]') as string[] }
 }
 
@@ -65,8 +65,8 @@ export async function readFeedHeads(db: Db, tenantIds: readonly string[]): Promi
   )
 }
 
-const STANDING = {
-  name: 'lifecycle_standing',
+const STATE = {
+  name: 'lifecycle_state',
   text: `select l.place, l.number, pg_is_in_recovery(),
                 coalesce((select ${microsecondsOf('c.at')} from starcite.session_changes c
                            where c.tenant_id = $1 and c.place = w.place),
@@ -83,7 +83,7 @@ const STANDING = {
 }
 
 /** What a feed has where a cursor stands. Times are microseconds since 1970; undefined: there is none. */
-export interface FeedStanding {
+export interface FeedState {
   /** The end of the feed. */
   readonly head: Cursor
   /** The server only replays what another one writes, and may be behind it. */
@@ -95,12 +95,8 @@ export interface FeedStanding {
 }
 
 /** `place` undefined: the end. */
-export async function readFeedStanding(
-  db: Db,
-  tenantId: string,
-  place: number | undefined,
-): Promise<FeedStanding> {
-  const [row] = await db.query(STANDING, [tenantId, place ?? null])
+export async function readFeedState(db: Db, tenantId: string, place: number | undefined): Promise<FeedState> {
+  const [row] = await db.query(STATE, [tenantId, place ?? null])
   const number = (i: number) => (row?.[i] == null ? undefined : Number(row[i]))
   const [change, progress] = [number(4), number(5)]
   return {

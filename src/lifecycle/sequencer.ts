@@ -2,7 +2,7 @@ import type { Db } from '../db/pool.ts'
 import { type Idleness, NEVER_IDLE } from '../lib/idleness.ts'
 import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
-import { findUntold, placeChanges } from './queries.ts'
+import { findUnsequenced, sequenceChanges } from './queries.ts'
 
 export interface SequencerOptions {
   readonly db: Db
@@ -11,7 +11,7 @@ export interface SequencerOptions {
   /** Whether notifications of new heads arrive. */
   readonly isListening: () => boolean
   /** Feeds that have grown, by their keys. */
-  readonly onPlaced: (feeds: readonly string[]) => void
+  readonly onFeedsGrown: (feeds: readonly string[]) => void
   readonly log: Log
   /** While it is idle, no periodic statement is sent. */
   readonly idleness?: Idleness
@@ -60,7 +60,7 @@ export class Sequencer {
       gate: (signal) => idleness.awake(signal),
       backoff: BACKOFF,
       onFailure: (error, failures) => {
-        log.warn({ err: error, failures }, 'placing changes of sessions failed')
+        log.warn({ err: error, failures }, 'sequencing session changes failed: retrying')
         this.#isChanged = true
       },
     })
@@ -104,7 +104,7 @@ export class Sequencer {
     const restMs = this.#dueInMs
     if (restMs > 0) return restMs
     await this.#search()
-    await this.#place(signal)
+    await this.#sequence(signal)
     this.#pollDueAt = performance.now() + this.#options.pollIntervalMs
     return this.#dueInMs
   }
@@ -121,7 +121,7 @@ export class Sequencer {
       this.checkAll()
     const from = this.#searchedTo
     if (from === undefined || this.#moved.size + SESSIONS_PER_SEARCH > MAX_MOVED) return
-    const { sids, last } = await findUntold(db, from, SESSIONS_PER_SEARCH)
+    const { sids, last } = await findUnsequenced(db, from, SESSIONS_PER_SEARCH)
     for (const sid of sids) this.#moved.add(sid)
     if (sids.length > 0) this.#progressDueAt = 0
     if (this.#searchedTo !== from) return // begun anew meanwhile
@@ -130,7 +130,7 @@ export class Sequencer {
     this.#searchDueAt = performance.now() + tookMs / SEARCH_SHARE
   }
 
-  async #place(signal: AbortSignal): Promise<void> {
+  async #sequence(signal: AbortSignal): Promise<void> {
     const isDue = performance.now() >= this.#progressDueAt
     const sids = isDue ? [...this.#moved] : []
     if (isDue) {
@@ -140,11 +140,11 @@ export class Sequencer {
     this.#isChanged = false
     try {
       for (let isMore = true; isMore || sids.length > 0; ) {
-        const placed = await placeChanges(this.#options.db, sids.slice(0, SESSIONS_PER_CALL))
+        const sequenced = await sequenceChanges(this.#options.db, sids.slice(0, SESSIONS_PER_CALL))
         sids.splice(0, SESSIONS_PER_CALL)
-        for (const sid of placed.waiting) this.#moved.add(sid)
-        if (placed.feeds.length > 0) this.#options.onPlaced(placed.feeds)
-        isMore = placed.isMore && !signal.aborted
+        for (const sid of sequenced.waiting) this.#moved.add(sid)
+        if (sequenced.feeds.length > 0) this.#options.onFeedsGrown(sequenced.feeds)
+        isMore = sequenced.isMore && !signal.aborted
       }
     } catch (error) {
       for (const sid of sids) this.#moved.add(sid)

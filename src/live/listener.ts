@@ -36,7 +36,7 @@ const CHECK_CHANNEL = 'starcite_check'
 /** A link that fell silent is found within twice this: the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
-const NOT_HEARD =
+const PROBE_TIMED_OUT =
   'a notification that was sent over DATABASE_URL did not arrive: set STARCITE_LISTEN_URL to a direct connection to the same ' +
   'database, past any pooler'
 /** The connection waits, that is its work. PgBouncer refuses to connect with this (08P01), and is asked without. */
@@ -46,8 +46,8 @@ const CLOSE_TIMEOUT_MS = 300
 const BACKOFF = { baseMs: 100, maxMs: 5000 }
 
 /** What was sent over another connection did not arrive here. */
-class NotHeardError extends Error {
-  override readonly name = 'NotHeardError'
+class ProbeTimeoutError extends Error {
+  override readonly name = 'ProbeTimeoutError'
 }
 
 /**
@@ -144,9 +144,9 @@ export class Listener {
         this.#downSince = Date.now()
         this.#options.onDisconnected()
       }
-      const impatience = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
+      const closeTimer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS)
       await subscriber.close().catch(() => {})
-      clearTimeout(impatience)
+      clearTimeout(closeTimer)
     }
   }
 
@@ -186,7 +186,7 @@ export class Listener {
     const heard = new Promise<void>((resolve, reject) => {
       over.addEventListener('abort', () => reject(new Error('the connection is over')), { once: true })
       this.#heard = (payload) => payload === token && resolve()
-      timer = setTimeout(() => reject(new NotHeardError(NOT_HEARD)), checkIntervalMs)
+      timer = setTimeout(() => reject(new ProbeTimeoutError(PROBE_TIMED_OUT)), checkIntervalMs)
     })
     heard.catch(() => {}) // should sending fail first
     try {

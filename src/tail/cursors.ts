@@ -24,9 +24,9 @@ export class Cursors {
   }
 
   /** Throws cursor_ahead for a reader that is ahead of the log: it would miss what is appended next. */
-  async refuseAhead(cursor: Seq, lastSeq: Seq): Promise<void> {
+  async assertNotAhead(cursor: Seq, lastSeq: Seq): Promise<void> {
     if (cursor <= lastSeq) return
-    await this.#refuseReplica()
+    await this.#assertNotReplica()
     throw new AppError('cursor_ahead', `cursor is ${cursor}, the session is at ${lastSeq}`, {
       last_seq: lastSeq,
     })
@@ -46,7 +46,7 @@ export class Cursors {
     if (insertedAt === undefined || cursor === 0) return
     const at = cursor > lastSeq ? undefined : await this.#at(sid, cursor, beforeCold)
     if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // or in no tier: the read tells
-    if (cursor > lastSeq) await this.#refuseReplica()
+    if (cursor > lastSeq) await this.#assertNotReplica()
     throw new AppError(
       'history_changed',
       `event ${cursor} of this session is not the one of ${insertedAt}: the log went back since, read it again`,
@@ -68,7 +68,7 @@ export class Cursors {
   }
 
   /** One that has not caught up yet does not say that a log is short. */
-  async #refuseReplica(): Promise<void> {
+  async #assertNotReplica(): Promise<void> {
     if (await readIsReplica(this.#db)) throw replicaLags()
   }
 }

@@ -12,7 +12,7 @@ import type { EventLog, LogReader } from './log.ts'
 
 /** Where a tail's events go. It only frames and sends; what and when is the tail's. */
 export interface Sink {
-  /** Whether a next page may be read while one is on its way; it costs a page of memory. */
+  /** Whether a next page may be read while one is on its progress; it costs a page of memory. */
   readonly readsAhead: boolean
   /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
   room(signal: () => AbortSignal): Promise<void>
@@ -31,8 +31,8 @@ export interface TailOptions {
   readonly signal: AbortSignal
 }
 
-/** How far a tail has come. */
-interface Way {
+/** The state of a running tail. */
+interface TailProgress {
   cursor: Seq
   readonly until: Seq | undefined
   /** The page after the cursor, when it is being read already. */
@@ -93,54 +93,57 @@ export class Tails {
     const { cursor, until, sink, signal } = options
     const reader = this.#eventLog.reader(subscription)
     const { removals } = subscription
-    const way: Way = { cursor, until, ahead: undefined, removals, subscription, reader, end }
+    const progress: TailProgress = { cursor, until, ahead: undefined, removals, subscription, reader, end }
     await subscription.ready(signal)
-    while (until === undefined || way.cursor < until) {
-      await subscription.changed(way.cursor, signal)
+    while (until === undefined || progress.cursor < until) {
+      await subscription.changed(progress.cursor, signal)
       if (end.isReached) return
-      await this.#sendPage(way, sink)
-      if (way.ahead === undefined) end.release()
+      await this.#sendPage(progress, sink)
+      if (progress.ahead === undefined) end.release()
     }
     await sink.room(() => end.signal()) // the last page has left
   }
 
   /** Apart from the loop, so that a tail which waits holds nothing of the page that it sent last. */
-  async #sendPage(way: Way, sink: Sink): Promise<void> {
-    const { end } = way
+  async #sendPage(progress: TailProgress, sink: Sink): Promise<void> {
+    const { end } = progress
     await sink.room(() => end.signal())
     if (end.isReached) return
     // What was read ahead may show what is gone by now: the transport may have had no room for long.
-    if (way.removals !== way.subscription.removals) way.ahead = undefined
-    way.removals = way.subscription.removals
-    const read = await (way.ahead ?? this.#read(way, way.cursor))
-    way.ahead = undefined
+    if (progress.removals !== progress.subscription.removals) progress.ahead = undefined
+    progress.removals = progress.subscription.removals
+    const read = await (progress.ahead ?? this.#read(progress, progress.cursor))
+    progress.ahead = undefined
     // Read before the server changed, perhaps: shown only when the log still is what it was.
-    if (way.subscription.isUnverified) await way.subscription.verified(end.signal())
+    if (progress.subscription.isUnverified) await progress.subscription.verified(end.signal())
     // Nobody is shown what the hub does not know of, for that would not be compared.
-    const page = upTo(read, Math.min(way.until ?? Number.POSITIVE_INFINITY, way.subscription.knownSeq))
+    const page = upTo(
+      read,
+      Math.min(progress.until ?? Number.POSITIVE_INFINITY, progress.subscription.knownSeq),
+    )
     const last = page.at(-1)
     if (end.isReached || last === undefined) return
-    const isLive = way.subscription.after(last.seq, 1)?.length === 0
-    if (sink.readsAhead && !isLive && last.seq !== way.until) {
-      way.ahead = this.#read(way, last.seq)
-      way.ahead.catch(() => {}) // reported when it is awaited, if it ever is
+    const isLive = progress.subscription.after(last.seq, 1)?.length === 0
+    if (sink.readsAhead && !isLive && last.seq !== progress.until) {
+      progress.ahead = this.#read(progress, last.seq)
+      progress.ahead.catch(() => {}) // reported when it is awaited, if it ever is
       await endOfTurn() // so that Postgres is asked before this page keeps the thread busy
-      if (end.isReached || way.removals !== way.subscription.removals) return
+      if (end.isReached || progress.removals !== progress.subscription.removals) return
     }
-    way.cursor = last.seq
+    progress.cursor = last.seq
     sink.send(page)
     if (isLive) this.#metrics.tailLag((Date.now() - last.at / 1000) / 1000)
   }
 
   /** A database or an object store that is away makes a tail wait, not fail. */
-  async #read({ reader, end }: Way, cursor: Seq): Promise<readonly RenderedEvent[]> {
+  async #read({ reader, end }: TailProgress, cursor: Seq): Promise<readonly RenderedEvent[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
         return await reader.after(cursor)
       } catch (error) {
         if (end.isReached) return []
         if (isFinal(error)) throw error
-        this.#log.warn({ err: error, attempt }, 'a tail could not read on')
+        this.#log.warn({ err: error, attempt }, 'a tail failed to read its next page: retrying')
         await pause(jittered(attempt, RETRY_BASE_MS, RETRY_MAX_MS), end.signal())
       }
     }

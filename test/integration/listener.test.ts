@@ -117,7 +117,7 @@ describe('the listener', () => {
     const { query } = notifier
     notifier.query = async () => [] // it goes to another database, say
     part.listener.start()
-    await until('it says so', () => lines.text.includes('NotHeardError'))
+    await until('it says so', () => lines.text.includes('ProbeTimeoutError'))
     expect(lines.text).to.include('set STARCITE_LISTEN_URL')
     expect(part.counts()).to.deep.equal({ ups: 0, downs: 0 })
 

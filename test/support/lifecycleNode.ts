@@ -27,7 +27,7 @@ export async function startLifecycleNode(
     db,
     pollIntervalMs,
     isListening: () => listener.downForMs === 0,
-    onPlaced: (feeds) => feed.grown(feeds),
+    onFeedsGrown: (feeds) => feed.grown(feeds),
     log,
   })
   const listener: Listener = new Listener({

@@ -327,7 +327,7 @@ describe('the batcher', () => {
     )
   })
 
-  it('settles everybody within its patience: what was not sent never is, what was is settled without its outcome', async () => {
+  it('rejects every item at its deadline: unsent items are withdrawn, sent ones lose their outcome', async () => {
     const sent: number[][] = []
     let answer: (() => void) | undefined
     const batcher = new Batcher<number, number>({
@@ -345,7 +345,7 @@ describe('the batcher', () => {
       maxUnderWay: 1,
       stuckMs: 60_000,
       refuse: (why) => new Error(why),
-      patience: { ms: 50, refuse: (wasSent) => new Error(wasSent ? 'unanswered' : 'never sent') },
+      deadline: { ms: 50, refuse: (wasSent) => new Error(wasSent ? 'unanswered' : 'never sent') },
     })
     const started = performance.now()
 

@@ -62,7 +62,13 @@ loopContract('polling of lifecycle feeds', {
 loopContract('the sequencer', {
   open: (probe, pollIntervalMs) => {
     const db = fakeDb({ place_changes: [['[]', '[]', 'f']] }, probe, 'place_changes')
-    const sequencer = new Sequencer({ db, log, pollIntervalMs, isListening: () => true, onPlaced: () => {} })
+    const sequencer = new Sequencer({
+      db,
+      log,
+      pollIntervalMs,
+      isListening: () => true,
+      onFeedsGrown: () => {},
+    })
     return {
       start: () => sequencer.start(),
       stop: () => sequencer.stop(),

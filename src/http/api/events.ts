@@ -49,7 +49,7 @@ const list = operation({
   async handle({ ctx, parameters, path, principal, services }) {
     const { cursor, cursor_inserted_at: seenAt, wait: waitMs, ...page } = parameters
     const session = await services.sessions.get(principal.tenantId, path.id)
-    if (page.order === 'asc') await services.cursors.refuseAhead(cursor ?? 0, session.lastSeq)
+    if (page.order === 'asc') await services.cursors.assertNotAhead(cursor ?? 0, session.lastSeq)
     await services.cursors.check(session, cursor ?? 0, seenAt)
     // A request that waits counts as a tail.
     const release = waitMs > 0 ? services.tailQuota.take(principal) : undefined

@@ -54,7 +54,7 @@ const tailSession = operation({
     const lastEventId = isStream ? parameters['Last-Event-ID'] : ''
     const cursor = lastEventId === '' ? given : seqOf(lastEventId)
     const session = await services.sessions.get(principal.tenantId, path.id)
-    await services.cursors.refuseAhead(cursor, session.lastSeq)
+    await services.cursors.assertNotAhead(cursor, session.lastSeq)
     await services.cursors.check(session, given, parameters.cursor_inserted_at)
     const { sid, epoch } = session
     const until = parameters.follow === 'true' ? undefined : session.lastSeq

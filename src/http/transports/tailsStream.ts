@@ -68,7 +68,7 @@ export class TailsStream {
     if (end === undefined) return undefined
     try {
       const session = await services.sessions.get(principal.tenantId, sessionId)
-      await services.cursors.refuseAhead(cursor, session.lastSeq)
+      await services.cursors.assertNotAhead(cursor, session.lastSeq)
       await services.cursors.check(session, cursor, seenAt, end)
       return () => this.#follow(wanted, session)
     } finally {

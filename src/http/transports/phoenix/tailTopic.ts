@@ -23,7 +23,7 @@ export function tailTopic(services: Services, sessionId: string): Join {
     mayRead(member.principal, sessionId)
     existingSessionId(sessionId)
     const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
-    await services.cursors.refuseAhead(cursor, lastSeq)
+    await services.cursors.assertNotAhead(cursor, lastSeq)
     await services.cursors.check({ sid, lastSeq }, cursor, seenAt, endTurn)
     const release = services.tailQuota.take(member.principal)
     return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
