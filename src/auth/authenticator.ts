@@ -1,13 +1,13 @@
 import { ANYONE, type Principal } from './principal.ts'
 
-/** Who may come in. One per node; transports hand it the token that they found, and never keep or log it. */
+/** Turns the token of a request into a principal. Transports pass the token on, and never store or log it. */
 export interface Authenticator {
   /**
-   * Whose token that is; `undefined` when the request has none. Throws `unauthorized`, with a `token_expired` detail of
-   * true when the token was good once.
+   * The principal of a token, which is `undefined` when the request has none. Throws `unauthorized`, with the detail
+   * `token_expired` when the token was valid before.
    */
   authenticate(token: string | undefined): Principal | Promise<Principal>
 }
 
-/** STARCITE_AUTH_MODE=none: everybody is let in, into the one tenant. */
+/** Accepts every request, into the one tenant (STARCITE_AUTH_MODE=none). */
 export const NO_AUTHENTICATION: Authenticator = { authenticate: () => ANYONE }

@@ -1,17 +1,17 @@
 import type { JWTPayload } from 'jose'
 import { SCOPES } from './principal.ts'
 
-/** Where an issuer's tokens say what: each a claim's name, or a JSON pointer (RFC 6901) into a claim, such as `/o/id`. */
+/** The claims in which an issuer states each thing: a claim's name, or a JSON pointer (RFC 6901) such as `/o/id`. */
 export interface ClaimNames {
   readonly tenant: string
   readonly actor: string
-  /** The one session that a token is for; undefined: no token of this issuer is for one. */
+  /** The session that a token is restricted to; undefined: this issuer restricts no token. */
   readonly session: string | undefined
-  /** Read all, and added up. */
+  /** Every one is read; a token has the scopes of all together. */
   readonly scopes: readonly string[]
-  /** What must have the audience: `aud`, or what says the client where there is no `aud`. */
+  /** The claim that must have the audience: `aud`, or the claim with the client of issuers without `aud`. */
   readonly audience: string
-  /** A claim and the value that it has in tokens of services; undefined: the form of the actor says it alone. */
+  /** A claim and the value that it has in tokens of services; undefined: only the form of the actor tells. */
   readonly service: readonly [claim: string, value: string] | undefined
 }
 
@@ -24,7 +24,7 @@ const DEFAULT: ClaimNames = {
   service: undefined,
 }
 
-/** What common issuers put where, as their documentation says it; docs/security.md has an example of each. */
+/** The claims of common issuers, by their documentation. docs/security.md has an example of each. */
 export const PRESETS = {
   none: DEFAULT,
   auth0: {
@@ -50,7 +50,7 @@ export const PRESETS = {
 
 export type Preset = keyof typeof PRESETS
 
-/** The preset, with what is set by itself in place of its own. */
+/** A preset, with the names that settings replace. */
 export function claimNames(
   preset: Preset,
   own: { readonly [Name in keyof ClaimNames]?: ClaimNames[Name] | undefined },
@@ -61,13 +61,13 @@ export function claimNames(
 }
 
 /**
- * By these, too, a token states what it may do, whether or not they are read: the default scopes are not for it. So it does by
- * one in a namespace (`https://acme.example/permissions`), by Keycloak's, and by any claim that names a scope of ours.
+ * Claims that state scopes, whether or not this node reads them: a token that has one does not get the default scopes. A claim
+ * in a namespace (`https://acme.example/permissions`) and those of Keycloak count too.
  */
 const STATEMENT_OF_SCOPES =
   /(?:^|[/:.])(?:scopes?|scp|permissions|roles|authorities)$|^(?:realm|resource)_access$/i
 
-/** Undefined when the token does not have the claim. */
+/** The value of a claim; undefined when the token does not have it. */
 export function readClaim(claims: JWTPayload, name: string): unknown {
   if (!name.startsWith('/')) return Object.hasOwn(claims, name) ? claims[name] : undefined
   let value: unknown = claims
@@ -79,15 +79,15 @@ export function readClaim(claims: JWTPayload, name: string): unknown {
   return value
 }
 
-/** Whether the token says in any known way what it may do. */
+/** Whether the token states scopes in any known way, or has a claim with the name of a scope as its value. */
 export function statesScopes(claims: JWTPayload, names: ClaimNames): boolean {
   return (
-    names.scopes.some((it) => readClaim(claims, it) !== undefined) ||
+    names.scopes.some((claim) => readClaim(claims, claim) !== undefined) ||
     Object.entries(claims).some(([name, value]) => STATEMENT_OF_SCOPES.test(name) || namesScope(value))
   )
 }
 
 const namesScope = (value: unknown): boolean => {
   const words = typeof value === 'string' ? value.split(/[\s,]+/) : Array.isArray(value) ? value : []
-  return words.some((it) => SCOPES.has(it))
+  return words.some((word) => SCOPES.has(word))
 }

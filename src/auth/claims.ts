@@ -6,18 +6,18 @@ import { type Principal, SCOPES, type Scope } from './principal.ts'
 
 export interface ClaimsOptions {
   readonly names: ClaimNames
-  /** What names of the issuer's own mean here. */
+  /** Scopes of the issuer, and those of Starcite that each grants. */
   readonly scopeMap: ReadonlyMap<string, ReadonlySet<Scope>>
-  /** Of tokens that name no tenant; undefined: they are refused. */
+  /** The tenant of tokens that name none; undefined: they are rejected. */
   readonly defaultTenant: string | undefined
-  /** Of tokens that state no scopes in any known way; undefined: they are refused. */
+  /** The scopes of tokens that state none in any known way; undefined: they are rejected. */
   readonly defaultScopes: ReadonlySet<Scope> | undefined
   readonly leewaySeconds: number
 }
 
-/** As of the names of events: a token's actor is theirs. */
+/** The limit for actors of events: a token's actor is the actor of its events. */
 const MAX_ACTOR_CHARACTERS = 512
-/** As of session ids: tenants are in the same indexes, and in the keys of objects. */
+/** The limit for session ids: tenants are in the same indexes, and in object keys. */
 const MAX_ID_BYTES = 256
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
@@ -31,22 +31,21 @@ const KINDS: Readonly<Record<string, Principal['kind']>> = {
 }
 
 /**
- * What the claims of a token, whose signature, issuer, audience and times are good, let its bearer do. A claim that is
- * there and not what it should be is refused, never taken for absent: a lock that cannot be read must not open.
- * Throws `unauthorized`.
+ * The principal of a token whose signature, issuer, audience and times are verified. A malformed claim is rejected, never taken
+ * for absent: a token whose session cannot be read must not admit every session. Throws `unauthorized`.
  */
 export function toPrincipal(claims: JWTPayload, options: ClaimsOptions, withdrawn: AbortSignal): Principal {
   const { names } = options
   const { exp } = claims
   const actor = readClaim(claims, names.actor)
-  if (typeof exp !== 'number' || !Number.isFinite(exp)) throw refused('exp must be a number of seconds')
+  if (typeof exp !== 'number' || !Number.isFinite(exp)) throw unusable('exp must be a number of seconds')
   if (
     typeof actor !== 'string' ||
     actor === '' ||
     actor.length > MAX_ACTOR_CHARACTERS ||
     unstorableString(actor)
   )
-    throw refused(`${names.actor} must be a string of 1 to ${MAX_ACTOR_CHARACTERS} characters`)
+    throw unusable(`${names.actor} must be a string of 1 to ${MAX_ACTOR_CHARACTERS} characters`)
   const tenant = readClaim(claims, names.tenant) ?? absent(claims, names.tenant, options.defaultTenant)
   const session = names.session === undefined ? undefined : readClaim(claims, names.session)
   return Object.freeze({
@@ -71,7 +70,7 @@ function kindOf(sub: string): Principal['kind'] {
 
 function absent<T>(claims: JWTPayload, name: string, fallback: T | undefined): T | undefined {
   if (readClaim(claims, name) !== undefined) return undefined
-  if (fallback === undefined) throw refused(`the token has no ${name}`)
+  if (fallback === undefined) throw unusable(`the token has no ${name}`)
   return fallback
 }
 
@@ -83,33 +82,34 @@ function id(value: unknown, name: string): string {
     !CONTROL.test(value) &&
     value.isWellFormed()
   if (!isId)
-    throw refused(`${name} must be a string of 1 to ${MAX_ID_BYTES} bytes without control characters`)
+    throw unusable(`${name} must be a string of 1 to ${MAX_ID_BYTES} bytes without control characters`)
   return value
 }
 
 function scopesOf(claims: JWTPayload, options: ClaimsOptions): ReadonlySet<Scope> {
   const { names, scopeMap, defaultScopes } = options
   if (!statesScopes(claims, names)) {
-    if (defaultScopes === undefined) throw refused(`the token has none of ${names.scopes.join(', ')}`)
+    if (defaultScopes === undefined) throw unusable(`the token has none of ${names.scopes.join(', ')}`)
     return defaultScopes
   }
   const named = names.scopes.flatMap((name) => namesIn(readClaim(claims, name), name))
-  const granted = new Set(named.flatMap((it) => [...(scopeMap.get(it) ?? [])]))
-  return new Set([...SCOPES].filter((it) => named.includes(it) || granted.has(it)))
+  const granted = new Set(named.flatMap((name) => [...(scopeMap.get(name) ?? [])]))
+  return new Set([...SCOPES].filter((scope) => named.includes(scope) || granted.has(scope)))
 }
 
-/** One string with spaces between (RFC 8693), or an array: issuers do not agree, except on the two that are our own. */
+/** The names in a claim: a string, separated by spaces (RFC 8693), or an array. `scope` must be the one, `scopes` the other. */
 function namesIn(value: unknown, name: string): readonly string[] {
   if (value === undefined) return []
   if (typeof value === 'string' && name !== 'scopes') return value.split(' ')
-  if (Array.isArray(value) && value.every((it) => typeof it === 'string') && name !== 'scope') return value
-  throw refused(
+  if (Array.isArray(value) && value.every((member) => typeof member === 'string') && name !== 'scope')
+    return value
+  throw unusable(
     name === 'scope'
-      ? 'scope must be a string of names with spaces between'
+      ? 'scope must be a string of names, separated by spaces'
       : name === 'scopes'
         ? 'scopes must be an array of names'
-        : `${name} must be an array of names, or a string of names with spaces between`,
+        : `${name} must be an array of names, or a string of names, separated by spaces`,
   )
 }
 
-const refused = (why: string) => new AppError('unauthorized', `the token cannot be used here: ${why}`)
+const unusable = (why: string) => new AppError('unauthorized', `the token cannot be used: ${why}`)

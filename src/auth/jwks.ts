@@ -1,23 +1,23 @@
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 
-/** Signatures that are believed. Never `none`, never a shared secret (HS…): the set publishes public keys. */
+/** Accepted signature algorithms. Never `none`, never a shared secret (HS…): the set publishes public keys. */
 export const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const
 export type Algorithm = (typeof ALGORITHMS)[number]
 
-/** A public key of the set, for as long as it is in it. */
+/** A public key of the issuer's set, while the set has it. */
 export interface TrustedKey {
   readonly kid: string
-  /** What tokens that name it may be signed with. */
+  /** Algorithms that tokens with this key may be signed with. */
   readonly algorithms: ReadonlySet<string>
   readonly key: KeyObject
-  /** Tells the key from another under the same `kid`. */
+  /** Distinguishes the key from another one with the same `kid`. */
   readonly fingerprint: string
-  /** Aborted when it leaves the set. */
+  /** Aborted when the key leaves the set. */
   readonly withdrawn: AbortController
 }
 
-/** More keys than any issuer rotates through; what is beyond is not looked at. */
+/** More keys than any issuer rotates through. Keys beyond are ignored. */
 const MAX_KEYS = 256
 const MAX_KID_CHARACTERS = 512
 const MIN_RSA_BITS = 2048
@@ -27,13 +27,12 @@ interface Jwk {
 }
 
 /**
- * The keys of a JWK Set (RFC 7517) that can verify tokens. Keys that are for something else, or broken, are left out,
- * with the reason to `onUnusable`; they say nothing about the others. Throws when it is no JWK Set, or one without a
- * usable key.
+ * Parses the keys of a JWK Set (RFC 7517) that can verify tokens. Keys that are broken, or for another use, are left out, and
+ * `onUnusable` gets the reason. Throws when the text is no JWK Set, or has no usable key.
  */
 export function parseJwks(text: string, onUnusable: (kid: unknown, why: string) => void): TrustedKey[] {
   const set = JSON.parse(text) as { keys?: unknown } | null
-  if (typeof set !== 'object' || !Array.isArray(set?.keys)) throw new Error('it is not a JWK Set')
+  if (typeof set !== 'object' || !Array.isArray(set?.keys)) throw new Error('the answer is not a JWK Set')
   const keys: TrustedKey[] = []
   for (const jwk of set.keys.slice(0, MAX_KEYS)) {
     try {
@@ -42,7 +41,7 @@ export function parseJwks(text: string, onUnusable: (kid: unknown, why: string) 
       onUnusable((jwk as Jwk | null)?.kid, (error as Error).message)
     }
   }
-  if (keys.length === 0) throw new Error('it has no key that can be used')
+  if (keys.length === 0) throw new Error('the JWK Set has no usable key')
   return keys
 }
 
@@ -55,20 +54,20 @@ function toKey(jwk: Jwk | null): TrustedKey {
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify')))
     throw new Error('its key_ops do not have verify')
   const { members, algorithms } = kindOf(jwk)
-  const usable = algorithms.filter((it) => alg === undefined || alg === it)
+  const usable = algorithms.filter((algorithm) => alg === undefined || alg === algorithm)
   if (usable.length === 0) throw new Error(`its alg is ${alg}`)
-  // Only the public members: a set that shows a private key too is its issuer's fault, and no use to us.
+  // Only the public members: an issuer may have published the private key by mistake.
   const publicJwk = Object.fromEntries(['kty', ...members].map((name) => [name, jwk[name]])) as JsonWebKey
   const key = createPublicKey({ key: publicJwk, format: 'jwk' })
   if ((key.asymmetricKeyDetails?.modulusLength ?? MIN_RSA_BITS) < MIN_RSA_BITS)
     throw new Error(`it has less than ${MIN_RSA_BITS} bits`)
   const withdrawn = new AbortController()
-  setMaxListeners(0, withdrawn.signal) // one for each tail
+  setMaxListeners(0, withdrawn.signal) // one listener for each tail
   const fingerprint = JSON.stringify([kid, usable, publicJwk])
   return { kid, algorithms: new Set(usable), key, fingerprint, withdrawn }
 }
 
-/** By the kind of key: the members that make it, and what it signs with. */
+/** The members of a kind of key, and the algorithms that it signs with. */
 function kindOf({ kty, crv }: Jwk): { members: readonly string[]; algorithms: readonly Algorithm[] } {
   if (kty === 'RSA') return { members: ['n', 'e'], algorithms: ['RS256', 'PS256'] }
   if (kty === 'EC' && crv === 'P-256') return { members: ['crv', 'x', 'y'], algorithms: ['ES256'] }

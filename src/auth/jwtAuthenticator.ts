@@ -67,11 +67,10 @@ export class JwtAuthenticator implements Authenticator {
   /** Throws `unauthorized`, or `auth_unavailable` when the issuer's keys cannot be fetched. */
   authenticate(token: string | undefined): Principal | Promise<Principal> {
     if (token === undefined)
-      throw new AppError('unauthorized', 'a token is needed: Authorization: Bearer …', {
+      throw new AppError('unauthorized', 'a token is required: send Authorization: Bearer …', {
         token_missing: true,
       })
-    if (token.length > MAX_TOKEN_CHARACTERS || !COMPACT.test(token))
-      throw invalid('it is not a JWT with a signature')
+    if (token.length > MAX_TOKEN_CHARACTERS || !COMPACT.test(token)) throw invalid('it is not a signed JWT')
     const digest = createHash('sha256').update(token).digest('base64')
     const known = this.#verified.get(digest)
     if (known !== undefined && this.#keys.isTrusted(known.key)) {
@@ -92,7 +91,7 @@ export class JwtAuthenticator implements Authenticator {
     const { errors, jwtVerify } = await loadJose()
     let used: TrustedKey | undefined
     const getKey: JWTVerifyGetKey = async ({ alg, kid, ...header }) => {
-      if ('b64' in header) throw invalid('b64 is not for JWTs')
+      if ('b64' in header) throw invalid('its header has b64, which JWTs do not allow')
       if (typeof kid !== 'string') throw invalid('its header has no kid')
       used = await this.#keys.find(kid, alg)
       if (used === undefined) throw invalid('its issuer has no such key')
@@ -123,7 +122,8 @@ function assertAudience(claims: JWTPayload, name: string, audiences: readonly st
   const value = readClaim(claims, name)
   const said = Array.isArray(value) ? value : [value]
   if (value === undefined) throw invalid(`it has no ${name}`)
-  if (!said.some((value) => audiences.includes(value))) throw invalid(`its ${name} is not what it must be`)
+  if (!said.some((value) => audiences.includes(value)))
+    throw invalid(`its ${name} is not an accepted audience`)
 }
 
 /** Rejects an `iat` in the future, which jose checks only where tokens have a maximum age. */
@@ -138,12 +138,10 @@ const expired = () => new AppError('unauthorized', 'the token has expired', { to
 function toAppError(error: unknown, errors: typeof JoseErrors): unknown {
   if (error instanceof errors.JWTExpired) return expired()
   if (error instanceof errors.JWTClaimValidationFailed)
-    return invalid(
-      error.reason === 'missing' ? `it has no ${error.claim}` : `its ${error.claim} is not what it must be`,
-    )
+    return invalid(error.reason === 'missing' ? `it has no ${error.claim}` : `its ${error.claim} is wrong`)
   if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature is wrong')
   if (error instanceof errors.JOSEAlgNotAllowed)
     return invalid(`it must be signed with one of ${ALGORITHMS.join(', ')}`)
-  if (error instanceof errors.JOSEError) return invalid('it cannot be read')
+  if (error instanceof errors.JOSEError) return invalid('it is malformed')
   return error
 }

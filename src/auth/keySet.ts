@@ -8,44 +8,44 @@ import { parseJwks, type TrustedKey } from './jwks.ts'
 export interface KeySetOptions {
   readonly url: string
   readonly refreshMs: number
-  /** Keys that could not be looked at for this long are believed no more. */
+  /** Keys that could not be fetched again for this long are no longer trusted. */
   readonly maxAgeMs: number
   readonly log: Log
   readonly fetchTimeoutMs?: number
-  /** Between two fetches for keys that are not known. */
+  /** Time between two fetches for unknown keys. */
   readonly cooldownMs?: number
 }
 
-/** Somebody may be waiting for it. */
+/** Requests may be waiting for the fetch. */
 const FETCH_TIMEOUT_MS = 5000
-/** Sets of large issuers are some tens of kilobytes. */
+/** JWK Sets of large issuers have some tens of kilobytes. */
 const MAX_SET_BYTES = 1024 * 1024
-/** Tokens with made-up keys cost the key server a request per this, whatever their number, but for a few at first. */
+/** Tokens with made-up key ids cost the key server one request in this time, after a burst. */
 const COOLDOWN_MS = 5000
 const BURST = 10
 const RETRY_BASE_MS = 1000
 const RETRY_MAX_MS = 30_000
 const RETRY_AFTER_MS = 1000
-/** Names of unknown keys that are remembered. Tokens of those that are not are answered 503. */
+/** Number of unknown key ids in memory. A token with a further one gets 503. */
 const MAX_UNKNOWN = 1000
 
 /**
- * The issuer's public keys, as of the last time that they could be had. Fetched in the background, and, at once, when a
- * token names a key that is not known; everyone who waits shares that fetch. While the key server is away or answers
- * rubbish, the keys known stay, until `maxAgeMs`.
+ * The issuer's public keys, as of the last successful fetch. A fetch runs in the background, and at once when a token names an
+ * unknown key; all requests that wait share it. While the key server is away or answers without usable keys, the known keys
+ * stay trusted, until `maxAgeMs`.
  */
 export class KeySet {
   readonly #options: KeySetOptions
   readonly #loop: Loop
   #keys: ReadonlyMap<string, readonly TrustedKey[]> = new Map()
-  /** By performance.now(). */
+  /** Time of performance.now(). */
   #fetchedAt = Number.NEGATIVE_INFINITY
   #lastTryFailed = true
-  /** Unknown keys that tokens have named since the last fetch began: the next set may have them. */
+  /** Unknown keys that tokens have named since the last fetch began. The next set may have them. */
   #asked = new Set<string>()
-  /** Unknown keys that were asked for, or known, before a fetch whose set does not have them, and when that was. */
+  /** Keys that were asked for, or known, before a fetch whose set does not have them, with the time of that fetch. */
   readonly #absent = new Map<string, number>()
-  /** Fetches for unknown keys that may begin now; one more per cool-down. */
+  /** Number of fetches for unknown keys that may begin now; it grows by one per cool-down. */
   #allowance = BURST
   #allowanceAt = performance.now()
   #fetching: Promise<void> | undefined
@@ -57,11 +57,11 @@ export class KeySet {
       pass: () => this.#refresh(),
       intervalMs: options.refreshMs,
       firstInMs: 0,
-      onFailure: (error) => options.log.error({ err: error }, 'refreshing the keys of the issuer failed'),
+      onFailure: (error) => options.log.error({ err: error }, 'issuer keys: refresh failed'),
     })
   }
 
-  /** Does not wait for the key server: a node may start while that is away. */
+  /** Does not wait for the key server: a node can start while the server is away. */
   start(): void {
     this.#loop.start()
   }
@@ -74,20 +74,20 @@ export class KeySet {
     return this.#keys.size
   }
 
-  /** Seconds since the set was last fetched; infinite before the first time. */
+  /** Seconds since the last successful fetch; infinite before the first one. */
   get ageSeconds(): number {
     return (performance.now() - this.#fetchedAt) / 1000
   }
 
-  /** Whether what this key has signed is still believed. */
+  /** Whether tokens that this key has signed are still trusted. */
   isTrusted(key: TrustedKey): boolean {
     return !key.withdrawn.signal.aborted && this.#isFresh
   }
 
   /**
-   * The key of that name, for that algorithm. Undefined: the issuer has no such key. Rejects with `auth_unavailable`
-   * when that cannot be known now: the set cannot be fetched, or was fetched just before a token first named this key, which
-   * may be newer than the set.
+   * The key with this id, for this algorithm; undefined when the issuer has no such key. Rejects with `auth_unavailable` when
+   * the node cannot know: the set cannot be fetched, or was fetched just before a token first named this key, which may be
+   * newer than the set.
    */
   async find(kid: string, algorithm: string): Promise<TrustedKey | undefined> {
     if (this.#isFresh && !this.#keys.has(kid) && this.#isAbsent(kid)) return undefined
@@ -97,15 +97,15 @@ export class KeySet {
     }
     if (this.#isFresh) {
       const named = this.#keys.get(kid)
-      if (named !== undefined) return named.find((it) => it.algorithms.has(algorithm))
+      if (named !== undefined) return named.find((key) => key.algorithms.has(algorithm))
       if (this.#isAbsent(kid)) return undefined
     }
-    throw new AppError('auth_unavailable', 'the keys that tokens are checked with cannot be had now', {
+    throw new AppError('auth_unavailable', "the issuer's keys are not available now; retry", {
       retry_after_ms: this.#lastTryFailed ? RETRY_AFTER_MS : this.#cooldownMs,
     })
   }
 
-  /** Whether a set that was fetched a short time ago, after the key was asked for, does not have it. */
+  /** Whether a set that was fetched recently, after the key was asked for, does not have the key. */
   #isAbsent(kid: string): boolean {
     const since = this.#absent.get(kid)
     return !this.#lastTryFailed && since !== undefined && performance.now() - since < this.#cooldownMs
@@ -119,7 +119,7 @@ export class KeySet {
     return performance.now() - this.#fetchedAt < this.#options.maxAgeMs
   }
 
-  /** Resolves with the milliseconds until the next. */
+  /** Resolves with the milliseconds until the next refresh. */
   async #refresh(): Promise<number> {
     const { refreshMs } = this.#options
     await this.#fetch()
@@ -131,7 +131,7 @@ export class KeySet {
     return Math.min(refreshMs, RETRY_BASE_MS / 2 + jittered(this.#failures, RETRY_BASE_MS, RETRY_MAX_MS))
   }
 
-  /** The fetch under way, or a new one while the allowance lasts. */
+  /** Joins the running fetch, or begins one while the allowance lasts. */
   async #fetchSoon(): Promise<void> {
     const now = performance.now()
     this.#allowance = Math.min(BURST, this.#allowance + (now - this.#allowanceAt) / this.#cooldownMs)
@@ -174,15 +174,15 @@ export class KeySet {
       if (!signal.aborted)
         log.warn(
           { err: error, host: new URL(url).host, unusable },
-          'the keys of the issuer cannot be fetched',
+          'issuer keys: fetch failed; known keys stay trusted until STARCITE_AUTH_JWKS_MAX_AGE',
         )
     }
   }
 
-  /** A key that is still there stays the same object: what it has signed need not be verified again. */
+  /** Replaces the keys. A key that is in both sets stays the same object, so that its cached tokens stay valid. */
   #replace(fetched: readonly TrustedKey[], unusable: readonly string[]): void {
     const before = new Map([...this.#keys.values()].flat().map((key) => [key.fingerprint, key]))
-    // By fingerprint: a key that stands in the set twice is one.
+    // By fingerprint: a key that is in the set twice counts once.
     const now = new Map(fetched.map((key) => [key.fingerprint, before.get(key.fingerprint) ?? key]))
     const keys = new Map<string, TrustedKey[]>()
     for (const key of now.values()) keys.set(key.kid, [...(keys.get(key.kid) ?? []), key])
@@ -190,6 +190,6 @@ export class KeySet {
     const gone = [...before.values()].filter((key) => !now.has(key.fingerprint))
     for (const key of gone) key.withdrawn.abort()
     if (gone.length > 0 || now.size > before.size)
-      this.#options.log.info({ kids: [...keys.keys()], unusable }, 'the keys of the issuer have changed')
+      this.#options.log.info({ kids: [...keys.keys()], unusable }, 'issuer keys: changed')
   }
 }

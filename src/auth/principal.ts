@@ -8,27 +8,27 @@ export const SCOPES: ReadonlySet<Scope> = new Set([
   'session:act_as',
 ])
 
-/** On whose behalf a request comes. */
+/** The tenant, actor and rights of a request. */
 export interface Principal {
   readonly tenantId: string
-  /** What appended events carry as their actor, unless they name another and `session:act_as` allows it; null: the request says. */
+  /** The actor of appended events, unless a request with `session:act_as` names another; null: the request names it. */
   readonly actor: string | null
   /** Null without authentication. */
   readonly kind: 'user' | 'agent' | 'service' | null
   readonly scopes: ReadonlySet<Scope>
-  /** The one session that the token is for; null: any of the tenant. */
+  /** The session that the token is restricted to; null: every session of the tenant. */
   readonly sessionId: string | null
-  /** Milliseconds since the epoch at which the token ends, leeway included; null: never. */
+  /** End of the token in milliseconds since the epoch, leeway included; null: never. */
   readonly expiresAtMs: number | null
   /** Aborted when the key that signed the token is no longer trusted; absent without authentication. */
   readonly withdrawn?: AbortSignal
 }
 
-/** Tells principals apart, whatever tokens they come with; undefined without authentication. */
+/** Identifies a principal, over all of its tokens; undefined without authentication. */
 export const nameOfPrincipal = ({ tenantId, actor }: Principal): string | undefined =>
   actor === null ? undefined : JSON.stringify([tenantId, actor])
 
-/** Without authentication there is one tenant, and actors are what requests say they are. */
+/** The principal without authentication: there is one tenant, and each request names its actor. */
 export const ANYONE: Principal = Object.freeze({
   tenantId: 'default',
   actor: null,

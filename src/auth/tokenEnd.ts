@@ -1,12 +1,12 @@
 import { CLOSE, type Close } from '../protocol/errors.ts'
 import type { Principal } from './principal.ts'
 
-/** Timers do not follow the clock when it is set forward, so it is looked at as often. */
+/** Timers do not follow a clock that is set forward, so the clock is read at least this often. */
 const LONGEST_TIMER_MS = 10_000
 
 /**
- * Calls `end` once, when the principal's token expires or its key is withdrawn, with how a WebSocket is then to be
- * closed. Answers how to stop waiting for that.
+ * Calls `end` once, when the principal's token expires or its key is withdrawn, with the close code for a WebSocket. Returns a
+ * function that cancels this.
  */
 export function onTokenEnd(
   { expiresAtMs, withdrawn }: Principal,
@@ -24,7 +24,7 @@ export function onTokenEnd(
   }
   const onWithdrawn = () => finish(CLOSE.tokenInvalid)
   const watch = (at: number) => {
-    // By the clock, not by the sum of the timers: the clock may have been set meanwhile.
+    // By the clock, not by the sum of the timers: the clock may have been set in between.
     const leftMs = at - Date.now()
     timer =
       leftMs <= 0

@@ -15,7 +15,7 @@ interface Options {
   readonly token?: string
 }
 
-/** Everything that can be looked at with this environment, and, when there is a URL, the node there. */
+/** Checks everything that this environment configures, and the node at the URL if there is one. */
 export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Options): Checks {
   let config: ReturnType<typeof loadConfig>
   try {
@@ -25,7 +25,7 @@ export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Opti
     yield failed(
       'configuration',
       error,
-      'docs/configuration.md has every variable; `starcite check-config` shows them.',
+      'docs/configuration.md describes every variable; `starcite check-config` prints the values.',
     )
     return
   }
@@ -35,11 +35,11 @@ export async function* examine({ url, token = process.env.STARCITE_TOKEN }: Opti
   if (url !== undefined) yield* checkNode({ url, ...(token && { token }) })
 }
 
-/** Fine for who looks at a node alone. */
+/** A failure, unless the caller checks a node alone. */
 function noDatabase(dir: string, hasNode: boolean): Finding {
-  const message = `DATABASE_URL is not set, and there is no embedded database in ${dir}: Postgres and cold storage are not looked at`
+  const message = `DATABASE_URL is not set, and there is no embedded database in ${dir}: Postgres and cold storage were not checked`
   if (hasNode) return skipped('database', message)
-  return failed('database', message, 'Set DATABASE_URL, or give --url to look at a running node.')
+  return failed('database', message, 'Set DATABASE_URL, or give --url to check a running node.')
 }
 
 async function* examineDatabase(config: ReturnType<typeof loadConfig>): Checks {
@@ -56,7 +56,7 @@ async function* examineDatabase(config: ReturnType<typeof loadConfig>): Checks {
     if (hasSchema) yield* checkMoves(database.tieringUrl, config.database.timeoutMs)
     yield* checkStore(config.archive, database.moves, hasSchema)
   } catch (error) {
-    yield failed('postgres', error, 'docs/operations.md, "Starting", says more.')
+    yield failed('postgres', error, 'See docs/operations.md, "Starting".')
   } finally {
     await database?.stop()
   }

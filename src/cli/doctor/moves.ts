@@ -5,7 +5,7 @@ import { tieringStatus } from '../../tiering/queries.ts'
 import { TIERING } from '../../tiering/tieringJob.ts'
 import { type Checks, failed, ok, warning } from './check.ts'
 
-/** Whether this node could move segments to cold storage, and whether something stays behind. */
+/** Checks whether this node may move segments to cold storage, and whether damaged sessions stay behind. */
 export async function* checkMoves(url: string, timeoutMs: number): Checks {
   let session: DbSession | undefined
   try {
@@ -15,7 +15,7 @@ export async function* checkMoves(url: string, timeoutMs: number): Checks {
       yield warning(
         'tiering',
         'this database user may not move segments',
-        'At least one node must have STARCITE_TIERING_URL, or a login that is a member of starcite_tiering.',
+        'Give at least one node STARCITE_TIERING_URL, or a login that is a member of starcite_tiering.',
       )
     const { setAside } = await tieringStatus(session)
     if (setAside === 0) yield ok('damage', 'no session is set aside by tiering')
@@ -23,10 +23,10 @@ export async function* checkMoves(url: string, timeoutMs: number): Checks {
       yield warning(
         'damage',
         `${setAside === 1 ? '1 session is' : `${setAside} sessions are`} not moved to cold storage because of a damaged log`,
-        '`starcite set-aside` names them; docs/operations.md, "A damaged session", says how to mend or give up on one.',
+        '`starcite set-aside` names them; docs/operations.md, "A damaged session", says how to repair one or give it up.',
       )
   } catch (error) {
-    yield failed('tiering', error, 'Look at STARCITE_TIERING_URL.')
+    yield failed('tiering', error, 'Check STARCITE_TIERING_URL.')
   } finally {
     await session?.stop()
   }

@@ -4,7 +4,7 @@ import { type Checks, failed, ok, warning } from './check.ts'
 
 const TIMEOUT_MS = 5000
 
-/** Whether a node is there, is ready, and lets this caller in. */
+/** Checks whether a node is running, is ready, and admits this caller. */
 export async function* checkNode(target: Target): Checks {
   const get = async (path: string) => {
     const response = await fetch(new URL(path, target.url), { signal: AbortSignal.timeout(TIMEOUT_MS) })
@@ -17,15 +17,15 @@ export async function* checkNode(target: Target): Checks {
       yield warning(
         'node',
         `${target.url} has no /health/ready`,
-        'It may be on STARCITE_OPS_PORT of the node.',
+        'The node may serve it on its STARCITE_OPS_PORT.',
       )
-    else yield failed('node', `not ready: ${ready.body}`, 'docs/operations.md says what each reason means.')
+    else yield failed('node', `not ready: ${ready.body}`, 'docs/operations.md explains each reason.')
   } catch (error) {
     const { message, cause } = error as Error
     yield failed(
       'node',
       `${target.url}: ${(cause as Error)?.message || message}`,
-      'Is it running, and is --url right?',
+      'Check that the node is running, and that --url is right.',
     )
     return
   }
@@ -34,10 +34,9 @@ export async function* checkNode(target: Target): Checks {
     for await (const _ of client.listSessions({ pageSize: 1 })) break
     yield ok('access', 'sessions can be listed')
   } catch (error) {
-    const hint =
-      'Without a token that may read sessions, this cannot be looked at: --token or STARCITE_TOKEN.'
+    const hint = 'To check this, set --token or STARCITE_TOKEN to a token that may read sessions.'
     if (error instanceof StarciteError && (error.status === 401 || error.status === 403))
       yield warning('access', `${error.code}: ${error.message}`, hint)
-    else yield failed('access', error, 'The log of the node has more.')
+    else yield failed('access', error, 'Look into the log of the node.')
   }
 }

@@ -21,7 +21,7 @@ import {
 const MINIMUM_VERSION = 140_000
 const MAX_SKEW_MS = 1000
 
-/** `url` is that of a node's pool, `directUrl` the one for LISTEN and migrations; often they are the same. */
+/** Checks Postgres by the URL of a node's pool and the direct one, for LISTEN and migrations. Often they are the same. */
 export async function* checkPostgres(url: string, directUrl: string, connections: number): Checks {
   const clients: pg.Client[] = []
   const open = async (at: string) => {
@@ -35,7 +35,7 @@ export async function* checkPostgres(url: string, directUrl: string, connections
       yield failed(
         'postgres',
         `${maskUrl(url)}: ${client.message || client.name}`,
-        'Look at DATABASE_URL: host, port, user, password, database, and whether the server is up.',
+        'Check host, port, user, password and database in DATABASE_URL, and that the server is up.',
       )
       return
     }
@@ -48,7 +48,7 @@ export async function* checkPostgres(url: string, directUrl: string, connections
     const isPooled = server.pid !== server.handshakePid
     yield pooler(isPooled, sharing, directUrl !== url)
     const direct = await open(directUrl).catch((error: Error) => error)
-    if (direct instanceof Error) yield failed('listen', direct, 'Look at STARCITE_LISTEN_URL.')
+    if (direct instanceof Error) yield failed('listen', direct, 'Check STARCITE_LISTEN_URL.')
     else yield await listen(direct, client, sharing.sharesSessions && directUrl === url)
     yield namespaces(await describeNamespaces(client))
     yield await schema(client)
@@ -60,7 +60,8 @@ export async function* checkPostgres(url: string, directUrl: string, connections
 function reachable({ version, versionNumber, user, database, roundTripMs, isReplica }: Server): Finding {
   const what = `Postgres ${version}, database ${database}, user ${user}, ${roundTripMs.toFixed(1)} ms away`
   if (versionNumber < MINIMUM_VERSION) return failed('postgres', what, 'Starcite needs Postgres 14 or newer.')
-  if (isReplica) return failed('postgres', `${what}: a replica`, 'Nodes write: give them the primary.')
+  if (isReplica)
+    return failed('postgres', `${what}: a replica`, 'Nodes write: give them the URL of the primary.')
   return ok('postgres', what)
 }
 
@@ -71,7 +72,7 @@ function durability({ fsync, synchronousCommit, fullPageWrites }: Server): Findi
   return warning(
     'durability',
     settings,
-    'A crash of the server may lose what was acknowledged. Turn them on.',
+    'A crash of the server may lose acknowledged events. Turn these settings on.',
   )
 }
 
@@ -81,7 +82,7 @@ function clock({ skewMs, uncertaintyMs }: Server): Finding {
   return warning(
     'clock',
     what,
-    'Times of tokens and of delivery lag are judged by both clocks: run NTP on both machines.',
+    'The expiry of tokens and the delivery lag depend on both clocks: run NTP on both machines.',
   )
 }
 
@@ -100,7 +101,7 @@ function pooler(
   { sharesSessions, keepsStatements }: Sharing,
   hasDirectUrl: boolean,
 ): Finding {
-  if (!isPooled && !sharesSessions) return ok('pooler', 'none between here and Postgres')
+  if (!isPooled && !sharesSessions) return ok('pooler', 'there is none between this machine and Postgres')
   if (!sharesSessions) return ok('pooler', 'DATABASE_URL leads through one in session mode')
   if (!hasDirectUrl)
     return failed(
@@ -128,7 +129,7 @@ async function listen(listener: pg.Client, notifier: pg.Client, isPooled: boolea
   }
 }
 
-/** Whether others can put objects in the way of names: of SQL sessions, for connections of our own look into the catalog. */
+/** Checks whether other users can create objects that shadow names in SQL sessions. Nodes look into the catalog alone. */
 export function namespaces({ path, isCatalogFirst, isPublicOpen }: Namespaces): Finding {
   if (isPublicOpen)
     return warning(
@@ -153,10 +154,10 @@ async function schema(client: pg.Client): Promise<Finding> {
     if (!mayCreate)
       return failed(
         'schema',
-        'there is none, and this user may not make one',
-        'Set STARCITE_MIGRATE_URL to one who may, and run `starcite migrate` (docs/security.md).',
+        'there is none, and this user may not create one',
+        'Set STARCITE_MIGRATE_URL to a login that may, and run `starcite migrate` (docs/security.md).',
       )
-    return warning('schema', 'there is none yet', 'The first node makes it, or `starcite migrate`.')
+    return warning('schema', 'there is none yet', 'The first node creates it, or `starcite migrate`.')
   }
   if (missing.length > 0)
     return failed(
@@ -169,7 +170,7 @@ async function schema(client: pg.Client): Promise<Finding> {
     return failed(
       'schema',
       `it is newer than this release: ${unknown.join(', ')}`,
-      'Run the release that made it.',
+      'Run the release that migrated it.',
     )
   const damage = await tableDamage(client)
   if (damage.length > 0)
@@ -188,7 +189,7 @@ async function schema(client: pg.Client): Promise<Finding> {
   return installed(client, migrations.length)
 }
 
-/** By what the catalog has, not by what was noted when it was installed. */
+/** Compares the catalog itself, not the record of the installation, with this build. */
 async function installed(client: pg.Client, migrations: number): Promise<Finding> {
   const tables = await missingTables(client)
   if (tables.length > 0)
@@ -204,19 +205,19 @@ async function installed(client: pg.Client, migrations: number): Promise<Finding
     if (comparison.is === 'damaged' && comparison.reworded.length === comparison.objects.length)
       return warning(
         'schema',
-        `worded otherwise by the catalog than when it was installed: ${names}`,
-        'Run `starcite migrate`, which installs it anew. If it comes back without an upgrade of Postgres, somebody alters it.',
+        `the catalog words these differently than when they were installed: ${names}`,
+        'Run `starcite migrate`, which installs them again. If it comes back without an upgrade of Postgres, a user alters them.',
       )
     if (comparison.is === 'damaged')
       return failed(
         'schema',
         `missing, or altered since it was installed: ${names}`,
-        'Run `starcite migrate`, which installs it anew.',
+        'Run `starcite migrate`, which installs them again.',
       )
     if (comparison.is === 'older')
       return warning(
         'schema',
-        `${names} not of this build yet`,
+        `not of this build yet: ${names}`,
         'The next node to start does it, or `starcite migrate`.',
       )
     const number =
@@ -225,6 +226,6 @@ async function installed(client: pg.Client, migrations: number): Promise<Finding
         : `number ${installation.number}`
     return ok('schema', `up to date, ${migrations} migrations, ${number}`)
   } catch (error) {
-    return failed('schema', error, 'docs/deployment.md, "Upgrades", says which build goes on.')
+    return failed('schema', error, 'docs/deployment.md, "Upgrades", says which build to run.')
   }
 }

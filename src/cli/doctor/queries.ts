@@ -9,7 +9,7 @@ export interface Server {
   readonly versionNumber: number
   readonly user: string
   readonly database: string
-  /** The server process of this session, as the server says and as the handshake said; a pooler makes up its own. */
+  /** The server process of this session, by a query and by the handshake. They differ behind a pooler. */
   readonly pid: number
   readonly handshakePid: number
   readonly fsync: string
@@ -17,7 +17,7 @@ export interface Server {
   readonly fullPageWrites: string
   readonly isReplica: boolean
   readonly maxConnections: number
-  /** How far the server's clock is ahead of this machine's, in milliseconds, and how sure that is. */
+  /** Milliseconds that the server's clock is ahead of this machine's, and their uncertainty. */
   readonly skewMs: number
   readonly uncertaintyMs: number
   readonly roundTripMs: number
@@ -27,7 +27,7 @@ export interface Schema {
   /** Names of the migrations that ran; undefined: there is no schema yet. */
   readonly migrations: readonly string[] | undefined
   readonly mayCreate: boolean
-  /** What this user may not do with it that a node does. */
+  /** Rights of a node that this user lacks. */
   readonly missing: readonly string[]
 }
 
@@ -38,7 +38,7 @@ export async function connect(url: string): Promise<pg.Client> {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: CONNECT_TIMEOUT_MS,
   })
-  client.on('error', () => {}) // the query under way rejects, and tells
+  client.on('error', () => {}) // the running query rejects with the error
   await client.connect()
   await client.pin(CONNECT_TIMEOUT_MS)
   return client
@@ -68,7 +68,7 @@ export async function describeServer(client: pg.Client): Promise<Server> {
   }
 }
 
-/** What nodes read, and the procedures by which they write (docs/security.md). */
+/** The tables that nodes read, and the procedures that they call to write (docs/security.md). */
 const READS = ['sessions', 'session_heads', 'events', 'segments', 'objects', 'slices', 'settings']
 const CALLS = ['append_events', 'create_session', 'ensure_segment']
 
@@ -101,7 +101,7 @@ export async function describeSchema(client: pg.Client): Promise<Schema> {
 }
 
 export interface Namespaces {
-  /** What a new connection of this login has. */
+  /** The search_path of a new connection of this login. */
   readonly path: string
   readonly isCatalogFirst: boolean
   readonly isPublicOpen: boolean
@@ -134,7 +134,7 @@ export async function notifyTakes(listener: pg.Client, notifier: pg.Client): Pro
       resolve()
     })
   })
-  arrived.catch(() => {}) // should the statements before it fail first
+  arrived.catch(() => {}) // in case a statement before it fails first
   await listener.query(`listen ${channel}`)
   const started = performance.now()
   await notifier.query('select pg_notify($1, $2)', [channel, 'probe'])

@@ -5,10 +5,10 @@ import type { ObjectStore } from '../../objects/objectStore.ts'
 import { openObjectStore } from '../../objects/open.ts'
 import { type Checks, failed, ok, skipped, warning } from './check.ts'
 
-/** Puts a probe object, reads it back, compares, and deletes it. */
+/** Checks cold storage with a probe object: puts it, reads it back, compares, and deletes it. */
 export async function* checkStore(archive: Config['archive'], db: Db, hasSchema: boolean): Checks {
   if (archive.s3 === undefined && !hasSchema) {
-    yield skipped('store', 'cold storage is a table, which comes with the schema')
+    yield skipped('store', 'cold storage is a table of the schema, and there is no schema yet')
     return
   }
   const where =
@@ -34,7 +34,7 @@ export async function* checkStore(archive: Config['archive'], db: Db, hasSchema:
 }
 
 const HINT =
-  'Look at STARCITE_S3_ENDPOINT, _BUCKET, _REGION, the keys, and the policy: nodes need GetObject and PutObject on the prefix.'
+  'Check STARCITE_S3_ENDPOINT, _BUCKET and _REGION, the keys, and the policy: nodes need GetObject and PutObject on the prefix.'
 
 async function deletes(store: ObjectStore, key: string) {
   try {
@@ -45,7 +45,7 @@ async function deletes(store: ObjectStore, key: string) {
     return warning(
       'store delete',
       `${key} stays: ${message}`,
-      'Nodes never delete, so a policy that denies it is right; remove the probe object by hand.',
+      'Only erasure deletes objects. If you do not erase, a policy that denies deletion is right; remove the probe object by hand.',
     )
   }
 }
