@@ -28,6 +28,8 @@ const rejection = (promise: Promise<unknown>): Promise<StarciteError> =>
 describe('the client', () => {
   const database = useDatabase()
   const node = useNode(database, { STARCITE_PING_INTERVAL: '100ms' })
+  /** Its pings are so rare that a client that does not read for a while stays connected. */
+  const patient = useNode(database)
   let client: Starcite<Events>
 
   before(async () => {
@@ -221,11 +223,11 @@ describe('the client', () => {
         sockets.push(this)
       }
     }
-    const slow = new Starcite<Events>({ url: node.url, WebSocket: Watched })
+    const slow = new Starcite<Events>({ url: patient.url, WebSocket: Watched })
     const tail = slow.session('slow').tail()
 
     const first = await tail.next()
-    while (!sockets[0]?.isPaused) await new Promise((resolve) => setImmediate(resolve))
+    await until('the client stops reading', () => sockets[0]?.isPaused)
     const rest = [first.value as SessionEvent<Events>]
     while (rest.length < 100) rest.push((await tail.next()).value as SessionEvent<Events>)
     await tail.return()

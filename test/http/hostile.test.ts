@@ -274,9 +274,10 @@ describe('hostile clients', () => {
         const { heapUsed, arrayBuffers } = process.memoryUsage()
         return heapUsed + arrayBuffers
       }
+      const count = 20
       const before = used()
       const many = await Promise.all(
-        Array.from({ length: 20 }, async () => {
+        Array.from({ length: count }, async () => {
           const connection = await connect()
           connection.send(
             `POST /v1/sessions/${id}/append HTTP/1.1\r\nHost: x\r\nContent-Length: ${TEN_MB.length + 1}\r\n\r\n`,
@@ -286,7 +287,8 @@ describe('hostile clients', () => {
         }),
       )
 
-      expect(used() - before).to.be.below(32 * 1024 * 1024)
+      // Half of what was sent: far more than the node and the test hold meanwhile, far less than all of it.
+      await until('most of it is thrown away', () => used() - before < (count * TEN_MB.length) / 2)
       for (const connection of many)
         expectJsonError(await connection.send('x').answer(), 413, 'body_too_large')
     })

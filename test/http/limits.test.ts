@@ -8,7 +8,7 @@ import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { freePort, startNode } from '../support/node.ts'
 import { RawConnection } from '../support/rawHttp.ts'
-import { timed, until } from '../support/until.ts'
+import { PATIENCE_MS, timed, until } from '../support/until.ts'
 import { useDatabase, useNode } from '../support/useNode.ts'
 
 const KB = 1024
@@ -282,7 +282,7 @@ describe('the limits of a node', () => {
           const { value, ms } = await timed(connection.send(part).answer())
 
           expect(JSON.parse(value?.body ?? '{}').error, value?.headers).to.equal('request_timeout')
-          expect(ms).to.be.below(5000)
+          expect(ms).to.be.below(PATIENCE_MS)
           await connection.closed()
         }
       } finally {

@@ -4,7 +4,7 @@ import { at, expectError, unique } from '../support/answers.ts'
 import { type Answer, call, TailClient } from '../support/client.ts'
 import { startNode } from '../support/node.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
-import { timed, until } from '../support/until.ts'
+import { PATIENCE_MS, timed, until } from '../support/until.ts'
 import { use } from '../support/use.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
 
@@ -89,8 +89,6 @@ describe('a node at its bounds', () => {
 
   describe('whose Postgres is away', () => {
     const TIMEOUT_MS = 500
-    /** The node's time-out, once for a connection and once for the statement, and what a busy machine adds. */
-    const BOUND_MS = 4 * TIMEOUT_MS + 1000
     const proxy = use(() => TcpProxy.start(database))
     let node: Service
     let id: string
@@ -124,11 +122,11 @@ describe('a node at its bounds', () => {
 
         for (const { value, ms } of await Promise.all(everyCall())) {
           expectRetryLater(value, 503, 'storage_unavailable')
-          expect(ms).to.be.below(BOUND_MS)
+          expect(ms).to.be.below(PATIENCE_MS)
         }
         const ready = await timed(call('GET', `${node.url}/health/ready`))
         expect(ready.value.json).to.deep.equal({ status: 'unavailable', reason: 'database_unavailable' })
-        expect(ready.ms).to.be.below(BOUND_MS)
+        expect(ready.ms).to.be.below(PATIENCE_MS)
         expect((await call('GET', `${node.url}/health/live`)).status).to.equal(200)
         expectError(await call('POST', at(node.url, id, '/append'), '{'), 400, 'invalid_json')
 
