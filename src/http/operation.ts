@@ -23,6 +23,13 @@ export interface Answer {
   readonly headers?: readonly HeaderName[]
 }
 
+/** A response with a JSON body. */
+export const json = (description: string, schema: TSchema, ...headers: readonly HeaderName[]): Answer => ({
+  description,
+  content: { 'application/json': schema },
+  ...(headers.length > 0 && { headers }),
+})
+
 /** One request to an operation, after its checks, with its parsed parameters and body. */
 export interface Call<Path extends string = string, P extends Parameters = Parameters, Body = unknown> {
   readonly ctx: UpgradeContext

@@ -2,9 +2,7 @@ import { renderAppended } from '../appended.ts'
 import { sendJson } from '../context.ts'
 import { Appended, AppendedBatch } from '../contract/appended.ts'
 import { APPEND_ERRORS, MANY_EVENTS, ONE_EVENT } from '../eventBodies.ts'
-import { operation } from '../operation.ts'
-
-const JSON_TYPE = 'application/json'
+import { json, operation } from '../operation.ts'
 
 const appendOne = operation({
   method: 'post',
@@ -18,10 +16,7 @@ const appendOne = operation({
   scope: 'session:append',
   body: ONE_EVENT,
   answers: {
-    201: {
-      description: 'The event is stored, now or by an earlier attempt.',
-      content: { [JSON_TYPE]: Appended },
-    },
+    201: json('The event is stored, now or by an earlier attempt.', Appended),
   },
   errors: APPEND_ERRORS,
   async handle({ ctx, body, path, principal, services }) {
@@ -44,10 +39,7 @@ const appendMany = operation({
   scope: 'session:append',
   body: MANY_EVENTS,
   answers: {
-    201: {
-      description: 'All events are stored, now or by an earlier attempt.',
-      content: { [JSON_TYPE]: AppendedBatch },
-    },
+    201: json('All events are stored, now or by an earlier attempt.', AppendedBatch),
   },
   errors: APPEND_ERRORS,
   async handle({ ctx, body, path, principal, services }) {

@@ -1,17 +1,13 @@
 import { sendJson } from '../context.ts'
 import type { ContractDocument } from '../contract/document.ts'
 import { Type } from '../jsonSchema.ts'
-import { type Answer, type Call, operation } from '../operation.ts'
+import { type Answer, type Call, json, operation } from '../operation.ts'
 import { header } from '../parameters.ts'
 
 /** Long enough that pages of documentation need not reload it, and short enough that a new release appears soon. */
 const MAX_AGE_SECONDS = 300
 
-const document: Answer = {
-  description: 'The document.',
-  content: { 'application/json': Type.Object({}, { additionalProperties: true }) },
-  headers: ['ETag'],
-}
+const document: Answer = json('The document.', Type.Object({}, { additionalProperties: true }), 'ETag')
 const served = {
   method: 'get',
   tag: 'contract',

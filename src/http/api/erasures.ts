@@ -1,4 +1,4 @@
-import type { TProperties } from 'typebox'
+import type { TProperties, TSchema } from 'typebox'
 import { requireSession } from '../../auth/access.ts'
 import type { Erasure, ErasureRequest } from '../../sessions/erasure/queries.ts'
 import { renderReceipt } from '../../sessions/erasure/receipt.ts'
@@ -6,12 +6,10 @@ import { type State, sendJson } from '../context.ts'
 import { Count, closed, Seq, Text, Time } from '../contract/values.ts'
 import { assertStorable } from '../json.ts'
 import { Type } from '../jsonSchema.ts'
-import { type Answer, type Call, operation, type ScopeSettings } from '../operation.ts'
+import { type Call, json, operation, type ScopeSettings } from '../operation.ts'
 import type { Parameters } from '../parameters.ts'
 import { jsonBody } from '../requestBody.ts'
 import { ErasureBody } from '../schemas.ts'
-
-const JSON_TYPE = 'application/json'
 
 const receipt = (kind: 'session' | 'event', members: TProperties, title: string) =>
   closed(
@@ -50,14 +48,9 @@ const ErasedSession = receipt(
 )
 const RedactedEvent = receipt('event', { seq: Seq('The seq of the event.') }, 'RedactedEvent')
 
-const shown = (content: Answer['content'], description: string): Answer => ({
-  description,
-  ...(content && { content }),
-  headers: ['Location'],
-})
-const accepted = (content: Answer['content']) => ({
-  200: shown(content, 'The content is removed.'),
-  202: shown(content, 'Readers no longer see the content; the node is still removing it.'),
+const accepted = (receiptSchema: TSchema) => ({
+  200: json('The content is removed.', receiptSchema, 'Location'),
+  202: json('Readers no longer see the content; the node is still removing it.', receiptSchema, 'Location'),
 })
 
 const WANTED = jsonBody({
@@ -81,7 +74,7 @@ const eraseSession = operation({
   description,
   scope,
   body: WANTED,
-  answers: accepted({ [JSON_TYPE]: ErasedSession }),
+  answers: accepted(ErasedSession),
   errors: ['legal_hold'],
   async handle(call) {
     answer(call, await call.services.erasures.eraseSession(requestOf(call)))
@@ -97,7 +90,7 @@ const redactEvent = operation({
   description,
   scope,
   body: WANTED,
-  answers: accepted({ [JSON_TYPE]: RedactedEvent }),
+  answers: accepted(RedactedEvent),
   errors: ['event_not_found', 'legal_hold'],
   async handle(call) {
     answer(call, await call.services.erasures.redactEvent(requestOf(call), call.path.seq))
@@ -113,10 +106,7 @@ const getErasure = operation({
   description,
   scope,
   answers: {
-    200: {
-      description: 'The receipt.',
-      content: { [JSON_TYPE]: Type.Union([ErasedSession, RedactedEvent]) },
-    },
+    200: json('The receipt.', Type.Union([ErasedSession, RedactedEvent])),
   },
   errors: ['forbidden_session', 'erasure_not_found'],
   async handle({ ctx, path, principal, services }) {

@@ -2,7 +2,7 @@ import { sendJson } from '../context.ts'
 import { Event } from '../contract/event.ts'
 import { Count, closed } from '../contract/values.ts'
 import { Type } from '../jsonSchema.ts'
-import { operation } from '../operation.ts'
+import { json, operation } from '../operation.ts'
 import { CURSOR_INSERTED_AT, choiceInQuery, eventFilter, LIMIT, seqCursor, WAIT } from '../parameters.ts'
 import { withRequestSignal } from '../requestSignal.ts'
 import { reserveResponse } from '../responseMemory.ts'
@@ -38,7 +38,7 @@ const list = operation({
     actor: eventFilter('Only events with exactly this actor.'),
     wait: WAIT,
   },
-  answers: { 200: { description: 'A page of events.', content: { 'application/json': EventPage } } },
+  answers: { 200: json('A page of events.', EventPage) },
   errors: [
     'cursor_ahead',
     'history_changed',

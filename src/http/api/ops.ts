@@ -2,9 +2,8 @@ import { DEGRADED, NOT_READY } from '../../ops/health.ts'
 import { sendJson } from '../context.ts'
 import { closed, Text } from '../contract/values.ts'
 import { Type } from '../jsonSchema.ts'
-import { operation } from '../operation.ts'
+import { json, operation } from '../operation.ts'
 
-const JSON_TYPE = 'application/json'
 const Well = closed({ status: Type.Literal('ok') }, { title: 'Well' })
 const Ready = closed(
   {
@@ -51,7 +50,7 @@ const live = operation({
   path: '/health/live',
   id: 'isLive',
   summary: 'Check whether the process runs',
-  answers: { 200: { description: 'The process runs.', content: { [JSON_TYPE]: Well } } },
+  answers: { 200: json('The process runs.', Well) },
   handle: ({ ctx }) => sendJson(ctx, 200, '{"status":"ok"}'),
 })
 
@@ -61,8 +60,8 @@ const ready = operation({
   id: 'isReady',
   summary: 'Check whether the node takes requests',
   answers: {
-    200: { description: 'The node takes requests.', content: { [JSON_TYPE]: Ready } },
-    503: { description: 'The node takes no requests.', content: { [JSON_TYPE]: NotReady } },
+    200: json('The node takes requests.', Ready),
+    503: json('The node takes no requests.', NotReady),
   },
   async handle({ ctx, node: { health } }) {
     const why = await health.notReadyBecause()
@@ -96,7 +95,7 @@ const version = operation({
   path: '/version',
   id: 'version',
   summary: 'Show what the node runs',
-  answers: { 200: { description: 'The release of the node.', content: { [JSON_TYPE]: Version } } },
+  answers: { 200: json('The release of the node.', Version) },
   handle: ({ ctx, node }) => sendJson(ctx, 200, JSON.stringify(node.version)),
 })
 

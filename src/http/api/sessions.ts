@@ -5,13 +5,12 @@ import { renderSession } from '../../sessions/session.ts'
 import { callerOf, sendJson } from '../context.ts'
 import { Session, SessionPage } from '../contract/session.ts'
 import { METADATA_FILTER } from '../metadataFilter.ts'
-import { type Answer, type Call, operation } from '../operation.ts'
+import { type Answer, type Call, json, operation } from '../operation.ts'
 import { choiceInQuery, LIMIT, textInQuery } from '../parameters.ts'
 import { NEW_SESSION, SESSION_PATCH } from '../sessionBodies.ts'
 import { badSessionId } from '../sessionId.ts'
 
-const JSON_TYPE = 'application/json'
-const shown: Answer = { description: 'The session as it is now.', content: { [JSON_TYPE]: Session } }
+const shown: Answer = json('The session as it is now.', Session)
 
 const create = operation({
   method: 'post',
@@ -24,11 +23,7 @@ const create = operation({
   scope: 'session:create',
   body: NEW_SESSION,
   answers: {
-    201: {
-      description: 'The session was created.',
-      content: { [JSON_TYPE]: Session },
-      headers: ['Location'],
-    },
+    201: json('The session was created.', Session, 'Location'),
   },
   errors: ['forbidden_session', 'session_exists', 'session_erased'],
   async handle({ ctx, body: { creator, ...body }, principal, services }) {
@@ -63,7 +58,7 @@ const list = operation({
     ),
     metadata: METADATA_FILTER,
   },
-  answers: { 200: { description: 'A page of sessions.', content: { [JSON_TYPE]: SessionPage } } },
+  answers: { 200: json('A page of sessions.', SessionPage) },
   errors: [],
   async handle({ ctx, parameters: { archived, cursor, limit, metadata }, principal, services }) {
     const problem = cursor === undefined ? undefined : badSessionId(cursor)
