@@ -169,7 +169,7 @@ begin
     into v_head_sids, v_head_seqs, v_head_hashes, v_head_times, v_head_erased
     from locked h;
 
-  -- Never into a segment that is being moved, whatever the clock says.
+  -- Never into a segment that is being moved, even when the clock has gone back.
   select n.now, starcite.wire_time(n.now), g.from_at, g.to_at into strict v_now, v_wire_now, v_segment_from, v_segment_to
     from (select greatest(clock_timestamp(), s.value::timestamptz) as now
             from starcite.settings s where s.name = 'closed_before') n

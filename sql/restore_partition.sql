@@ -23,7 +23,7 @@ begin
   select g.from_at, g.to_at into strict v_from, v_to from starcite.segments g where g.name = p_segment;
   if to_regclass(format('starcite.%I', p_segment)) is null then
     execute format('create table starcite.%I (like starcite.events including all)', p_segment);
-    -- Queried directly it shows no rows, whatever is granted: the policies are those of events.
+    -- Queried directly it shows no rows, regardless of grants: the policies are those of events.
     execute format('alter table starcite.%I enable row level security', p_segment);
     execute format('create unique index %I on starcite.%I (sid, seq)', p_segment || '_sid_seq_idx', p_segment);
     -- Publications identify rows by it: without, they would refuse the erasure of content.

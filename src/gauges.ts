@@ -28,7 +28,7 @@ export interface Parts {
   readonly http: HttpServer
 }
 
-/** What the parts of a node say of themselves when somebody asks for the metrics. */
+/** Gauges that read the parts of a node when Prometheus asks for the metrics. */
 export function gaugesOf(metrics: Metrics, parts: Parts): void {
   const {
     idleness,

@@ -59,7 +59,7 @@ export async function appendLines(
   )
 }
 
-/** Repeats a request until it is answered for good, which is safe: every event has a producer key. */
+/** Repeats a request until its answer is final, which is safe: every event has a producer key. */
 async function send(session: SessionHandle, events: readonly string[]) {
   for (;;) {
     try {

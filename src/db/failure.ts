@@ -9,7 +9,7 @@ export type Failure =
   | 'locked'
   /** The connection broke while the statement ran: it may have been committed. */
   | 'unknown'
-  /** Postgres cannot do this now, whatever the statement (full, read-only, shutting down), and rolled it back. */
+  /** Postgres cannot run statements now (full, read-only, shutting down), and rolled it back. */
   | 'unavailable'
   /** Postgres refused this statement, and rolled it back. */
   | 'refused'

@@ -1,6 +1,6 @@
 import pg from 'pg'
 
-/** The settings that the statements are written for, whatever the server, the database, the role or the URL sets. */
+/** The settings that the statements are written for. They override the server, the database, the role and the URL. */
 export const PINNED = {
   /**
    * Unqualified functions, operators, types and tables are looked up in the catalog. pg_temp is named so that it

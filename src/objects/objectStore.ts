@@ -9,7 +9,7 @@ export interface ObjectStore {
   readonly name: 's3' | 'postgres'
 
   /**
-   * Creates an object. 'exists' when there is an object of that key already, whatever its content; it may also be
+   * Creates an object. 'exists' when there is an object of that key already, with any content; it may also be
    * this call's own write, whose response was lost before the call tried again. So the caller compares the content
    * after 'exists'.
    */

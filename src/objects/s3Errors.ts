@@ -23,7 +23,7 @@ export const isAbsent = (error: unknown) => statusOf(error) === 404
 export const isDenied = (error: unknown) => explainS3Error(error) === 'denied'
 
 /**
- * A 404 means that the object is missing only when S3 says so itself: one from a proxy, or for a bucket that does not
+ * A 404 means that the object is missing only when S3 itself reports it: one from a proxy, or for a bucket that does not
  * exist, must not look like a lost object.
  */
 export function explainS3Error(error: unknown): ObjectStoreFault | undefined {

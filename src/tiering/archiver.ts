@@ -41,7 +41,7 @@ export interface ArchiverOptions {
 const MAX_LOGGED = 20
 
 const RUNS_PER_FETCH = 1000
-/** The most bytes that one read fetches, whatever the averages say. One event may be larger. */
+/** The most bytes that one read fetches, regardless of the average size. One event may be larger. */
 const MAX_READ_BYTES = 8 * 1024 * 1024
 
 /**

@@ -80,7 +80,8 @@ function comments(source: string, mark: '//' | '--' | '#'): readonly Text[] {
     }
   }
   blocks.end()
-  return blocks.texts
+  // Comments may be lists and fragments: like titles, they are read for words alone.
+  return blocks.texts.map((text) => ({ ...text, isSentences: false }))
 }
 
 /** Strings of three words and more: titles of tests, messages, help. What is SQL is written in lower case and has no full stop. */

@@ -32,7 +32,7 @@ const COLD = `starcite.slices s
 
 /**
  * Whether readers find the events of a slice `s` in its object. It is a scalar subquery, so that Postgres walks one
- * session's slices by their key and evaluates it for each, whatever its statistics say: right after a move they know
+ * session's slices by their key and evaluates it for each, regardless of its statistics: right after a move they know
  * nothing of the slices.
  */
 const IS_COLD = `(select g.state in ('moved', 'dropped') from starcite.objects o
@@ -206,7 +206,7 @@ const HOT = {
 
 /**
  * The events that Postgres has of these runs, in order, until they weigh `bytes`; at least one event, if there is
- * any. An event that exists twice comes twice, whatever it weighs, because reading continues after its seq.
+ * any. An event that exists twice comes twice, at any size, because reading continues after its seq.
  */
 export async function readHot(db: Db, runs: readonly HotRun[], bytes: number): Promise<HotEvent[]> {
   const rows = await db.query(HOT, [

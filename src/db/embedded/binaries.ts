@@ -88,7 +88,7 @@ async function complaint(root: string, account: Account | undefined): Promise<st
   }
 }
 
-/** Creates the links that the package's install script would create, where npm was told not to run scripts. */
+/** Creates the links that the package's install script would create, where npm runs no scripts. */
 async function mend(root: string): Promise<void> {
   const list = await readFile(path.join(root, 'native', 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   for (const { source, target } of JSON.parse(list) as { source: string; target: string }[]) {

@@ -88,7 +88,7 @@ async function storeFor(wanted: string, account: Account): Promise<string> {
   return SYSTEM_STORE
 }
 
-/** Only root may write to the store: whoever can write there could make this process run programs. */
+/** Only root may write to the store: a user who can write there could make this process run programs. */
 async function createStore(store: string): Promise<string> {
   await mkdir(store, { mode: 0o755 }).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code !== 'EEXIST') throw new EmbeddedPostgresError(`cannot create ${store}: ${cause.message}`)
@@ -100,7 +100,7 @@ async function createStore(store: string): Promise<string> {
   return store
 }
 
-/** Directories are created so that the server's user can enter them, whatever the umask. */
+/** Directories are created so that the server's user can enter them, regardless of the umask. */
 async function create(dir: string): Promise<void> {
   try {
     const first = await mkdir(dir, { recursive: true })

@@ -67,7 +67,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   send(events: readonly Sendable[]): void {
     if (this.signal.aborted || events.length === 0) return
     this.#isEmpty = false
-    // The chunk of an event is made once for all streams. `res.write` would make it anew for each, at most of its cost.
+    // The chunk of an event is made once for all streams. `res.write` would make it again for each, at most of its cost.
     if (this.#isChunked) this.#socket.write(joined(events.map((event) => encodingsOf(event).serverSentChunk)))
     else this.#res.write(events.map(serverSentOf).join(''))
   }
@@ -167,6 +167,6 @@ export function beginEventStream(ctx: Context): void {
   ctx.res.flushHeaders()
 }
 
-/** Whether a request asks for an event stream. A WebSocket handshake does not, whatever it accepts. */
+/** Whether a request asks for an event stream. A WebSocket handshake does not, regardless of its `Accept`. */
 export const isEventStream = (ctx: UpgradeContext): boolean =>
   ctx.ws === undefined && acceptsEventStream(ctx.get('Accept'))

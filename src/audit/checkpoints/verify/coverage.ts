@@ -14,8 +14,8 @@ interface Known {
  * Compares the recorded coverage of sessions (starcite.checkpoint_heads) with the leaves of checkpoints. Checkpoints
  * leave out a session until it has moved beyond its coverage, so an attacker who raises the coverage keeps the
  * session out. Later checkpoints take sessions over from earlier ones and never the other way round. So a session
- * that a checkpoint covers, among those recorded before the verification began, must be a leaf of it, whatever
- * happens meanwhile.
+ * that a checkpoint covers, among those recorded before the verification began, must be a leaf of it,
+ * regardless of changes meanwhile.
  */
 export class Coverage {
   readonly #known = new Map<number, Known>()

@@ -81,7 +81,7 @@ export class StoredLogs implements Logs {
 const differs = (found: string) => `the event has the hash ${found}, and a different one was signed`
 
 function faultOf(leaf: Leaf, { head, hash, cold }: Stored): string | undefined {
-  if (leaf.seq === 0) return undefined // the session was gone, and whatever exists now is newer
+  if (leaf.seq === 0) return undefined // the session was gone, and a session of that id is newer
   if (head === undefined) return 'the session is gone'
   if (head.seq < leaf.seq) return `the log ends with event ${head.seq}`
   if (head.seq === leaf.seq && head.hash !== leaf.hash)

@@ -119,7 +119,7 @@ export class Channel implements Member {
     }
   }
 
-  /** Ends the channel for good: the client gets the reason and does not join again. */
+  /** Ends the channel permanently: the client gets the reason and does not join again. */
   #finish(reason: ErrorCode): void {
     this.push(reason, JSON.stringify({ reason }))
     if (this.#end()) this.#close()

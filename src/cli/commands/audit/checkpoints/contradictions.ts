@@ -9,7 +9,7 @@ import { asOwner } from '../../../owner.ts'
 import { DEFAULT_TENANT } from '../../../tenant.ts'
 import { amount, out, printJsonLines, printTable } from '../../../terminal.ts'
 
-/** Checkpoints sign the reason for good, so it is a sentence or a case number. */
+/** Checkpoints keep the reason permanently, so it is a sentence or a case number. */
 const MAX_REASON_CHARACTERS = 500
 
 export function contradictionsCommand(): Command {
