@@ -15,7 +15,7 @@ const OK = { status: 'ok', response: {} }
 const refused = (reason: string) => ({ status: 'error', response: { reason } })
 const EVENT = { type: 'a', payload: {} }
 /** Long enough to do something with it first, on a busy machine too. */
-const SOON_MS = 700
+const SOON_MS = 1500
 
 describe('tokens on the multiplexed socket', () => {
   const database = useDatabase()
