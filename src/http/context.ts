@@ -22,7 +22,7 @@ import type { RequestQuota } from './requestQuota.ts'
 import type { ArrivingOptions } from './transports/arriving.ts'
 import type { Sockets, StallPolicy } from './transports/sockets.ts'
 
-/** What the handlers of operations call. */
+/** The parts of a node that the handlers of operations call. */
 export interface Services {
   readonly config: Config
   readonly log: Log
@@ -50,7 +50,7 @@ export interface Services {
   readonly requestQuota: RequestQuota | undefined
 }
 
-/** What middleware puts in `ctx.state`. */
+/** The values that middleware puts in `ctx.state`. */
 export interface State {
   requestId: string
   /** The template of the path of the operation, such as `/v1/sessions/:id`; absent when there is none. */

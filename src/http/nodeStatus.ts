@@ -12,7 +12,7 @@ export interface Version {
   readonly schema: string
 }
 
-/** What the operations of health, metrics and version report. */
+/** The sources of the operations of health, metrics and version. */
 export interface NodeStatus {
   readonly health: Health
   readonly metrics: Metrics

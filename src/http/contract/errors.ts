@@ -18,7 +18,7 @@ const wait = { retry_after_ms }
 const flag = (description: string) => Type.Optional(Type.Literal(true, { description }))
 const ofEvent = { field, index, max_bytes: Type.Optional(max_bytes) }
 
-/** What every code means, and the details that its response may have. No response has other details. */
+/** The meaning of every code, and the details that its response may have. No response has other details. */
 const DESCRIBED: Readonly<Record<ErrorCode, Described>> = {
   invalid_json: {
     means: 'The body is not valid JSON in UTF-8, or is nested too deeply.',

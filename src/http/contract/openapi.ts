@@ -56,7 +56,7 @@ const HEADERS: Readonly<Record<string, { schema: TSchema; description: string }>
 /** The status of a completed handshake. HTTP clients cannot handle it, so generated ones must not offer it. */
 const SWITCHED = 101
 
-/** What a document depends on beside the operations. */
+/** The release and the settings that a document depends on. */
 export interface Served extends ScopeSettings {
   readonly release: string
 }

@@ -67,7 +67,7 @@ export class EventStream implements Sink, LifecycleSink, LongLived {
   send(events: readonly Sendable[]): void {
     if (this.signal.aborted || events.length === 0) return
     this.#isEmpty = false
-    // The chunk of an event is made once for all streams. `res.write` would make it again for each, at most of its cost.
+    // The chunk of an event is made once for all streams. `res.write` would make a new one for each, which is most of its cost.
     if (this.#isChunked) this.#socket.write(joined(events.map((event) => encodingsOf(event).serverSentChunk)))
     else this.#res.write(events.map(serverSentOf).join(''))
   }

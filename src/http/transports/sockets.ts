@@ -119,8 +119,8 @@ export interface StallPolicy {
 }
 
 /**
- * Resolves with true when everything written has left this process or the signal is aborted; with false when the peer read
- * nothing for `stallMs` (Node's socket time-out, which progress of a write resets), or the memory for unread data is full.
+ * Resolves with true when everything written has left this process or the signal is aborted. Resolves with false when the peer
+ * read nothing for `stallMs` (Node's socket time-out, which progress of a write resets), or the memory for unread data is full.
  * `askSignal` is called only when there is something to wait for.
  */
 export function socketDrained(

@@ -36,7 +36,7 @@ function refuseBody(socket: Socket): void {
   sendRawError(socket, new AppError('bad_request', 'a request with a body cannot be upgraded'))
 }
 
-/** What koa-easy-ws adds to the context of an upgrade request. */
+/** The context of an upgrade request, with the function that koa-easy-ws adds. */
 export interface UpgradeContext extends Context {
   ws?: () => Promise<WebSocket>
 }

@@ -5,7 +5,7 @@ import { membersOf } from './members.ts'
 import { type Message, NULL, type Serializer } from './serializer.ts'
 import type { Join, Joined, Member } from './topic.ts'
 
-/** What a channel needs of its socket. */
+/** The socket of a channel, as far as the channel needs it. */
 export interface ChannelHost {
   readonly principal: Principal
   readonly tokenEnded: boolean
