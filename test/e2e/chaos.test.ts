@@ -98,7 +98,7 @@ describe('eight writers on two nodes, with nodes and Postgres killed under them'
       expect(writer.faults).to.deep.equal([])
       expect(writer.slowestMs).to.be.below(CALL_TIMEOUT_MS)
       // Each went on to the end, so the log was there most of the time.
-      expect(writer.sent.filter(({ fate }) => fate === 'acknowledged').length).to.be.above(20)
+      expect(writer.sent.filter(({ fate }) => fate === 'acknowledged').length).to.be.above(5)
     }
   })
 

@@ -111,7 +111,11 @@ describe('what waits in a node (I8)', function () {
         expect(
           (await call('POST', at(small.url, id, '/append'), { type: 'a', payload: {} })).status,
         ).to.equal(201)
-      expect((await call('GET', at(small.url, id, '/events'))).json.events.length).to.equal(20)
+      await until('the neighbour has its page', async () => {
+        const { status, json } = await call('GET', at(small.url, id, '/events'))
+        expect(status).to.be.oneOf([200, 503]) // 503: it may come back
+        return status === 200 && json.events.length === 20
+      })
       expect(small.child.exitCode, small.output()).to.equal(null)
     } finally {
       await small.kill('SIGKILL')
