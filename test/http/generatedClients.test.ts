@@ -5,6 +5,7 @@ import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { expect } from 'chai'
+import { build } from 'esbuild'
 import { unique } from '../support/answers.ts'
 import { makeScratch } from '../support/scratch.ts'
 import { useDatabase, useNode } from '../support/useNode.ts'
@@ -69,7 +70,17 @@ describe('clients that are generated from /openapi.json', () => {
     ['orval', 'withOrval.ts'],
   ] as const)
     it(`create, append, page, redact and tell errors apart: ${generator}`, async () => {
-      const used = await import(pathToFileURL(path.join(directory, program)).href)
+      const outfile = path.join(directory, `${program}.mjs`)
+      await build({
+        absWorkingDir: directory,
+        entryPoints: [program],
+        outfile,
+        bundle: true,
+        packages: 'external',
+        format: 'esm',
+        platform: 'node',
+      })
+      const used = await import(pathToFileURL(outfile).href)
       const id = `${unique()}/with slash`
 
       expect(await used.run(node.url, id)).to.deep.equal({
