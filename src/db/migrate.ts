@@ -237,7 +237,7 @@ async function assertSchemaIsNotOlder(
   installation: Installation,
   log: Log,
 ): Promise<void> {
-  let told: string | undefined
+  let logged: string | undefined
   for (;;) {
     const { holder, missing, reworded } = await inPinnedTransaction(client, async () => ({
       holder: await findHolder(client), // before the check, so that what it commits afterwards is seen
@@ -252,8 +252,8 @@ async function assertSchemaIsNotOlder(
       return
     }
     if (holder === undefined) throw notMigrated(missing)
-    if (holder !== told) log.info({ holder }, `waiting for ${holder}, which migrates the schema`)
-    told = holder
+    if (holder !== logged) log.info({ holder }, `waiting for ${holder}, which migrates the schema`)
+    logged = holder
     await pause(LOOK_MS)
   }
 }

@@ -221,7 +221,7 @@ export async function recordDiscontinuities(session: DbSession, number: number):
 }
 
 /** The location of an event in an object, in its session's slice. */
-export interface Place {
+export interface Location {
   readonly key: string
   readonly offset: number
   readonly bytes: number
@@ -240,13 +240,13 @@ const PLACES = `
    order by w.n`
 
 /** The hash of each signed event when it is in Postgres, else the location that the manifest has. */
-export async function placesOf(
+export async function locationsOf(
   session: DbSession,
   suspects: readonly Suspect[],
-): Promise<{ readonly hash: string | undefined; readonly place: Place | undefined }[]> {
+): Promise<{ readonly hash: string | undefined; readonly location: Location | undefined }[]> {
   const rows = await session.query(PLACES, [suspects.map((it) => it.sid), suspects.map((it) => it.signedSeq)])
   return rows.map(([hash, key, offset, bytes]) => ({
     hash: hash ?? undefined,
-    place: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
+    location: key == null ? undefined : { key, offset: Number(offset), bytes: Number(bytes) },
   }))
 }

@@ -2,7 +2,7 @@ import type { DbSession } from '../../db/session.ts'
 import { pause } from '../../lib/backoff.ts'
 import type { ObjectStore } from '../../objects/objectStore.ts'
 import { archivedHashes } from '../archivedHashes.ts'
-import { type Place, placesOf, type Suspect } from './contradictionQueries.ts'
+import { type Location, locationsOf, type Suspect } from './contradictionQueries.ts'
 import { getIfThere } from './store.ts'
 
 /** How often locations are looked up: events move, and objects are replaced, meanwhile. */
@@ -21,16 +21,16 @@ export async function hashesOf(
 ): Promise<ReadonlyMap<string, string>> {
   const hashes = new Map<string, string>()
   for (let [attempt, rest] = [1, suspects]; rest.length > 0; attempt += 1) {
-    const cold = new Map<string, Map<Suspect, Place>>()
-    for (const [i, { hash, place }] of (await placesOf(session, rest)).entries()) {
+    const cold = new Map<string, Map<Suspect, Location>>()
+    for (const [i, { hash, location }] of (await locationsOf(session, rest)).entries()) {
       const it = rest[i] as Suspect
       if (hash !== undefined) hashes.set(it.sid, hash)
-      else if (place !== undefined)
-        cold.set(place.key, (cold.get(place.key) ?? new Map<Suspect, Place>()).set(it, place))
+      else if (location !== undefined)
+        cold.set(location.key, (cold.get(location.key) ?? new Map<Suspect, Location>()).set(it, location))
     }
     for (const [key, those] of cold) {
       const object = await getIfThere(store, key, signal)
-      if (object !== undefined) for (const [it, place] of those) await read(object, it, place, hashes)
+      if (object !== undefined) for (const [it, location] of those) await read(object, it, location, hashes)
     }
     rest = rest.filter((it) => !hashes.has(it.sid))
     if (attempt === ATTEMPTS) break
@@ -42,7 +42,7 @@ export async function hashesOf(
 async function read(
   object: Buffer,
   { sid, sessionId, signedSeq }: Suspect,
-  { offset, bytes }: Place,
+  { offset, bytes }: Location,
   hashes: Map<string, string>,
 ): Promise<void> {
   for await (const it of archivedHashes(object.subarray(offset, offset + bytes)))

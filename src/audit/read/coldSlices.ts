@@ -3,7 +3,7 @@ import { salvage } from '../../archive/gunzip.ts'
 import { openSlice } from '../../archive/slice.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { type ObjectStore, ObjectStoreError } from '../../objects/objectStore.ts'
-import type { PlacedSlice } from './queries.ts'
+import type { IndexedSlice } from './queries.ts'
 import type { ColdSlice } from './scope.ts'
 
 /** Adjacent slices are fetched together, up to about this many bytes. */
@@ -21,9 +21,9 @@ export type OpenedSlice =
 /** The slices in their order, fetched and opened ahead. Rejects when the store is unavailable. */
 export async function* openSlices(
   store: ObjectStore,
-  slices: AsyncIterable<PlacedSlice>,
+  slices: AsyncIterable<IndexedSlice>,
   signal: AbortSignal,
-): AsyncGenerator<PlacedSlice & { readonly opened: OpenedSlice }, void> {
+): AsyncGenerator<IndexedSlice & { readonly opened: OpenedSlice }, void> {
   const runs = mapAhead(neighbours(slices), FETCHES, async (run) => {
     const opened = await openRun(store, run, signal)
     return run.map((it, i) => ({ ...it, opened: opened[i] as OpenedSlice }))
@@ -37,12 +37,12 @@ export async function openOne(
   slice: ColdSlice,
   signal: AbortSignal,
 ): Promise<OpenedSlice> {
-  const [opened] = await openRun(store, [{ place: 0, slice }], signal)
+  const [opened] = await openRun(store, [{ index: 0, slice }], signal)
   return opened as OpenedSlice
 }
 
-async function* neighbours(slices: AsyncIterable<PlacedSlice>): AsyncGenerator<PlacedSlice[], void> {
-  let run: PlacedSlice[] = []
+async function* neighbours(slices: AsyncIterable<IndexedSlice>): AsyncGenerator<IndexedSlice[], void> {
+  let run: IndexedSlice[] = []
   let bytes = 0
   for await (const it of slices) {
     const last = run.at(-1)?.slice
@@ -63,10 +63,10 @@ async function* neighbours(slices: AsyncIterable<PlacedSlice>): AsyncGenerator<P
 
 async function openRun(
   store: ObjectStore,
-  run: readonly PlacedSlice[],
+  run: readonly IndexedSlice[],
   signal: AbortSignal,
 ): Promise<OpenedSlice[]> {
-  const first = (run[0] as PlacedSlice).slice
+  const first = (run[0] as IndexedSlice).slice
   const bytes = run.reduce((sum, { slice }) => sum + slice.bytes, 0)
   let body: Buffer
   try {

@@ -8,7 +8,7 @@ const READ_BYTES = 1024 * 1024
 
 /** Consecutive events of one session. */
 export interface HotRange {
-  readonly place: number
+  readonly index: number
   readonly firstSeq: number
   readonly lastSeq: number
   readonly text: Buffer
@@ -31,15 +31,15 @@ export async function hotRunAt(
   firstSeq: number,
   lastSeq: number,
 ): Promise<HotRange | undefined> {
-  const run = { place: 0, head, firstSeq, lastSeq: Math.min(lastSeq, firstSeq + READ_EVENTS - 1) }
+  const run = { index: 0, head, firstSeq, lastSeq: Math.min(lastSeq, firstSeq + READ_EVENTS - 1) }
   const [first] = rangesOf(await readHot(db, [run], READ_BYTES))
   return first?.firstSeq === firstSeq ? first : undefined
 }
 
 function* runsOf(sessions: readonly SessionHead[]): Generator<HotRun> {
-  for (const [place, head] of sessions.entries()) {
+  for (const [index, head] of sessions.entries()) {
     const firstSeq = Math.max(head.fromSeq, head.coldUntil + 1)
-    if (firstSeq <= head.toSeq) yield { place, head, firstSeq, lastSeq: head.toSeq }
+    if (firstSeq <= head.toSeq) yield { index, head, firstSeq, lastSeq: head.toSeq }
   }
 }
 
@@ -73,7 +73,7 @@ function* rangesOf(events: readonly HotEvent[]): Generator<HotRange> {
   let run: HotEvent[] = []
   for (const event of events) {
     const last = run.at(-1)
-    if (last && (last.run.place !== event.run.place || last.seq + 1 !== event.seq)) {
+    if (last && (last.run.index !== event.run.index || last.seq + 1 !== event.seq)) {
       yield rangeOf(run)
       run = []
     }
@@ -85,7 +85,7 @@ function* rangesOf(events: readonly HotEvent[]): Generator<HotRange> {
 function rangeOf(events: readonly HotEvent[]): HotRange {
   const [first, last] = [events[0] as HotEvent, events.at(-1) as HotEvent]
   return {
-    place: first.run.place,
+    index: first.run.index,
     firstSeq: first.seq,
     lastSeq: last.seq,
     text: Buffer.from(events.map((it) => it.line).join('')),

@@ -1,10 +1,10 @@
 /** An item that belongs to the session at this index of a group. */
-interface Placed {
-  readonly place: number
+interface Indexed {
+  readonly index: number
 }
 
 /** Items ordered by the index of their session, of which the next can be inspected before it is taken. */
-export class Peekable<T extends Placed> {
+export class Peekable<T extends Indexed> {
   readonly #items: AsyncGenerator<T, void>
   #next: T | undefined
   #isOver = false
@@ -14,7 +14,7 @@ export class Peekable<T extends Placed> {
   }
 
   /** Takes the next item if it belongs to this index. Skips items of earlier indexes that were not taken. */
-  async takeOf(place: number): Promise<T | undefined> {
+  async takeOf(index: number): Promise<T | undefined> {
     for (;;) {
       if (this.#next === undefined && !this.#isOver) {
         const { value, done } = await this.#items.next()
@@ -22,9 +22,9 @@ export class Peekable<T extends Placed> {
         else this.#next = value
       }
       const next = this.#next
-      if (next === undefined || next.place > place) return undefined
+      if (next === undefined || next.index > index) return undefined
       this.#next = undefined
-      if (next.place === place) return next
+      if (next.index === index) return next
     }
   }
 

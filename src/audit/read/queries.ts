@@ -142,8 +142,8 @@ const SLICES = {
 }
 
 /** A slice, with the index of its session among those requested, from 0. */
-export interface PlacedSlice {
-  readonly place: number
+export interface IndexedSlice {
+  readonly index: number
   readonly slice: ColdSlice
 }
 
@@ -151,18 +151,18 @@ export interface PlacedSlice {
 export async function readSlices(
   db: Db,
   sessions: readonly SessionHead[],
-  after: PlacedSlice | undefined,
+  after: IndexedSlice | undefined,
   limit: number,
-): Promise<PlacedSlice[]> {
+): Promise<IndexedSlice[]> {
   const rows = await db.query(SLICES, [
     sessions.map((it) => it.sid),
     sessions.map((it) => it.fromSeq),
     sessions.map((it) => it.toSeq),
-    (after?.place ?? -1) + 1,
+    (after?.index ?? -1) + 1,
     after?.slice.firstSeq ?? 0,
     limit,
   ])
-  return rows.map((row) => ({ place: Number(row[0]) - 1, slice: decodeSlice(row, 1) }))
+  return rows.map((row) => ({ index: Number(row[0]) - 1, slice: decodeSlice(row, 1) }))
 }
 
 const SLICE_AT = {
@@ -179,7 +179,7 @@ export async function sliceAt(db: Db, sid: string, seq: number): Promise<ColdSli
 
 /** A range of a session that is read from Postgres. */
 export interface HotRun {
-  readonly place: number
+  readonly index: number
   readonly head: SessionHead
   readonly firstSeq: number
   readonly lastSeq: number

@@ -114,9 +114,9 @@ class Pass {
       .filter((it) => it.coldUntil < it.lastSeq)
       .map((it) => ({ ...it, fromSeq: it.coldUntil + 1, toSeq: it.coldUntil + 1 }))
     const found = new Set<number>()
-    for await (const { place } of hotEvents(db, seams)) found.add(place)
-    for (const [place, head] of seams.entries()) {
-      if (found.has(place) || (await sliceAt(db, head.sid, head.fromSeq)) !== undefined) continue // or it has moved meanwhile
+    for await (const { index } of hotEvents(db, seams)) found.add(index)
+    for (const [index, head] of seams.entries()) {
+      if (found.has(index) || (await sliceAt(db, head.sid, head.fromSeq)) !== undefined) continue // or it has moved meanwhile
       throw unreadable(head, head.fromSeq, 'it is neither in Postgres nor in an object of the manifest')
     }
   }

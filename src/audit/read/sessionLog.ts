@@ -4,7 +4,7 @@ import type { ObjectStore } from '../../objects/objectStore.ts'
 import { type OpenedSlice, openOne } from './coldSlices.ts'
 import { type HotRange, hotRunAt } from './hotEvents.ts'
 import type { Peekable } from './peekable.ts'
-import { type PlacedSlice, sliceAt } from './queries.ts'
+import { type IndexedSlice, sliceAt } from './queries.ts'
 import type { ColdSlice, SessionHead } from './scope.ts'
 
 /** A contiguous run of a session's lines, as docs/archive-format.md describes them, each with its line feed. */
@@ -37,7 +37,7 @@ export interface ReaderOptions {
   readonly onSlice?: (slice: ColdSlice, member: Buffer) => void
 }
 
-export type AheadSlice = PlacedSlice & { readonly opened: OpenedSlice }
+export type AheadSlice = IndexedSlice & { readonly opened: OpenedSlice }
 
 /**
  * How often an event that is in neither tier is looked up before it counts as missing, because a move may have
@@ -49,20 +49,20 @@ const LOOKS = 2
 export class SessionLog {
   readonly head: SessionHead
   readonly #options: ReaderOptions
-  readonly #place: number
+  readonly #index: number
   readonly #cold: Peekable<AheadSlice>
   readonly #hot: Peekable<HotRange>
   #next: number
 
   constructor(
     options: ReaderOptions,
-    place: number,
+    index: number,
     head: SessionHead,
     cold: Peekable<AheadSlice>,
     hot: Peekable<HotRange>,
   ) {
     this.#options = options
-    this.#place = place
+    this.#index = index
     this.head = head
     this.#cold = cold
     this.#hot = hot
@@ -79,7 +79,7 @@ export class SessionLog {
   async *#readAhead(): AsyncGenerator<Piece, void> {
     const { fromSeq } = this.head
     for (;;) {
-      const it = await this.#cold.takeOf(this.#place)
+      const it = await this.#cold.takeOf(this.#index)
       if (it === undefined) break
       const { slice, opened } = it
       if (slice.firstSeq < this.#next && this.#next > fromSeq)
@@ -92,7 +92,7 @@ export class SessionLog {
       yield this.#range(slice, opened.text, slice)
     }
     for (;;) {
-      const it = await this.#hot.takeOf(this.#place)
+      const it = await this.#hot.takeOf(this.#index)
       if (it === undefined) return
       if (it.firstSeq < this.#next) return yield duplicate(it.firstSeq, 'Postgres has it twice')
       if (it.firstSeq > this.#next) return

@@ -2,7 +2,7 @@ import { readAhead } from '../../lib/readAhead.ts'
 import { openSlices } from './coldSlices.ts'
 import { hotEvents } from './hotEvents.ts'
 import { Peekable } from './peekable.ts'
-import { nextTenant, type Order, type PlacedSlice, readSessions, readSlices } from './queries.ts'
+import { type IndexedSlice, nextTenant, type Order, readSessions, readSlices } from './queries.ts'
 import type { Scope, SessionHead } from './scope.ts'
 import { type ReaderOptions, SessionLog } from './sessionLog.ts'
 
@@ -47,7 +47,7 @@ export class SessionReader {
     const cold = new Peekable(openSlices(store, this.#slices(group), signal))
     const hot = new Peekable(readAhead(hotEvents(db, group)))
     try {
-      for (const [place, head] of group.entries()) yield new SessionLog(this.#options, place, head, cold, hot)
+      for (const [index, head] of group.entries()) yield new SessionLog(this.#options, index, head, cold, hot)
     } finally {
       await cold.stop()
       await hot.stop()
@@ -68,9 +68,9 @@ export class SessionReader {
     }
   }
 
-  async *#slices(group: readonly SessionHead[]): AsyncGenerator<PlacedSlice, void> {
+  async *#slices(group: readonly SessionHead[]): AsyncGenerator<IndexedSlice, void> {
     if (group.every((it) => it.coldUntil < it.fromSeq)) return
-    for (let last: PlacedSlice | undefined; ; ) {
+    for (let last: IndexedSlice | undefined; ; ) {
       const some = await readSlices(this.#options.db, group, last, SLICES_PER_READ)
       yield* some
       last = some.at(-1)

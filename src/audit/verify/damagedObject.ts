@@ -1,15 +1,15 @@
 import { LineError, linesOf } from '../../archive/archivedLine.ts'
 import { salvage } from '../../archive/gunzip.ts'
 
-export interface Place {
+export interface EventPosition {
   readonly session: string
   readonly seq: number
 }
 
 export interface Bounds {
-  readonly first: Place | undefined
+  readonly first: EventPosition | undefined
   /** The last event before the damage. */
-  readonly last: Place | undefined
+  readonly last: EventPosition | undefined
   /** Whether everything could be read. */
   readonly isWhole: boolean
 }
@@ -17,7 +17,7 @@ export interface Bounds {
 /** Finds the first and the last event that can be read of a damaged object. */
 export async function boundsOf(body: Buffer): Promise<Bounds> {
   const { text, isWhole } = await salvage(body)
-  let [first, last]: (Place | undefined)[] = []
+  let [first, last]: (EventPosition | undefined)[] = []
   try {
     for (const line of linesOf(text)) {
       last = { session: line.text(line.sessionId) as string, seq: line.seq }

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import { loadConfig } from '../../config.ts'
 import { type Database, openDatabase } from '../../db/database.ts'
-import { hasDatabase } from '../../db/embedded/place.ts'
+import { hasDatabase } from '../../db/embedded/location.ts'
 import { createLog } from '../../ops/log.ts'
 import { nameOf } from '../database.ts'
 import { type Checks, type Finding, failed, ok, skipped } from './check.ts'

@@ -5,8 +5,8 @@ import { promisify } from 'node:util'
 import type { Account } from './account.ts'
 import { CHILD_ENV, type Package, program } from './binaries.ts'
 import { EmbeddedPostgresError } from './error.ts'
+import { holdsData } from './location.ts'
 import { passwordFileOf, writePassword } from './password.ts'
-import { holdsData } from './place.ts'
 
 const run = promisify(execFile)
 

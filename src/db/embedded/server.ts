@@ -4,8 +4,8 @@ import { isInUse, urlOf } from './clients.ts'
 import { assertSameMajorVersion, createCluster } from './dataDirectory.ts'
 import { EmbeddedPostgresError } from './error.ts'
 import { launch } from './launch.ts'
+import { chooseLocation, holdsData } from './location.ts'
 import { passwordFileOf } from './password.ts'
-import { choosePlace, holdsData } from './place.ts'
 import { keepPort, usualPort } from './ports.ts'
 import { findServer, isServerOf, type Postmaster } from './postmaster.ts'
 import { boundLog } from './serverLog.ts'
@@ -60,8 +60,8 @@ export interface EmbeddedPostgresOptions {
  */
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const { durable = true, settings = {}, signal, onMessage: say = () => undefined } = options
-  const place = await choosePlace(options.dir)
-  const { dir, account, moved } = place
+  const location = await chooseLocation(options.dir)
+  const { dir, account, moved } = location
   if (moved !== undefined) say(moved)
 
   const start = async () => {
@@ -73,7 +73,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       return running(server, true)
     }
     const pack = options.pack ?? (await findPackage())
-    const root = await usableBinaries(pack, place.copies, account)
+    const root = await usableBinaries(pack, location.copies, account)
     const cluster = { dir, root, account, durable }
     if (!(await holdsData(dir))) {
       if (options.mustExist) throw new EmbeddedPostgresError(`there is no database in ${dir} any more`)

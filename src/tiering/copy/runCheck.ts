@@ -96,9 +96,9 @@ export class RunCheck {
   /** Reads the chain's end from the slice of the last cold event, which an older release has moved. */
   async #endInObject({ sid, before }: queries.Run): Promise<ChainEnd | Error> {
     const { session, store, signal } = this.#options
-    const place = await queries.locationOf(session, sid, before.lastSeq)
-    if (place === undefined) return new Error('no object has it')
-    const { key, offset, bytes, sha256 } = place
+    const location = await queries.locationOf(session, sid, before.lastSeq)
+    if (location === undefined) return new Error('no object has it')
+    const { key, offset, bytes, sha256 } = location
     try {
       const member = await store.getRange(key, offset, bytes, signal)
       if (createHash('sha256').update(member).digest('hex') !== sha256)

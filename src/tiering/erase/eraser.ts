@@ -159,7 +159,7 @@ export class Eraser {
    */
   async #sweep(erasureIds: readonly string[]): Promise<void> {
     const { session, store, signal, log } = this.#options
-    for (const { tenantId, segment } of await leftovers.placesOf(session, erasureIds)) {
+    for (const { tenantId, segment } of await leftovers.prefixesOf(session, erasureIds)) {
       this.#throwIfStopped()
       const keys: string[] = []
       for await (const { key } of store.list(keyPrefix(segment, tenantId), signal)) keys.push(key)

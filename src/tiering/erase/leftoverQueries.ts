@@ -2,7 +2,7 @@ import type { DbSession } from '../../db/session.ts'
 
 // All of these run on the one connection that holds the job's lock.
 
-export interface Place {
+export interface StorePrefix {
   readonly tenantId: string
   readonly segment: string
 }
@@ -11,7 +11,7 @@ export interface Place {
  * The tenants and segments whose prefixes in the store may have copies of erased content that are not in the
  * manifest.
  */
-export async function placesOf(session: DbSession, erasureIds: readonly string[]): Promise<Place[]> {
+export async function prefixesOf(session: DbSession, erasureIds: readonly string[]): Promise<StorePrefix[]> {
   const rows = await session.query(
     `select e.tenant_id, e.segment from starcite.erasures e
       where e.erasure_id = any ($1::bigint[]) and e.kind = 'segment'

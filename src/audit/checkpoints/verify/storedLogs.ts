@@ -55,20 +55,20 @@ export class StoredLogs implements Logs {
 
   async #differing(leaves: readonly Leaf[], stored: readonly Stored[]): Promise<Map<Leaf, string>> {
     const wrong = new Map<Leaf, string>()
-    const cold = new Map<string, { leaf: Leaf; place: NonNullable<Stored['cold']> }[]>()
+    const cold = new Map<string, { leaf: Leaf; location: NonNullable<Stored['cold']> }[]>()
     for (const [i, it] of stored.entries()) {
       const leaf = leaves[i] as Leaf
-      const { head, hash, cold: place } = it
+      const { head, hash, cold: location } = it
       const fault = faultOf(leaf, it)
       if (fault !== undefined) wrong.set(leaf, fault)
-      else if (hash === undefined && place !== undefined && head?.seq !== leaf.seq)
-        cold.set(place.key, [...(cold.get(place.key) ?? []), { leaf, place }])
+      else if (hash === undefined && location !== undefined && head?.seq !== leaf.seq)
+        cold.set(location.key, [...(cold.get(location.key) ?? []), { leaf, location }])
     }
     for (const [key, those] of cold) {
       const object = await getIfThere(this.#store, key)
-      for (const { leaf, place } of those) {
+      for (const { leaf, location } of those) {
         const found =
-          object && (await hashIn(object.subarray(place.offset, place.offset + place.bytes), leaf))
+          object && (await hashIn(object.subarray(location.offset, location.offset + location.bytes), leaf))
         if (object === undefined) wrong.set(leaf, `the object ${key}, which has the event, is gone`)
         else if (found !== leaf.hash)
           wrong.set(leaf, found === undefined ? `the event is not in ${key}` : differs(found))

@@ -66,9 +66,14 @@ export interface CheckpointTable {
 }
 
 /** Called with what is wrong with the log of a leaf's session. */
-export type OnWrong = (reason: 'checkpoint' | 'left_out', number: number, leaf: Place, detail: string) => void
+export type OnWrong = (
+  reason: 'checkpoint' | 'left_out',
+  number: number,
+  leaf: EventOfLeaf,
+  detail: string,
+) => void
 
-type Place = Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
+type EventOfLeaf = Pick<Leaf, 'tenantId' | 'sessionId' | 'seq'>
 
 /** The logs that leaves are compared with. */
 export interface Logs {

@@ -17,7 +17,7 @@ export function keygenCommand(): Command {
       const [{ keyIdOf }, { writeNewFile }, { writeGitignore }] = await Promise.all([
         import('../../../audit/checkpoints/signer.ts'),
         import('../../audit/newFile.ts'),
-        import('../../../db/embedded/place.ts'),
+        import('../../../db/embedded/location.ts'),
       ])
       const { privateKey, publicKey } = generateKeyPairSync('ed25519')
       const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string

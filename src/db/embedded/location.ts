@@ -6,7 +6,7 @@ import { type Account, isRoot, obstacle, unprivilegedAccount } from './account.t
 import { EmbeddedPostgresError } from './error.ts'
 
 /** Where the data is, the account that the server runs as, and where a copy of the binaries may be created. */
-export interface Place {
+export interface Location {
   readonly dir: string
   readonly account: Account | undefined
   /** Creates that directory if it does not exist yet. */
@@ -25,7 +25,7 @@ const MAX_DIR_BYTES = 900
  * to reach it (a checkout in /root): then the data is in a directory of the system, named after the requested one, so
  * that each later start finds it again.
  */
-export async function choosePlace(wantedDir: string): Promise<Place> {
+export async function chooseLocation(wantedDir: string): Promise<Location> {
   const wanted = await canonical(wantedDir)
   if (Buffer.byteLength(wanted) > MAX_DIR_BYTES)
     throw new EmbeddedPostgresError(
@@ -49,10 +49,10 @@ export async function choosePlace(wantedDir: string): Promise<Place> {
   const stay = (await holdsData(wanted)) || (blocked === undefined && !(await holdsData(elsewhere)))
   const dir = stay ? wanted : elsewhere
   await (stay ? create(path.dirname(dir)) : createStore(store))
-  const place = { dir, account: (await ownerOfData(dir)) ?? account, copies: () => createStore(store) }
-  if (stay) return place
+  const location = { dir, account: (await ownerOfData(dir)) ?? account, copies: () => createStore(store) }
+  if (stay) return location
   return {
-    ...place,
+    ...location,
     moved: `the user that Postgres runs as cannot reach ${wanted}: the data lives in ${dir}`,
   }
 }
