@@ -22,7 +22,7 @@ export class UsageError extends Error {
 }
 
 /** A server of this process cannot listen on its port. */
-export class PortError extends Error {
+class PortError extends Error {
   override readonly name = 'PortError'
 }
 

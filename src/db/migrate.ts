@@ -24,7 +24,7 @@ export class SchemaTooNewError extends Error {
 }
 
 /** The server is older than Postgres 14. */
-export class ServerTooOldError extends Error {
+class ServerTooOldError extends Error {
   override readonly name = 'ServerTooOldError'
 }
 

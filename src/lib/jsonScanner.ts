@@ -30,7 +30,7 @@ export const BACKSLASH = 92
 const U = 117
 export const OPEN_BRACE = 123
 const CLOSE_BRACE = 125
-export const NO_CODE = -1
+const NO_CODE = -1
 /** What may follow a backslash, beside `u`. */
 const ESCAPED = new Set([...'"\\/bfnrt'].map((it) => it.charCodeAt(0)))
 /** What needs no second look in a string. As a regular expression it is several times quicker than a loop, once it is long. */
