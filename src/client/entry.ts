@@ -1,4 +1,4 @@
-// What the package's `starcite/client` promises: these names, and the types that are reached from them.
+// What the package's `starcite/client` exports: these names, and the types that they refer to.
 import type { AppendOptions } from './core/session.ts'
 import type { StarciteOptions } from './core/starcite.ts'
 import { StarciteError, type StarciteErrorCode } from './errors.ts'

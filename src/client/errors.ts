@@ -1,32 +1,32 @@
 import type { ErrorCode } from '../protocol/errors.ts'
 
-/** What can go wrong on this side of the wire. */
+/** Errors that the client detects itself. */
 export type ClientErrorCode =
   /**
-   * No answer came, or not a whole one, or something in between gave one in the server's place (`status` says which): what
-   * was asked may have been done.
+   * The response is missing or incomplete, or an intermediary sent it in the server's place (with a `status`). The server
+   * may have processed the request.
    */
   | 'network_error'
-  /** The browser says that it is offline. */
+  /** The browser reports that it is offline. */
   | 'offline'
   /** The token function failed. */
   | 'token_unavailable'
-  /** What came is not what this protocol answers: another kind of server, or something in between. */
+  /** The response does not follow the protocol: it comes from another kind of server, or from an intermediary. */
   | 'invalid_answer'
-  /** Again and again a read was sent events with a hole between. Nothing was skipped. */
+  /** A read received events with a gap several times in a row. It skipped no event. */
   | 'events_missing'
-  /** The outbox has as many events waiting as it takes. */
+  /** The outbox holds `maxPending` events. */
   | 'outbox_full'
-  /** The outbox was closed, stopped, or ended by an error. */
+  /** The outbox was closed, was stopped, or ended with an error. */
   | 'outbox_closed'
-  /** Another outbox, in another tab or process, has this producer. */
+  /** Another outbox, in another tab or process, uses this producer. */
   | 'outbox_in_use'
   /** The store could not be read or written. */
   | 'store_failed'
-  /** The producer was used before, and this outbox does not know how far: its store was lost. */
+  /** The producer was used before, but the store does not know its last number: the store was lost. */
   | 'producer_state_lost'
 
-/** Codes of later servers are told as they come. */
+/** Newer servers may send codes that are not listed here. */
 export type StarciteErrorCode = ErrorCode | ClientErrorCode | (string & {})
 
 export type ErrorFacts = Readonly<Record<string, unknown>>
@@ -38,20 +38,20 @@ interface Facts extends ErrorOptions {
   readonly retryAfterMs?: number | undefined
 }
 
-/** Statuses that say "later". The same request may be sent again. */
+/** Statuses after which the same request may be sent again. */
 const isRetryableStatus = (status: number): boolean => status >= 500 || [408, 425, 429].includes(status)
 
 /** Every failure of this client. Branch on `code`; `message` is for people. */
 export class StarciteError extends Error {
   override readonly name = 'StarciteError'
   readonly code: StarciteErrorCode
-  /** Of the HTTP answer; 0 when there was none. */
+  /** The status of the HTTP response; 0 without a response. */
   readonly status: number
   /** Machine-readable: `current_seq`, `expected_producer_seq`, `index`, `field` … */
   readonly details: ErrorFacts
-  /** The same request may succeed later. For appends without producer fields that does not mean that it is safe. */
+  /** The same request may succeed later. Repeating an append without producer fields may still store it twice. */
   readonly retryable: boolean
-  /** How long the server asks to wait. */
+  /** The wait that the server asks for. */
   readonly retryAfterMs: number | undefined
 
   /** Also of an error of another copy of this module: chunks and entries that are bundled apart may each have one. */
@@ -74,29 +74,29 @@ export function networkError(cause: unknown, what: string): StarciteError {
   return new StarciteError('network_error', `${what}: ${reason}`, { cause, retryable: true })
 }
 
-/** fetch of Node.js says "fetch failed", and why in the cause. */
+/** The message with that of its cause: the fetch of Node.js gives the reason only there. */
 function reasonOf(error: Error): string {
   const inner = error.cause instanceof Error ? error.cause.message : ''
   return inner && inner !== error.message ? `${error.message} (${inner})` : error.message
 }
 
-/** Whatever their status says. */
+/** Codes that no retry helps, although their status says so. */
 const NEVER_RETRYABLE = new Set(['history_damaged'])
-/** What the server's codes look like. Other programs put "Bad Gateway", or a number, where it has one of these. */
+/** The form of the server's codes. Other programs put "Bad Gateway" or a number in the same member. */
 const CODE = /^[a-z][a-z0-9_]*$/
-/** A smaller body is refused for its size only by the server: no proxy has a bound that small. */
+/** For a smaller body only the server answers 413: no proxy has a limit that low. */
 const LEAST_TOO_LARGE_BYTES = 1024
 
 export interface RefusedRequest {
   /** `POST /v1/sessions` */
   readonly what: string
-  /** Of the request's body. */
+  /** The size of the request's body. */
   readonly bytes: number
 }
 
 /**
- * The error that an answer is. Only one in the form of the server, `{"error": code}`, is its word; any other status comes
- * from something in between, and says nothing about what was asked, but for a body that is too large for it to pass on.
+ * The error that an HTTP response stands for. A response is the server's only in the form `{"error": code}`. Any other
+ * comes from an intermediary and says nothing about the outcome, except 413: the body is too large for the intermediary.
  */
 export function errorFromAnswer(
   request: RefusedRequest,
@@ -106,7 +106,7 @@ export function errorFromAnswer(
 ): StarciteError {
   const refusal = status < 400 ? undefined : serverErrorFrom(status, text, retryAfter)
   if (status === 413 && (refusal !== undefined || request.bytes >= LEAST_TOO_LARGE_BYTES)) {
-    const by = refusal ? 'the server' : 'something between this client and the server'
+    const by = refusal ? 'the server' : 'an intermediary'
     const message = `${request.what} with ${request.bytes} bytes is too large for ${by}`
     return new StarciteError(
       refusal?.code ?? 'body_too_large',
@@ -125,7 +125,7 @@ export function errorFromAnswer(
   const answer = status === 0 ? 'with a redirect' : `${status}`
   return new StarciteError(
     'network_error',
-    `${request.what} was answered ${answer} by something between this client and the server`,
+    `${request.what} was answered ${answer} by an intermediary, not by the server`,
     {
       status,
       retryable: true,
@@ -134,7 +134,7 @@ export function errorFromAnswer(
   )
 }
 
-/** What the server says in its form; undefined when the text has another. */
+/** The error in the server's form; undefined when the text has another form. */
 export function serverErrorFrom(
   status: number,
   text: string,

@@ -1,6 +1,6 @@
 import { StarciteError } from './errors.ts'
 
-/** The JSON text of an event that is an object or text already. `numbered`: whether it may carry producer fields. */
+/** The JSON text of an event that is given as an object or as text. `numbered`: it may have producer fields. */
 export function eventText(event: object | string, { numbered }: { numbered: boolean }): string {
   const text = typeof event === 'string' ? event.trim() : JSON.stringify(event)
   const members = (typeof event === 'string' ? parse(text) : event) as Record<string, unknown> | null
@@ -8,11 +8,11 @@ export function eventText(event: object | string, { numbered }: { numbered: bool
   if (!isObject || members.type === undefined)
     throw new StarciteError('invalid_event', 'an event must be an object with a type and a payload')
   if (!numbered && ((members.producer_id ?? null) !== null || (members.producer_seq ?? null) !== null))
-    throw new StarciteError('invalid_event', 'an outbox numbers events by itself: leave producer fields out')
+    throw new StarciteError('invalid_event', 'remove the producer fields: the outbox sets them')
   return text
 }
 
-/** Whether sending the event again stores it once. */
+/** Whether the event has producer fields, so that sending it again does not store it twice. */
 export function isNumbered(text: string): boolean {
   const { producer_id, producer_seq } = parse(text) as Record<string, unknown>
   return (producer_id ?? null) !== null && (producer_seq ?? null) !== null

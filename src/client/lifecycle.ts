@@ -7,13 +7,13 @@ import type { End } from './tail/link.ts'
 import type { LifecycleEvent } from './types.ts'
 
 export interface LifecycleOptions {
-  /** Of the last one seen; without it, what happens from now on. */
+  /** The cursor of the last event seen. Without it the feed starts now. */
   readonly cursor?: string
-  /** That came with it: the server checks that its feed still has the event there. */
+  /** The `cursorAt` of the same event. With it the server checks that its feed still has the event there. */
   readonly cursorAt?: string
-  /** Ends the feed, quietly. */
+  /** Ends the feed without an error. */
   readonly signal?: AbortSignal
-  /** Told whenever the feed is connected, and whenever it waits to come back. */
+  /** Called when the feed is connected, and when it waits before it reconnects. */
   readonly onConnection?: (state: LifecycleState) => void
 }
 
@@ -28,19 +28,19 @@ export type LifecycleState =
 
 export interface LifecycleItem {
   readonly event: LifecycleEvent
-  /** Come back with it, and nothing is missed. */
+  /** Resume with it to miss no event. */
   readonly cursor: string
-  /** To be kept with it; undefined from servers that do not say it. */
+  /** Keep it with the cursor. Undefined from servers that do not send it. */
   readonly cursorAt?: string | undefined
 }
 
 const BACKOFF_BASE_MS = 250
 const BACKOFF_MAX_MS = 15_000
-/** The server comments every 15 s; three missed, and the stream is taken for dead. */
+/** The server sends a comment every 15 s. After three missed ones the connection counts as broken. */
 const SILENCE_MS = 45_000
 const ENDED: End = { at: 'broken', reason: 'the stream ended' }
 
-/** What happens to the sessions of the tenant, in order, over any number of connections. */
+/** The lifecycle events of the tenant's sessions, in order. Reconnects with its cursor. */
 export async function* lifecycle(
   http: Http,
   options: LifecycleOptions,
@@ -50,7 +50,7 @@ export async function* lifecycle(
   let { cursor, cursorAt } = options
   try {
     while (!wakeups.signal.aborted) {
-      let trouble = networkError('the stream ended', 'the lifecycle feed was cut')
+      let trouble = networkError('the stream ended', 'the lifecycle feed was interrupted')
       let link: EventStreamLink | undefined
       try {
         const call = { path: '/v1/lifecycle', query: { cursor, cursor_at: cursorAt } }
@@ -63,7 +63,7 @@ export async function* lifecycle(
           backoff.reset()
           yield item
         }
-        // Who was cut off before the first event goes on from where the feed said that it began.
+        // A feed that was interrupted before its first event resumes where the server said that it started.
         cursor ??= link?.lastId || undefined
       } catch (error) {
         if (wakeups.signal.aborted) return
@@ -82,7 +82,7 @@ export async function* lifecycle(
   }
 }
 
-/** Undefined when the connection has ended, or is taken for dead. */
+/** The next message; undefined when the connection has ended, or was silent for too long. */
 async function next(link: EventStreamLink | undefined, wakeups: PageWakeups): Promise<string | undefined> {
   if (link === undefined) return undefined
   const coming = link.next()
@@ -112,8 +112,8 @@ function readItem(data: string, id: string): LifecycleItem {
     if (event !== undefined && names.every((it) => typeof it === 'string'))
       return { event, cursor, cursorAt: value.cursor_at }
   } catch {
-    // told below
+    // reported below
   }
-  const message = 'the lifecycle feed sent what is no event of it'
+  const message = 'the lifecycle feed sent a message that is not a lifecycle event'
   throw new StarciteError('invalid_answer', message, { retryable: true })
 }

@@ -3,30 +3,30 @@ import type { Http, Query } from './http/http.ts'
 import type { Session, SessionEvent } from './types.ts'
 
 export interface HistoryOptions {
-  /** `asc`: events after it, default 0. `desc`: events before it, default the end. */
+  /** `asc`: events after this seq, default 0. `desc`: events before it, default the end. */
   readonly cursor?: number
   readonly order?: 'asc' | 'desc'
   readonly type?: string
   readonly actor?: string
-  /** Events asked for at a time, 1 to 1000. Default 100. */
+  /** Events in one request, 1 to 1000. Default 100. */
   readonly pageSize?: number
   readonly signal?: AbortSignal
 }
 
 export interface ListOptions {
-  /** The id of the last session seen. */
+  /** The id of the last session seen: the list continues after it. */
   readonly cursor?: string
   readonly archived?: boolean | 'all'
-  /** Top-level members of the sessions' metadata, all of which must hold. */
+  /** Top-level members of the metadata. Sessions must have all of them. */
   readonly metadata?: Readonly<Record<string, string | number | boolean>>
-  /** Sessions asked for at a time, 1 to 1000. Default 100. */
+  /** Sessions in one request, 1 to 1000. Default 100. */
   readonly pageSize?: number
   readonly signal?: AbortSignal
 }
 
 /**
- * Events from one end to the other. It ends at what is the last event when it gets there. Unfiltered it has no hole, or
- * rejects with `events_missing`.
+ * The events of a session, page by page, up to the last one at the time of the last page. Without a filter there is no
+ * gap: a gap rejects with `events_missing`.
  */
 export async function* history<Events>(
   http: Http,
@@ -45,7 +45,7 @@ export async function* history<Events>(
   }
 }
 
-/** Sessions by id, bytewise. */
+/** Sessions in the byte order of their ids, page by page. */
 export async function* listSessions(
   http: Http,
   { cursor: from, archived, metadata = {}, pageSize, signal }: ListOptions,

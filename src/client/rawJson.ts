@@ -6,7 +6,7 @@ const COMMA = 0x2c
 const OPENING = new Set([0x5b, 0x7b])
 const CLOSING = new Set([0x5d, 0x7d])
 
-/** The texts of the elements of the array that begins at `at`, cut out of valid JSON as they stand. */
+/** The exact texts of the elements of the array that begins at `at` in valid JSON. */
 export function elementsOf(text: string, at = 0): string[] {
   const elements: string[] = []
   let depth = 0
@@ -24,14 +24,14 @@ export function elementsOf(text: string, at = 0): string[] {
       from = i + 1
     }
   }
-  throw new StarciteError('invalid_answer', 'an array of events has no end')
+  throw new StarciteError('invalid_answer', 'an array of events is not closed')
 }
 
-/** Where the string that begins at `at` ends: at a quote before which there is an even number of backslashes. */
+/** The end of the string that begins at `at`: the first quote after an even number of backslashes. */
 function endOfString(text: string, at: number): number {
   for (let i = at + 1; ; i += 1) {
     i = text.indexOf('"', i)
-    if (i < 0) throw new StarciteError('invalid_answer', 'a string of an event has no end')
+    if (i < 0) throw new StarciteError('invalid_answer', 'a string in an event is not closed')
     let backslashes = 0
     while (text[i - 1 - backslashes] === '\\') backslashes += 1
     if (backslashes % 2 === 0) return i
@@ -40,7 +40,7 @@ function endOfString(text: string, at: number): number {
 
 const isObject = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** An event, with its text beside it. Throws `invalid_answer` when it is none. */
+/** Parses an event and keeps its text as `raw`. Throws `invalid_answer` when the text is not an event. */
 export function readEvent<Events>(raw: string): SessionEvent<Events> {
   let event: Record<string, unknown>
   try {
@@ -53,11 +53,11 @@ export function readEvent<Events>(raw: string): SessionEvent<Events> {
     Number.isSafeInteger(event.seq) &&
     ['type', 'actor', 'inserted_at'].every((name) => typeof event[name] === 'string') &&
     ['payload', 'metadata', 'refs'].every((name) => isObject(event[name]))
-  if (!isEvent) throw new StarciteError('invalid_answer', 'what came is no event', { retryable: true })
+  if (!isEvent) throw new StarciteError('invalid_answer', 'the message is not an event', { retryable: true })
   return Object.defineProperty(event, 'raw', { value: raw }) as unknown as SessionEvent<Events>
 }
 
-/** The events of a frame: one by itself, or an array. */
+/** The events of a WebSocket message: one event, or an array. */
 export function readFrame<Events>(frame: string): SessionEvent<Events>[] {
   return (frame.startsWith('[') ? elementsOf(frame) : [frame]).map((raw) => readEvent<Events>(raw))
 }

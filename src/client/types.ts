@@ -3,10 +3,10 @@
 export type AnyEvents = { readonly [type: string]: any }
 
 export interface EventFields {
-  /** 1, 2, 3 … in the session. The cursor to come back with. */
+  /** The position in the session: 1, 2, 3 … Resume with it as the cursor. */
   readonly seq: number
   readonly actor: string
-  /** Who appended it in the actor's name: the subject of the token. Absent when the actor did. */
+  /** The subject of the token that appended the event in the actor's name. Absent when the actor appended it. */
   readonly subject?: string
   readonly source?: string
   readonly producer_id?: string
@@ -17,13 +17,13 @@ export interface EventFields {
   /** RFC 3339, UTC, six fractional digits. */
   readonly inserted_at: string
   /**
-   * The event's JSON text, byte for byte what every reader sees. Numbers past 2^53 are exact here, and here alone. Not
-   * enumerable: copies and JSON.stringify leave it out.
+   * The event's JSON text, the same bytes for every reader. Only here are numbers above 2^53 exact. Not enumerable:
+   * copies and JSON.stringify omit it.
    */
   readonly raw: string
 }
 
-/** A stored event: `type` tells what `payload` is, unless its content was erased, which `redacted` tells. */
+/** A stored event. `type` determines the type of `payload`; `redacted` is true when the content was erased. */
 export type SessionEvent<Events = AnyEvents> = {
   readonly [T in keyof Events & string]: EventFields & { readonly type: T } & (
       | { readonly redacted?: undefined; readonly payload: Events[T] }
@@ -38,7 +38,7 @@ export interface NewEventFields {
    */
   readonly actor?: string
   readonly source?: string
-  /** With `producer_seq`: sending the event again never stores it twice. An outbox numbers by itself. */
+  /** With `producer_seq`, sending the event again never stores it twice. An outbox sets both. */
   readonly producer_id?: string
   readonly producer_seq?: number
   readonly idempotency_key?: string
@@ -53,7 +53,7 @@ export type NewEvent<Events = AnyEvents> = {
 export interface Appended {
   readonly seq: number
   readonly last_seq: number
-  /** It was stored before, by an earlier try. */
+  /** An earlier attempt had stored it already. */
   readonly deduped: boolean
   readonly cursor: number
   readonly committed_cursor: number
@@ -93,9 +93,9 @@ export interface NewSession {
 }
 
 export interface SessionPatch {
-  /** Null clears it. */
+  /** Null removes the title. */
   readonly title?: string | null
-  /** Put over what is there, member by member. */
+  /** Merged into the stored metadata, member by member. */
   readonly metadata?: Readonly<Record<string, unknown>>
   readonly expected_version?: number
 }
@@ -106,13 +106,13 @@ interface LifecycleFields<Kind extends string> {
   readonly tenant_id: string
 }
 interface DescribedFields {
-  /** Absent when it has none. */
+  /** Absent when the session has no title. */
   readonly title?: string
   readonly metadata: Readonly<Record<string, unknown>>
   readonly version: number
 }
 
-/** What happened to a session of the tenant; `kind` tells what there is beside. A later server may send other kinds. */
+/** A lifecycle event of a session. `kind` determines the other members. Newer servers may send other kinds. */
 export type LifecycleEvent =
   | LifecycleFields<'activated'>
   | (LifecycleFields<'created'> & DescribedFields & { readonly created_at: string })

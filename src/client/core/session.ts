@@ -15,12 +15,12 @@ import type {
 } from '../types.ts'
 
 export interface AppendOptions {
-  /** The `last_seq` that the session must be at; else `expected_seq_conflict`, with `current_seq`. */
+  /** The append fails with `expected_seq_conflict` (and `current_seq`) unless the session's `last_seq` is this. */
   readonly expectedSeq?: number
   readonly signal?: AbortSignal
 }
 
-/** One session, by its id. Making one asks nothing of the server. */
+/** One session, by its id. Creating a handle sends no request. */
 export class SessionHandle<Events = AnyEvents> {
   readonly id: string
   protected readonly connections: Connections
@@ -55,8 +55,8 @@ export class SessionHandle<Events = AnyEvents> {
   }
 
   /**
-   * One event, as an object or as JSON text, which is sent as it stands. Resolves once it is committed. Tried again by
-   * itself only with producer fields; an outbox gives every event some.
+   * Appends one event, given as an object or as JSON text that is sent unchanged. Resolves once it is committed. Only an
+   * event with producer fields is retried; an outbox sets them on every event.
    */
   append(event: NewEvent<Events> | string, options: AppendOptions = {}): Promise<Appended> {
     const text = eventText(event, { numbered: true })
@@ -64,7 +64,7 @@ export class SessionHandle<Events = AnyEvents> {
     return this.#http.answer(call, appendedAnswer(options.expectedSeq))
   }
 
-  /** Up to 1,000 events, all or none. A refusal's `details.index` says which event it is about. */
+  /** Appends up to 1,000 events, all or none. `details.index` of an error is the position of the rejected event. */
   appendMany(
     events: readonly (NewEvent<Events> | string)[],
     options: AppendOptions = {},
@@ -76,12 +76,12 @@ export class SessionHandle<Events = AnyEvents> {
     return this.#http.answer(call, batchAnswer(sent))
   }
 
-  /** What is there now, page by page, in either direction, of one type or actor. */
+  /** The events that exist now, page by page, in either direction, optionally of one type or actor. */
   history(options: HistoryOptions = {}): AsyncGenerator<SessionEvent<Events>, void, undefined> {
     return history(this.#http, this.path, options)
   }
 
-  /** Everything after a cursor, and then what is appended next: in order, without gaps, without repeats. */
+  /** All events after a cursor, then new events as they are appended: in order, without gaps, without repeats. */
   tail(options: TailOptions = {}): AsyncGenerator<SessionEvent<Events>, void, undefined> {
     return new Tail<Events>(this.connections, this.id, this.path, options).events()
   }
@@ -96,6 +96,6 @@ function withExpectedSeq(text: string, expectedSeq: number | undefined): string 
   return expectedSeq === undefined ? text : `{"expected_seq":${expectedSeq},${text.slice(1)}`
 }
 
-/** A dot or two would be taken out of the path, encoded or not: older sessions may have such an id. */
+/** URL parsers remove `.` and `..` from paths, encoded or not. Older sessions may have such an id. */
 const pathOf = (id: string) =>
   id === '.' || id === '..' ? `/v1/session/=${id}` : `/v1/sessions/${encodeURIComponent(id)}`

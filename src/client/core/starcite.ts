@@ -9,23 +9,23 @@ import type { AnyEvents, NewSession, Session, SessionPatch } from '../types.ts'
 import { SessionHandle } from './session.ts'
 
 export interface StarciteOptions {
-  /** Of a node, or of the load balancer before it: `http://localhost:4000`. */
+  /** The URL of a node, or of the load balancer in front of the nodes: `http://localhost:4000`. */
   readonly url: string
-  /** A JWT, or a function that gets one: called at first, and again when the server refuses or ends the last. */
+  /** A JWT, or a function that fetches one. It is called first, and again when the server rejects the token or it expires. */
   readonly token?: TokenSource
-  /** Default: the global one. */
+  /** Default: the global `fetch`. */
   readonly fetch?: Fetch
-  /** Default: the global one. Node.js has none before 22: hand it that of the `ws` package, or tail by SSE. */
+  /** Default: the global `WebSocket`. Node.js before 22 has none: pass that of the `ws` package, or tail over SSE. */
   readonly WebSocket?: WebSocketConstructor
   /**
-   * Which tails have one connection together: those of all `tabs` of the origin that have the same server and rights,
-   * those of this client (`page`), or `none`. Default: `tabs` in browsers, `none` on servers.
+   * Which tails share one connection: those of all `tabs` of the origin with the same server and rights, those of this
+   * client (`page`), or `none`. Default: `tabs` in browsers, `none` on servers.
    */
   readonly share?: Sharing
 }
 
 /**
- * A client of one Starcite, for one principal. `Events` maps event types to their payloads:
+ * A client of one Starcite server, for one principal. `Events` maps event types to their payloads:
  * `new Starcite<{ content: { text: string } }>(…)`. Calls reject with StarciteError.
  */
 export class Starcite<Events = AnyEvents> {
@@ -41,7 +41,7 @@ export class Starcite<Events = AnyEvents> {
     this.connections = new Connections(this.#http, WebSocket, options.share)
   }
 
-  /** A session by its id; nothing is asked of the server yet. */
+  /** A session by its id. Creating the handle sends no request. */
   session(id: string): SessionHandle<Events> {
     return new SessionHandle(this.connections, id)
   }
@@ -55,7 +55,7 @@ export class Starcite<Events = AnyEvents> {
     return this.session(id).get()
   }
 
-  /** By id, page after page; unless told otherwise, those that are not archived. */
+  /** Sessions by id, page by page. Default: those that are not archived. */
   listSessions(options: ListOptions = {}): AsyncGenerator<Session, void, undefined> {
     return listSessions(this.#http, options)
   }

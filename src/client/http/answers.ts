@@ -3,8 +3,8 @@ import { elementsOf, readEvent } from '../rawJson.ts'
 import type { Appended, BatchAppended, Session, SessionEvent } from '../types.ts'
 
 /**
- * Reads the text of an answer. Throws when it is not what the contract promises for this very request, with the reason:
- * an answer that comes from another kind of server, or belongs to another request, is no success.
+ * Reads the text of a response. Throws, with the reason, when the text is not what the contract promises for this request:
+ * it may come from another kind of server, or belong to another request.
  */
 export type ReadAnswer<T> = (text: string) => T
 
@@ -32,11 +32,11 @@ function check(holds: boolean, what: string): asserts holds {
 
 function objectOf(text: string): Members {
   const value: unknown = JSON.parse(text)
-  check(isObject(value), 'it is no object')
+  check(isObject(value), 'it is not an object')
   return value
 }
 
-/** A session; that of the id that was asked for. */
+/** A session, with the id of the request. */
 export function sessionAnswer(id: string | undefined, archived?: boolean): ReadAnswer<Session> {
   return (text) => {
     const session = sessionOf(objectOf(text))
@@ -47,29 +47,29 @@ export function sessionAnswer(id: string | undefined, archived?: boolean): ReadA
 }
 
 function sessionOf(value: unknown): Session {
-  check(isObject(value), 'a session is no object')
+  check(isObject(value), 'a session is not an object')
   check(typeof value.id === 'string' && value.id !== '', 'a session has no id')
   check(value.title === null || typeof value.title === 'string', 'a session has no title')
   check(isObject(value.metadata), 'a session has no metadata')
   check(isCount(value.last_seq), 'a session has no last_seq')
   check(isSeq(value.version), 'a session has no version')
-  check(typeof value.archived === 'boolean', 'a session does not say whether it is archived')
+  check(typeof value.archived === 'boolean', 'a session has no archived')
   for (const name of ['tenant_id', 'created_at', 'updated_at'])
     check(typeof value[name] === 'string', `a session has no ${name}`)
   return value as unknown as Session
 }
 
-/** How far a session is; no more is looked at. */
+/** The `last_seq` of a session. Other members are not checked. */
 export const lastSeqAnswer: ReadAnswer<number> = (text) => {
   const { id, last_seq } = objectOf(text)
-  check(typeof id === 'string' && isCount(last_seq), 'it is no session')
+  check(typeof id === 'string' && isCount(last_seq), 'it is not a session')
   return last_seq
 }
 
-/** How many events a page has; no more is looked at. */
+/** The number of events of a page. The events are not checked. */
 export const countAnswer: ReadAnswer<number> = (text) => {
   const { events, last_seq } = objectOf(text)
-  check(Array.isArray(events) && isCount(last_seq), 'it is no page of events')
+  check(Array.isArray(events) && isCount(last_seq), 'it is not a page of events')
   return events.length
 }
 
@@ -79,12 +79,15 @@ export function sessionPageAnswer(cursor: string | undefined): ReadAnswer<Sessio
     const { sessions, next_cursor } = objectOf(text)
     check(Array.isArray(sessions), 'it has no sessions')
     check(next_cursor === null || typeof next_cursor === 'string', 'it has no next_cursor')
-    check(next_cursor === null || (next_cursor !== '' && next_cursor !== cursor), 'it goes on where it began')
+    check(
+      next_cursor === null || (next_cursor !== '' && next_cursor !== cursor),
+      'its next_cursor does not advance',
+    )
     return { sessions: sessions.map(sessionOf), next_cursor }
   }
 }
 
-/** What an append of one event is answered. */
+/** The response to an append of one event. */
 export function appendedAnswer(expectedSeq: number | undefined): ReadAnswer<Appended> {
   return (text) => {
     const answer = objectOf(text)
@@ -103,22 +106,19 @@ export function appendedAnswer(expectedSeq: number | undefined): ReadAnswer<Appe
 export interface SentBatch {
   readonly count: number
   readonly expectedSeq?: number | undefined
-  /** All events are of one producer, in its order: then so are their seqs, those of retries too. */
+  /** All events have one producer, in its order. Then their seqs ascend, even those of retries. */
   readonly isOneProducers?: boolean
 }
 
-/** What a batch is answered: one result for each event. New events follow one another, as they are stored together. */
+/** The response to a batch: one result for each event. The seqs of new events are consecutive. */
 export function batchAnswer({ count, expectedSeq, isOneProducers }: SentBatch): ReadAnswer<BatchAppended> {
   return (text) => {
     const answer = objectOf(text)
     const { results, last_seq, cursor, committed_cursor } = answer
-    check(
-      Array.isArray(results) && results.length === count,
-      `it has not one result for each of ${count} events`,
-    )
+    check(Array.isArray(results) && results.length === count, `it does not have ${count} results`)
     let [newest, previous] = [expectedSeq, 0]
     for (const result of results as unknown[]) {
-      check(isObject(result), 'a result is no object')
+      check(isObject(result), 'a result is not an object')
       const { seq, deduped } = result
       check(isSeq(seq) && typeof deduped === 'boolean', 'a result has no seq, or no deduped')
       check(isSeq(last_seq) && last_seq >= seq, `a seq is ${seq} and last_seq ${last_seq}`)
@@ -135,53 +135,56 @@ export function batchAnswer({ count, expectedSeq, isOneProducers }: SentBatch): 
 export interface PageRequest {
   readonly cursor: number | undefined
   readonly order: 'asc' | 'desc'
-  /** Only some events were asked for, so there may be others between them. */
+  /** The request has a filter, so other events may lie between those of the page. */
   readonly isFiltered: boolean
 }
 
-/** The beginning of a page of events, up to its array. */
+/** The start of a page of events, up to its array. */
 const EVENTS = /^\s*\{\s*"events"\s*:\s*(?=\[)/
 
-/** A page of events: in order, and without a hole unless it is filtered. A hole is told as `events_missing`. */
+/** A page of events, in order. A gap in an unfiltered page throws `events_missing`. */
 export function eventPageAnswer<Events>(request: PageRequest): ReadAnswer<EventPage<Events>> {
   return (text) => {
     const { next_cursor, last_seq } = objectOf(text)
     const start = EVENTS.exec(text)?.[0].length
-    check(start !== undefined, 'it does not begin with events')
+    check(start !== undefined, 'it does not start with events')
     check(isCount(last_seq), 'it has no last_seq')
     const events = elementsOf(text, start).map((raw) => readEvent<Events>(raw))
     const seqs = events.map(({ seq }) => seq)
     if (request.order === 'asc') {
       check(isCount(next_cursor), 'it has no next_cursor')
       assertNoGaps([request.cursor ?? 0, ...seqs], next_cursor, Math.min(next_cursor, last_seq), request)
-      check(next_cursor > (request.cursor ?? 0) || next_cursor >= last_seq, 'it goes on where it began')
+      check(
+        next_cursor > (request.cursor ?? 0) || next_cursor >= last_seq,
+        'its next_cursor does not advance',
+      )
     } else {
       check(next_cursor === null || isSeq(next_cursor), 'it has no next_cursor')
       const before = Math.min(request.cursor ?? Number.POSITIVE_INFINITY, last_seq + 1)
       const end = next_cursor ?? 1
       assertNoGaps([-before, ...seqs.map((it) => -it)], -end, before > 1 ? -end : -before, request)
-      check(next_cursor === null || next_cursor < before, 'it goes on where it began')
+      check(next_cursor === null || next_cursor < before, 'its next_cursor does not advance')
     }
     return { events, next_cursor, last_seq }
   }
 }
 
 /**
- * Places, each of which must be past the one before; unfiltered the next one, up to `covered`, which the page says that it
- * has reached. Descending ones are negative.
+ * Checks that positions ascend and, without a filter, that they are consecutive up to `covered`, the position that the page
+ * claims to have reached. The positions of a descending page are negated seqs.
  */
 function assertNoGaps(
-  places: readonly number[],
+  positions: readonly number[],
   end: number,
   covered: number,
   { isFiltered }: PageRequest,
 ): void {
-  for (let i = 1; i < places.length; i += 1) {
-    const [before, at] = [places[i - 1] as number, places[i] as number]
+  for (let i = 1; i < positions.length; i += 1) {
+    const [before, at] = [positions[i - 1] as number, positions[i] as number]
     check(at > before && at <= end, `event ${Math.abs(at)} comes after ${Math.abs(before)}`)
     if (!isFiltered && at !== before + 1) throw gapError(before, at)
   }
-  const last = places.at(-1) as number
+  const last = positions.at(-1) as number
   if (!isFiltered && last < covered) throw gapError(last, covered)
 }
 

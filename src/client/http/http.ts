@@ -17,13 +17,13 @@ export interface Call {
   readonly contentType?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal | undefined
-  /** Sending the call again does no harm: it reads, or what it does is done once. */
+  /** The call is idempotent: it reads, or the server processes its repetition once. */
   readonly retry?: boolean
-  /** How often it is tried at most. Default: 4 times when it may be sent again, else once. */
+  /** The maximum number of attempts. Default: 4 with `retry`, else 1. */
   readonly attempts?: number
 }
 
-/** An answer has this long, after the time that a slow link takes for the body; a link that fell silent looks like a slow server. */
+/** The time for a response, plus what a slow link needs for the body. A silent link cannot be told from a slow server. */
 const TIMEOUT_MS = 15_000
 const SLOW_BYTES_PER_MS = 32
 const MAX_ATTEMPTS = 4
@@ -31,7 +31,7 @@ const RETRY_BASE_MS = 200
 const RETRY_MAX_MS = 3000
 const MAX_REDIRECTS = 5
 const READ_REDIRECTS = [301, 302, 303, 307, 308]
-/** These keep the method and the body; fetch makes a GET of a POST for the others. */
+/** Redirects that keep the method and the body. For the others fetch turns a POST into a GET. */
 const WRITE_REDIRECTS = [307, 308]
 
 const methodOf = (call: Call): string => call.method ?? 'GET'
@@ -39,8 +39,8 @@ const nameOf = (call: Call): string => `${methodOf(call)} ${call.path}`
 const isRead = (call: Call): boolean => methodOf(call) === 'GET'
 
 /**
- * Requests of one client: where to, with which token, and how failures are told. Rejects with StarciteError; resolves
- * only with an answer that was read and found to be the contract's.
+ * The HTTP requests of one client: URL, token, retries and errors. Rejects with StarciteError, and resolves only with a
+ * response that follows the contract.
  */
 export class Http {
   readonly #base: string
@@ -60,7 +60,7 @@ export class Http {
     return `${this.#base}${path}${pairs.length > 0 ? `?${pairs.join('&')}` : ''}`
   }
 
-  /** What `read` makes of the answer. The caller's abort rejects with the reason it gave. */
+  /** The response as `read` parses it. An abort by the caller rejects with the caller's reason. */
   async answer<T>(call: Call, read: ReadAnswer<T>): Promise<T> {
     const attempts = call.attempts ?? (call.retry ? MAX_ATTEMPTS : 1)
     const wakeups = new PageWakeups(call.signal ?? new AbortController().signal)
@@ -86,7 +86,7 @@ export class Http {
         status: response.status,
         text: await response.text(),
       }))
-      if (status !== 200 && status !== 201) throw invalidAnswer(call, status, 'it has no content')
+      if (status !== 200 && status !== 201) throw invalidAnswer(call, status, 'the status has no content')
       try {
         return read(text)
       } catch (cause) {
@@ -97,8 +97,8 @@ export class Http {
   }
 
   /**
-   * An answer whose body is still to come. A token that the server refuses is renewed once, if it can be. Rejects with
-   * StarciteError for anything but a success.
+   * A successful response whose body is not read yet. Rejects with StarciteError for any other response. If the server
+   * rejects the token, it is renewed once where that is possible.
    */
   async open(call: Call, signal: AbortSignal): Promise<Response> {
     let token = await this.tokens.current()
@@ -116,8 +116,8 @@ export class Http {
   }
 
   /**
-   * Follows redirects that keep the request what it is. A token goes to no other origin, and where a browser hides the
-   * redirect it is not followed.
+   * Follows redirects that keep the method and the body. A token is sent to no other origin. Browsers hide the location,
+   * so there no redirect is followed.
    */
   async #send(call: Call, signal: AbortSignal, token: string | undefined): Promise<Response> {
     const followed = isRead(call) ? READ_REDIRECTS : WRITE_REDIRECTS
@@ -134,7 +134,7 @@ export class Http {
         },
         ...(call.body !== undefined && { body: call.body }),
       })
-      // A fetch that follows all the same does not say by which method.
+      // A fetch that ignores `redirect: manual` does not report with which method it followed.
       if (response.redirected && !isRead(call)) throw new Error('the request was redirected')
       const location = response.headers.get('location')
       if (hops >= MAX_REDIRECTS || location === null || !followed.includes(response.status)) return response
@@ -146,7 +146,7 @@ export class Http {
   }
 }
 
-/** Where a redirect leads; undefined when it is not to be followed. */
+/** The URL of a redirect; undefined when it must not be followed. */
 function redirection(location: string, from: string, hasToken: boolean): string | undefined {
   try {
     const to = new URL(location, from)
@@ -157,13 +157,13 @@ function redirection(location: string, from: string, hasToken: boolean): string 
   }
 }
 
-/** For what may not be sent again, a failure that leaves open whether it was done says so. */
+/** Throws the error of a call. For a call that is not idempotent it says when the outcome is unknown. */
 function rethrow(error: unknown, call: Call): never {
   const { signal, retry } = call
   if (signal?.aborted) throw signal.reason
   const known = error instanceof StarciteError ? error : networkError(error, nameOf(call))
   if (retry || isRead(call) || !['network_error', 'invalid_answer'].includes(known.code)) throw known
-  throw new StarciteError(known.code, `${known.message}; it is not known whether it was done`, {
+  throw new StarciteError(known.code, `${known.message}; the server may have processed the request`, {
     cause: known,
     status: known.status,
     details: { ...known.details, outcome_unknown: true },
@@ -174,11 +174,11 @@ function rethrow(error: unknown, call: Call): never {
 
 function invalidAnswer(call: Call, status: number, cause: unknown): StarciteError {
   const reason = cause instanceof Error ? cause.message : String(cause)
-  const message = `${nameOf(call)} was answered ${status}, but not as this protocol has it: ${reason}`
+  const message = `${nameOf(call)} was answered ${status} with an unexpected body: ${reason}`
   return new StarciteError('invalid_answer', message, { cause, status, retryable: true })
 }
 
-/** Runs with a signal that is aborted past the time, and with the caller's. */
+/** Runs with a signal that is aborted after `ms`, or when the caller's signal is. */
 export async function withTimeout<T>(
   ms: number,
   outer: AbortSignal | undefined,

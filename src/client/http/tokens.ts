@@ -1,9 +1,9 @@
 import { StarciteError } from '../errors.ts'
 
-/** A token, or how to get one: called for the first, and again whenever the server refuses or ends the last. */
+/** A token, or a function that fetches one: called first, and again when the server rejects the token or it expires. */
 export type TokenSource = string | (() => string | Promise<string>)
 
-/** Keeps the token of a client. Callers that are refused at the same time share one renewal. */
+/** Caches the token of a client. Callers whose token is rejected at the same time share one renewal. */
 export class Tokens {
   readonly #source: TokenSource | undefined
   #value: string | undefined
@@ -14,12 +14,12 @@ export class Tokens {
     if (typeof source === 'string') this.#value = source
   }
 
-  /** Undefined when the client has none. */
+  /** The token; undefined when the client has none. */
   async current(): Promise<string | undefined> {
     return this.#value ?? (typeof this.#source === 'function' ? await this.#fetch(this.#source) : undefined)
   }
 
-  /** Another one than `refused`; undefined when there is no way to get one. */
+  /** A token other than `refused`; undefined when the client has no function that fetches one. */
   async renew(refused: string | undefined): Promise<string | undefined> {
     if (typeof this.#source !== 'function') return undefined
     if (this.#value !== undefined && this.#value !== refused) return this.#value
@@ -27,13 +27,13 @@ export class Tokens {
   }
 
   #fetch(source: () => string | Promise<string>): Promise<string> {
-    this.#fetching ??= this.#ask(source).finally(() => {
+    this.#fetching ??= this.#call(source).finally(() => {
       this.#fetching = undefined
     })
     return this.#fetching
   }
 
-  async #ask(source: () => string | Promise<string>): Promise<string> {
+  async #call(source: () => string | Promise<string>): Promise<string> {
     try {
       this.#value = await source()
       return this.#value
