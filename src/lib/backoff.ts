@@ -18,7 +18,7 @@ export interface BackoffBounds {
   readonly maxMs: number
 }
 
-/** Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"): anywhere between 0 and the doubled bound. */
+/** Exponential back-off with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter"): 0 to the doubled bound. */
 export function jittered(attempt: number, baseMs: number, maxMs: number): number {
   return Math.random() * Math.min(maxMs, baseMs * 2 ** attempt)
 }

@@ -1,20 +1,20 @@
-/** Begins with what ends the turn; false when it is no longer wanted. */
+/** Begins a turn; returns false when the caller no longer wants it. */
 type Begin = (end: () => void) => boolean
 
 /**
- * So many at a time, and while more want a turn, each key in its turn: who asks for a thousand delays another one by one
- * turn, not by a thousand. Keys are told apart as those of a Map.
+ * A semaphore that serves keys in rotation: a caller that asks for a thousand turns delays each other key by one turn, not by a
+ * thousand. Keys are compared as in a Map.
  */
 export class FairTurns {
   #free: number
-  /** By key, in the order in which keys are served. */
+  /** The waiting callers by key, in the order in which keys are served. */
   readonly #waiting = new Map<unknown, Begin[]>()
 
   constructor(atATime: number) {
     this.#free = atATime
   }
 
-  /** Resolves with what ends the turn, once it has come; with undefined when the signal is aborted before. */
+  /** Waits for a turn. Resolves with the function that ends it, or with undefined when the signal is aborted first. */
   take(key: unknown, signal: AbortSignal): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
     if (this.#free > 0) return Promise.resolve(this.#begin())
@@ -43,7 +43,7 @@ export class FairTurns {
     }
   }
 
-  /** Those that are no longer wanted are passed over when their turn comes. */
+  /** Skips callers whose signal was aborted while they waited. */
   #next(): void {
     while (this.#free > 0) {
       const [first] = this.#waiting

@@ -2,18 +2,18 @@ import { pause } from './backoff.ts'
 import { LinkedAbort } from './linkedAbort.ts'
 
 export interface IdlenessOptions {
-  /** 0: never idle. */
+  /** 0 turns idling off. */
   readonly afterMs: number
-  /** How often an idle node does its periodic work all the same. */
+  /** How often an idle node still does its periodic work. */
   readonly checkMs: number
 }
 
-/** How often a node that has something open or due looks whether it still has. */
+/** How often a node with open or due work checks whether it still has some. */
 const BUSY_MS = 1000
 
 /**
- * Whether anybody wants anything of this node. awake → (no request for a while, and nothing open or due) → idle → (a
- * request) → awake. While it is idle, periodic work waits, so that a database that is suspended when it has no work can be.
+ * Tells whether the node is in use: awake → (no request for a while, and no open or due work) → idle → (a request) → awake.
+ * While the node is idle, periodic work waits, so that a serverless database can suspend.
  */
 export class Idleness {
   readonly #options: IdlenessOptions
@@ -33,12 +33,12 @@ export class Idleness {
     return this.#isIdle
   }
 
-  /** Of performance.now(), when somebody last asked for something. */
+  /** When the last request ended, by performance.now(); now while one is open. */
   get lastRequestAt(): number {
     return this.#requests > 0 ? performance.now() : this.#lastRequestAt
   }
 
-  /** `isBusy` says whether something is open or due. */
+  /** Begins to watch. `isBusy` says whether there is open or due work. */
   start(isBusy: () => boolean): void {
     this.#isBusy = isBusy
     if (this.#options.afterMs > 0) this.#lookIn(this.#options.afterMs)
@@ -49,7 +49,7 @@ export class Idleness {
     this.#wake()
   }
 
-  /** A request begins; it is over when the answer is called. */
+  /** Records that a request begins. The function that it returns records its end. */
   request(): () => void {
     this.#requests += 1
     this.#wake()
@@ -64,12 +64,12 @@ export class Idleness {
     this.#whenIdle.add(act)
   }
 
-  /** Resolves at once unless the node is idle; else when it is not any more, or the signal is aborted. */
+  /** Resolves when the node is awake, or the signal is aborted. */
   async awake(signal: AbortSignal): Promise<void> {
     await this.#wait(Number.POSITIVE_INFINITY, signal)
   }
 
-  /** The same for work that is to be done now and then: resolves at the latest after the time between two checks. */
+  /** The same for work that an idle node does now and then: resolves after `checkMs` at the latest. */
   async awakeOrDue(signal: AbortSignal): Promise<void> {
     await this.#wait(this.#options.checkMs, signal)
   }
@@ -110,5 +110,5 @@ export class Idleness {
   }
 }
 
-/** For parts that work on whether or not anybody asks. */
+/** For parts that never idle. */
 export const NEVER_IDLE = new Idleness({ afterMs: 0, checkMs: 0 })

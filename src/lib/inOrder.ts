@@ -1,8 +1,8 @@
-/** Things that are ready in any order happen in the order in which their places were taken. */
+/** Runs actions in the order in which their places were taken, whatever the order in which they become ready. */
 export class InOrder {
   readonly #places: { act: (() => void) | undefined }[] = []
 
-  /** Takes the next place. What is answered is called once, with what to do when the turn comes. */
+  /** Takes the next place. Call the function that it returns once, with the action for that place. */
   place(): (act: () => void) => void {
     const place: { act: (() => void) | undefined } = { act: undefined }
     this.#places.push(place)

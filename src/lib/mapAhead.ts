@@ -1,6 +1,6 @@
 /**
- * What `start` resolves with for each item, in order, while up to `width` of the next are under way. Whoever stops early
- * leaves those to themselves.
+ * Yields what `start` resolves with for each item, in order, with up to `width` calls under way. When the consumer stops early,
+ * the calls under way are not awaited.
  */
 export async function* mapAhead<T, R>(
   items: AsyncIterable<T> | Iterable<T>,
@@ -10,7 +10,7 @@ export async function* mapAhead<T, R>(
   const underWay: Promise<R>[] = []
   for await (const item of items) {
     const result = start(item)
-    result.catch(() => {}) // reported when its turn comes, if it ever does
+    result.catch(() => {}) // reported when it is awaited, if it is
     underWay.push(result)
     if (underWay.length >= width) yield await (underWay.shift() as Promise<R>)
   }

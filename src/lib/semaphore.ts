@@ -1,4 +1,4 @@
-/** So many at a time; whoever asked first goes first. */
+/** Lets a fixed number of callers run at a time, in the order in which they asked. */
 export class Semaphore {
   #free: number
   readonly #waiting = new Set<() => void>()
@@ -7,7 +7,7 @@ export class Semaphore {
     this.#free = permits
   }
 
-  /** Resolves with what gives the permit back, which may be called more than once; undefined when the signal is aborted. */
+  /** Waits for a permit. Resolves with the function that releases it (idempotent), or undefined when the signal is aborted. */
   take(signal: AbortSignal): Promise<(() => void) | undefined> {
     if (signal.aborted) return Promise.resolve(undefined)
     const permit = this.takeNow()
@@ -25,7 +25,7 @@ export class Semaphore {
     })
   }
 
-  /** The same without waiting; undefined when there is none to be had. */
+  /** Takes a permit without waiting; undefined when none is free. */
   takeNow(): (() => void) | undefined {
     if (this.#free === 0) return undefined
     this.#free -= 1

@@ -1,9 +1,9 @@
-/** Something that runs until it is told to stop. `stop` settles everyone who waits on it, and may be called twice. */
+/** A part that runs until it is stopped. `stop` settles all callers that wait for the part, and is idempotent. */
 export interface Stoppable {
   stop(): Promise<unknown> | unknown
 }
 
-/** What started, in order; stops newest first, so nothing outlives what it stands on. */
+/** The parts that were started, in order. Stops the newest first, so that no part outlives one that it depends on. */
 export class StopStack implements Stoppable {
   readonly #parts: { name: string; stop: () => Promise<unknown> | unknown }[] = []
   #stopped: Promise<void> | undefined
@@ -13,7 +13,7 @@ export class StopStack implements Stoppable {
     return part
   }
 
-  /** Stops everything, even past a failure, and then rejects with what failed. */
+  /** Stops every part, also after a failure, and then rejects with all failures. */
   stop(): Promise<void> {
     this.#stopped ??= this.#run()
     return this.#stopped

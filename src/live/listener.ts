@@ -17,35 +17,35 @@ export interface ListenerOptions {
   readonly onHead: (sid: string, lastSeq: Seq, epoch: number | undefined) => void
   /** Feeds have grown; they are named by their keys. */
   readonly onFeeds: (keys: readonly string[]) => void
-  /** Connected, at first or again: whatever was notified before is lost. */
+  /** Called after each connect: notifications from before it are lost. */
   readonly onConnected: () => void
   readonly onDisconnected: () => void
   readonly checkIntervalMs?: number
-  /** While it is idle there is no connection. */
+  /** An idle node holds no connection. */
   readonly idleness?: Idleness
 }
 
 export const HEADS_CHANNEL = 'starcite_heads'
 const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
-/** Carries nothing but the question of a listener whether notifications arrive: every node hears all of them. */
+/** Carries the probes by which a listener finds out whether notifications arrive. Every node receives all of them. */
 const PROBE_CHANNEL = 'starcite_probe'
 
 /** Nothing is ever sent on it. */
 const CHECK_CHANNEL = 'starcite_check'
 
-/** A link that fell silent is found within twice this: the check itself may take as long. */
+/** A half-open connection is found within twice this, since the check itself may take as long. */
 const CHECK_INTERVAL_MS = 5000
 const CONNECT_TIMEOUT_MS = 5000
 const PROBE_TIMED_OUT =
-  'a notification that was sent over DATABASE_URL did not arrive: set STARCITE_LISTEN_URL to a direct connection to the same ' +
+  'a notification sent over DATABASE_URL did not arrive: set STARCITE_LISTEN_URL to a direct connection to the same ' +
   'database, past any pooler'
-/** The connection waits, that is its work. PgBouncer refuses to connect with this (08P01), and is asked without. */
+/** The connection is idle most of the time. PgBouncer refuses this option (08P01); the next attempt goes without it. */
 const STAY = '-c idle_session_timeout=0'
-/** A server that is there has taken our goodbye by then. */
+/** A server that is reachable has closed the connection by then. */
 const CLOSE_TIMEOUT_MS = 300
 const BACKOFF = { baseMs: 100, maxMs: 5000 }
 
-/** What was sent over another connection did not arrive here. */
+/** A notification that was sent over another connection did not arrive on this one. */
 class ProbeTimeoutError extends Error {
   override readonly name = 'ProbeTimeoutError'
 }
@@ -85,23 +85,23 @@ export class Listener {
       onFailure: (error, failures) =>
         options.log.warn(
           { err: error, failures },
-          'the notification listener is down; tails go on by polling',
+          'notification listener is down: tails continue by polling',
         ),
     })
   }
 
-  /** Milliseconds without notifications; 0 while they arrive, and while the node is idle and wants none. */
+  /** Milliseconds without notifications; 0 while they arrive, and while the node is idle. */
   get downForMs(): number {
     if (this.#idleness.isIdle) return 0
     return this.#downSince === undefined ? 0 : Date.now() - this.#downSince
   }
 
-  /** Does not wait for the connection: tails work without it, by polling. */
+  /** Does not wait for the connection: without it, tails poll. */
   start(): void {
     this.#loop.start()
   }
 
-  /** Listens on a new connection: the old one may lead to a server that nobody writes to any more. */
+  /** Listens on a new connection: the old one may lead to a server that is no longer the primary. */
   renew(): void {
     this.#renew?.()
   }
@@ -188,7 +188,7 @@ export class Listener {
       this.#heard = (payload) => payload === token && resolve()
       timer = setTimeout(() => reject(new ProbeTimeoutError(PROBE_TIMED_OUT)), checkIntervalMs)
     })
-    heard.catch(() => {}) // should sending fail first
+    heard.catch(() => {}) // sending may fail first
     try {
       await notify(PROBE_CHANNEL, token)
       await heard
@@ -208,7 +208,7 @@ export class Listener {
     }
   }
 
-  /** Hints come from SQL too, so whatever is not `[[sid, last_seq], …]`, some with an epoch, is reported and passed over. */
+  /** SQL users can notify too: a payload other than `[[sid, last_seq], …]`, optionally with an epoch, is logged and ignored. */
   #onHeads(payload: string): void {
     try {
       for (const [sid, lastSeq, epoch] of JSON.parse(payload) as [unknown, unknown, unknown][]) {
@@ -217,7 +217,10 @@ export class Listener {
         this.#options.onHead(String(sid), lastSeq as Seq, epoch as number | undefined)
       }
     } catch (error) {
-      this.#options.log.warn({ err: error }, `a notification on ${HEADS_CHANNEL} is not a list of heads`)
+      this.#options.log.warn(
+        { err: error },
+        `invalid notification on ${HEADS_CHANNEL}: expected [[sid, last_seq], …]`,
+      )
     }
   }
 
@@ -228,7 +231,10 @@ export class Listener {
         throw new TypeError('not a list of texts')
       this.#options.onFeeds(keys)
     } catch (error) {
-      this.#options.log.warn({ err: error }, `a notification on ${LIFECYCLE_CHANNEL} is not a list of feeds`)
+      this.#options.log.warn(
+        { err: error },
+        `invalid notification on ${LIFECYCLE_CHANNEL}: expected a list of feed keys`,
+      )
     }
   }
 }

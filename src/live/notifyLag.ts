@@ -1,10 +1,10 @@
 import type { Seq } from '../protocol/event.ts'
 
-/** Samples a second: enough for a histogram, and nothing beside what appending costs. */
+/** Ten samples a second are enough for a histogram, and cost nothing beside appending. */
 const SAMPLE_INTERVAL_MS = 100
-/** One that has not come by then is lost with its connection: another is awaited. */
+/** A notification that has not arrived by then was lost with its connection; the next sample is taken. */
 const LOST_AFTER_MS = 10_000
-/** A notification may overtake the answer of its own commit, by no more than a few others. */
+/** A notification may overtake the answer of its own commit by a few others at most. */
 const MAX_RECENT = 32
 
 interface Head {
@@ -15,8 +15,8 @@ interface Head {
 }
 
 /**
- * How long it takes from an event's `inserted_at` until its notification is here, sampled over this node's own appends,
- * whose times it knows. Needs a clock in step with that of Postgres.
+ * Measures the time from an event's `inserted_at` until its notification arrives, sampled over this node's own appends.
+ * Needs a clock that is synchronized with that of Postgres.
  */
 export class NotifyLag {
   readonly #observe: (seconds: number) => void
@@ -39,7 +39,7 @@ export class NotifyLag {
     if (notified) this.#sample(head, notified.atMs)
   }
 
-  /** A notification has come. */
+  /** A notification has arrived. */
   notified(sid: string, seq: Seq): void {
     const atMs = Date.now()
     const awaited = this.#awaited

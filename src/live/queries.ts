@@ -56,13 +56,13 @@ const LOG_STATES = {
 /** What the database has of a session, beside what was known of it. */
 export interface LogState {
   readonly sid: string
-  /** Undefined: there is no such session. */
+  /** Undefined when the session does not exist. */
   readonly head: Head | undefined
   /** The time of the event at the known seq; undefined when it is not in Postgres. */
   readonly atKnown: number | undefined
-  /** Tenant and id: a sid is given out again when the database was restored. */
+  /** Tenant and id: after a restore a sid may be given to another session. */
   readonly name: string
-  /** The server only replays what another one writes, and may be behind it. */
+  /** The server is a standby, which may lag behind the primary. */
   readonly isReplica: boolean
 }
 
@@ -84,7 +84,7 @@ export async function readLogStates(
   }))
 }
 
-/** How much one read may bring: it stops at either, but never before its first event. */
+/** The most that one read returns. It stops at either bound, but never before its first event. */
 export interface PageBounds {
   readonly events: number
   readonly bytes: number

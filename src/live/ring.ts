@@ -1,6 +1,6 @@
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
-/** Bytes that the rings of one node hold together, against one bound. */
+/** The bytes that all rings of a node hold, and their bound. */
 export class RingBudget {
   readonly maxBytes: number
   usedBytes = 0
@@ -10,15 +10,15 @@ export class RingBudget {
   }
 }
 
-/** What one session may keep. */
+/** The most that the ring of one session holds. */
 export interface RingBounds {
   readonly events: number
   readonly bytes: number
 }
 
 /**
- * The newest events of one session: contiguous, ending at `last`. Bounded in events, in bytes of memory, and in bytes
- * over all rings of the node. At a bound the oldest go; a tail that still needs them reads them from storage.
+ * Holds the newest events of one session: contiguous, ending at `last`. Bounded in events, in bytes of memory, and in bytes
+ * over all rings of the node. At a bound the oldest events are dropped; tails that still need them read them from storage.
  */
 export class Ring {
   readonly #max: RingBounds
@@ -38,7 +38,7 @@ export class Ring {
     return this.#last
   }
 
-  /** Takes frames that continue the ring; earlier ones are known already, later ones would leave a hole: ignored. */
+  /** Adds events that continue the ring. Ignores earlier ones, which it has had, and later ones, which would leave a gap. */
   push(frames: readonly RenderedEvent[]): void {
     for (const frame of frames) {
       if (frame.seq !== this.#last + 1) continue

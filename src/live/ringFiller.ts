@@ -16,7 +16,7 @@ import { Ring, type RingBounds, type RingBudget } from './ring.ts'
 import type { TailedSession } from './tailedSession.ts'
 
 export interface RingFillerOptions extends LogVerifierOptions {
-  /** Of one session's ring. */
+  /** The bounds of each ring. */
   readonly ringBounds: RingBounds
   readonly budget: RingBudget
   readonly metrics: Metrics
@@ -59,7 +59,7 @@ export class RingFiller {
     })
   }
 
-  /** The session has no tails any more. */
+  /** The session has no tails left. */
   remove(session: TailedSession): void {
     this.#behind.delete(session)
   }
