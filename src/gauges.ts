@@ -152,7 +152,7 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
   )
 }
 
-/** Of a node that judges tokens. */
+/** Gauges of a node that checks tokens. */
 export function measureKeys(
   metrics: Metrics,
   keys: { readonly size: number; readonly ageSeconds: number },

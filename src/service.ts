@@ -37,22 +37,21 @@ import { openCheckpoints, openTiering } from './wiring/jobs.ts'
 import { openListener, publish } from './wiring/notifications.ts'
 import { drain, unlessAborted } from './wiring/shutdown.ts'
 
-/** Joins that have Postgres look a session up: less than it has connections for reading, so that others find one free. */
+/** Joins that look a session up in Postgres at a time: fewer than the read connections, so that other requests find one free. */
 const JOINS_AT_A_TIME = 4
 
 export interface Service {
-  /** Where the API is, from this machine. */
+  /** The URL of the API, from this machine. */
   readonly url: string
-  /** Where the embedded Postgres keeps its data; undefined with a database of one's own. */
+  /** The data directory of the embedded Postgres; undefined with a database of one's own. */
   readonly embeddedDir: string | undefined
-  /** Drains and stops, within the grace time. May be called twice. */
+  /** Drains and stops, within the grace time. It may be called twice. */
   stop(): Promise<void>
 }
 
 /**
- * Puts a node together: starts each part on those before it, and stops them in reverse. Resolves when the node is
- * ready. Rejects, with everything stopped again, when it cannot be (see db/database.ts and http/server.ts for how), or
- * when the signal is aborted before.
+ * Starts a node: each part uses those before it, and they stop in reverse. Resolves when the node is ready. When a part cannot
+ * start (db/database.ts and http/server.ts list the errors), or the signal is aborted, stops the others and rejects.
  */
 export async function startService(
   config: Config,
@@ -232,14 +231,14 @@ export async function startService(
         appender.waiting.count > 0 ||
         sequencer.isBehind ||
         database.notifyQueue.isFull ||
-        // What was last asked for has been looked at, and there is nothing to be moved, erased or signed.
+        // Busy until the jobs have looked after the last request, and have nothing to move, erase or sign.
         tiering.lookedAt < idleness.lastRequestAt ||
         tiering.status.pendingEvents > 0 ||
         tiering.erasures.pending > 0 ||
         (checkpoints !== undefined && checkpoints.coveredAt < idleness.lastRequestAt),
     )
     health.running({
-      // Probes come every second, and would wake it.
+      // Probes come every second, and would wake an idle database.
       pingDatabase: async () => idleness.isIdle || reads.ping(),
       databaseFault: () => database.fault,
       listenerDownForMs: () => listener.downForMs,

@@ -5,17 +5,17 @@ export interface BatcherOptions<In, Out> {
   readonly send: (batch: readonly In[]) => Promise<readonly Outcome<Out>[]>
   /** Items of one key are sent in the order in which they came, and are never in two batches under way. */
   readonly keyOf: (item: In) => string
-  /** What an item weighs against the bounds. */
+  /** The weight of an item, which counts against the bounds. */
   readonly weigh: (item: In) => Weight
-  /** A batch stops growing at either; an item larger than that goes alone. */
+  /** A batch stops growing at either bound. An item above them is sent alone. */
   readonly maxBatch: Weight
-  /** Past either, `add` refuses rather than queues. */
+  /** Above either bound `add` rejects. */
   readonly maxWaiting: Weight
-  /** Batches under way at a time. A second one leaves only when it is worth it, so one is the rule. */
+  /** The maximum number of batches under way. A second one leaves only when it is full, or the first is stuck. */
   readonly maxUnderWay: number
-  /** After this long a batch under way is taken for stuck: what waits may leave beside it, however little it is. */
+  /** After this time a batch under way counts as stuck: waiting items may leave beside it, however few. */
   readonly stuckMs: number
-  /** The error of a refusal: at the bound, or after `stop`. */
+  /** The error of an item that `add` rejects, at a bound or after `stop`. */
   readonly refuse: (why: 'full' | 'stopped') => Error
   /** The longest that an item waits. Unsent items are withdrawn then; sent ones are rejected without their outcome. */
   readonly deadline?: { readonly ms: number; readonly refuse: (wasSent: boolean) => Error }
@@ -39,7 +39,7 @@ interface Waiting<In, Out> {
   reject(error: Error): void
 }
 
-/** What waits of one key, in order of arrival, and whether a batch under way holds more of it. */
+/** The waiting items of one key, in order of arrival, and whether a batch under way has items of it. */
 interface Line<In, Out> {
   readonly key: string
   readonly waiting: Waiting<In, Out>[]
@@ -47,27 +47,26 @@ interface Line<In, Out> {
 }
 
 /**
- * Gathers items into batches by self-clocking: nothing under way, and what is there goes out at the end of this turn of
- * the event loop; one batch under way, and what arrives meanwhile is the next one. So an idle caller waits for nobody
- * and a busy one pays one round trip for many. Another batch leaves beside one under way when a full one is waiting, or
- * when the one under way is stuck.
+ * Gathers items into batches by self-clocking. With no batch under way, items leave at the end of this turn of the event loop;
+ * with one under way, items that arrive form the next batch. So a single item does not wait, and many items share one round
+ * trip. Another batch leaves beside one under way when a full one is waiting, or when the one under way is stuck.
  *
- * A line, the items of one key, is idle (nothing of it here, and then it is forgotten) → ready (waiting, and free to
- * go) → under way (in a batch; what comes now waits) → ready or idle.
+ * A line, the items of one key, is idle (it has no items, and is forgotten) → ready (its items may leave) → under way (in a
+ * batch; new items wait) → ready or idle.
  */
 export class Batcher<In, Out> {
   readonly #options: BatcherOptions<In, Out>
   readonly #lines = new Map<string, Line<In, Out>>()
-  /** In the order in which they became ready. */
+  /** Lines in the order in which they became ready. */
   readonly #ready = new Set<Line<In, Out>>()
-  /** Accepted and not yet settled, in order of arrival. */
+  /** Items accepted and not yet settled, in order of arrival. */
   readonly #unsettled = new Set<Waiting<In, Out>>()
   readonly #underWay = new Set<{ readonly sentAt: number }>()
   readonly #whenAtRest = new Set<() => void>()
-  /** Of the items accepted and not yet handled. */
+  /** The number of items accepted and not yet handled. */
   #count = 0
   #bytes = 0
-  /** Of the items that could leave now. */
+  /** The number of items that could leave now. */
   #readyCount = 0
   #readyBytes = 0
   #turnEnds = false
@@ -79,19 +78,19 @@ export class Batcher<In, Out> {
     this.#options = options
   }
 
-  /** What waits or is under way. */
+  /** The weight of the items that wait or are under way. */
   get waiting(): Weight {
     return { count: this.#count, bytes: this.#bytes }
   }
 
-  /** Resolves once the item was handled. */
+  /** Adds an item. Resolves with its outcome. */
   add(item: In): Promise<Out> {
     if (this.#stopped) return Promise.reject(this.#options.refuse('stopped'))
     const weight = this.#options.weigh(item)
     const { maxWaiting, keyOf } = this.#options
     const full =
       this.#count + weight.count > maxWaiting.count || this.#bytes + weight.bytes > maxWaiting.bytes
-    // One item is always let in, so that an item heavier than the bound is slow rather than impossible.
+    // One item is always accepted, so that an item heavier than the bound is slow, not impossible.
     if (full && this.#count > 0) return Promise.reject(this.#options.refuse('full'))
     return new Promise((resolve, reject) => {
       const line = this.#lineOf(keyOf(item))
@@ -106,7 +105,7 @@ export class Batcher<In, Out> {
     })
   }
 
-  /** Refuses what comes from now on and waits for what came before. */
+  /** Rejects new items, and waits for those that were accepted. */
   async stop(): Promise<void> {
     this.#stopped = true
     if (this.#count > 0) await new Promise<void>((resolve) => this.#whenAtRest.add(resolve))
@@ -129,7 +128,7 @@ export class Batcher<In, Out> {
     }
   }
 
-  /** The rest of this turn joins the batch. */
+  /** Sends at the end of this turn, so that items of the rest of the turn join the batch. */
   #sendAtEndOfTurn(): void {
     if (this.#turnEnds || !this.#mayLeave()) return
     this.#turnEnds = true
@@ -206,14 +205,14 @@ export class Batcher<In, Out> {
     this.#underWay.delete(sending)
     for (const { line } of batch) if (line.underWay) this.#comeBack(line)
     this.#sendReady()
-    // The next batch is on its way before the callers of this one keep the thread busy with their answers.
+    // The next batch is sent before the callers of this one keep the thread busy with their answers.
     if (this.#underWay.size > 0) await endOfTurn()
     for (const it of batch) this.#forget(it)
     settle()
     if (this.#count === 0) this.#rest()
   }
 
-  /** Nothing is here any more. */
+  /** Settles `stop` and clears the timers: no item is left. */
   #rest(): void {
     clearTimeout(this.#stuck)
     clearTimeout(this.#deadlineTimer)
@@ -267,7 +266,7 @@ export class Batcher<In, Out> {
     this.#watchDeadline()
   }
 
-  /** What waits behind a batch under way, its own line's or any. */
+  /** Withdraws an item that has not left yet. */
   #withdraw(it: Waiting<In, Out>): void {
     const { line, weight } = it
     line.waiting.shift()

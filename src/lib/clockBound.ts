@@ -5,9 +5,9 @@ export interface ClockBoundOptions {
   readonly wall?: () => number
 }
 
-/** How far another clock may run ahead of the time that has passed here. */
+/** The tolerance by which another clock may run ahead of the time that has passed here. */
 const TOLERANCE_MS = 10 * 60_000
-/** A clock that has run ahead for so long is believed. */
+/** A clock that has been ahead for this long is accepted. */
 const GRACE_MS = 60_000
 
 interface Reading {
@@ -16,13 +16,13 @@ interface Reading {
 }
 
 /**
- * The latest time that another machine's clock can have: its first reading, and the time that has passed on our monotonic
- * clock since, or our own clock, whichever is later; and a tolerance. A clock that stays ahead is believed after a minute.
+ * Bounds the clock of another machine. Its latest possible time is its first reading plus the time that has passed on our
+ * monotonic clock, or our own clock if that is later, plus a tolerance. A clock that stays ahead is accepted after a minute.
  */
 export class ClockBound {
   readonly #monotonic: () => number
   readonly #wall: () => number
-  #believed: Reading | undefined
+  #accepted: Reading | undefined
   #suspected: Reading | undefined
 
   constructor({ monotonic = () => performance.now(), wall = Date.now }: ClockBoundOptions = {}) {
@@ -30,24 +30,24 @@ export class ClockBound {
     this.#wall = wall
   }
 
-  /** Milliseconds since the epoch; undefined before the first reading. */
+  /** The latest possible time, in milliseconds since 1970; undefined before the first reading. */
   get latest(): number | undefined {
-    if (this.#believed === undefined) return undefined
-    const { theirs, ours } = this.#believed
+    if (this.#accepted === undefined) return undefined
+    const { theirs, ours } = this.#accepted
     return Math.max(theirs + this.#monotonic() - ours, this.#wall()) + TOLERANCE_MS
   }
 
-  /** Takes a reading of the other clock. `ahead`: it is not believed. */
-  read(theirs: number): 'believed' | 'ahead' {
+  /** Takes a reading of the other clock, and tells whether it is accepted or ahead. */
+  read(theirs: number): 'accepted' | 'ahead' {
     const reading = { theirs, ours: this.#monotonic() }
     const { latest } = this
     const isPossible = latest === undefined || theirs <= latest
     if (isPossible || this.#hasHeld(reading)) {
-      this.#believed = reading
+      this.#accepted = reading
       this.#suspected = undefined
-      return 'believed'
+      return 'accepted'
     }
-    // A suspicion begins anew where the clock has jumped once more.
+    // The minute starts again when the clock has jumped once more.
     if (this.#suspected === undefined || !isInStep(this.#suspected, reading)) this.#suspected = reading
     return 'ahead'
   }

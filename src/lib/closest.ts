@@ -1,4 +1,4 @@
-/** The candidate that takes the fewest single-letter changes to become, if that is few for its length. */
+/** The candidate with the fewest single-letter changes from the word, if they are few for its length. */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   let best: { candidate: string; distance: number } | undefined
   for (const candidate of candidates) {
@@ -9,7 +9,7 @@ export function closest(word: string, candidates: readonly string[]): string | u
   return best?.candidate
 }
 
-/** Levenshtein's, row by row. */
+/** The Levenshtein distance, computed row by row. */
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
   for (let i = 1; i <= a.length; i += 1) {

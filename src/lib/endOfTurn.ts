@@ -1,2 +1,2 @@
-/** Resolves in the next turn of the event loop: after what is ready to be written has left, and what has come was read. */
+/** Resolves in the next turn of the event loop, after pending writes were sent and arrived data was read. */
 export const endOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -1,4 +1,4 @@
-/** Runs actions in the order in which their places were taken, whatever the order in which they become ready. */
+/** Runs actions in the order in which their places were taken, regardless of the order in which they become ready. */
 export class InOrder {
   readonly #places: { act: (() => void) | undefined }[] = []
 

@@ -8,22 +8,22 @@ import {
   unicodeEscape,
 } from './jsonScanner.ts'
 
-/** A part of a text, and how deep it is in what encloses it. */
+/** A range of a text, and its depth in the enclosing JSON. */
 export interface JsonRange {
   readonly start?: number
   readonly end?: number
   readonly outside?: number
 }
 
-/** How many elements an array has, and where the first of them are. */
+/** The number of elements of an array, and the ranges of the first ones. */
 export interface JsonElements {
   readonly count: number
   readonly spans: readonly JsonSpan[]
 }
 
 /**
- * The members of an object that have one of these names, of a repeated name the last, as in JSON.parse; undefined when
- * the text is another JSON value. Names hold no characters that JSON has a short escape for. Throws a JsonSyntaxError.
+ * Finds the members of an object that have one of these names; of a repeated name the last, as JSON.parse does. Undefined when
+ * the text is another JSON value. `names` must not contain characters with a short JSON escape. Throws a JsonSyntaxError.
  */
 export function scanMembers(
   text: string,
@@ -48,11 +48,11 @@ export function scanMembers(
   return members
 }
 
-/** Has scanMembers note the elements of one member, so that they are not looked for again. */
+/** Has scanMembers record the elements of one member, so that the text is not scanned again for them. */
 export class ArrayMember {
   readonly name: string
   readonly #max: number
-  /** Undefined when the member is no array. */
+  /** Undefined when the member is not an array. */
   elements: JsonElements | undefined
 
   constructor(name: string, max: number) {
@@ -69,7 +69,7 @@ export class ArrayMember {
   }
 }
 
-/** The elements of an array, up to `max`; undefined when the text is another JSON value. Throws a JsonSyntaxError. */
+/** Finds the elements of an array, up to `max`; undefined when the text is another JSON value. Throws a JsonSyntaxError. */
 export function scanElements(
   text: string,
   max = Number.POSITIVE_INFINITY,
@@ -95,7 +95,7 @@ function elementsOf(scanner: JsonScanner, outside: number, max: number): JsonEle
   return { count, spans }
 }
 
-/** Which of the names is written, perhaps with escapes, from `at` up to a quote. */
+/** The name that is written from `at` up to a quote, perhaps with escapes; undefined when it is none of the names. */
 function nameAt(text: string, at: number, names: readonly string[]): string | undefined {
   const first = characterAt(text, at)
   for (const name of names) {

@@ -1,19 +1,19 @@
 import { JSON_PROBLEMS, type JsonProblem, MAX_EXPONENT_DIGITS, MAX_NUMBER_CHARACTERS } from './jsonText.ts'
 
-/** Postgres's own parser recurses: some thousand levels exhaust its stack. Nothing that people write comes near. */
+/** The maximum depth. Postgres's parser recurses, and some thousand levels exhaust its stack; real data is far below. */
 export const MAX_JSON_DEPTH = 512
 
-/** The text is not JSON, or is nested too deep; the message says what and where. */
+/** The text is not JSON, or is nested too deep. The message names the position. */
 export class JsonSyntaxError extends Error {
   override readonly name = 'JsonSyntaxError'
 }
 
-/** Where a value is in the text, and what of it cannot be stored to the letter. */
+/** The range of a value in the text, and what in it cannot be stored exactly. */
 export interface JsonSpan {
   readonly start: number
   readonly end: number
   readonly problem: JsonProblem | undefined
-  /** Of strings: whether an escape in it is half of a surrogate pair. */
+  /** Whether an escape in a string is half of a surrogate pair. */
   readonly hasLoneSurrogate: boolean
 }
 
@@ -31,9 +31,9 @@ const U = 117
 export const OPEN_BRACE = 123
 const CLOSE_BRACE = 125
 const NO_CODE = -1
-/** What may follow a backslash, beside `u`. */
+/** The characters that may follow a backslash, except `u`. */
 const ESCAPED = new Set([...'"\\/bfnrt'].map((it) => it.charCodeAt(0)))
-/** What needs no second look in a string. As a regular expression it is several times quicker than a loop, once it is long. */
+/** The part of a string without escapes. On long strings a regular expression is several times faster than a loop. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON has none in its strings
 const PLAIN = /[^"\\\u0000-\u001f]*/y
 const SHORT_STRING = 48
@@ -44,7 +44,7 @@ const isDigit = (code: number) => code >= ZERO && code <= NINE
 const isHigh = (code: number) => code >= 0xd800 && code <= 0xdbff
 const isLow = (code: number) => code >= 0xdc00 && code <= 0xdfff
 
-/** The closing brackets that a scan waits for. It never pauses, so one serves all. */
+/** The closing brackets that a scan expects. A scan is synchronous, so all scans share one buffer. */
 const closers = new Uint8Array(MAX_JSON_DEPTH + 2)
 
 /**
@@ -64,7 +64,7 @@ export class JsonScanner {
     this.#end = end
   }
 
-  /** The code at the position; NO_CODE at the end. */
+  /** The code of the next character; NO_CODE at the end. */
   peek(): number {
     return this.at < this.#end ? this.#text.charCodeAt(this.at) : NO_CODE
   }
@@ -73,13 +73,13 @@ export class JsonScanner {
     while (isSpace(this.peek())) this.at += 1
   }
 
-  /** Only white space may be left. */
+  /** Checks that only white space is left. */
   finish(): void {
     this.space()
     if (this.at < this.#end) this.#fail()
   }
 
-  /** Whether the code is the next one, which is then behind, with the space after it. */
+  /** Whether this code is next. If so, moves past it and the white space after it. */
   take(code: number): boolean {
     if (this.peek() !== code) return false
     this.at += 1
@@ -87,7 +87,7 @@ export class JsonScanner {
     return true
   }
 
-  /** A name and its colon, with the space after it. */
+  /** Reads a name, its colon, and the white space after it. */
   name(): void {
     if (this.peek() !== QUOTE) this.#fail()
     this.#string()
@@ -95,7 +95,7 @@ export class JsonScanner {
     if (!this.take(COLON)) this.#fail()
   }
 
-  /** A value that is `outside` levels deep already. */
+  /** Reads a value that is `outside` levels deep. */
   value(outside: number): JsonSpan {
     this.problem = undefined
     this.hasLoneSurrogate = false
@@ -104,7 +104,7 @@ export class JsonScanner {
     return { start, end: this.at, problem: this.problem, hasLoneSurrogate: this.hasLoneSurrogate }
   }
 
-  /** From the bracket that opens a container to behind the one that closes it; `entry` goes over each member or element. */
+  /** Reads a container, brackets included. `entry` reads each member or element. */
   entries(opener: number, entry: () => void): void {
     this.take(opener)
     if (this.peek() === opener + 2) this.at += 1
@@ -113,7 +113,7 @@ export class JsonScanner {
       while (this.next(opener + 2))
   }
 
-  /** After a member or an element: true when another one follows, false when `closer` came. */
+  /** Reads what follows a member or an element: true when another one follows, false when `closer` did. */
   next(closer: number): boolean {
     this.space()
     if (this.take(COMMA)) return true
@@ -122,7 +122,7 @@ export class JsonScanner {
     return false
   }
 
-  /** The same, of which nothing is wanted. */
+  /** Reads a value without returning it. */
   skip(outside: number): void {
     let depth = outside
     for (;;) {
@@ -142,7 +142,7 @@ export class JsonScanner {
       } else if (code === QUOTE) this.#string()
       else if (isDigit(code) || code === MINUS) this.#number(code)
       else this.#literal()
-      // Behind a value: what encloses it goes on, or ends.
+      // After a value, its container continues or ends.
       for (;;) {
         if (depth === outside) return
         if (this.next(closers[depth] as number)) break
@@ -210,7 +210,7 @@ export class JsonScanner {
     if (this.at - start > MAX_NUMBER_CHARACTERS) this.problem ??= JSON_PROBLEMS.longNumber
   }
 
-  /** The position after the digits at `from`, of which there is one at least. */
+  /** The position after the digits at `from`; there must be at least one. */
   #digits(from: number): number {
     const text = this.#text
     const end = this.#end
@@ -258,8 +258,8 @@ function hexDigit(code: number): number {
 }
 
 /**
- * Why a value cannot be stored to the letter, or undefined when it can. Where only `json` is asked for, and never
- * `jsonb`, an escaped lone surrogate can be kept: streamed text now and then cuts an emoji in two.
+ * The reason why a value cannot be stored exactly; undefined when it can. A column of type `json`, unlike `jsonb`, can keep an
+ * escaped lone surrogate: streamed text now and then cuts an emoji in two.
  */
 export function problemOf(
   { problem, hasLoneSurrogate }: JsonSpan,
@@ -270,7 +270,7 @@ export function problemOf(
   )
 }
 
-/** The same of a whole text. Throws a JsonSyntaxError. */
+/** The same for a whole text. Throws a JsonSyntaxError. */
 export function unstorable(
   text: string,
   loneSurrogates: 'refused' | 'kept' = 'refused',

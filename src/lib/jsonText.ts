@@ -1,9 +1,9 @@
-/** What of JSON text Postgres cannot keep to the letter. */
+/** A part of JSON text that Postgres cannot store exactly. */
 export interface JsonProblem {
   readonly reason: string
 }
 
-/** Longer ones neither fit Postgres's numeric nor survive most readers; `jsonb` would write 1e999999 out in full. */
+/** Longer numbers fit neither Postgres's numeric nor most readers; `jsonb` would write 1e999999 out in full. */
 export const MAX_NUMBER_CHARACTERS = 1000
 export const MAX_EXPONENT_DIGITS = 3
 
@@ -14,7 +14,7 @@ export const JSON_PROBLEMS = {
   exponent: { reason: `it contains a number with an exponent beyond ${'9'.repeat(MAX_EXPONENT_DIGITS)}` },
 } as const satisfies Record<string, JsonProblem>
 
-/** Why a string value cannot be stored to the letter, or undefined when it can. */
+/** The reason why a string cannot be stored exactly; undefined when it can. */
 export function unstorableString(value: string): JsonProblem | undefined {
   if (value.includes('\0')) return { reason: 'it contains U+0000, which Postgres text cannot hold' }
   return value.isWellFormed() ? undefined : JSON_PROBLEMS.loneSurrogate

@@ -1,13 +1,13 @@
-/** When a signal is aborted at the latest, and with what. */
+/** The time after which a signal is aborted, and the reason. */
 export interface Deadline {
   readonly ms: number
   readonly reason?: () => unknown
 }
 
 /**
- * An abort controller that other signals abort too, with their reasons, and a deadline, until `release`. Nothing is left in
- * the other signals afterwards, however long they live; AbortSignal.any and AbortSignal.timeout would leave something for
- * every call.
+ * An abort controller that other signals, with their reasons, and a deadline abort too, until `release`. Afterwards nothing is
+ * left in the other signals, however long they live; AbortSignal.any and AbortSignal.timeout would leak memory in them for every
+ * call.
  */
 export class LinkedAbort {
   readonly #controller = new AbortController()
@@ -32,7 +32,7 @@ export class LinkedAbort {
     this.#controller.abort(reason)
   }
 
-  /** Settles when this is aborted, by rejecting with the reason: for Promise.race. */
+  /** A promise for Promise.race: it rejects with the reason when this is aborted. */
   rejection(): Promise<never> {
     const { signal } = this
     const rejection = new Promise<never>((_, reject) => {
@@ -43,7 +43,7 @@ export class LinkedAbort {
     return rejection
   }
 
-  /** Unlinks the other signals and the deadline. To be called when what has the signal is over. */
+  /** Unlinks the other signals and the deadline. Call it when the work that uses the signal is over. */
   release(): void {
     clearTimeout(this.#timer)
     for (const source of this.#sources) source?.removeEventListener('abort', this.#follow)

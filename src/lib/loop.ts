@@ -6,18 +6,18 @@ export interface LoopOptions {
    * The signal is aborted by `stop`.
    */
   readonly pass: (signal: AbortSignal) => Promise<number> | Promise<void>
-  /** Between two passes, unless a pass says otherwise. */
+  /** The rest between two passes, unless a pass returns another one. */
   readonly intervalMs: number
-  /** Before the first pass. Default: `intervalMs`. */
+  /** The rest before the first pass. Default: `intervalMs`. */
   readonly firstInMs?: number
   /** Awaited after each rest, before the pass: for work that an idle node puts off. */
   readonly gate?: (signal: AbortSignal) => Promise<void>
   /** The rest after a failed pass, with full jitter. Default: `intervalMs` after a failure too. */
   readonly backoff?: BackoffBounds & {
-    /** Whether `wake` ends this rest as well. Default: no, so a busy caller cannot hammer a database that is away. */
+    /** Whether `wake` ends this rest as well. Default: no, so that a busy caller cannot hammer a database that is unavailable. */
     readonly isCutByWake?: boolean
   }
-  /** A pass has rejected, not because of `stop`; `failures`: how many in a row. */
+  /** Called when a pass has rejected, unless because of `stop`. `failures` counts them in a row. */
   readonly onFailure: (error: unknown, failures: number) => void
 }
 
@@ -31,7 +31,7 @@ export class Loop {
   #running: Promise<void> | undefined
   #isWoken = false
   #failures = 0
-  /** Ends the rest that is under way, if a wake may. */
+  /** Ends the current rest, if `wake` may end it. */
   #cutByWake: (() => void) | undefined
   #cutByStop: (() => void) | undefined
 
@@ -44,23 +44,23 @@ export class Loop {
     return this.#stopping.signal
   }
 
-  /** Begins; does nothing when it has begun, or was stopped. */
+  /** Starts the loop; does nothing when it was started or stopped before. */
   start(): void {
     this.#running ??= this.#run()
   }
 
-  /** Ends the rest, and has the next pass begin at once. */
+  /** Ends the rest: the next pass begins at once. */
   wake(): void {
     this.#isWoken = true
     this.#cutByWake?.()
   }
 
-  /** Counts failures from none again: for a long pass that has come to where it succeeds. */
+  /** Resets the count of failures, for a long pass that has begun to succeed. */
   resetBackoff(): void {
     this.#failures = 0
   }
 
-  /** Aborts the signal, cuts the rest and waits for the pass under way. May be called twice, and without a start. */
+  /** Aborts the signal, ends the rest and waits for the pass under way. It may be called twice, and without a start. */
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.#cutByStop?.()
@@ -72,7 +72,7 @@ export class Loop {
     const { signal } = this.#stopping
     for (let restMs = firstInMs, isBackoff = false; ; ) {
       const rest = this.#rest(restMs, isBackoff)
-      if (rest) await rest // else the first pass begins before `start` returns
+      if (rest) await rest // without a rest the first pass begins before `start` returns
       if (gate && !signal.aborted) await gate(signal)
       if (signal.aborted) return
       this.#isWoken = false

@@ -1,15 +1,15 @@
-/** What one holder has of a budget, for one thing; closed when that is over. */
+/** The share of a budget that one holder has for one thing. Close it when the thing is over. */
 export interface Account {
   readonly bytes: number
-  /** From now on it holds so many bytes. False, and it holds none, when there is no memory for them. */
+  /** Sets the size. When the budget has no room for it, returns false and sets the size to 0. */
   resize(bytes: number): boolean
   close(): void
 }
 
 /**
- * A bound for memory of many things of one kind. A holder gets at most half of what others leave, so that one alone does not
- * take it from all others, nor do a few together: what is left is halved by each. What is alone is let in, however large: the
- * only one of its holder past the half, the only one at all past the whole.
+ * Bounds the memory of many things of one kind. A holder gets at most half of what the others leave, so neither one holder nor a
+ * few together can take all of it. A single thing is accepted regardless of its size: a holder's only one above the half, the only
+ * one of all above the whole.
  */
 export class MemoryBudget {
   readonly maxBytes: number

@@ -1,20 +1,20 @@
-/** A reader that is waited for. */
+/** A reader that has unread data. */
 interface Unread {
   readonly holder: Holder
   readonly bytes: number
-  /** Ends the reader, who comes back where it was. */
+  /** Disconnects the reader, which resumes by its cursor. */
   readonly cut: () => void
 }
 
 interface Holder {
   bytes: number
-  /** In the order in which they began to be waited for. */
+  /** Readers in the order in which they fell behind. */
   readonly waiting: Set<Unread>
 }
 
 /**
- * A bound for what many readers were sent and have not taken. Past it a reader is cut: of the holder who has most, the one
- * that has been waited for longest. So those who read go on, and those who do not make room for each other.
+ * Bounds the data that was sent to many readers and not read yet. Above the bound it disconnects a reader: the one that fell
+ * behind first, of the holder with the most unread data. So fast readers go on, and slow ones make room for each other.
  */
 export class UnreadBudget {
   readonly maxBytes: number
@@ -26,8 +26,8 @@ export class UnreadBudget {
   }
 
   /**
-   * A reader begins to be waited for; `cut` may be called before this answers. Call what is answered once the reader has
-   * taken everything, or is gone. `key` is compared as that of a Map.
+   * Adds a reader that has fallen behind. `cut` may be called before this returns. Call the returned function once the reader has
+   * read everything, or is gone. `key` is compared as in a Map.
    */
   add(key: unknown, bytes: number, cut: () => void): () => void {
     const holder = this.#holders.get(key) ?? { bytes: 0, waiting: new Set() }

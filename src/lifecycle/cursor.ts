@@ -1,11 +1,11 @@
 import { AppError } from '../protocol/errors.ts'
 
-/** How far a reader is in the feed of its tenant; migrations/0006_session_changes.sql says what the two count. */
+/** A reader's position in the feed of its tenant. migrations/0006_session_changes.sql defines the two counters. */
 export interface Cursor {
   readonly place: number
-  /** Changes read so far: what tells a reader that none was missing. */
+  /** The changes read so far. A gap in this number means that a change is missing. */
   readonly number: number
-  /** When what stands there was recorded, in microseconds since 1970: not in the text. Undefined: not known. */
+  /** When the entry there was recorded, in microseconds since 1970; undefined when unknown. Not part of the text. */
   readonly at?: number | undefined
 }
 
@@ -13,7 +13,7 @@ const CURSOR = /^(\d{1,15})\.(\d{1,15})$/
 
 export const renderCursor = ({ place, number }: Cursor): string => `${place}.${number}`
 
-/** Throws invalid_cursor when no feed can have handed that out; `field` is where it was. */
+/** Parses a cursor. Throws invalid_cursor for a text that no feed can have sent; `field` names the parameter. */
 export function parseCursor(text: string, field = 'cursor', at?: number): Cursor {
   const [, place, number] = CURSOR.exec(text) ?? []
   const cursor = { place: Number(place), number: Number(number), at }

@@ -1,12 +1,12 @@
 import { microseconds } from '../protocol/event.ts'
 import { type Cursor, renderCursor } from './cursor.ts'
 
-/** What the record says at one place of a feed. */
+/** The record at one place of a feed. */
 export type Entry = {
   readonly place: number
   readonly sessionId: string
   readonly tenantId: string
-  /** When it was recorded; of progress, when it got its place. As every time on the wire. */
+  /** When the change was recorded, or the progress got its place, in the form of every time on the wire. */
   readonly recordedAt: string
 } & (
   | {
@@ -16,14 +16,14 @@ export type Entry = {
       /** JSON text; null once the session is erased. */
       readonly metadata: string | null
       readonly version: number
-      /** As every time on the wire. */
+      /** In the form of every time on the wire. */
       readonly at: string
     }
   | { readonly kind: 'archived' | 'unarchived' | 'erased'; readonly number: number }
   | { readonly kind: 'appended'; readonly lastSeq: number }
 )
 
-/** One event of a feed, rendered once for all who follow it. */
+/** One event of a feed, rendered once for all its followers. */
 export class LifecycleEvent {
   readonly cursor: Cursor
   /** `{"event":{…},"cursor":"…","cursor_at":"…"}` */
@@ -44,9 +44,8 @@ export class LifecycleEvent {
 }
 
 /**
- * The events that an entry is to a reader who has come to `after`: usually one; two for a created session, unless the
- * reader has the first of them; `number` is of the changes that the reader has by then. What was not given is absent,
- * never null.
+ * The events of an entry for a reader at `after`: usually one; two for a created session, unless the reader has the first of
+ * them. `number` counts the changes that the reader has by then. Members without a value are absent, never null.
  */
 export function renderEntry(entry: Entry, after: Cursor): LifecycleEvent[] {
   const event = (kind: string, members = '') =>

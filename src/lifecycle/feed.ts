@@ -16,11 +16,11 @@ import {
   readFeedState,
 } from './queries.ts'
 
-/** Where the events of a feed go. */
+/** The transport of a feed's events. */
 export interface LifecycleSink {
-  /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
+  /** Resolves when the transport has room for a page, or the signal is aborted. `signal` is called only when it has to wait. */
   room(signal: () => AbortSignal): Promise<void>
-  /** Hands the events over; none, when the room is not needed after all. */
+  /** Hands the events to the transport; an empty list gives the room back. */
   send(events: readonly LifecycleEvent[]): void
 }
 
@@ -33,7 +33,7 @@ export interface FollowOptions {
 
 export interface FeedOptions {
   readonly db: Db
-  /** How often the ends of followed feeds are read, whatever notifications say. */
+  /** How often the ends of followed feeds are read, also while notifications arrive. */
   readonly pollIntervalMs: number
   readonly log: Log
   readonly metrics: Metrics
@@ -51,15 +51,15 @@ const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 2000
 
 /**
- * The changes of a tenant's sessions, in one order that only grows at its end, from a cursor on. Pull-based, as tails
- * are: wait until there may be something, wait for room, read a page, send it, repeat. Notifications only wake it.
+ * Delivers the changes of a tenant's sessions from a cursor on, in one order that only grows at its end. Pull-based like tails:
+ * wait until there may be something, wait for room, read a page, send it, repeat. Notifications only wake it.
  */
 export class LifecycleFeed {
   readonly #options: FeedOptions
   readonly #followers = new Followers()
-  /** Reads under way: those who stand at the same place get the same page. */
+  /** Reads under way: followers at the same place share one page. */
   readonly #reads = new Map<string, Promise<FeedPage>>()
-  /** The safety net under notifications, and all there is while the listener is down. */
+  /** Finds what notifications miss, and everything while the listener is down. */
   readonly #polling: Loop
   /** Counts the times at which the database may have gone back. */
   #verifications = 0
@@ -89,20 +89,20 @@ export class LifecycleFeed {
     return this.#followers.size
   }
 
-  /** Feeds that have grown, by their keys: a hint, from wherever. */
+  /** Takes the hint, from any source, that the feeds with these keys have grown. */
   grown(feeds: readonly string[]): void {
     for (const key of feeds) this.#followers.hint(key)
   }
 
-  /** Notifications may have been missed. */
+  /** Polls now: notifications may have been missed. */
   checkAll(): void {
     this.#polling.wake()
   }
 
   /**
-   * Where a reader starts: at the cursor that it has, or, without one, at the end; with the time of what stands there.
-   * Throws invalid_cursor for one that is beyond the end: what comes next would never reach it; history_changed when the
-   * feed has something else there.
+   * The start of a reader: its cursor or, without one, the end of the feed, with the time of the entry there. Throws
+   * invalid_cursor for a cursor beyond the end, which would miss the next entries; history_changed when the feed has another
+   * entry there.
    */
   async startAt(tenantId: string, wanted: Cursor | undefined): Promise<Cursor> {
     const state = await readFeedState(this.#options.db, tenantId, wanted?.place)
@@ -116,13 +116,13 @@ export class LifecycleFeed {
     return { ...wanted, at: wanted.at ?? at }
   }
 
-  /** The database may have gone back: followers are shown nothing before their cursors were compared with it. */
+  /** The database may have gone back: sends nothing to followers before their cursors were compared with it. */
   verifyAll(): void {
     this.#verifications += 1
     for (const tenantId of this.#followers.tenantIds) this.#followers.wake(tenantId)
   }
 
-  /** Rejects with history_damaged when a change is missing: it is never skipped. */
+  /** The page after a cursor. Rejects with history_damaged when a change is missing; it never skips one. */
   after(tenantId: string, cursor: Cursor): Promise<FeedPage> {
     const key = `${renderCursor(cursor)} ${tenantId}`
     let read = this.#reads.get(key)
@@ -134,13 +134,13 @@ export class LifecycleFeed {
   }
 
   /**
-   * Resolves when the signal is aborted; rejects with history_damaged, with nothing skipped, and with history_changed when
-   * the feed went back behind what was shown of it.
+   * Sends the feed to a sink. Resolves when the signal is aborted. Rejects with history_damaged when a change is missing, and with
+   * history_changed when the feed went back behind what was sent.
    */
   async follow({ tenantId, cursor: start, sink, signal }: FollowOptions): Promise<void> {
     const follower = new Follower(tenantId, start.place)
     let verifications = this.#verifications
-    const leave = this.#followers.add(follower) // before the first read, so that nothing falls in between
+    const leave = this.#followers.add(follower) // before the first read, so that no change falls in between
     try {
       for (let [cursor, isMore] = [start, false]; ; ) {
         if (!isMore) await follower.woken(signal)
@@ -151,7 +151,7 @@ export class LifecycleFeed {
         if (verifications !== this.#verifications) {
           verifications = this.#verifications
           await this.#retrying(() => this.#compare(tenantId, cursor), signal)
-          isMore = true // the page may be of what is gone: it is read again
+          isMore = true // the page may be from before the feed went back: it is read again
           continue
         }
         sink.send(page.events)
@@ -192,7 +192,7 @@ export class LifecycleFeed {
   async #compare(tenantId: string, cursor: Cursor): Promise<void> {
     const { db, log, metrics } = this.#options
     if (isIn(await readFeedState(db, tenantId, cursor.place), cursor)) return
-    db.renew() // it may have been a server that is the primary no more
+    db.renew() // the answer may be from a server that is no longer the primary
     const state = await readFeedState(db, tenantId, cursor.place)
     if (isIn(state, cursor)) return
     metrics.historyChanged()
@@ -200,7 +200,7 @@ export class LifecycleFeed {
     throw changed()
   }
 
-  /** A database that is away makes a reader wait, not fail. Undefined: the signal was aborted. */
+  /** Retries while the database is unavailable. Undefined when the signal was aborted. */
   async #retrying<T>(read: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -224,22 +224,22 @@ export class LifecycleFeed {
   }
 }
 
-/** What waiting does not mend. */
+/** Errors that a retry cannot help. */
 const FINAL: ReadonlySet<string> = new Set(['history_damaged', 'history_changed'])
 
 const isBeyond = ({ place, number }: Cursor, { head }: FeedState): boolean =>
   place > head.place || number > head.number
 
 /**
- * Whether the feed still has what the cursor stands at, which keeps its place and its time. Progress moves on; where it stood
- * there is nothing then, and nothing before it has a later time (sql/place_changes.sql).
+ * Whether the feed still has the entry of the cursor, with its place and time. Progress moves to a new place: then its old place
+ * is empty, and no entry before it has a later time (sql/place_changes.sql).
  */
 function isOf({ at: seen }: Cursor, { at, before = 0 }: FeedState): boolean {
   if (seen === undefined) return true
   return at === undefined ? before <= seen : at === seen
 }
 
-/** Throws storage_unavailable for a replica that cannot say yet. */
+/** Whether the cursor is in the feed. Throws storage_unavailable on a replica that lags. */
 function isIn(state: FeedState, cursor: Cursor): boolean {
   if (!isBeyond(cursor, state)) return isOf(cursor, state)
   assertNotReplica(state)
@@ -253,5 +253,5 @@ function assertNotReplica({ isReplica }: FeedState): void {
 const changed = () =>
   new AppError(
     'history_changed',
-    'the feed went back behind this cursor: list the sessions, and begin anew without it',
+    'the feed went back behind this cursor: list the sessions again, and follow the feed without a cursor',
   )

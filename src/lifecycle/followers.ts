@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto'
 
-/** What notifications call the feed of a tenant; sql/feed_key.sql is the same. */
+/** The key by which notifications name the feed of a tenant; sql/feed_key.sql computes the same. */
 export const feedKey = (secret: Buffer, tenantId: string): string =>
   createHash('sha256').update(secret).update(tenantId).digest('hex').slice(0, 16)
 
-/** One reader's hold on the feed of its tenant. */
+/** One follower of the feed of its tenant. */
 export class Follower {
   readonly tenantId: string
-  /** The place that it has come to. */
+  /** The place up to which it has read. */
   place: number
   #isWoken = true // it reads once before it waits
   #wake: (() => void) | undefined
@@ -81,14 +81,14 @@ export class Followers {
     return [...this.#byTenant.keys()]
   }
 
-  /** Wakes those of the feed that notifications call so. */
+  /** Wakes the followers of the feed with this key. */
   hint(key: string): void {
     if (this.#secret === undefined) for (const tenantId of this.tenantIds) this.wake(tenantId)
     const tenantId = this.#tenantByKey.get(key)
     if (tenantId !== undefined) this.wake(tenantId)
   }
 
-  /** Wakes those of the tenant's feed, or those that are not at its end. */
+  /** Wakes the followers of the tenant's feed, or only those that are not at `end` yet. */
   wake(tenantId: string, end = Number.POSITIVE_INFINITY): void {
     for (const follower of this.#byTenant.get(tenantId) ?? []) if (follower.place < end) follower.wake()
   }

@@ -13,12 +13,12 @@ const PLACE_CHANGES = {
 export interface Sequenced {
   /** Keys of the feeds that have grown. */
   readonly feeds: readonly string[]
-  /** Of the sessions asked for, those that are to be asked for again. */
+  /** The sessions of the call that have to be passed again. */
   readonly waiting: readonly string[]
   readonly isMore: boolean
 }
 
-/** See sql/place_changes.sql. */
+/** Gives committed changes their places in the feeds; see sql/place_changes.sql. */
 export async function sequenceChanges(db: Db, sids: readonly string[]): Promise<Sequenced> {
   const [row] = await db.query(PLACE_CHANGES, [sids])
   const [feeds, waiting, isMore] = row as readonly string[]
@@ -39,11 +39,11 @@ const UNSEQUENCED = {
 
 export interface Unsequenced {
   readonly sids: readonly string[]
-  /** How far the search came; undefined at its end. */
+  /** The last sid of this step; undefined at the end of the search. */
   readonly last: string | undefined
 }
 
-/** Of the next `limit` sessions after a sid, those that have events which no feed has told of. */
+/** The sessions among the next `limit` after a sid whose newest events are not in a feed yet. */
 export async function findUnsequenced(db: Db, after: string, limit: number): Promise<Unsequenced> {
   const [[last, sids] = []] = await db.query(UNSEQUENCED, [after, limit])
   return { last: last ?? undefined, sids: JSON.parse(sids ?? '[]') as string[] }
@@ -54,7 +54,7 @@ const HEADS = {
   text: 'select l.tenant_id, l.place, l.number from starcite.lifecycle_heads l where l.tenant_id = any ($1::text[])',
 }
 
-/** The ends of the feeds of those tenants; a tenant without a session has none. */
+/** The ends of the tenants' feeds. A tenant without a session has no feed. */
 export async function readFeedHeads(db: Db, tenantIds: readonly string[]): Promise<Map<string, Cursor>> {
   const rows = await db.query(HEADS, [tenantIds])
   return new Map(
@@ -82,19 +82,19 @@ const STATE = {
           cross join lateral (select coalesce($2::bigint, l.place, 0)) as w (place)`,
 }
 
-/** What a feed has where a cursor stands. Times are microseconds since 1970; undefined: there is none. */
+/** A feed at the place of a cursor. Times are microseconds since 1970; undefined when there is no entry. */
 export interface FeedState {
   /** The end of the feed. */
   readonly head: Cursor
-  /** The server only replays what another one writes, and may be behind it. */
+  /** The server is a standby, which may lag behind the primary. */
   readonly isReplica: boolean
-  /** Of the entry at that place: no other history has one of the same time there. */
+  /** The time of the entry at that place. No other history has an entry of the same time there. */
   readonly at: number | undefined
-  /** Of the last change and the last progress before that place, whichever is later. */
+  /** The time of the last change or the last progress before that place, the later one. */
   readonly before: number | undefined
 }
 
-/** `place` undefined: the end. */
+/** The state of a feed at a place; at its end when `place` is undefined. */
 export async function readFeedState(db: Db, tenantId: string, place: number | undefined): Promise<FeedState> {
   const [row] = await db.query(STATE, [tenantId, place ?? null])
   const number = (i: number) => (row?.[i] == null ? undefined : Number(row[i]))
@@ -107,13 +107,13 @@ export async function readFeedState(db: Db, tenantId: string, place: number | un
   }
 }
 
-/** How much one read may bring: it stops at either, but never before its first entry. */
+/** The most that one read returns. It stops at either bound, but never before its first entry. */
 export interface PageBounds {
   readonly entries: number
   readonly bytes: number
 }
 
-// The limits inside keep each half an index scan; bytes are those before the entry.
+// The inner limits keep each half an index scan. `bytes` counts the entries before.
 const AFTER = {
   name: 'lifecycle_after',
   text: `select e.place, e.kind, s.id, e.number, e.title, e.metadata::text, e.version, starcite.wire_time(e.at), e.last_seq,
@@ -135,7 +135,7 @@ const AFTER = {
           order by e.place`,
 }
 
-/** What stands in the feed of a tenant after a place, in order. */
+/** The entries of a tenant's feed after a place, in order. */
 export async function readEntries(
   db: Db,
   tenantId: string,
@@ -145,7 +145,7 @@ export async function readEntries(
   const rows = await db.query(AFTER, [tenantId, place, bounds.entries, bounds.bytes])
   return rows.map(([at, kind, id, number, title, metadata, version, time, lastSeq, recordedAt]) => ({
     place: Number(at),
-    kind: kind as 'created', // or another: each kind has its own of what follows
+    kind: kind as 'created', // or another kind: each has some of the members below
     sessionId: id as string,
     tenantId,
     number: Number(number),
@@ -163,7 +163,7 @@ const FEED_SECRET = {
   text: `select encode(starcite.secret_key('lifecycle feeds'), 'hex')`,
 }
 
-/** What the keys of feeds are made with; see sql/feed_key.sql. */
+/** The secret from which the keys of feeds are made; see sql/feed_key.sql. */
 export async function readFeedSecret(db: Db): Promise<Buffer> {
   const [row] = await db.query(FEED_SECRET, [])
   return Buffer.from(row?.[0] ?? '', 'hex')

@@ -6,33 +6,33 @@ import { findUnsequenced, sequenceChanges } from './queries.ts'
 
 export interface SequencerOptions {
   readonly db: Db
-  /** How often to look for changes that nobody told this node of. */
+  /** How often to look for changes of which this node received no notification. */
   readonly pollIntervalMs: number
   /** Whether notifications of new heads arrive. */
   readonly isListening: () => boolean
   /** Feeds that have grown, by their keys. */
   readonly onFeedsGrown: (feeds: readonly string[]) => void
   readonly log: Log
-  /** While it is idle, no periodic statement is sent. */
+  /** An idle node sends no periodic statement. */
   readonly idleness?: Idleness
 }
 
 /** Sessions in one call. */
 const SESSIONS_PER_CALL = 1000
-/** Sessions of one search for what was missed. */
+/** Sessions of one step of a search for missed changes. */
 const SESSIONS_PER_SEARCH = 20_000
-/** How often the sessions that have moved on are told of; Postgres lets each through once a second at most. */
+/** How often progress of sessions is sequenced. Postgres accepts each session once a second at most. */
 const PROGRESS_INTERVAL_MS = 500
-/** Past it sessions are no longer remembered, but searched for. */
+/** Above this number sessions are searched for instead of remembered. */
 const MAX_MOVED = 100_000
-/** While notifications do not arrive, searching takes at most about this share of the time. */
+/** The share of the time that searching takes at most, while notifications do not arrive. */
 const SEARCH_SHARE = 0.1
 const BACKOFF = { baseMs: 100, maxMs: 5000 }
 
 /**
- * Gives changes of sessions their places in the feeds, after they have committed. Every node does it; they meet in
- * starcite.place_changes. Appends are not to be slowed down for it, so which sessions have moved on is gathered from
- * the notifications of their heads; where some may have been lost, all heads are searched.
+ * Gives changes of sessions their places in the feeds, after they have committed. Every node does it;
+ * starcite.place_changes serializes them. To keep appends fast, the sequencer collects the sessions with new events from the
+ * notifications of their heads. When some may have been lost, it searches all heads.
  *
  * resting → (a change of this node's, a session that moved, the poll interval) → placing → resting, until stopped. A
  * search goes on, a bounded step before each placing, until it has come to the last session.
@@ -40,11 +40,11 @@ const BACKOFF = { baseMs: 100, maxMs: 5000 }
 export class Sequencer {
   readonly #options: SequencerOptions
   readonly #loop: Loop
-  /** Sessions that may have moved on. */
+  /** Sessions that may have new events. */
   #moved = new Set<string>()
   #progressDueAt = 0
   #isChanged = true
-  /** The sid up to which the search has come; undefined when there is none under way. */
+  /** The sid up to which the search has come; undefined when no search is under way. */
   #searchedTo: string | undefined
   #searchStartedAt = 0
   #searchDueAt = 0
@@ -74,7 +74,7 @@ export class Sequencer {
     return this.#loop.stop()
   }
 
-  /** Whether it knows of something that has no place yet. */
+  /** Whether it knows of a change that has no place yet. */
   get isBehind(): boolean {
     return this.#isChanged || this.#moved.size > 0 || this.#searchedTo !== undefined
   }
@@ -85,21 +85,21 @@ export class Sequencer {
     this.#loop.wake()
   }
 
-  /** A session has new events, maybe. */
+  /** A session may have new events. */
   moved(sid: string): void {
     if (this.#moved.size >= MAX_MOVED) this.checkAll()
     else this.#moved.add(sid)
     if (this.#moved.size === 1) this.#loop.wake()
   }
 
-  /** Notifications may have been missed. */
+  /** Searches all heads: notifications may have been missed. */
   checkAll(): void {
     this.#searchedTo = '0'
     this.#searchStartedAt = performance.now()
     this.#loop.wake()
   }
 
-  /** A wake may be for something that is not due yet. Resolves with the milliseconds until something is. */
+  /** Does the work that is due; a wake may come earlier. Resolves with the milliseconds until more is due. */
   async #pass(signal: AbortSignal): Promise<number> {
     const restMs = this.#dueInMs
     if (restMs > 0) return restMs
@@ -124,7 +124,7 @@ export class Sequencer {
     const { sids, last } = await findUnsequenced(db, from, SESSIONS_PER_SEARCH)
     for (const sid of sids) this.#moved.add(sid)
     if (sids.length > 0) this.#progressDueAt = 0
-    if (this.#searchedTo !== from) return // begun anew meanwhile
+    if (this.#searchedTo !== from) return // another search has begun meanwhile
     this.#searchedTo = last
     const tookMs = performance.now() - this.#searchStartedAt
     this.#searchDueAt = performance.now() + tookMs / SEARCH_SHARE

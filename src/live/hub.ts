@@ -25,19 +25,19 @@ const SESSIONS_PER_POLL = 1000
  * Wakes the tails of this node. Notifications, the node's own appends and polling are only hints that a session has new
  * events; tails are sent what RingFiller reads from Postgres, or what this node has committed itself.
  *
- * A session is known here for as long as it has a tail: registered (no ring yet) → positioned (ring at the head as read
- * after registering) → gone with its last tail. When content of it was removed, which its epoch tells, it is registered
- * anew: the ring begins behind every event that may have lost its content. When all was, it is erased, for good.
+ * The hub knows a session while it has a tail: registered (no ring yet) → positioned (ring at the head as read after
+ * registering) → gone with its last tail. When content of it was removed, which a new epoch shows, it is registered again: the
+ * ring begins after every event that may have lost its content. When all content was removed, it is erased permanently.
  *
  * A database can go back, by a restore or a failover to a standby that lagged. Whenever it may have, sessions become
- * unverified: nothing of them is shown until the newest event known here was compared with the database, by seq and time.
- * Sessions that are as they were go on; the tails of the others end, and their rings with them.
+ * unverified: the node sends nothing of them until it has compared the newest event that it knows with the database, by seq and
+ * time. Unchanged sessions go on; the tails of the others end, and their rings are dropped.
  */
 export class Hub {
   readonly #options: HubOptions
   readonly #budget: RingBudget
   readonly #sessions = new Map<string, TailedSession>()
-  /** The safety net under notifications, and all there is while the listener is down. */
+  /** Finds what notifications miss, and everything while the listener is down. */
   readonly #polling: Loop
   readonly #filler: RingFiller
 
@@ -81,7 +81,7 @@ export class Hub {
     return this.#budget.usedBytes
   }
 
-  /** `epoch` is the session's as the caller has just read it: events that the ring held before it are not shown. */
+  /** Registers a tail. `epoch` is the session's as the caller has just read it: events of an earlier epoch are not sent. */
   register(sid: string, epoch?: number): Subscription {
     let session = this.#sessions.get(sid)
     if (session === undefined) {
@@ -93,7 +93,7 @@ export class Hub {
     return new Subscription(session, this.#leave)
   }
 
-  /** A hint, from any source, that the session is at `lastSeq`, and in that epoch if it names one. */
+  /** Takes the hint, from any source, that the session is at `lastSeq`, and in that epoch if it names one. */
   hint(sid: string, lastSeq: Seq, epoch?: number): void {
     const session = this.#sessions.get(sid)
     if (session === undefined) return
@@ -113,17 +113,17 @@ export class Hub {
     session.wake()
   }
 
-  /** Notifications may have been missed: polls every tailed session now. */
+  /** Polls every tailed session now: notifications may have been missed. */
   checkAll(): void {
     this.#polling.wake()
   }
 
-  /** The database may have gone back: nothing that is known here is shown before it was compared. */
+  /** The database may have gone back: sends nothing before it was compared. */
   verifyAll(): void {
     this.#filler.verifyAll(this.#sessions.values())
   }
 
-  /** A tail has ended; with its last tail the session is forgotten. */
+  /** Releases a session when one of its tails ends; forgets it with the last one. */
   readonly #leave = (session: TailedSession): void => {
     session.tails -= 1
     if (session.tails > 0) return
@@ -150,7 +150,7 @@ export class Hub {
   }
 
   async #pollHeads(sessions: readonly TailedSession[]): Promise<void> {
-    const known = sessions.map((session) => session.known) // as before the read: heads only grow
+    const known = sessions.map((session) => session.known) // taken before the read: heads only grow
     const heads = await readHeads(
       this.#options.db,
       sessions.map((session) => session.sid),

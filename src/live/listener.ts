@@ -30,7 +30,7 @@ const LIFECYCLE_CHANNEL = 'starcite_lifecycle'
 /** Carries the probes by which a listener finds out whether notifications arrive. Every node receives all of them. */
 const PROBE_CHANNEL = 'starcite_probe'
 
-/** Nothing is ever sent on it. */
+/** Nothing is ever sent on this channel. Listening on it checks the connection. */
 const CHECK_CHANNEL = 'starcite_check'
 
 /** A half-open connection is found within twice this, since the check itself may take as long. */
@@ -52,15 +52,14 @@ class ProbeTimeoutError extends Error {
 
 /**
  * The one LISTEN connection of a process. connecting → listening → (broken, or the node is idle) → connecting …, until
- * stopped. It is listening when a notification has come back that was sent over another connection: poolers take LISTEN,
- * and deliver nothing.
+ * stopped. It counts as listening once a notification that was sent over another connection has arrived: poolers accept LISTEN,
+ * but deliver nothing.
  *
- * pg-listen does the listening; reconnecting is ours, because its own gives up, tells nobody what was missed, and
- * leaks a backend when it is closed in the middle: `retryLimit: 1` makes it report every loss at once and try
- * nothing. A half-open link is found by a periodic check, which `query_timeout` bounds. The check is ours because
- * pg-listen's calls a function, which the search path of the login could lead to somebody else's; nothing that is sent here
- * looks up a name. The socket is ours too: over such a link pg would say goodbye and wait for ever for the other side to
- * hang up.
+ * pg-listen listens; this class reconnects, because pg-listen gives up, does not report what was missed, and leaks a backend
+ * when it is closed while it reconnects. `retryLimit: 1` makes it report every loss at once and retry nothing. A periodic check,
+ * bounded by `query_timeout`, finds a half-open connection. pg-listen's own check calls a function, which the login's search
+ * path could resolve to a function of another user; no statement here looks up a name. This class owns the socket too: over a
+ * half-open connection pg would wait for ever for the other side to close.
  */
 export class Listener {
   readonly #options: ListenerOptions
@@ -69,7 +68,7 @@ export class Listener {
   #renew: (() => void) | undefined
   #takesOptions = true
   #heard: ((payload: string) => void) | undefined
-  /** Milliseconds since the epoch; undefined while listening. */
+  /** Since when there are no notifications, in milliseconds since 1970; undefined while listening. */
   #downSince: number | undefined = Date.now()
 
   constructor(options: ListenerOptions) {

@@ -7,16 +7,16 @@ import type { TailedSession } from './tailedSession.ts'
 export interface LogVerifierOptions {
   readonly db: Db
   readonly log: Log
-  /** `at` of an event that is no longer hot, as in Head; undefined when there is none. */
+  /** The `at` of a cold event, as in Head; undefined when the event does not exist. */
   readonly coldAt?: (sid: string, seq: Seq) => Promise<number | undefined>
 }
 
-/** Of a session that was compared with the database: 'unknown' when it cannot say yet. */
+/** The result of comparing a session with the database; 'unknown' when the database cannot show it yet. */
 export type Verdict = 'same' | 'gone' | 'unknown'
 
 /**
- * Compares what a node knows of sessions with what the database has: no two events have the same seq and the same time,
- * so the newest event that is known tells whether the log went back behind it.
+ * Compares the newest event that a node knows of a session with the database. No two events have the same seq and the same
+ * time, so this event shows whether the log went back behind it.
  */
 export class LogVerifier {
   readonly #options: LogVerifierOptions
@@ -25,7 +25,7 @@ export class LogVerifier {
     this.#options = options
   }
 
-  /** What the database has of the sessions, by sid, in one query. */
+  /** Reads the logs of the sessions, by sid, in one query. */
   async read(sessions: readonly TailedSession[]): Promise<Map<string, LogState>> {
     const known = sessions.map((session) => ({ sid: session.sid, seq: session.known?.seq ?? 0 }))
     const states = await readLogStates(this.#options.db, known)
@@ -42,7 +42,7 @@ export class LogVerifier {
     if (head.erased) return 'same'
     try {
       const at = atKnown ?? (await this.#options.coldAt?.(session.sid, known.seq))
-      // An event that is in no tier does not show that the log went back: its readers report the damage.
+      // An event in no tier does not show that the log went back: its readers report the damage.
       return at === undefined || at === known.at ? 'same' : 'gone'
     } catch (error) {
       this.#options.log.warn(

@@ -2,7 +2,7 @@ import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS, microsecondsOf } from '../db/e
 import type { Db } from '../db/pool.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
-/** Microseconds since 1970, exactly; 0 for a session that has no event. */
+/** The exact microseconds since 1970; 0 for a session without events. */
 const MICROSECONDS = (time: string) => `case when isfinite(${time}) then ${microsecondsOf(time)} else 0 end`
 
 const HEADS = {
@@ -20,7 +20,7 @@ export interface Head {
   readonly at: number
 }
 
-/** The head of a session without events, and of one that is gone. */
+/** The head of a session that has no events, or does not exist. */
 export const NO_HEAD: Head = { lastSeq: 0, epoch: 0, erased: false, at: 0 }
 
 /** The head of each of the sessions, by sid. */
@@ -34,7 +34,7 @@ export async function readHeads(db: Db, sids: readonly string[]): Promise<Map<st
   )
 }
 
-/** A place in a session's log that was once seen. */
+/** A position in a session's log that the node has seen. */
 export interface LogPosition {
   readonly seq: Seq
   /** As in Head. */
@@ -53,7 +53,7 @@ const LOG_STATES = {
            left join starcite.sessions s on s.sid = w.sid`,
 }
 
-/** What the database has of a session, beside what was known of it. */
+/** A session's log in the database, with the time of the event that the node knows. */
 export interface LogState {
   readonly sid: string
   /** Undefined when the session does not exist. */
@@ -66,7 +66,7 @@ export interface LogState {
   readonly isReplica: boolean
 }
 
-/** What the database has of sessions, and of the newest event that is known of each, in one query. */
+/** Reads the heads of sessions and the newest known event of each, in one query. */
 export async function readLogStates(
   db: Db,
   known: readonly { readonly sid: string; readonly seq: Seq }[],

@@ -22,11 +22,11 @@ export interface RingFillerOptions extends LogVerifierOptions {
   readonly metrics: Metrics
   /** Aborted when the hub stops. */
   readonly signal: AbortSignal
-  /** The tails of the session end: its log went back. */
+  /** Ends the tails of a session whose log went back. */
   readonly onGone: (session: TailedSession) => void
 }
 
-/** Sessions per query, of reads that take many sessions at once. */
+/** Sessions per query. */
 const SESSIONS_PER_READ = 200
 const FILL_BOUNDS: PageBounds = { events: 256, bytes: 256 * 1024 }
 const RETRY_BASE_MS = 50
@@ -39,10 +39,10 @@ const RETRY_MAX_MS = 1000
 export class RingFiller {
   readonly #options: RingFillerOptions
   readonly #verifier: LogVerifier
-  /** Sessions whose ring may be behind: to be positioned, or filled. */
+  /** Sessions whose ring may be behind: it has to be positioned or filled. */
   readonly #behind = new Set<TailedSession>()
   #filling: Promise<void> | undefined
-  /** Counts the times at which the database may have gone back: what was read before is of no use then. */
+  /** Counts the times at which the database may have gone back. Results that were read before are discarded. */
   #verifications = 0
 
   constructor(options: RingFillerOptions) {
@@ -50,7 +50,7 @@ export class RingFiller {
     this.#verifier = new LogVerifier(options)
   }
 
-  /** The session's ring may be behind its head. */
+  /** Has the session's ring filled: it may be behind its head. */
   add(session: TailedSession): void {
     if (session.endReason !== undefined) return
     this.#behind.add(session)
@@ -64,13 +64,13 @@ export class RingFiller {
     this.#behind.delete(session)
   }
 
-  /** Nothing of the session is shown before it was compared with the database. */
+  /** Sends nothing of the session before it was compared with the database. */
   verify(session: TailedSession): void {
     session.isUnverified = true
     this.add(session)
   }
 
-  /** The database may have gone back: the same for all of these. */
+  /** The same for all these sessions, when the database may have gone back. */
   verifyAll(sessions: Iterable<TailedSession>): void {
     this.#verifications += 1
     for (const session of sessions) this.verify(session)
@@ -81,7 +81,7 @@ export class RingFiller {
     await this.#filling
   }
 
-  /** Self-clocking: what falls behind during one read is the next read. */
+  /** Fills rings in a self-clocking loop: sessions that fall behind during one read are read next. */
   async #fill(): Promise<void> {
     const { signal, log } = this.#options
     await endOfTurn()
@@ -102,12 +102,12 @@ export class RingFiller {
     }
   }
 
-  /** Compares sessions with the database, and places the rings of those that have none. False: some have to wait. */
+  /** Compares sessions with the database, and creates the missing rings. False when some have to wait. */
   async #position(sessions: readonly TailedSession[]): Promise<boolean> {
     if (sessions.length === 0) return true
     const verifications = this.#verifications
     const states = await this.#verifier.read(sessions)
-    if (verifications !== this.#verifications) return true // perhaps of another database: they are read again
+    if (verifications !== this.#verifications) return true // the states may be from another database: read again
     const gone: TailedSession[] = []
     let areAllKnown = true
     for (const session of sessions) {
@@ -123,8 +123,8 @@ export class RingFiller {
   }
 
   /**
-   * Asks once more, on new connections: the server that answered may be the primary no longer. False: some sessions have to
-   * wait.
+   * Reads the sessions again over new connections: the server that answered may no longer be the primary. False when some
+   * sessions have to wait.
    */
   async #lookAgain(sessions: readonly TailedSession[]): Promise<boolean> {
     this.#options.db.renew()
@@ -161,12 +161,12 @@ export class RingFiller {
     session.wake()
   }
 
-  /** The session is what it was, or was not known before. */
+  /** Accepts a session whose log did not go back, or was not known before. */
   #settle(session: TailedSession, { lastSeq, epoch, erased, at }: Head, name: string | undefined): void {
     session.isUnverified = false
     session.name = name
     session.head = Math.max(session.head, lastSeq)
-    // An epoch can go back too: what was erased since the backup is there again, and may be erased again.
+    // An epoch can go back too: content erased since the backup exists again, and may be erased again.
     if (session.epoch !== undefined && session.epoch !== epoch) session.dropRing()
     session.epoch = epoch
     if (erased) {
@@ -196,7 +196,7 @@ export class RingFiller {
       for (const { session, cursor } of behind) {
         const own = events.get(session.sid) ?? []
         this.#options.metrics.read('hot', own.length)
-        // Its last tail may have left meanwhile, and its memory be given back.
+        // Its last tail may have ended meanwhile, and its memory may have been released.
         if (session.tails === 0 || session.isUnverified || !session.ring) continue
         if (own[0]?.seq === cursor + 1) {
           if (!session.push(session.ring, own)) this.verify(session)
@@ -210,8 +210,8 @@ export class RingFiller {
   }
 
   /**
-   * Moves rings whose next event is no longer hot to the head: tails that need that event read it for themselves. A head that
-   * only a wrong hint has named goes back to the real one.
+   * Moves rings whose next event is no longer hot to the head: tails that need that event read it from storage. A head that
+   * came from a wrong hint is set to the real one.
    */
   async #reposition(astray: readonly { session: TailedSession; head: Seq }[]): Promise<void> {
     if (astray.length === 0) return
@@ -221,9 +221,9 @@ export class RingFiller {
     )
     for (const { session, head } of astray) {
       const { lastSeq: real, at } = heads.get(session.sid) ?? NO_HEAD
-      if (session.isUnverified || session.ring === undefined) continue // it is positioned next
+      if (session.isUnverified || session.ring === undefined) continue // the next pass positions it
       if (head > real) {
-        if (session.head === head) session.head = real // else there was another hint, which is looked at next
+        if (session.head === head) session.head = real // another hint is handled in the next pass
       } else this.#restart(session, { seq: real, at })
       session.wake()
     }

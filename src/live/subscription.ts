@@ -1,16 +1,16 @@
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { EndReason, TailedSession } from './tailedSession.ts'
 
-/** Before the first seq that a ring can be at. */
+/** A position before every position of a ring. */
 const NOWHERE = -1
 
-/** A tail's hold on its session; `close` it when the tail ends. */
+/** The registration of a tail with its session. Call `close` when the tail ends. */
 export class Subscription {
   readonly #session: TailedSession
   readonly #leave: (session: TailedSession) => void
   #isOpen = true
 
-  /** `leave` is called once. */
+  /** Calls `leave` once, on `close`. */
   constructor(session: TailedSession, leave: (session: TailedSession) => void) {
     this.#session = session
     this.#leave = leave
@@ -20,17 +20,17 @@ export class Subscription {
     return this.#session.sid
   }
 
-  /** Set when the session was erased, or its log went back: there is nothing to read any more. */
+  /** Set when the session was erased, or its log went back: nothing can be read any more. */
   get endReason(): EndReason | undefined {
     return this.#session.endReason
   }
 
-  /** What was read may be of a history that the database no longer has: not to be sent before `verified`. */
+  /** Events read may be of a history that the database no longer has: do not send them before `verified`. */
   get isUnverified(): boolean {
     return this.#session.isUnverified
   }
 
-  /** The highest seq that is known to be in the log, and that will be compared when the database may have gone back. */
+  /** The highest seq known to be in the log. It is compared when the database may have gone back. */
   get knownSeq(): Seq {
     return this.#session.known?.seq ?? 0
   }
@@ -45,12 +45,12 @@ export class Subscription {
     return this.#session.isUnverified ? undefined : this.#session.ring?.after(cursor, limit)
   }
 
-  /** Resolves once there is a ring: from then on every commit is noticed within the poll interval. */
+  /** Resolves once there is a ring. From then on the node finds every commit within the poll interval. */
   ready(signal: AbortSignal): Promise<void> {
     return this.changed(NOWHERE, signal)
   }
 
-  /** Resolves when the log was compared with what was read of it, the session has ended, or the signal is aborted. */
+  /** Resolves when the log was compared with the database, the session has ended, or the signal is aborted. */
   verified(signal: AbortSignal): Promise<void> {
     return this.changed(NOWHERE, signal)
   }
@@ -74,7 +74,7 @@ export class Subscription {
     })
   }
 
-  /** Calls `then` when the session ends, at once when it has. Returns what cancels that. */
+  /** Calls `then` when the session ends, at once when it has ended. Returns a function that cancels that. */
   onEnd(then: () => void): () => void {
     const session = this.#session
     const look = () => {

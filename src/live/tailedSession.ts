@@ -2,19 +2,19 @@ import type { RenderedEvent } from '../protocol/event.ts'
 import type { LogPosition } from './queries.ts'
 import type { Ring } from './ring.ts'
 
-/** Why the tails of a session end: there is nothing to read any more. */
+/** The reason why the tails of a session end. */
 export type EndReason = 'session_erased' | 'history_changed'
 
-/** What a node knows of a session that has tails on it. */
+/** The state of a session that has tails on this node. */
 export class TailedSession {
   readonly sid: string
   /** The newest events. Undefined until the head was read, after the first tail registered. */
   ring: Ring | undefined = undefined
-  /** How far the ring has been, which the log must not fall behind; undefined before there is one. */
+  /** The newest position of the ring, behind which the log must not go back; undefined before the first ring. */
   known: LogPosition | undefined = undefined
-  /** Tenant and id; undefined before there is a ring. */
+  /** Tenant and id; undefined before the first ring. */
   name: string | undefined = undefined
-  /** The database may have gone back behind what is known: nothing is shown until the two were compared. */
+  /** The database may have gone back behind `known`: nothing is sent until the two were compared. */
   isUnverified = false
   /** The highest seq of a hint; the ring follows it. */
   head = 0
@@ -25,7 +25,7 @@ export class TailedSession {
   removals = 0
   /** Open tails. */
   tails = 0
-  /** Called at every change of what is above. */
+  /** Called at every change of the members above. */
   readonly waiters = new Set<() => void>()
 
   constructor(sid: string) {
@@ -47,7 +47,7 @@ export class TailedSession {
     return true
   }
 
-  /** Forgets the events in memory: some of them have lost their content, or are of a history that is gone. */
+  /** Drops the events in memory: some have lost their content, or belong to a history that is gone. */
   dropRing(): void {
     this.ring?.clear()
     this.ring = undefined
@@ -56,7 +56,7 @@ export class TailedSession {
   }
 }
 
-/** A notification may overtake an answer, but not with another event at the same seq. */
+/** Whether the ring has another event at this seq. A notification that overtakes an answer is no contradiction. */
 function contradicts(ring: Ring, { seq, at }: RenderedEvent): boolean {
   const held = ring.after(seq - 1, 1)?.[0]
   return held !== undefined && held.at !== at

@@ -1,6 +1,6 @@
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
-/** What reading a log needs of cold storage; tiering/cold/coldReader.ts is it. */
+/** Cold storage as readers of a log use it; tiering/cold/coldReader.ts implements it. */
 export interface ColdTier {
   /** The last seq of the session's cold part, which is a prefix of its log; 0 when all of it is hot. */
   coldUntil(sid: string): Promise<Seq>
@@ -9,6 +9,6 @@ export interface ColdTier {
    * when the slice cannot be read now.
    */
   sliceAt(sid: string, seq: Seq): Promise<readonly RenderedEvent[] | undefined>
-  /** Reads the slice that holds `seq` ahead of a reader that is about to want it. */
+  /** Loads the slice that holds `seq` before a reader asks for it. */
   prefetch(sid: string, seq: Seq): void
 }

@@ -4,15 +4,15 @@ import { microseconds, type Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
 import { readEventAt, readIsReplica } from './queries.ts'
 
-/** The session that a cursor is of, as it was just looked up. */
+/** The session of a cursor, as it was just looked up. */
 export interface CursorSession {
   readonly sid: string
   readonly lastSeq: Seq
 }
 
 /**
- * Checks that a cursor is of this history: after a restore or a lossy failover its seq may be that of another event. No
- * two events have the same seq and the same time, and every reader has seen the time of the event that it stands at.
+ * Checks that a cursor belongs to this history: after a restore or a lossy failover its seq may be that of another event. No
+ * two events have the same seq and the same time, and every reader has seen the time of the event at its cursor.
  */
 export class Cursors {
   readonly #db: Db
@@ -27,15 +27,19 @@ export class Cursors {
   async assertNotAhead(cursor: Seq, lastSeq: Seq): Promise<void> {
     if (cursor <= lastSeq) return
     await this.#assertNotReplica()
-    throw new AppError('cursor_ahead', `cursor is ${cursor}, the session is at ${lastSeq}`, {
-      last_seq: lastSeq,
-    })
+    throw new AppError(
+      'cursor_ahead',
+      `cursor ${cursor} is ahead of the session: its last_seq is ${lastSeq}`,
+      {
+        last_seq: lastSeq,
+      },
+    )
   }
 
   /**
-   * `insertedAt` is that of the event at the cursor, as the reader has it; undefined: it does not say. Throws
-   * history_changed when the log has another event there; rejects when cold storage cannot say. `beforeCold` is called before
-   * that is asked, which may take long.
+   * Checks the cursor. `insertedAt` is the time of the event at the cursor, as the reader has it; undefined when the reader does
+   * not send it. Throws history_changed when the log has another event there; rejects when cold storage cannot be read.
+   * `beforeCold` is called before cold storage is read, which may take long.
    */
   async check(
     { sid, lastSeq }: CursorSession,
@@ -45,11 +49,11 @@ export class Cursors {
   ): Promise<void> {
     if (insertedAt === undefined || cursor === 0) return
     const at = cursor > lastSeq ? undefined : await this.#at(sid, cursor, beforeCold)
-    if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // or in no tier: the read tells
+    if (cursor <= lastSeq && (at === undefined || at === microseconds(insertedAt))) return // an event in no tier is reported by the read
     if (cursor > lastSeq) await this.#assertNotReplica()
     throw new AppError(
       'history_changed',
-      `event ${cursor} of this session is not the one of ${insertedAt}: the log went back since, read it again`,
+      `event ${cursor} of this session is no longer the one of ${insertedAt}: the log went back, read the session again`,
       { last_seq: lastSeq },
     )
   }
@@ -62,12 +66,12 @@ export class Cursors {
     return this.coldAt(sid, seq)
   }
 
-  /** The same of an event that is not hot. */
+  /** The time of an event in cold storage, in microseconds; undefined when it is not there. */
   async coldAt(sid: string, seq: Seq): Promise<number | undefined> {
     return (await this.#cold.sliceAt(sid, seq))?.find((frame) => frame.seq === seq)?.at
   }
 
-  /** One that has not caught up yet does not say that a log is short. */
+  /** Throws storage_unavailable on a replica: one that lags cannot show that a log is short. */
   async #assertNotReplica(): Promise<void> {
     if (await readIsReplica(this.#db)) throw replicaLags()
   }

@@ -2,8 +2,8 @@ import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Subscription } from '../live/subscription.ts'
 
 /**
- * When a tail is to end: its caller's signal is aborted, or its session is over. A signal of both is made when
- * something has to wait with it, and given up again: of the many tails that only wait for events, none needs one.
+ * The end of a tail: its caller's signal is aborted, or its session is over. The signal that combines both is created when
+ * the tail waits with it, and released afterwards: the many tails that only wait for events need none.
  */
 export class TailEnd {
   readonly #subscription: Subscription
@@ -19,7 +19,7 @@ export class TailEnd {
     return this.#signal.aborted || this.#subscription.endReason !== undefined
   }
 
-  /** Good until `release`. */
+  /** The combined signal. It works until `release`. */
   signal(): AbortSignal {
     this.#both ??= this.#makeSignal()
     return this.#both.signal

@@ -14,37 +14,37 @@ import { endError } from './tail.ts'
 export interface HistoryRequest {
   readonly sid: string
   readonly lastSeq: Seq
-  /** Exclusive; undefined with `desc`: from the end. */
+  /** Exclusive. Undefined with `desc` means from the end. */
   readonly cursor: Seq | undefined
   readonly limit: number
   readonly order: 'asc' | 'desc'
   readonly type: string | null
   readonly actor: string | null
-  /** How long to wait for a first event when there is none past the cursor. */
+  /** The longest wait for a first event when there is none past the cursor. */
   readonly waitMs: number
   /** Ends the waiting early. */
   readonly signal: AbortSignal
-  /** Is told how much the page has by now, in characters; throws when there is no memory for it. */
+  /** Called with the size of the page so far, in characters. Throws when the memory for answers is full. */
   readonly hold?: (characters: number) => void
 }
 
 export interface HistoryPage {
   readonly frames: readonly RenderedEvent[]
-  /** Where the next page goes on: past everything looked at, matching or not. Null: `desc` has reached the start. */
+  /** The cursor of the next page, past all events scanned, matching or not. Null when `desc` has reached the start. */
   readonly nextCursor: Seq | null
   readonly lastSeq: Seq
 }
 
-/** A page looks at this many events at most, matching or not, and then says how far it came. */
+/** A page scans at most this many events, matching or not, and then returns how far it came. */
 const MAX_SCAN_EVENTS = 20_000
-/** The same in characters of events that are read to be looked at: in Postgres a filter looks at columns alone. */
+/** A search ends once it has read this many characters. That bounds cold reads; in Postgres a filter reads columns only. */
 const MAX_SCAN_CHARACTERS = 32 * 1024 * 1024
-/** Characters of frames; a page ends once it has as many. */
+/** A page ends once its events have this many characters. */
 const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 
 /**
- * What a stretch of the log gave: its matching events, the last seq that was looked at, without a hole before it, and
- * how many characters were read.
+ * The result of scanning a range of the log: the matching events, the last seq scanned, with no gap before it, and the
+ * number of characters read.
  */
 interface Found {
   readonly frames: readonly RenderedEvent[]
@@ -52,12 +52,12 @@ interface Found {
   readonly characters: number
 }
 
-/** The first event of a stretch that should have been there, and was not. */
+/** The first missing event of a range. */
 interface Hole {
   readonly missing: Seq
 }
 
-/** Pages of history, in either direction, from whatever tier. */
+/** Pages of history, in either direction, from all tiers. */
 export class History {
   readonly #db: Db
   readonly #cold: ColdTier
@@ -77,7 +77,7 @@ export class History {
 
   async #forwards(request: HistoryRequest): Promise<HistoryPage> {
     const subscription = request.waitMs > 0 ? this.#hub.register(request.sid) : undefined
-    // Without a wait only its caller ends a request early.
+    // Without a wait, only the caller ends a request early.
     const deadline = new LinkedAbort(
       [request.signal],
       request.waitMs > 0 ? { ms: request.waitMs } : undefined,
@@ -89,7 +89,7 @@ export class History {
           const until = Math.min(cursor + MAX_SCAN_EVENTS, lastSeq)
           const { frames, reached } = await this.#scan(request, cursor + 1, until, deadline.signal)
           cursor = reached
-          // A request looks at so many events and no more, be it one that waits: it may come again from where it was.
+          // A request that waits has the same bound of events: its client continues from the cursor of the page.
           if (frames.length > 0 || cursor < lastSeq) return { frames, nextCursor: cursor, lastSeq }
         }
         if (subscription === undefined || deadline.signal.aborted)
@@ -118,8 +118,8 @@ export class History {
   }
 
   /**
-   * Looks through first..last in the request's order, tier by tier, until that, a bound of the page or, of a search, the
-   * signal ends it.
+   * Scans first..last in the request's order, tier by tier, until the range or a bound of the page ends. The signal ends a
+   * search early.
    */
   async #scan(request: HistoryRequest, first: Seq, last: Seq, signal: AbortSignal): Promise<Found> {
     const isAsc = request.order === 'asc'
@@ -142,7 +142,7 @@ export class History {
     return { frames, reached: isAsc ? from - 1 : to + 1, characters }
   }
 
-  /** One step of a scan, in one tier; it reaches at least one event further, and skips none. */
+  /** Reads one step of a scan, in one tier. It advances by at least one event, and skips none. */
   async #read(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found> {
     const isAsc = request.order === 'asc'
     for (let isSecondLook = false; ; ) {
@@ -152,7 +152,7 @@ export class History {
         ? await this.#readCold(request, from, to, limit)
         : await this.#readHot(request, isAsc ? from : Math.max(from, coldUntil + 1), to, limit)
       if (!('missing' in found)) return found
-      // Events that were moved meanwhile are missing from what was found: look again.
+      // Events that were moved meanwhile are missing from the result: read again.
       if ((await this.#cold.coldUntil(request.sid)) !== coldUntil) continue
       if (isSecondLook) return this.#missing.report(request.sid, found.missing)
       await this.#missing.expect(request.sid, found.missing)
@@ -162,11 +162,11 @@ export class History {
 
   async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Hole> {
     const { sid, order, type, actor } = request
-    // One more than asked for tells whether something is left; bytes may end it too, but never before the first.
+    // One event more than the limit shows whether the page is full. Bytes may end the read too, but never before its first event.
     const bounds: PageBounds = { events: limit + 1, bytes: MAX_PAGE_CHARACTERS }
     const query = { above: from - 1, below: to + 1, order, type, actor }
     const found = await readHotHistory(this.#db, sid, query, bounds)
-    // At most 3 bytes per UTF-16 unit: a page that is taken for full without being so merely ends early.
+    // At most 3 bytes per UTF-16 unit. A page that is wrongly taken for full only ends early.
     const mostBytes = found.reduce((sum, frame) => sum + 3 * frame.text.length, 0)
     const frames = found.slice(0, limit)
     const isFiltered = type !== null || actor !== null
@@ -219,7 +219,7 @@ function matches({ text }: RenderedEvent, { type, actor }: HistoryRequest): bool
   return is('type', type) && is('actor', actor)
 }
 
-/** How many of the frames are where they should be, up to the first that is not. */
+/** The number of events in their expected position, up to the first that is not. */
 function inPlace(frames: readonly RenderedEvent[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
   const astray = frames.findIndex(({ seq }, i) => seq !== (order === 'asc' ? first + i : last - i))
   return astray === -1 ? frames.length : astray

@@ -24,7 +24,7 @@ export async function readHotAfter(
 }
 
 export interface HistoryQuery {
-  /** Exclusive bounds of seq: only events between them are looked at. */
+  /** Exclusive bounds of seq: only events between them are read. */
   readonly above: Seq
   readonly below: Seq
   readonly order: 'asc' | 'desc'
@@ -45,7 +45,7 @@ const history = (order: 'asc' | 'desc') => ({
 })
 const HISTORY = { asc: history('asc'), desc: history('desc') }
 
-/** Hot events of one session, in either direction, filtered. */
+/** Hot events of one session, in either direction, with filters. */
 export async function readHotHistory(
   db: Db,
   sid: string,

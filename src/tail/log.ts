@@ -13,7 +13,7 @@ import type { MissingEvents } from './missingEvents.ts'
  */
 const PAGE_BOUNDS: PageBounds = { events: 1000, bytes: 256 * 1024 }
 
-/** The one place that knows where events are: the ring of a tailed session, Postgres, or objects. */
+/** Reads events from the ring of a tailed session, from Postgres or from objects. Only this class knows where events are. */
 export class EventLog {
   readonly #db: Db
   readonly #cold: ColdTier
@@ -32,14 +32,14 @@ export class EventLog {
   }
 }
 
-/** One reader's way through a session's log. */
+/** Reads a session's log for one reader, page by page. */
 export class LogReader {
   readonly #subscription: Subscription
   readonly #db: Db
   readonly #cold: ColdTier
   readonly #metrics: Metrics
   readonly #missing: MissingEvents
-  /** Only a hint that saves looking into Postgres first: what was cold stays cold. */
+  /** A hint that saves a query to Postgres: events that were cold stay cold. */
   #coldUntil = 0
 
   constructor(subscription: Subscription, db: Db, cold: ColdTier, metrics: Metrics, missing: MissingEvents) {
@@ -64,7 +64,7 @@ export class LogReader {
     const isCold = cursor < this.#coldUntil
     const { sid } = this.#subscription
     for (let isSecondLook = false; ; isSecondLook = true) {
-      // The event may move from the second tier to the first while we look: then it is in the first.
+      // The event may move from the second tier to the first between the two reads: then the first has it.
       for (const cold of [isCold, !isCold, isCold, !isCold]) {
         const page = await (cold ? this.#fromCold(cursor) : this.#fromHot(cursor))
         if (page.length > 0) return page
@@ -95,7 +95,7 @@ export class LogReader {
   }
 }
 
-/** The first frames that are so long together, or the first one. */
+/** The first events up to that many characters, at least one. */
 function within(frames: readonly RenderedEvent[], characters: number): readonly RenderedEvent[] {
   let [count, length] = [0, 0]
   for (const { text } of frames) {
@@ -106,7 +106,7 @@ function within(frames: readonly RenderedEvent[], characters: number): readonly 
   return frames
 }
 
-/** The part of a page that follows the cursor without a hole; what is behind a hole has older events in another tier. */
+/** The part of a page that follows the cursor without a gap. The events of a gap are in another tier. */
 function contiguous(page: readonly RenderedEvent[], cursor: Seq): readonly RenderedEvent[] {
   const hole = page.findIndex((frame, i) => frame.seq !== cursor + 1 + i)
   return hole === -1 ? page : page.slice(0, hole)

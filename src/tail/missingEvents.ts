@@ -6,9 +6,9 @@ import type { Seq } from '../protocol/event.ts'
 import { type LogEnd, readLogEnd } from './queries.ts'
 
 /**
- * Decides why an event that a reader was promised cannot be found: the server is a replica that lags behind, the log
- * went back (the database was restored), the session was erased, or the history is damaged. Readers look twice before
- * they report damage, since a segment may have moved, or the server may have changed, between two of their statements.
+ * Finds out why an event that must exist is missing: the server is a replica that lags, the log went back (the database was
+ * restored), the session was erased, or the history is damaged. Readers read twice before they report damage, since a segment
+ * may have moved, or the server may have changed, between two of their statements.
  */
 export class MissingEvents {
   readonly #db: Db
@@ -34,7 +34,7 @@ export class MissingEvents {
     )
   }
 
-  /** Logs and counts the damage. Throws history_damaged, or why the event need not be there. */
+  /** Logs and counts the damage, and throws history_damaged. Throws the errors of `expect` when the event need not exist. */
   async report(sid: string, seq: Seq): Promise<never> {
     const end = await this.expect(sid, seq)
     this.#metrics.historyDamaged()

@@ -9,17 +9,17 @@ const LOG_END = {
           where h.sid = $1`,
 }
 
-/** What the database says of a session's end. */
+/** The end of a session's log, as the database has it. */
 export interface LogEnd {
   readonly tenantId: string
   readonly sessionId: string
   readonly lastSeq: Seq
   readonly erased: boolean
-  /** The server only replays what another one writes, and may be behind it. */
+  /** The server is a standby, which may lag behind the primary. */
   readonly isReplica: boolean
 }
 
-/** Undefined when there is no such session. */
+/** The end of the session's log; undefined when the session does not exist. */
 export async function readLogEnd(db: Db, sid: string): Promise<LogEnd | undefined> {
   const [row] = await db.query(LOG_END, [sid])
   if (row === undefined) return undefined
@@ -38,7 +38,7 @@ const COUNT_HOT = {
   text: 'select count(*) from starcite.events e where e.sid = $1 and e.seq between $2 and $3',
 }
 
-/** How many hot events there are from one seq to another: as many as seqs, or some are missing. Reads the index alone. */
+/** The number of hot events in a range of seqs; fewer than seqs when some are missing. Reads only the index. */
 export async function countHot(db: Db, sid: string, from: Seq, to: Seq): Promise<number> {
   const [row] = await db.query(COUNT_HOT, [sid, from, to])
   return Number(row?.[0])
@@ -53,7 +53,7 @@ const firstMissing = (order: 'asc' | 'desc') => ({
 })
 const FIRST_MISSING = { asc: firstMissing('asc'), desc: firstMissing('desc') }
 
-/** Of hot events from one seq to another, the first in this order that is missing; past the end when none is. */
+/** The first missing seq of a hot range, in this order; one past the range when none is missing. */
 export async function findFirstMissing(
   db: Db,
   sid: string,
@@ -80,7 +80,7 @@ export async function readEventAt(db: Db, sid: string, seq: Seq): Promise<number
 
 const IS_REPLICA = { name: 'is_replica', text: 'select pg_is_in_recovery()' }
 
-/** Whether the server only replays what another one writes, and may be behind it. */
+/** Whether the server is a standby, which may lag behind the primary. */
 export async function readIsReplica(db: Db): Promise<boolean> {
   const [row] = await db.query(IS_REPLICA, [])
   return row?.[0] === 't'

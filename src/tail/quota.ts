@@ -1,15 +1,15 @@
 import { nameOfPrincipal, type Principal } from '../auth/principal.ts'
 import { AppError } from '../protocol/errors.ts'
 
-/** Where nothing tells when another tail ends. */
+/** A fixed answer: the node cannot know when another tail ends. */
 const RETRY_AFTER_MS = 5000
 
-const NOT_COUNTED = () => {} // one for all: where nobody is told apart it gives nothing back
+const NOT_COUNTED = () => {} // without authentication there is nothing to release
 
 /**
- * Tails that one principal has open on this node: WebSockets, event streams, topics of a socket, long-polls. Principals
- * are told apart by tenant and subject, so new tokens are no way around. Without authentication everybody is the same,
- * and only the bounds of the node hold.
+ * Bounds the tails that one principal has open on this node: WebSockets, event streams, topics of a socket, long-polls.
+ * A principal is a tenant and a subject, so a new token does not reset the count. Without authentication all clients are the
+ * same principal, and only the bounds of the node apply.
  */
 export class TailQuota {
   readonly #max: number
@@ -27,7 +27,7 @@ export class TailQuota {
     if (open >= this.#max)
       throw new AppError(
         'too_many_tails',
-        `${principal.actor} has ${open} tails open here, as many as it may`,
+        `${principal.actor} has ${open} tails open on this node, which is the limit: close one, or try again later`,
         {
           retry_after_ms: RETRY_AFTER_MS,
           max_tails: this.#max,

@@ -10,22 +10,22 @@ import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import { TailEnd } from './end.ts'
 import type { EventLog, LogReader } from './log.ts'
 
-/** Where a tail's events go. It only frames and sends; what and when is the tail's. */
+/** The transport of a tail. It encodes and sends; the tail decides what is sent, and when. */
 export interface Sink {
-  /** Whether a next page may be read while one is on its progress; it costs a page of memory. */
+  /** Whether the next page may be read while one is being sent, which costs a page of memory. */
   readonly readsAhead: boolean
-  /** Resolves when the transport has room for a page, or the signal is aborted; that is asked for only to wait. */
+  /** Resolves when the transport has room for a page, or the signal is aborted. `signal` is called only when it has to wait. */
   room(signal: () => AbortSignal): Promise<void>
-  /** Hands the events to the transport, which buffers what the peer does not take at once. Asked for room before. */
+  /** Hands the events to the transport, which buffers what the peer does not read at once. Called after `room`. */
   send(frames: readonly RenderedEvent[]): void
 }
 
 export interface TailOptions {
   readonly sid: string
-  /** The session's, as the caller has read it: nothing is shown that had lost its content by then. */
+  /** The session's epoch, as the caller has read it: content that was removed before that is not sent. */
   readonly epoch?: number
   readonly cursor: Seq
-  /** Undefined: for ever. Else the tail ends with this seq. */
+  /** The seq with which the tail ends; undefined for a tail without an end. */
   readonly until: Seq | undefined
   readonly sink: Sink
   readonly signal: AbortSignal
@@ -35,9 +35,9 @@ export interface TailOptions {
 interface TailProgress {
   cursor: Seq
   readonly until: Seq | undefined
-  /** The page after the cursor, when it is being read already. */
+  /** The page after the cursor, when it is read ahead. */
   ahead: Promise<readonly RenderedEvent[]> | undefined
-  /** What the subscription's was when that page was asked for. */
+  /** The subscription's `removals` when that page was requested. */
   removals: number
   readonly subscription: Subscription
   readonly reader: LogReader
@@ -48,9 +48,9 @@ const RETRY_BASE_MS = 50
 const RETRY_MAX_MS = 2000
 
 /**
- * Delivers every event after a cursor, each once, in order, from whatever tier. Pull-based: wait for the hub until
- * there is something, wait until the transport has room, read a page, send it, repeat. So replay and live are the same
- * loop and there is no hand-over to race.
+ * Delivers every event after a cursor, each once, in order, from all tiers. Pull-based: wait until the hub reports new events,
+ * wait until the transport has room, read a page, send it, repeat. Replay and live are the same loop, so no hand-over between
+ * them can race.
  */
 export class Tails {
   readonly #hub: Hub
@@ -66,17 +66,17 @@ export class Tails {
   }
 
   /**
-   * Resolves when `until` was delivered or the signal aborted. Rejects with session_erased or history_changed once the
-   * session is over, whatever the tail is waiting for; on a fault, with nothing skipped.
+   * Runs a tail. Resolves when `until` was delivered or the signal is aborted. Rejects with session_erased or history_changed as
+   * soon as the session is over, and on a fault. It never skips an event.
    */
   async run(options: TailOptions): Promise<void> {
-    // Before the first read, so that nothing falls in between.
+    // Registers before the first read, so that no event falls in between.
     const subscription = this.#hub.register(options.sid, options.epoch)
     const end = new TailEnd(subscription, options.signal)
     try {
       await this.#deliver(subscription, end, options)
     } catch (error) {
-      // Of a session that is over, reading failed because there is nothing any more.
+      // When the session is over, reading failed because its events are gone.
       if (subscription.endReason === undefined) {
         if (!isFinal(error)) this.#metrics.tailFault()
         throw error
@@ -104,19 +104,19 @@ export class Tails {
     await sink.room(() => end.signal()) // the last page has left
   }
 
-  /** Apart from the loop, so that a tail which waits holds nothing of the page that it sent last. */
+  /** Reads and sends one page. A method of its own, so that a waiting tail does not hold the last page in memory. */
   async #sendPage(progress: TailProgress, sink: Sink): Promise<void> {
     const { end } = progress
     await sink.room(() => end.signal())
     if (end.isReached) return
-    // What was read ahead may show what is gone by now: the transport may have had no room for long.
+    // A page that was read ahead may have content that was removed while the transport had no room.
     if (progress.removals !== progress.subscription.removals) progress.ahead = undefined
     progress.removals = progress.subscription.removals
     const read = await (progress.ahead ?? this.#read(progress, progress.cursor))
     progress.ahead = undefined
-    // Read before the server changed, perhaps: shown only when the log still is what it was.
+    // The page may be from before a change of the server: it is sent only after the log was verified.
     if (progress.subscription.isUnverified) await progress.subscription.verified(end.signal())
-    // Nobody is shown what the hub does not know of, for that would not be compared.
+    // Events that the hub does not know are not sent: they would not be compared after a failover.
     const page = upTo(
       read,
       Math.min(progress.until ?? Number.POSITIVE_INFINITY, progress.subscription.knownSeq),
@@ -126,8 +126,8 @@ export class Tails {
     const isLive = progress.subscription.after(last.seq, 1)?.length === 0
     if (sink.readsAhead && !isLive && last.seq !== progress.until) {
       progress.ahead = this.#read(progress, last.seq)
-      progress.ahead.catch(() => {}) // reported when it is awaited, if it ever is
-      await endOfTurn() // so that Postgres is asked before this page keeps the thread busy
+      progress.ahead.catch(() => {}) // reported when it is awaited, if it is
+      await endOfTurn() // the query is sent before this page keeps the thread busy
       if (end.isReached || progress.removals !== progress.subscription.removals) return
     }
     progress.cursor = last.seq
@@ -135,7 +135,7 @@ export class Tails {
     if (isLive) this.#metrics.tailLag((Date.now() - last.at / 1000) / 1000)
   }
 
-  /** A database or an object store that is away makes a tail wait, not fail. */
+  /** Reads the page after the cursor. Retries while the database or the object store is unavailable. */
   async #read({ reader, end }: TailProgress, cursor: Seq): Promise<readonly RenderedEvent[]> {
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -150,11 +150,11 @@ export class Tails {
   }
 }
 
-/** What waiting does not mend. */
+/** Whether a retry cannot help. */
 const isFinal = (error: unknown): boolean =>
   error instanceof AppError && ['history_damaged', 'history_changed', 'session_erased'].includes(error.code)
 
-/** What a reader is told when its session is over. */
+/** The error for readers of a session that is over. */
 export const endError = (reason: EndReason): AppError =>
   reason === 'session_erased'
     ? new AppError(reason, 'the session was erased')

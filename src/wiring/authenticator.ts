@@ -7,7 +7,7 @@ import type { StopStack } from '../lib/stopStack.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 
-/** The authenticator that the settings ask for, started. */
+/** Starts the authenticator that the settings configure. */
 export function openAuthenticator(
   { jwt }: Config['auth'],
   stack: StopStack,

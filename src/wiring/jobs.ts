@@ -9,7 +9,7 @@ import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
 import { TieringJob } from '../tiering/tieringJob.ts'
 
-/** What the jobs of a node are made from. Each job is added to the stack, with an object store of its own. */
+/** The parts that the jobs of a node use. Each job is added to the stack, with an object store of its own. */
 export interface JobParts {
   readonly config: Config
   readonly database: Database
@@ -45,7 +45,7 @@ export async function openTiering({
   )
 }
 
-/** Undefined when no signing key is configured. */
+/** Starts the checkpoint job; undefined when no signing key is configured. */
 export async function openCheckpoints({
   config,
   database,

@@ -23,7 +23,7 @@ export interface NotificationTargets {
   readonly notifyLag: NotifyLag
 }
 
-/** A listener, not started yet, that passes notifications on, and has everything looked at after each connect. */
+/** Creates a listener that passes notifications to their targets, and has all of them check after each connect. */
 export function openListener(
   database: Database,
   { hub, cold, tiering, lifecycle, sequencer, notifyLag }: NotificationTargets,
@@ -31,7 +31,7 @@ export function openListener(
   log: Log,
   idleness: Idleness,
 ): Listener {
-  /** Notifications may have been missed. */
+  /** Has all targets check: notifications may have been missed. */
   const checkAll = () => {
     for (const target of [hub, lifecycle, sequencer, cold]) target.checkAll()
   }

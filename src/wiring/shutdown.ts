@@ -5,7 +5,7 @@ import { pause } from '../lib/backoff.ts'
 import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Health } from '../ops/health.ts'
 
-/** Resolves with the work, or rejects as soon as the signal is aborted; the work then ends by itself. */
+/** Resolves with the work, or rejects as soon as the signal is aborted. The work then ends on its own. */
 export async function unlessAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
   const starting = new LinkedAbort([signal])
   const stopped = starting.rejection().catch((cause: unknown) => {
@@ -15,8 +15,8 @@ export async function unlessAborted(work: Promise<void>, signal: AbortSignal): P
 }
 
 /**
- * Drains a node: health checks fail, so the load balancer sends it nothing more; after the delay it takes no new connections,
- * answers the requests under way and closes sockets. Resolves when that is done, or the grace time is over.
+ * Drains a node. Health checks fail, so the load balancer stops sending requests. After the delay the node accepts no new
+ * connections, answers the requests under way and closes sockets. Resolves when that is done, or the grace time is over.
  */
 export async function drain(
   config: Config,

@@ -11,10 +11,6 @@ export const CHECKED: readonly string[] = [
   'sql/',
   'src/',
   ':!src/client/',
-  ':!src/lib/',
-  ':!src/lifecycle/',
-  ':!src/live/',
-  ':!src/tail/',
 ]
 
 /** Readers have to read longer sentences twice. */

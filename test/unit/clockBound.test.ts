@@ -22,11 +22,11 @@ describe('the bound of another clock', () => {
 
   it('has none before the first reading', () => {
     expect(clock.latest).to.equal(undefined)
-    expect(read(-300 * DAY)).to.equal('believed')
+    expect(read(-300 * DAY)).to.equal('accepted')
     expect(clock.latest).to.be.above(START)
   })
 
-  it('believes a clock that goes on, goes back, or is a little ahead', () => {
+  it('accepts a clock that goes on, goes back, or is a little ahead', () => {
     for (const [after, ahead] of [
       [0, 0],
       [DAY, 0],
@@ -35,11 +35,11 @@ describe('the bound of another clock', () => {
       [MINUTE, 0],
     ] as const) {
       passed += after
-      expect(read(ahead), `${after} ${ahead}`).to.equal('believed')
+      expect(read(ahead), `${after} ${ahead}`).to.equal('accepted')
     }
   })
 
-  it('does not believe a clock that jumps ahead, until it has held for a minute', () => {
+  it('does not accept a clock that jumps ahead until it has held for a minute', () => {
     read(0)
     passed += HOUR
     expect(read(1200 * DAY)).to.equal('ahead')
@@ -47,7 +47,7 @@ describe('the bound of another clock', () => {
     passed += 10_000
     expect(read(1200 * DAY)).to.equal('ahead')
     passed += 1000
-    expect(read(0), 'back').to.equal('believed')
+    expect(read(0), 'back').to.equal('accepted')
 
     passed += 1000
     expect(read(1200 * DAY)).to.equal('ahead')
@@ -56,15 +56,15 @@ describe('the bound of another clock', () => {
     passed += 50_000
     expect(read(2400 * DAY)).to.equal('ahead')
     passed += 10_000
-    expect(read(2400 * DAY)).to.equal('believed')
+    expect(read(2400 * DAY)).to.equal('accepted')
     expect(clock.latest).to.be.above(START + 2400 * DAY)
   })
 
-  it('believes what the clock of this machine says too: both were put right, or both slept', () => {
+  it('accepts a time that the clock of this machine has too: both were set, or both slept', () => {
     read(0)
     passed += HOUR
     wallAhead = 3 * DAY
 
-    expect(read(3 * DAY)).to.equal('believed')
+    expect(read(3 * DAY)).to.equal('accepted')
   })
 })

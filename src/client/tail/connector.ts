@@ -113,10 +113,14 @@ export class Connector {
     const { seq: cursor, insertedAt } = at
     const last_seq = await this.lastSeq(signal)
     if (cursor > last_seq)
-      throw new StarciteError('cursor_ahead', `cursor is ${cursor}, the session is at ${last_seq}`, {
-        status: 409,
-        details: { last_seq },
-      })
+      throw new StarciteError(
+        'cursor_ahead',
+        `cursor ${cursor} is ahead of the session: its last_seq is ${last_seq}`,
+        {
+          status: 409,
+          details: { last_seq },
+        },
+      )
     if (insertedAt !== undefined)
       await this.#connections.http.answer(
         { path: `${this.#path}/events`, query: { ...queryOf(at), limit: 1 }, signal },
