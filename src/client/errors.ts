@@ -54,7 +54,7 @@ export class StarciteError extends Error {
   /** The wait that the server asks for. */
   readonly retryAfterMs: number | undefined
 
-  /** Also of an error of another copy of this module: chunks and entries that are bundled apart may each have one. */
+  /** Recognizes errors of another copy of this module too: chunks and entries that are bundled apart may each have one. */
   static override [Symbol.hasInstance](value: unknown): value is StarciteError {
     return value instanceof Error && value.name === 'StarciteError'
   }
@@ -80,7 +80,7 @@ function reasonOf(error: Error): string {
   return inner && inner !== error.message ? `${error.message} (${inner})` : error.message
 }
 
-/** Codes that no retry helps, although their status says so. */
+/** Codes after which a retry does not help, although their status is retryable. */
 const NEVER_RETRYABLE = new Set(['history_damaged'])
 /** The form of the server's codes. Other programs put "Bad Gateway" or a number in the same member. */
 const CODE = /^[a-z][a-z0-9_]*$/

@@ -13,7 +13,7 @@ export class Starcite<Events = AnyEvents> extends CoreStarcite<Events> {
     return new SessionHandle(this.connections, id)
   }
 
-  /** What happens to the tenant's sessions: created, updated, archived, appended to, erased. Needs a service token. */
+  /** The lifecycle events of the tenant's sessions: created, updated, archived, appended to, erased. Needs a service token. */
   lifecycle(options: LifecycleOptions = {}): AsyncGenerator<LifecycleItem, void, undefined> {
     return lifecycle(this.connections.http, options)
   }

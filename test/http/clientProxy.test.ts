@@ -122,7 +122,7 @@ describe('the client behind what stands in between', () => {
       expect(refused.map(({ code, status }) => [code, status])).to.deep.equal([['body_too_large', 413]])
       expect(refused[0]?.details).to.include({ refused_by: 'intermediary' })
       expect(refused[0]?.details.bytes).to.be.within(300 * KB, 301 * KB)
-      expect(refused[0]?.message).to.match(/with 300\d{3} bytes is too large for something between/)
+      expect(refused[0]?.message).to.match(/with 300\d{3} bytes is too large for an intermediary/)
     })
 
     it('refuses a batch that is too large by name of its size', async () => {
@@ -132,7 +132,7 @@ describe('the client behind what stands in between', () => {
       const error = await rejection(new Starcite<Events>({ url: nginx.url }).session(id).appendMany(events))
 
       expect(error).to.include({ code: 'body_too_large', status: 413, retryable: false })
-      expect(error.message).to.match(/with 300\d{4} bytes is too large for something between/)
+      expect(error.message).to.match(/with 300\d{4} bytes is too large for an intermediary/)
       expect(await stored(id)).to.deep.equal([])
     })
 

@@ -10,7 +10,6 @@ export const CHECKED: readonly string[] = [
   'docs/',
   'sql/',
   'src/',
-  ':!src/client/',
 ]
 
 /** Readers have to read longer sentences twice. */

@@ -5,7 +5,7 @@ import type { ProducerQueue, QueuedEvent } from './producerQueue.ts'
 
 const PAGE_SIZE = 1000
 
-/** Which of the queue's events the session has, as its history tells: under their numbers, and with their content. */
+/** Finds the queue's events that the session's history has, with the same numbers and the same content. */
 export async function findStored(
   http: Http,
   path: string,
@@ -29,13 +29,13 @@ export async function findStored(
 
 const placeOf = ({ seq }: SessionEvent) => ({ seq, last_seq: seq, cursor: seq, committed_cursor: seq })
 
-/** Of an event whose content was erased, its number is all there is to go by. */
+/** Whether the stored event is the queued one. An event whose content was erased is compared by its number only. */
 function isSame(stored: SessionEvent, { event }: QueuedEvent): boolean {
   const sent = JSON.parse(event) as { type: unknown; payload: unknown }
   return stored.redacted === true || isEqual([stored.type, stored.payload], [sent.type, sent.payload])
 }
 
-/** Of values that came out of JSON. */
+/** Deep equality of values parsed from JSON. */
 function isEqual(a: unknown, b: unknown): boolean {
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
   const [keys, others] = [Object.keys(a), Object.keys(b)]

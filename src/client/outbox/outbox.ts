@@ -10,26 +10,26 @@ import { Sender, type SenderOptions } from './sender.ts'
 import { memoryStore, type OutboxStore } from './store.ts'
 
 export interface OutboxOptions extends Partial<SenderOptions> {
-  /** Default: memory, which lasts as long as the page or process. */
+  /** Default: memory, which is lost with the page or process. */
   readonly store?: OutboxStore
-  /** Events that may wait. Past it `send` rejects with `outbox_full`. Default 1,000. */
+  /** The maximum number of pending events. Above it `send` rejects with `outbox_full`. Default 1,000. */
   readonly maxPending?: number
   /** Events in one request, 1 to 1,000. Default 100. */
   readonly maxBatch?: number
   /**
-   * The store holds something under the outbox's key that no outbox has saved. It is left there, and the outbox goes on
-   * under another key; told at each start for as long as it is there.
+   * Called at each start while the store has a value under the outbox's key that no outbox has saved. The outbox leaves the
+   * value there, and uses another key.
    */
   readonly onDamaged?: (damaged: { readonly key: string; readonly text: string }) => void
 }
 
-/** Outboxes of one session in one store at a time, say in tabs; and keys that may hold what is no outbox's. */
+/** The maximum number of outboxes of one session in one store, for example in tabs, damaged keys included. */
 const MAX_QUEUES = 32
 
 /**
- * Appends that survive: each event is stored once, in the order of `send`, however often requests and answers are lost,
- * and, with a store, over reloads. States: open → closing (takes no more, sends the rest) → ended; or, over an error
- * that is not one event's, ended at once, with what was not sent still in the store.
+ * Stores each event once, in the order of `send`, even if requests and responses are lost and, with a store, over reloads.
+ * States: open → closing (accepts no more events, sends the rest) → ended. An error that does not concern a single event ends
+ * the outbox at once; the store keeps the events that were not sent.
  */
 export class Outbox<Events = AnyEvents> {
   readonly #key: string
@@ -64,7 +64,7 @@ export class Outbox<Events = AnyEvents> {
     this.#running = this.#run()
   }
 
-  /** How many events are not acknowledged yet, those of earlier lives that were found in the store included. */
+  /** The number of events that are not acknowledged yet, including those of earlier pages or processes in the store. */
   get pending(): number {
     return this.#queues.reduce(
       (sum, queue) => sum + queue.entries.length,
@@ -73,8 +73,8 @@ export class Outbox<Events = AnyEvents> {
   }
 
   /**
-   * The events that are not acknowledged yet, in the order in which they are sent: what a page shows beside its transcript.
-   * The array is the same until something changes.
+   * The events that are not acknowledged yet, in the order in which they are sent, for optimistic rendering. The getter
+   * returns the same array until something changes.
    */
   get events(): readonly PendingEvent<Events>[] {
     this.#events ??= [
@@ -84,15 +84,15 @@ export class Outbox<Events = AnyEvents> {
     return this.#events
   }
 
-  /** Calls `listener` whenever `events` has changed, once for changes that come together, until the call that comes back. */
+  /** Calls `listener` after changes of `events`, once for simultaneous ones. Returns the function that unsubscribes it. */
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
   }
 
   /**
-   * Resolves once the event is committed. `event` is an object, or its JSON text, which is sent as it stands. Rejects with
-   * the server's refusal, `outbox_full`, `outbox_closed`, or what ended the outbox.
+   * Sends an event, given as an object or as JSON text that is sent unchanged. Resolves once it is committed. Rejects with the
+   * server's error, `outbox_full`, `outbox_closed`, or the error that ended the outbox.
    */
   send(event: NewEvent<Events> | string): Promise<Appended> {
     let text: string
@@ -105,12 +105,12 @@ export class Outbox<Events = AnyEvents> {
     return new Promise((resolve, reject) => {
       this.#waiting.push(newQueuedEvent(text, { resolve, reject }))
       this.#changed()
-      this.#own?.save().catch(() => {}) // told by the save before it is sent
+      this.#own?.save().catch(() => {}) // the save before sending reports it
       this.#wake?.()
     })
   }
 
-  /** Takes no more, and resolves when all is sent. Rejects with what ended the outbox before that. */
+  /** Accepts no more events, and resolves when all are sent. Rejects with the error that ended the outbox before that. */
   async close(): Promise<void> {
     if (this.#state === 'open') this.#state = 'closing'
     this.#wake?.()
@@ -118,7 +118,7 @@ export class Outbox<Events = AnyEvents> {
     if (this.#error !== undefined) throw this.#error
   }
 
-  /** Ends at once. What is not acknowledged is rejected with `outbox_closed`; the store keeps it. */
+  /** Ends the outbox at once. Pending events reject with `outbox_closed`; the store keeps them. */
   async stop(): Promise<void> {
     this.#abort.abort(new StarciteError('outbox_closed', 'the outbox was stopped'))
     this.#wake?.()
@@ -126,8 +126,8 @@ export class Outbox<Events = AnyEvents> {
   }
 
   /**
-   * Gives up on what is not acknowledged: ends the outbox, takes its events out of the store, those of earlier lives too,
-   * and resolves with them. For a session that was erased, say, or a producer id that cannot be used any more.
+   * Gives up on the pending events: ends the outbox, removes its events from the store, including those of earlier pages or
+   * processes, and resolves with them. Use it after the session was erased, or when the producer id cannot be used any more.
    */
   async discard(): Promise<readonly PendingEvent<Events>[]> {
     await this.stop()
@@ -150,10 +150,14 @@ export class Outbox<Events = AnyEvents> {
 
   #assertAccepting(): void {
     if (this.#state !== 'open')
-      throw new StarciteError('outbox_closed', 'the outbox takes no more events', { cause: this.#error })
+      throw new StarciteError('outbox_closed', 'the outbox is closed: it accepts no more events', {
+        cause: this.#error,
+      })
     const { maxPending = 1000 } = this.#options
     if (this.pending >= maxPending)
-      throw new StarciteError('outbox_full', `${maxPending} events are waiting already`, { retryable: true })
+      throw new StarciteError('outbox_full', `the outbox is full: ${maxPending} events are pending`, {
+        retryable: true,
+      })
   }
 
   async #run(): Promise<void> {
@@ -175,14 +179,14 @@ export class Outbox<Events = AnyEvents> {
     }
     this.#state = 'ended'
     this.#wakeups.stop()
-    // What came before the store was open, or before it ended, is kept too.
+    // Events sent before the store was open, or before the outbox ended, are kept too.
     const unsaved = this.#queues.filter((queue) => queue.entries.some((it) => !it.isSaved))
     await Promise.all(unsaved.map((queue) => queue.save().catch(() => {})))
     for (const { settle } of this.#waiting) settle?.reject(this.#error)
     await Promise.all(this.#queues.map((queue) => queue.close()))
   }
 
-  /** What the store gave back is looked at as what `send` takes is: one bad event would spoil each batch that it is in. */
+  /** Checks the events from the store like those of `send`: an invalid event would fail each batch that it is in. */
   async #rejectInvalid(queue: ProducerQueue): Promise<void> {
     for (const entry of queue.entries.filter((it) => it.settle === undefined))
       try {
@@ -226,7 +230,7 @@ export class Outbox<Events = AnyEvents> {
     this.#abort.signal.throwIfAborted()
   }
 
-  /** The queues that earlier lives have left something in, and, last, the one that this outbox goes on with. */
+  /** The queues in which earlier pages or processes left events and, last, the queue that this outbox uses. */
   async #open(): Promise<ProducerQueue[]> {
     const { producerId } = this.#options
     const claim = this.#store.claim?.bind(this.#store)
@@ -236,12 +240,12 @@ export class Outbox<Events = AnyEvents> {
     let own: ProducerQueue | undefined
     try {
       for (let i = 0; i < MAX_QUEUES; i += 1) {
-        // One that is alone keeps to its key, and leaves it only when that holds what is no outbox's.
+        // An outbox that is alone uses its plain key, unless that has a value that no outbox has saved.
         const queueKey = isAlone && i === 0 ? key : `${key} ${i}`
         const release = claim === undefined ? () => {} : await claim(queueKey)
         if (release === undefined && isAlone)
-          throw new StarciteError('outbox_in_use', `another outbox has the producer ${producerId}`)
-        if (release === undefined) continue // of an outbox that is alive
+          throw new StarciteError('outbox_in_use', `another outbox uses the producer ${producerId}`)
+        if (release === undefined) continue // another outbox uses it
         const queue = await ProducerQueue.open(this.#store, queueKey, () => producerId ?? newId(), release)
         if (typeof queue === 'string') {
           this.#options.onDamaged?.({ key: queueKey, text: queue })
@@ -253,7 +257,10 @@ export class Outbox<Events = AnyEvents> {
         if (queue.isNew || isAlone) break
       }
       if (own === undefined)
-        throw new StarciteError('outbox_in_use', `${MAX_QUEUES} outboxes of this session are open`)
+        throw new StarciteError(
+          'outbox_in_use',
+          `too many outboxes of this session are open: the limit is ${MAX_QUEUES}`,
+        )
       return [...queues, own]
     } catch (error) {
       await Promise.all([...queues, ...(own ? [own] : [])].map((queue) => queue.close()))

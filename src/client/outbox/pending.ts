@@ -2,13 +2,13 @@ import type { AnyEvents, NewEvent } from '../types.ts'
 import type { QueuedEvent } from './producerQueue.ts'
 
 /**
- * An event of an outbox that is not acknowledged yet. A tail shows it, once it is stored, with the same `producer_id` and
- * `producer_seq`; which these are is known from the first try on.
+ * An event of an outbox that is not acknowledged yet. Once it is stored, a tail yields it with the same `producer_id` and
+ * `producer_seq`, which are set at the first attempt.
  */
 export class PendingEvent<Events = AnyEvents> {
-  /** Its own, from `send` until it is settled; what the outbox found in its store has one too. */
+  /** Unique, and the same from `send` until the event is settled. Events from the store have one too. */
   readonly key: string
-  /** `waiting` for its turn, or for the next try; `sending`: on its way. */
+  /** `waiting` for its turn or for the next attempt, or `sending`. */
   readonly state: 'waiting' | 'sending'
   /** The JSON text that is sent, without the producer fields. */
   readonly text: string

@@ -2,17 +2,17 @@ import { StarciteError } from '../errors.ts'
 import type { Appended } from '../types.ts'
 import type { OutboxStore } from './store.ts'
 
-/** An event that waits, as the JSON text that is sent. */
+/** A queued event, as the JSON text that is sent. */
 export interface QueuedEvent {
   readonly event: string
-  /** Its `producer_seq`, from the first try on. It may have been stored under it, so it is kept. */
+  /** Its `producer_seq`, set at the first attempt and then kept, since the event may have been stored with it. */
   number: number | undefined
-  /** Whoever waits for it; nobody when it comes from a store. */
+  /** Settles the promise of `send`; undefined for an event from the store. */
   readonly settle: { resolve(appended: Appended): void; reject(error: unknown): void } | undefined
   isSending: boolean
-  /** The store has it, in its place. */
+  /** The store has the event, in its position. */
   isSaved: boolean
-  /** It was sent, and no answer of the server's says what became of it. */
+  /** It was sent, and no response of the server shows the outcome. */
   mayBeStored: boolean
 }
 
@@ -33,16 +33,16 @@ interface Saved {
   readonly producer_id: string
   readonly next: number
   readonly pending: readonly (readonly [event: string, number: number | null])[]
-  /** The numbers may have a gap, which the server will name. */
+  /** The numbers may have a gap; the server names the number that it expects. */
   readonly gap?: boolean
 }
 
-/** A producer and what it has still to send, kept in a store under one key. */
+/** A producer and its unsent events, kept in a store under one key. */
 export class ProducerQueue {
   readonly entries: QueuedEvent[]
-  /** Whether no event of this producer can be stored, as far as is known here. */
+  /** As far as this store knows, no event of this producer was stored. */
   isNew: boolean
-  /** An event was taken out whose number may be used up or not. */
+  /** An event was removed whose number the server may have used. */
   hasGap: boolean
   #producerId: string
   #nextNumber: number
@@ -66,7 +66,7 @@ export class ProducerQueue {
   }
 
   /**
-   * What the key holds, or else a new producer; its text when that is nothing that an outbox has saved. Rejects with
+   * Opens the queue under the key, or a new one. Resolves with the text under the key when no outbox has saved it. Rejects with
    * `store_failed`.
    */
   static async open(
@@ -106,8 +106,8 @@ export class ProducerQueue {
   }
 
   /**
-   * Takes out an event that is not to be stored. A refusal uses up no number, so the later ones move up; an event that may
-   * have been stored before leaves a gap, until the server says which number it waits for.
+   * Removes an event that will not be stored. A rejected event uses no number, so later ones move up. An event that may have been
+   * stored leaves a gap until the server names the number that it expects.
    */
   remove(entry: QueuedEvent, { isRefused }: { isRefused: boolean }): void {
     const at = this.entries.indexOf(entry)
@@ -117,13 +117,13 @@ export class ProducerQueue {
     else this.#renumber(at, entry.number)
   }
 
-  /** The server waits for this number at the place of that event: what was before it is not there any more. */
+  /** Renumbers from that event on: the server expects this number there, since earlier events were removed. */
   closeGap(entry: QueuedEvent, number: number): void {
     this.#renumber(this.entries.indexOf(entry), number)
     this.hasGap = false
   }
 
-  /** What is left is another producer's from here on. */
+  /** Continues the queue under another producer id. */
   restartAs(producerId: string): void {
     this.#producerId = producerId
     this.isNew = true
@@ -136,8 +136,8 @@ export class ProducerQueue {
   }
 
   /**
-   * Resolves when what is there now is in the store. One write at a time; those who ask meanwhile share the next. Rejects
-   * with `store_failed`.
+   * Saves the queue. Resolves when its present state is in the store. One write at a time; calls during a write share the next
+   * one. Rejects with `store_failed`.
    */
   save(): Promise<void> {
     this.#nextSave ??= this.#saving
@@ -155,7 +155,7 @@ export class ProducerQueue {
     return this.#nextSave
   }
 
-  /** Waits for the last write, and lets the key go. */
+  /** Waits for the last write, and releases the key. */
   async close(): Promise<void> {
     await this.#saving.catch(() => {})
     this.#release()

@@ -10,30 +10,30 @@ import { newId } from './newId.ts'
 import type { ProducerQueue, QueuedEvent } from './producerQueue.ts'
 
 export interface SenderOptions {
-  /** Default: a random one for each queue of the store. One of your own needs a store that is never lost. */
+  /** Default: a random id for each queue of the store. An id of your own needs a store that is never lost. */
   readonly producerId?: string | undefined
   readonly maxBatch: number
-  /** An event was stored, whether its `send` is still waited for or not. */
+  /** Called when an event was stored, also for events from the store. */
   readonly onSent?: ((appended: Appended, event: string) => void) | undefined
-  /** An event was refused for what it is, and is not sent again. */
+  /** Called when the server rejected an event. The outbox does not send it again. */
   readonly onRefused?: ((error: StarciteError, event: string) => void) | undefined
-  /** The server was restored, and has lost events that it had acknowledged. What waits is sent all the same. */
+  /** Called when the server was restored, and has lost acknowledged events. The outbox goes on with the pending ones. */
   readonly onHistoryChanged?: ((error: StarciteError) => void) | undefined
   readonly onRetry?: ((error: StarciteError, ms: number) => void) | undefined
 }
 
-/** Characters of one batch; the server's bound is 8 MiB of UTF-8. */
+/** The characters of one batch at most; the server's limit is 8 MiB of UTF-8. */
 const MAX_BATCH_CHARS = 1_048_576
 /**
- * A batch that had no answer so often is sent in smaller ones: a proxy may cut off what is too large for it, or a slow link
- * takes too long for it. Any link takes this many characters.
+ * After this many attempts without a response a batch is split: a proxy may cut off large bodies, or a slow link may take too
+ * long for them. Batches of SMALL_BATCH_CHARS are not split.
  */
 const MAX_CUTS = 3
 const SMALL_BATCH_CHARS = 16_384
 const BACKOFF_BASE_MS = 200
 const BACKOFF_MAX_MS = 15_000
 
-/** Sends what queues hold, one batch at a time, each until it is settled. */
+/** Sends the events of queues, one batch at a time, each until it is settled. */
 export class Sender {
   readonly #http: Http
   readonly #path: string
@@ -42,11 +42,11 @@ export class Sender {
   readonly #onChange: () => void
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   #limit: number
-  /** The highest seq that was acknowledged: a log that has not lost anything gives out none below it. */
+  /** The highest acknowledged seq. A log that has lost nothing assigns no seq below it. */
   #acknowledged = 0
-  /** Goes down to what passes, for good: whatever has such a bound refuses each larger batch after having read it. */
+  /** Reduced permanently to a size that passes: a proxy with a limit would reject each larger batch after reading it. */
   #maxChars = MAX_BATCH_CHARS
-  /** Goes down while batches have no answer, and up again with each that has one. */
+  /** Reduced while batches get no response, and raised again with each response. */
   #targetChars = MAX_BATCH_CHARS
 
   constructor(http: Http, path: string, wakeups: PageWakeups, options: SenderOptions, onChange: () => void) {
@@ -59,8 +59,8 @@ export class Sender {
   }
 
   /**
-   * Sends the next batch of the queue, and settles its events. Rejects, with every event still in the queue, when the
-   * producer cannot go on.
+   * Sends the next batch of the queue, and settles its events. Rejects when the producer cannot go on; the queue keeps the
+   * events.
    */
   async sendNextBatch(queue: ProducerQueue): Promise<void> {
     const batch = await this.#savedBatch(queue)
@@ -87,16 +87,16 @@ export class Sender {
     }
   }
 
-  /** Takes an event out that is not to be stored, and says so. */
+  /** Removes an event that will not be stored, and rejects its `send`. */
   async reject(queue: ProducerQueue, entry: QueuedEvent, error: StarciteError): Promise<void> {
     queue.remove(entry, { isRefused: error.details.refused_by !== 'intermediary' })
-    await queue.save().catch(() => {}) // the next step's own save tells; until then it would be refused again
+    await queue.save().catch(() => {}) // the next save reports it; until then the event would be rejected again
     entry.settle?.reject(error)
     runCallback(this.#options.onRefused, error, entry.event)
     this.#onChange()
   }
 
-  /** The next batch, numbered, and in the store. When nothing more fits into that, what it has already goes: that makes room. */
+  /** The next batch, numbered and saved. When the store is full, the events that it already has are sent first, to make room. */
   async #savedBatch(queue: ProducerQueue): Promise<readonly QueuedEvent[]> {
     const batch = queue.number(this.#count(queue.entries))
     try {
@@ -120,7 +120,7 @@ export class Sender {
     return count
   }
 
-  /** The same body again and again, until the server says yes or no, or the batch is taken for too large. */
+  /** Sends the same body until the server accepts or rejects it, or the batch counts as too large. */
   async #deliver(queue: ProducerQueue, batch: readonly QueuedEvent[]): Promise<BatchAppended> {
     const body = bodyOf(queue.producerId, batch)
     const { signal } = this.#wakeups
@@ -131,7 +131,7 @@ export class Sender {
     return this.#untilAnswered(
       () => this.#http.answer(call, read),
       ({ status }) => {
-        queue.isNew = false // it may be stored, and its answer lost: the next one may say so
+        queue.isNew = false // the batch may be stored and its response lost: the next one may be marked as a duplicate
         for (const entry of batch) entry.mayBeStored = true
         cuts = status === 0 ? cuts + 1 : 0
         return canBeSmaller && cuts === MAX_CUTS
@@ -139,7 +139,7 @@ export class Sender {
     )
   }
 
-  /** `givesUp` is asked after each failure whether that was the last. */
+  /** Repeats the request until it has a response. `givesUp` returns true to stop after a failure. */
   async #untilAnswered<T>(
     ask: () => Promise<T>,
     givesUp: (error: StarciteError) => boolean = () => false,
@@ -159,7 +159,7 @@ export class Sender {
     }
   }
 
-  /** The server, or for the size something before it, has said no. Rejects when that is not one event's fault. */
+  /** Handles an error of the server, or a 413 of an intermediary. Rejects when it does not concern a single event. */
   async #onRejected(
     queue: ProducerQueue,
     batch: readonly QueuedEvent[],
@@ -175,13 +175,13 @@ export class Sender {
     const refused = typeof at === 'number' ? batch[at] : undefined
     if (refused !== undefined) return this.reject(queue, refused, error)
     if (error.status === 413) this.#maxChars = charsOf(batch) / 2
-    else this.#limit = Math.ceil(batch.length / 2) // it does not say which: fewer then
+    else this.#limit = Math.ceil(batch.length / 2) // the error does not name the event: send fewer
   }
 
   /**
-   * The server knows this producer differently: it was restored to an earlier state, an event was taken out that may have
-   * been stored, or the store is older than what was sent. Random producers go on, with each event stored once: what the
-   * session has already counts as sent, and the rest goes on from the number that is waited for, or as a new producer's.
+   * Handles a conflict of numbers: the server was restored to an earlier state, an event was removed that may have been stored,
+   * or the store is older than the last send. Random producers go on, with each event stored once: events that the session has
+   * count as sent, and the others continue from the number that the server expects, or under a new producer id.
    */
   async #onConflict(
     queue: ProducerQueue,
@@ -192,7 +192,7 @@ export class Sender {
     const entry = batch[Number(index)]
     const isOwn = this.#options.producerId !== undefined
     if (entry?.number === undefined) throw error
-    // Nothing from that number on is stored, so none of what waits is. Where somebody has to hear of it, somebody does.
+    // No event from that number on is stored, so no pending one is. Go on only where a callback reports lost events.
     const mayGoOn = !isOwn || queue.hasGap || this.#options.onHistoryChanged !== undefined
     if (mayGoOn && typeof expected === 'number' && expected < entry.number) {
       if (!queue.hasGap)
@@ -222,14 +222,14 @@ export class Sender {
   #reportHistoryChanged(details: Record<string, unknown>): void {
     const message =
       'the server was restored, and has lost events that it had acknowledged: read the session again'
-    this.#acknowledged = 0 // said once
+    this.#acknowledged = 0 // reported once
     runCallback(this.#options.onHistoryChanged, new StarciteError('history_changed', message, { details }))
   }
 
   #settle(queue: ProducerQueue, stored: readonly (readonly [QueuedEvent, Appended])[]): void {
     const gone = new Set(stored.map(([entry]) => entry))
     queue.entries.splice(0, queue.entries.length, ...queue.entries.filter((it) => !gone.has(it)))
-    queue.save().catch(() => {}) // the next step's own save tells; until then these would be sent twice, and dedupe
+    queue.save().catch(() => {}) // the next save reports it; until then these events would be sent twice, and deduplicated
     for (const [{ settle }, appended] of stored) settle?.resolve(appended)
     for (const [{ event }, appended] of stored) runCallback(this.#options.onSent, appended, event)
     this.#onChange()
@@ -241,7 +241,7 @@ export class Sender {
   }
 }
 
-/** What a callback throws is its own affair, and ends no outbox. */
+/** Runs a callback of the caller. Its exceptions do not end the outbox. */
 function runCallback<Args extends unknown[]>(
   callback: ((...args: Args) => void) | undefined,
   ...args: Args
@@ -253,7 +253,7 @@ function runCallback<Args extends unknown[]>(
   }
 }
 
-/** Of a refusal: whether other events of this producer would fare better. */
+/** Whether an error concerns the events of the batch, so that other events of this producer may succeed. */
 function isAboutEvents({ code, status, details }: StarciteError): boolean {
   if (code === 'bad_request' || String(details.field).startsWith('producer_')) return false
   return [400, 413, 422].includes(status) || ['actor_mismatch', 'expected_seq_conflict'].includes(code)
@@ -271,14 +271,14 @@ function bodyOf(producerId: string, batch: readonly QueuedEvent[]): string {
 }
 
 /**
- * A producer of the caller's that believes it has never sent anything, and is told that its first event was there already.
- * Random ones are nobody else's: there, a duplicate is a repetition by `fetch`, as Deno's does over a kept connection.
+ * Throws when the server has events of a producer id of the caller for which the store has no record. With a random id a
+ * duplicate is only a request that `fetch` has repeated, as Deno does on a kept connection.
  */
 function assertProducerUnused(queue: ProducerQueue, answer: BatchAppended): void {
   if (queue.isNew && answer.results.some((it) => it.deduped))
     throw new StarciteError(
       'producer_state_lost',
-      `the producer ${queue.producerId} was used before, and nothing is kept of it here: take another producer id`,
+      `the producer ${queue.producerId} was used before, but its state is not in this store: use another producer id`,
     )
   queue.isNew = false
 }

@@ -1,18 +1,18 @@
 /**
- * Where an outbox keeps what is not acknowledged yet, and how far its producer has counted. Keys are text of less than
- * 1,000 characters. What was saved must be what is loaded next, also by a later page or process.
+ * Stores the pending events of an outbox, and the last number of its producer. Keys have fewer than 1,000 characters. `load`
+ * must return the value that was saved last, also in a later page or process.
  */
 export interface OutboxStore {
   load(key: string): Promise<string | undefined>
   save(key: string, text: string): Promise<void>
   /**
-   * Makes the key this outbox's own until it is let go, by the call that comes back or by the end of the page or
-   * process; undefined when another has it. Without this member only one outbox of a session at a time may use the store.
+   * Claims the key for this outbox. Resolves with the function that releases it, as the end of the page or process does, or with
+   * undefined when another outbox has it. Without this member only one outbox of a session at a time may use the store.
    */
   claim?(key: string): Promise<(() => void) | undefined>
 }
 
-/** Forgets everything with the page or process: retries are safe, reloads lose what was not acknowledged. */
+/** A store in memory. Retries are safe; a reload loses the events that were not acknowledged. */
 export function memoryStore(): OutboxStore {
   const texts = new Map<string, string>()
   return {
@@ -26,7 +26,7 @@ interface WebStorage {
   setItem(key: string, value: string): void
 }
 
-/** In the browser's localStorage, or another of its kind. Some megabytes for the whole origin. */
+/** A store in the browser's localStorage, or another Web Storage. It has some megabytes for the whole origin. */
 export function localStorageStore(
   storage: WebStorage = (globalThis as unknown as { localStorage: WebStorage }).localStorage,
 ): OutboxStore {
@@ -45,7 +45,7 @@ interface LockManager {
   ): Promise<unknown>
 }
 
-/** Tabs and workers of an origin tell each other apart by Web Locks, where there are (they need https or localhost). */
+/** Claims keys by Web Locks among the tabs and workers of an origin, where the browser has them (on https or localhost). */
 export function claimByWebLock(): Pick<OutboxStore, 'claim'> {
   const { locks } = (globalThis as { navigator?: { locks?: LockManager } }).navigator ?? {}
   if (locks === undefined) return {}

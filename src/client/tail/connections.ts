@@ -4,15 +4,15 @@ import { type TailTransport, TransportChoice } from './transportChoice.ts'
 import type { WebSocketConstructor } from './webSocketLink.ts'
 
 /**
- * What has a connection of its own. `tabs`: all tabs of the origin that have the same server and the same rights, where
- * the browser lets them find each other, else as `page`. `page`: all tails of one Starcite. `none`: each tail.
+ * Which tails share one connection. `tabs`: those of all tabs of the origin with the same server and rights, if the browser has
+ * Web Locks and BroadcastChannel, else as `page`. `page`: those of one client. `none`: each tail has its own.
  */
 export type Sharing = 'tabs' | 'page' | 'none'
 
-/** The code for sharing is loaded in this time, or the tail opens a connection of its own. */
+/** When the code for sharing is not loaded by then, the tail opens a connection of its own. */
 const LOAD_TIMEOUT_MS = 15_000
 
-/** A page or worker of a browser: servers do not say whether they are online. */
+/** Whether this is a page or worker of a browser. Only these have `navigator.onLine`. */
 const isBrowser = typeof (globalThis as { navigator?: { onLine?: boolean } }).navigator?.onLine === 'boolean'
 
 /** The connections of one client's tails. */

@@ -9,9 +9,9 @@ import type { SharedTail } from './shared/sharedConnections.ts'
 import type { TailTransport, TransportChoice } from './transportChoice.ts'
 import { WebSocketLink } from './webSocketLink.ts'
 
-/** Small, so that a socket which cannot be paused holds little that was not asked for. */
+/** Events in one message. Small, so that a socket which cannot be paused buffers little. */
 const BATCH_SIZE = 64
-/** Events that are read at a time over HTTP: a browser has few connections, and gives them back soon. */
+/** Events in one page over HTTP. Small, because a browser has few connections and must free them soon. */
 const PAGE_SIZE = 256
 const BOUNDS = { pauseAt: 262_144, closeAt: 4_194_304 }
 
@@ -21,7 +21,7 @@ export interface ConnectorOptions {
   readonly follow?: boolean
 }
 
-/** Opens the connections of one tail: its own, or a part of one that others use too. */
+/** Opens the connections of one tail: its own, or its part of a shared one. */
 export class Connector {
   readonly #connections: Connections
   readonly #path: string
@@ -30,7 +30,7 @@ export class Connector {
   readonly #tail: SharedTail
   #isShared: boolean
   transport: 'websocket' | 'sse'
-  /** The last that a connection was opened with. */
+  /** The token of the last connection. */
   token: string | undefined
 
   constructor(connections: Connections, sessionId: string, path: string, options: ConnectorOptions) {
@@ -46,16 +46,16 @@ export class Connector {
     this.#isShared = connections.areShared
   }
 
-  /** Undefined when there is nothing to come. Rejects with StarciteError; `retryable` says whether to try again. */
+  /** Opens a connection; undefined when a finite tail is complete. Rejects with StarciteError, `retryable` or not. */
   async open(cursor: Cursor, signal: AbortSignal): Promise<Link | undefined> {
     this.transport = this.#choice.transport
     const ends = this.#query.follow === false
-    // A finite tail needs a connection for a while only; but of those that are no WebSockets a browser has six.
+    // A finite tail needs its connection only for a while. But a browser has only six that are not WebSockets.
     if (this.#isShared && (!ends || this.transport === 'sse')) return this.#openShared(cursor, signal)
     return this.#openOwn(cursor, signal)
   }
 
-  /** The first page is read while the code for sharing is loaded. */
+  /** Opens a shared connection. The first page is read while the code for sharing is loaded. */
   async #openShared(cursor: Cursor, signal: AbortSignal): Promise<Link | undefined> {
     const firstPage = this.#tail.pages.after(cursor, signal)
     const loaded = this.#connections.shared()
@@ -84,7 +84,7 @@ export class Connector {
     if (WebSocket === undefined)
       throw new StarciteError(
         'websocket_missing',
-        'there is no WebSocket here; hand one to the constructor of Starcite',
+        'no global WebSocket: pass one to the constructor of Starcite, or tail over SSE',
       )
     this.token = await http.tokens.current()
     const url = http.url(`${this.#path}/tail`, {
@@ -108,7 +108,7 @@ export class Connector {
     }
   }
 
-  /** A browser does not say why a handshake failed, so the session is asked for: that fails for the same reasons. */
+  /** Throws the reason why a handshake failed. A browser hides it, but reading the session fails for the same reasons. */
   async #explain(at: Cursor, signal: AbortSignal): Promise<void> {
     const { seq: cursor, insertedAt } = at
     const last_seq = await this.lastSeq(signal)
@@ -137,7 +137,7 @@ export class Connector {
     const call = {
       path: `${this.#path}/tail`,
       query: { ...queryOf(cursor), follow: this.#query.follow },
-      // Where a stream ends does not say why; asked with the last id, the server answers 204 when there is no more.
+      // The end of a stream has no reason. Asked again with the last id, the server answers 204 when the tail is complete.
       ...(ends && { headers: { 'last-event-id': String(cursor.seq) } }),
     }
     const whenDone: End = ends ? { at: 'interrupted' } : { at: 'broken', reason: 'the stream ended' }

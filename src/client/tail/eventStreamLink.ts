@@ -6,8 +6,8 @@ import type { End, Link } from './link.ts'
 const OPEN_TIMEOUT_MS = 15_000
 
 /**
- * An event stream that is read by fetch: unlike EventSource it takes a header, works in workers and on servers, and is
- * read at the pace of its reader.
+ * An event stream that is read by fetch. Unlike EventSource it can send headers, works on servers, and reads at the pace of its
+ * reader.
  */
 export class EventStreamLink implements Link {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
@@ -17,7 +17,7 @@ export class EventStreamLink implements Link {
   readonly #decoder = new TextDecoder()
   #events: StreamEvent[] = []
   #end: End | undefined
-  /** The id of the last event that was taken. */
+  /** The id of the last event that was read. */
   id = ''
   heardAt = Date.now()
 
@@ -32,8 +32,8 @@ export class EventStreamLink implements Link {
   }
 
   /**
-   * Undefined: the server says that there is nothing more to come. `whenDone` is what an orderly end of the stream means.
-   * Rejects with the server's refusal, or a network error.
+   * Opens a stream; undefined when the server answers 204, so the tail is complete. `whenDone` is the result of an orderly end
+   * of the stream. Rejects with the server's error, or a network error.
    */
   static async open(
     http: Http,
@@ -73,7 +73,7 @@ export class EventStreamLink implements Link {
     }
   }
 
-  /** Where a reader stands who has taken everything. */
+  /** The cursor after everything received so far. */
   get lastId(): string {
     return this.#parser.lastId
   }
@@ -99,13 +99,13 @@ export class EventStreamLink implements Link {
 
   close(): void {
     this.#events = []
-    this.#end ??= { at: 'broken', reason: 'closed by this side' }
+    this.#end ??= { at: 'broken', reason: 'closed by the client' }
     this.#abort.abort()
     this.#reader.cancel().catch(() => {})
   }
 }
 
-/** What a stream ends with when the server cannot go on: an event that has the name, and the form, of an error. */
+/** The error with which a server ends a stream: an event with the name and the form of an error. */
 function errorOf({ name, data }: StreamEvent): StarciteError | undefined {
   const error = name === undefined ? undefined : serverErrorFrom(0, data)
   return error?.code === name ? error : undefined

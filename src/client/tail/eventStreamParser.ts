@@ -1,14 +1,14 @@
-/** A server-sent event. `id` is the last that the stream gave, this event's or an earlier one's. */
+/** A server-sent event. `id` is the last id of the stream, of this event or an earlier one. */
 export interface StreamEvent {
   readonly id: string
   readonly data: string
-  /** Its name, when it has one. */
+  /** The event's name, if it has one. */
   readonly name?: string
 }
 
 /**
- * Reads server-sent events out of text that comes in pieces, cut anywhere (the HTML standard, "Parsing an event
- * stream"). An event that has not come to its empty line is never told.
+ * Parses server-sent events from text in chunks of any size (the HTML standard, "Parsing an event stream"). An event without
+ * its final empty line is ignored.
  */
 export class EventStreamParser {
   #rest = ''
@@ -16,7 +16,7 @@ export class EventStreamParser {
   #data: string[] = []
   #id = ''
   #name = ''
-  /** Where a reader who has taken every event stands: the last id that came with its empty line, with data or not. */
+  /** The last id that was completed by an empty line, with data or not: the cursor after all events so far. */
   lastId = ''
 
   push(text: string): StreamEvent[] {

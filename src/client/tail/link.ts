@@ -1,19 +1,19 @@
 import type { StarciteError } from '../errors.ts'
 import type { SessionEvent } from '../types.ts'
 
-/** How one connection of a tail ended. */
+/** The end of one connection of a tail. */
 export type End =
-  /** Nothing more will come: `follow: false` has reached its end, as the server says, or as it looks. */
+  /** The tail with `follow: false` is complete. `isCertain` is true when the server has confirmed it. */
   | { readonly at: 'finished'; readonly isCertain: boolean }
-  /** The token is over. */
+  /** The token has expired. */
   | { readonly at: 'expired' }
-  /** Coming back would not help. */
+  /** Reconnecting would not help. */
   | { readonly at: 'refused'; readonly error: StarciteError }
-  /** Come back with the cursor. */
+  /** Reconnect with the cursor, after a wait. */
   | { readonly at: 'broken'; readonly reason: string }
   /**
-   * Come back with the cursor at once: the reader lagged, and this side ended what it could not keep; or a finite stream
-   * ended, and the server says only when asked again whether that was all.
+   * Reconnect with the cursor at once: the reader lagged, and the client closed the connection to bound its memory; or a finite
+   * stream ended, and only another request shows whether it was complete.
    */
   | { readonly at: 'interrupted' }
 
@@ -22,13 +22,13 @@ export type Received = string | readonly SessionEvent[]
 
 export const isEnd = (it: Received | End): it is End => typeof it === 'object' && !Array.isArray(it)
 
-/** One connection of a tail, whatever the transport. */
+/** One connection of a tail, over any transport. */
 export interface Link {
-  /** When something was last heard, events or not, in milliseconds of `Date.now()`. */
+  /** When data last arrived, events or not, by `Date.now()`. */
   readonly heardAt: number
-  /** What comes next; the end comes after everything before it. */
+  /** The next events, or the end, which comes after all events. */
   next(): Promise<Received | End>
-  /** Something was missed: whether the connection lives is to be found out. For connections that others use too. */
+  /** Checks whether a shared connection is alive, after an event was missed. */
   check?(): void
   close(): void
 }

@@ -3,7 +3,7 @@ import type { Http } from '../http/http.ts'
 import type { AnyEvents } from '../types.ts'
 import { type Cursor, queryOf } from './cursor.ts'
 
-/** Reads pages of one session. After a page that did not come, as over a slow line, smaller ones are asked for. */
+/** Reads pages of one session. After a page that did not arrive, for example over a slow link, it requests smaller ones. */
 export class PageReader {
   readonly #http: Http
   readonly #path: string
@@ -17,7 +17,7 @@ export class PageReader {
     this.#limit = limit
   }
 
-  /** The events after the cursor, without a hole. Rejects with StarciteError. */
+  /** The events after the cursor, without a gap. Rejects with StarciteError. */
   async after(cursor: Cursor, signal: AbortSignal): Promise<EventPage<AnyEvents>> {
     try {
       const call = { path: this.#path, query: { ...queryOf(cursor), limit: this.#limit }, signal }

@@ -13,24 +13,24 @@ import { type End, isEnd, type Link, type Received } from './link.ts'
 import type { TailTransport } from './transportChoice.ts'
 
 export interface TailOptions {
-  /** The seq of the last event seen; what comes after it is told. Default 0: everything. */
+  /** The seq of the last event seen. The tail yields the events after it. Default 0: all events. */
   readonly cursor?: number
   /**
-   * `inserted_at` of the event at the cursor. With it the tail ends with `history_changed` when the log has another event
-   * there, because the database was restored since. While the tail goes on, it does this by itself.
+   * The `inserted_at` of the event at the cursor. With it the tail ends with `history_changed` when the log has another event
+   * there, because the database was restored since. A running tail checks this on its own at each reconnect.
    */
   readonly cursorInsertedAt?: string
-  /** Events in one frame at most, 1 to 1000. Default 64. */
+  /** The maximum number of events in one message, 1 to 1000. Default 64. */
   readonly batchSize?: number
-  /** False: ends with what is the last event now. Default true: live events follow, for ever. */
+  /** False: the tail ends with the present last event. Default true: it goes on with live events. */
   readonly follow?: boolean
-  /** Ends the tail, quietly. */
+  /** Ends the tail without an error. */
   readonly signal?: AbortSignal
-  /** Default: a WebSocket, and server-sent events where that is impossible. */
+  /** Default: a WebSocket, or server-sent events where WebSockets do not work. */
   readonly transport?: TailTransport
-  /** After this many milliseconds without a sign of life the session is asked whether something was missed. Default 45,000. */
+  /** After this many milliseconds without data the tail checks whether it missed an event. Default 45,000. */
   readonly silenceMs?: number
-  /** Told whenever the tail is connected, and whenever it waits to come back. */
+  /** Called when the tail is connected, and when it waits before it reconnects. */
   readonly onConnection?: (state: TailState) => void
 }
 
@@ -42,12 +42,12 @@ const BACKOFF_BASE_MS = 250
 const BACKOFF_MAX_MS = 15_000
 const SILENCE_MS = 45_000
 const CHECK_TIMEOUT_MS = 5000
-/** A connection that lasted this long was a good one: the next trouble is a new one. */
+/** A connection that lasted this long resets the back-off. */
 const GOOD_MS = 5000
-/** Times in a row that the same hole is shown, or a token ends at once, before it is told. */
+/** How often in a row a gap appears, or a token expires at once, before the tail ends with an error. */
 const MAX_IN_A_ROW = 5
 
-/** Every event after a cursor, in order, each once, whatever happens to connections. One of these per iteration. */
+/** Yields every event after a cursor, in order, each once, over any number of connections. One instance per iteration. */
 export class Tail<Events> {
   readonly #http: Http
   readonly #path: string
@@ -56,7 +56,7 @@ export class Tail<Events> {
   readonly #backoff = new Backoff(BACKOFF_BASE_MS, BACKOFF_MAX_MS)
   readonly #connector: Connector
   #cursor: number
-  /** With `follow: false`, once a connection has said that it is through: how far the session was then. */
+  /** With `follow: false`, the last seq of the session, once a connection has reported that the tail is complete. */
   #lastSeq: number | undefined
   #insertedAt: string | undefined
   #inARow = 0
@@ -107,7 +107,7 @@ export class Tail<Events> {
     return { seq: this.#cursor, insertedAt: this.#insertedAt }
   }
 
-  /** Undefined when it has to be tried again, and the wait for that is over. */
+  /** Opens a connection; undefined when that failed, after the wait before the next attempt. */
   async #open(): Promise<Link | 'finished' | undefined> {
     try {
       const link = await this.#connector.open(this.#at, this.#wakeups.signal)
@@ -129,13 +129,13 @@ export class Tail<Events> {
     }
   }
 
-  /** Something in between can end a connection as the server does, so the session is asked how far it goes. */
+  /** Checks the end of a finite tail with the session's last seq, since an intermediary can end a connection as the server does. */
   async #isThrough(): Promise<boolean> {
     try {
       this.#lastSeq ??= await this.#connector.lastSeq(this.#wakeups.signal)
       if (this.#cursor >= this.#lastSeq) return true
       await this.#wait(
-        networkError(`it ended after event ${this.#cursor} of ${this.#lastSeq}`, 'the tail was cut'),
+        networkError(`it ended after event ${this.#cursor} of ${this.#lastSeq}`, 'the tail was interrupted'),
       )
     } catch (error) {
       if (this.#isAborted) return true
@@ -145,7 +145,7 @@ export class Tail<Events> {
     return this.#isAborted
   }
 
-  /** Yields what comes over one connection; its last value is how that ended. */
+  /** Yields the events of one connection, and returns its end. */
   async *#read(link: Link): AsyncGenerator<SessionEvent<Events>, End, undefined> {
     for (;;) {
       const received = await this.#next(link)
@@ -165,7 +165,7 @@ export class Tail<Events> {
     }
   }
 
-  /** What comes next; in silence, and when the page wakes up, first makes sure that nothing was missed. */
+  /** The next events. After silence, and when the page wakes up, first checks that no event was missed. */
   async #next(link: Link): Promise<Received | End> {
     const silenceMs = this.#options.silenceMs ?? SILENCE_MS
     const coming = link.next()
@@ -177,7 +177,7 @@ export class Tail<Events> {
       if (typeof first !== 'boolean') return first
       if (this.#isAborted) return { at: 'finished', isCertain: true }
       if (this.#wakeups.takeWentOffline()) return { at: 'broken', reason: 'the browser is offline' }
-      if (!first && link.heardAt > silentSince) continue // a ping came meanwhile
+      if (!first && link.heardAt > silentSince) continue // data arrived meanwhile
       const missed = await this.#missed()
       if (missed !== undefined && link.heardAt <= silentSince) {
         link.check?.()
@@ -187,7 +187,7 @@ export class Tail<Events> {
     }
   }
 
-  /** Asks for what lies past the cursor. Undefined when there is nothing: the link may well be good. */
+  /** Reads after the cursor. Undefined when there is no event, so the connection may be good. */
   async #missed(): Promise<End | undefined> {
     try {
       const count = await withTimeout(CHECK_TIMEOUT_MS, this.#wakeups.signal, (signal) =>
@@ -211,7 +211,7 @@ export class Tail<Events> {
     return { at: 'refused', error: new StarciteError('events_missing', message, { details }) }
   }
 
-  /** Counts that a hole was shown; whether that was often enough in a row. */
+  /** Counts a gap, and tells whether there were too many in a row. */
   #isGapPersistent(): boolean {
     this.#inARow += 1
     return this.#inARow >= MAX_IN_A_ROW
@@ -223,15 +223,15 @@ export class Tail<Events> {
     if (end.at === 'interrupted') return
     if (end.at === 'expired') {
       this.#inARow = lastedMs >= GOOD_MS ? 0 : this.#inARow + 1
-      const error = new StarciteError('token_expired', 'the token is over', { status: 401 })
+      const error = new StarciteError('token_expired', 'the token has expired', { status: 401 })
       if (this.#inARow >= MAX_IN_A_ROW || !(await this.#renewed())) throw error
       if (this.#inARow > 1) await this.#wait(error)
       return
     }
-    await this.#wait(networkError(end.at === 'broken' ? end.reason : end.at, 'the tail was cut'))
+    await this.#wait(networkError(end.at === 'broken' ? end.reason : end.at, 'the tail was interrupted'))
   }
 
-  /** False when there is no way to get another token. A token function that fails is tried again. */
+  /** Renews the token; false when that is impossible. A token function that fails is called again. */
   async #renewed(): Promise<boolean> {
     for (;;) {
       try {
@@ -252,7 +252,7 @@ export class Tail<Events> {
   }
 }
 
-/** What came is no event: something in between has a hand in it, so the connection is given up. */
+/** Ends the connection when the data is not an event: then an intermediary has changed it. */
 function readOr<T>(read: () => T): T | End {
   try {
     return read()

@@ -1,9 +1,9 @@
 export type TailTransport = 'auto' | 'websocket' | 'sse'
 
-/** Handshakes that fail while the same server answers HTTP, before something in between is taken for the reason. */
+/** After this many failed handshakes, while the same server answers HTTP, an intermediary is assumed to block WebSockets. */
 const MAX_FAILED_HANDSHAKES = 2
 
-/** Settles on the transport that works. */
+/** Chooses the transport that works. */
 export class TransportChoice {
   transport: 'websocket' | 'sse'
   readonly #mayFallBack: boolean
@@ -14,12 +14,12 @@ export class TransportChoice {
     this.transport = requested === 'sse' || (requested === 'auto' && !hasWebSocket) ? 'sse' : 'websocket'
   }
 
-  /** WebSockets come through here. */
+  /** Records that a WebSocket was opened. */
   worked(): void {
     this.#failedHandshakes = Number.NEGATIVE_INFINITY
   }
 
-  /** A handshake failed, and the same server answers HTTP. */
+  /** Records that a handshake failed while the same server answered HTTP. */
   failed(): void {
     this.#failedHandshakes += 1
     if (this.#mayFallBack && this.#failedHandshakes >= MAX_FAILED_HANDSHAKES) this.transport = 'sse'

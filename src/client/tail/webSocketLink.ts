@@ -2,7 +2,7 @@ import type { CLOSE as SERVER_CLOSE } from '../../protocol/errors.ts'
 import { networkError, StarciteError } from '../errors.ts'
 import type { End, Link } from './link.ts'
 
-/** What is used of a WebSocket: the standard's, and, where they exist, two additions of the `ws` package. */
+/** The part of WebSocket that is used, with two methods that only the `ws` package has. */
 export interface WebSocketLike {
   // biome-ignore lint/suspicious/noExplicitAny: the types that implement it differ in theirs
   addEventListener(type: any, listener: (event: any) => void): void
@@ -14,7 +14,7 @@ export interface WebSocketLike {
 }
 export type WebSocketConstructor = new (url: string) => WebSocketLike
 
-/** Characters that may wait to be read. A socket that can be paused is, past the first bound; another is closed past the second. */
+/** Bounds of characters that wait to be read. Above the first a socket is paused if it can be; above the second it is closed. */
 export interface Bounds {
   readonly pauseAt: number
   readonly closeAt: number
@@ -53,7 +53,7 @@ export class WebSocketLink implements Link {
     })
   }
 
-  /** Rejects with a network error when the handshake fails; a browser does not tell why. */
+  /** Opens a WebSocket. Rejects with a network error when the handshake fails; a browser hides the reason. */
   static open(
     make: WebSocketConstructor,
     url: string,
@@ -106,8 +106,8 @@ export class WebSocketLink implements Link {
 
   close(): void {
     this.#frames = []
-    this.#finish({ at: 'broken', reason: 'closed by this side' })
-    this.#socket.resume?.() // a paused socket would not hear the answer to its goodbye
+    this.#finish({ at: 'broken', reason: 'closed by the client' })
+    this.#socket.resume?.() // a paused socket would not receive the answer to its close
     this.#socket.close()
   }
 
@@ -159,7 +159,7 @@ export class WebSocketLink implements Link {
   }
 }
 
-/** The server says that coming back would not help. */
+/** An end after which reconnecting would not help. */
 const refused = (code: string, status: number, message: string): End => ({
   at: 'refused',
   error: new StarciteError(code, message, { status, retryable: false }),

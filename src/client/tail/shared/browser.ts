@@ -1,4 +1,4 @@
-/** What is used of Web Locks. */
+/** The part of Web Locks that is used. */
 export interface Locks {
   request(
     name: string,
@@ -7,7 +7,7 @@ export interface Locks {
   ): Promise<unknown>
 }
 
-/** What is used of a BroadcastChannel. */
+/** The part of BroadcastChannel that is used. */
 export interface Channel {
   // biome-ignore lint/suspicious/noExplicitAny: it is checked by its reader
   onmessage: ((message: any) => void) | null
@@ -37,7 +37,7 @@ export interface TabApis {
   readonly sha256: (text: string) => Promise<string>
 }
 
-/** Calls when something happens to the page; answers how to stop that. Where there are no such events it never does. */
+/** Calls `act` on these events of the page, where they exist. Returns the function that removes the listeners. */
 export function onPage(types: readonly string[], act: () => void): () => void {
   const { document } = globalThis as { document?: unknown }
   const targets = [globalThis, document].filter(isTarget)
@@ -47,7 +47,7 @@ export function onPage(types: readonly string[], act: () => void): () => void {
   }
 }
 
-/** What tabs need to find each other; undefined where a browser does not have it: over plain HTTP, as a rule. */
+/** The browser's APIs by which tabs find each other; undefined without them, as a rule over plain HTTP. */
 export function tabApis(): TabApis | undefined {
   const [locks, subtle] = [navigator?.locks, crypto?.subtle]
   if (locks === undefined || subtle === undefined || BroadcastChannel === undefined) return undefined

@@ -11,7 +11,7 @@ import { MultiplexedSocket } from './multiplexedSocket.ts'
 import { MultiplexedStream } from './multiplexedStream.ts'
 import { later } from './timer.ts'
 
-/** A page goes from one session to the next: the connection waits so long for another follower. */
+/** How long the connection stays open without a follower, since a page may go from one session to the next. */
 const LINGER_MS = 2000
 
 interface Followed {
@@ -21,8 +21,8 @@ interface Followed {
 }
 
 /**
- * The one connection of a page: opened for the first follower, closed a little after the last. Followers of one session
- * share what is heard of it. When the connection ends, so do all subscriptions; who comes back opens the next one.
+ * The one connection of a page: opened for the first follower, and closed a little after the last. Followers of one session
+ * share its events. When the connection ends, so do all subscriptions; the next follower opens another one.
  */
 export class Hub implements LiveFeed {
   readonly #http: Http
@@ -35,10 +35,10 @@ export class Hub implements LiveFeed {
   #source: Promise<MultiplexedLink> | undefined
   #current: MultiplexedLink | undefined
   #stopLinger = () => {}
-  /** Subscriptions, those that are being made too. */
+  /** The number of subscriptions, including those that are being created. */
   #users = 0
 
-  /** `onIdle`: nothing is followed any more, and the connection is closed. */
+  /** `onIdle` is called when no session is followed any more, and the connection is closed. */
   constructor(
     http: Http,
     choice: TransportChoice,
@@ -49,7 +49,7 @@ export class Hub implements LiveFeed {
     this.#choice = choice
     this.#WebSocket = WebSocket
     this.#onIdle = onIdle
-    // A browser that is offline may show the connection as open for long.
+    // A browser that is offline may report the connection as open for a long time.
     this.#stopHearing = onPage(['offline'], () =>
       this.#endSource({ at: 'broken', reason: 'the browser is offline' }),
     )
@@ -59,7 +59,7 @@ export class Hub implements LiveFeed {
     return this.#current?.heardAt ?? 0
   }
 
-  /** Nothing is followed, and there is no connection. */
+  /** Whether no session is followed, and there is no connection. */
   get isIdle(): boolean {
     return this.#source === undefined && this.#users === 0
   }
@@ -93,7 +93,7 @@ export class Hub implements LiveFeed {
     }
   }
 
-  /** Ends every subscription. It takes no more. */
+  /** Ends every subscription, and accepts no more. */
   close(end: End): void {
     this.#closed.abort()
     this.#stopLinger()
@@ -128,7 +128,7 @@ export class Hub implements LiveFeed {
     if (this.#users > 0) return
     this.#stopLinger()
     this.#stopLinger = later(LINGER_MS, () => {
-      this.#endSource({ at: 'broken', reason: 'closed by this side' })
+      this.#endSource({ at: 'broken', reason: 'closed by the client' })
       this.#onIdle()
     })
   }
@@ -160,18 +160,18 @@ export class Hub implements LiveFeed {
         : await this.#openSocket(events)
     if (hasEnded || this.#closed.signal.aborted) {
       opened.close()
-      throw networkError('the connection is over', 'the tail was not begun')
+      throw networkError('the connection is over', 'the tail was not started')
     }
     this.#current = opened
     return opened
   }
 
-  /** Followers have read from the server over HTTP just before, so a handshake that fails is that of a WebSocket. */
+  /** Opens a WebSocket. Followers have just read from the server over HTTP, so a failed handshake concerns WebSockets only. */
   async #openSocket(events: MultiplexedEvents): Promise<MultiplexedLink> {
     if (this.#WebSocket === undefined)
       throw new StarciteError(
         'websocket_missing',
-        'there is no WebSocket here; hand one to the constructor of Starcite',
+        'no global WebSocket: pass one to the constructor of Starcite, or tail over SSE',
       )
     const token = await this.#http.tokens.current()
     const url = this.#http.url('/v1/socket/websocket', { vsn: '2.0.0', token })
@@ -186,7 +186,7 @@ export class Hub implements LiveFeed {
     }
   }
 
-  /** What was heard already is dropped, and what does not follow it is not passed on. */
+  /** Passes on the events that continue the session; drops repeated ones, and those after a gap. */
   #onEvents(sessionId: string, texts: readonly string[]): void {
     const followed = this.#followed.get(sessionId)
     const newest = JSON.parse(texts.at(-1) ?? '{}') as { seq?: number; inserted_at?: string }

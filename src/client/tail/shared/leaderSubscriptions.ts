@@ -4,7 +4,7 @@ import type { End } from '../link.ts'
 import type { LiveFeed, LiveListener, Subscription } from './liveFeed.ts'
 import { charsOf, type ToLeader, type ToTab } from './messages.ts'
 
-/** The leading tab is told how much was taken after this many characters. */
+/** After this many characters the tab acknowledges events to the leading tab. */
 const TOOK_CHARS = 65_536
 
 interface Remote {
@@ -17,8 +17,8 @@ interface Remote {
 }
 
 /**
- * The subscriptions of a tab that follows by way of the leading tab. Each gets a number, by which the messages of both
- * tabs name it.
+ * The subscriptions of a tab over the connection of the leading tab. Each has a number, by which the messages of both tabs
+ * name it.
  */
 export class LeaderSubscriptions {
   readonly #post: (message: ToLeader) => void
@@ -37,7 +37,7 @@ export class LeaderSubscriptions {
     return this.#remotes.size === 0
   }
 
-  /** Resolves once a leading tab has joined the session. `hasLeader`: one is known, so it is asked at once. */
+  /** Subscribes to a session. Resolves once a leading tab has joined it. With `hasLeader` it asks the leader at once. */
   add(sessionId: string, cursor: Cursor, listener: LiveListener, hasLeader: boolean): Promise<Subscription> {
     this.#lastN += 1
     const n = this.#lastN
@@ -48,7 +48,7 @@ export class LeaderSubscriptions {
     })
   }
 
-  /** The leading tab's connection gave a sign of life then. */
+  /** Records when data last arrived on the leading tab's connection. */
   noteHeardAt(heardAt: number): void {
     this.#heardAt = Math.max(this.#heardAt, heardAt)
   }
@@ -83,8 +83,8 @@ export class LeaderSubscriptions {
   }
 
   /**
-   * Another tab leads now, or this one, whose `own` connection is given then. Subscriptions that had joined end, and come
-   * back with their cursors; the others are asked for again.
+   * Handles a new leading tab, or this one, with its `own` connection. Subscriptions that had joined end, and reconnect with
+   * their cursors; the others are requested again.
    */
   changeLeader(own: LiveFeed | undefined): void {
     for (const remote of [...this.#remotes.values()]) {
@@ -128,7 +128,7 @@ export class LeaderSubscriptions {
     }
   }
 
-  /** Acknowledges events: the leading tab sends only so much that was not taken. */
+  /** Acknowledges events: the leading tab bounds what was sent and not acknowledged. */
   #took(texts: readonly string[]): void {
     this.#heardAt = Date.now()
     this.#takenChars += charsOf(texts)

@@ -4,7 +4,7 @@ import type { Hub } from './hub.ts'
 import type { OfTab } from './messages.ts'
 import { ServedTab } from './servedTab.ts'
 
-/** What the leading tab of a group has while it leads: the connection, and the tabs that it serves from it. */
+/** The state of the leading tab of a group: the connection, and the tabs that it serves from it. */
 export class Leadership {
   /** The name of this tab's time as leader. */
   readonly leader: string
@@ -34,7 +34,7 @@ export class Leadership {
     )
   }
 
-  /** No tab is served, and nothing is followed over the connection. */
+  /** Whether no tab is served, and no session is followed over the connection. */
   get isIdle(): boolean {
     return this.#tabs.size === 0 && this.hub.isIdle
   }
@@ -56,7 +56,7 @@ export class Leadership {
     if (known) return known
     const tab = new ServedTab(this.leader, this.hub, this.#apis.openChannel(this.#channelOf(id)))
     this.#tabs.set(id, tab)
-    // Every tab holds a lock of its own: the browser grants it to this tab when the other one is gone, for whatever reason.
+    // Every tab holds a lock of its own: the browser grants it to this tab once the other one is gone.
     this.#apis.locks
       .request(this.#channelOf(id), { signal: this.#abort.signal }, () => {
         if (this.#tabs.get(id) === tab) this.#tabs.delete(id)

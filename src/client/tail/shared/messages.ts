@@ -1,19 +1,19 @@
 import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
 
-/** Of the messages between tabs: tabs that run another build of the client speak only to those of theirs. */
+/** The version of the messages between tabs. Tabs with different versions form groups of their own. */
 export const PROTOCOL = 1
 
-/** To the tab that leads, on the channel that all have. `n` is of the subscription. */
+/** A message to the leading tab, on the channel of all tabs. `n` is the number of the subscription. */
 export type ToLeader =
   | { readonly at: 'ping' }
   | { readonly at: 'subscribe'; readonly n: number; readonly sessionId: string; readonly cursor: Cursor }
   | { readonly at: 'leave'; readonly n: number }
   | { readonly at: 'check' }
-  /** So many characters of events were taken. */
+  /** Acknowledges this many characters of events. */
   | { readonly at: 'took'; readonly chars: number }
 
-/** To one tab, on a channel of its own; `leads` also to all. */
+/** A message to one tab, on its own channel; `leads` also goes to all. */
 export type ToTab =
   | { readonly at: 'leads'; readonly heardAt: number }
   | {

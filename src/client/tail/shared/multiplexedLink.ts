@@ -1,18 +1,18 @@
 import type { Cursor } from '../cursor.ts'
 import type { End } from '../link.ts'
 
-/** How far a session was heard. */
+/** The position up to which a session was received. */
 export interface SessionPosition {
   readonly cursor: Cursor
 }
 
-/** What a connection tells of the sessions that are followed on it. */
+/** The callbacks of a connection for the sessions that are followed on it. */
 export interface MultiplexedEvents {
-  /** JSON texts of events that follow one another. */
+  /** Called with consecutive events, as JSON texts. */
   onEvents(sessionId: string, texts: readonly string[]): void
-  /** The server follows this session no longer. */
+  /** Called when the server has ended the tail of this session. */
   onLeft(sessionId: string, reason: string): void
-  /** The connection is over. */
+  /** Called when the connection has ended. */
   onEnd(end: End): void
 }
 
@@ -20,7 +20,7 @@ export interface MultiplexedEvents {
 export interface MultiplexedLink {
   readonly transport: 'websocket' | 'sse'
   readonly heardAt: number
-  /** Follows a session from its place on. Rejects with StarciteError when the server refuses, or the connection ends. */
+  /** Follows a session from a position. Rejects with StarciteError when the server refuses, or the connection ends. */
   join(sessionId: string, place: SessionPosition): Promise<void>
   leave(sessionId: string): void
   check(): void

@@ -9,12 +9,12 @@ import { later } from './timer.ts'
 
 const TOPIC = 'tail:'
 const BATCH_SIZE = 64
-/** The server takes a client that is silent for 60 s for gone, and browsers delay timers of hidden pages. */
+/** The server closes a socket after 60 s of silence, and browsers delay the timers of hidden pages. */
 const HEARTBEAT_MS = 20_000
 const HEARTBEAT_TIMEOUT_MS = 10_000
 const CHECK_TIMEOUT_MS = 2000
 const JOIN_TIMEOUT_MS = 10_000
-/** Every frame is handed on as it comes. */
+/** Every message is handed on when it arrives. */
 const UNBOUNDED = { pauseAt: Number.POSITIVE_INFINITY, closeAt: Number.POSITIVE_INFINITY }
 /** The member that the multiplexed socket adds to each event. */
 const CURSOR = /\s*,\s*"cursor"\s*:\s*\d+\s*\}$/
@@ -87,7 +87,7 @@ export class MultiplexedSocket implements MultiplexedLink {
   }
 
   close(): void {
-    this.#end({ at: 'broken', reason: 'closed by this side' })
+    this.#end({ at: 'broken', reason: 'closed by the client' })
   }
 
   async #read(): Promise<void> {
@@ -141,7 +141,7 @@ export class MultiplexedSocket implements MultiplexedLink {
     if (code === 'token_expired') this.#end({ at: 'expired' })
   }
 
-  /** The next one is timed from the answer to the last: what follows a message is delayed least in hidden pages. */
+  /** Starts the timer of the next heartbeat after a response: browsers delay timers after a message least in hidden pages. */
   #beatLater(): void {
     this.#stopTimer()
     this.#stopTimer = later(HEARTBEAT_MS, () => this.#beat(HEARTBEAT_TIMEOUT_MS))
@@ -180,7 +180,7 @@ export class MultiplexedSocket implements MultiplexedLink {
   }
 }
 
-const ended = (reason: string) => networkError(reason, 'the tail was not begun')
+const ended = (reason: string) => networkError(reason, 'the tail was not started')
 
 const textsOf = (payload: string): string[] =>
   elementsOf(payload, payload.indexOf('[')).map((text) => text.replace(CURSOR, '}'))

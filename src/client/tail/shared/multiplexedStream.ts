@@ -7,11 +7,11 @@ import type { End } from '../link.ts'
 import type { MultiplexedEvents, MultiplexedLink, SessionPosition } from './multiplexedLink.ts'
 import { later } from './timer.ts'
 
-/** Sessions that are joined within so long are asked for by one request. */
+/** Sessions that are joined within this time share one request. */
 const JOIN_MS = 10
-/** A session that is left costs only its events until the stream is asked for anew. */
+/** The delay before a new request after a session is left: until then it costs only its events. */
 const LEAVE_MS = 1000
-/** The server comments every 15 s. */
+/** The server sends a comment every 15 s. */
 const SILENCE_MS = 40_000
 const WATCH_MS = 10_000
 const ENDED: End = { at: 'broken', reason: 'the stream ended' }
@@ -23,8 +23,8 @@ interface Joined {
 }
 
 /**
- * One event stream for all sessions (`POST /v1/tails`). A request cannot be changed, so with every session that comes or
- * goes the stream is asked for anew, from where each session was heard; the old one is read until the new one is there.
+ * One event stream for all sessions (`POST /v1/tails`). A request cannot be changed, so each change of the sessions opens a new
+ * stream from the positions of the sessions. The old stream is read until the new one is open.
  */
 export class MultiplexedStream implements MultiplexedLink {
   readonly transport = 'sse'
@@ -34,7 +34,7 @@ export class MultiplexedStream implements MultiplexedLink {
   readonly #sessions = new Map<string, Joined>()
   #link: EventStreamLink | undefined
   #isOpening = false
-  /** Something changed while the stream was being opened. */
+  /** The sessions changed while the stream was being opened. */
   #isStale = false
   #due: { readonly at: number; readonly stop: () => void } | undefined
   #stopWatch = () => {}
@@ -52,7 +52,7 @@ export class MultiplexedStream implements MultiplexedLink {
   join(sessionId: string, place: SessionPosition): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#abort.signal.aborted)
-        return reject(networkError('the stream is over', 'the tail was not begun'))
+        return reject(networkError('the stream is over', 'the tail was not started'))
       this.#sessions.set(sessionId, { place, settle: { resolve, reject } })
       this.#openIn(JOIN_MS)
     })
@@ -67,7 +67,7 @@ export class MultiplexedStream implements MultiplexedLink {
   }
 
   close(): void {
-    this.#end({ at: 'broken', reason: 'closed by this side' })
+    this.#end({ at: 'broken', reason: 'closed by the client' })
   }
 
   #openIn(ms: number): void {
@@ -147,7 +147,7 @@ export class MultiplexedStream implements MultiplexedLink {
     })
   }
 
-  #end(end: End, cause: unknown = networkError('the stream ended', 'the tail was not begun')): void {
+  #end(end: End, cause: unknown = networkError('the stream ended', 'the tail was not started')): void {
     if (this.#abort.signal.aborted) return
     this.#abort.abort()
     this.#stopWatch()

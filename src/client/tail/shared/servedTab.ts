@@ -5,16 +5,16 @@ import type { Channel } from './browser.ts'
 import type { LiveFeed, Subscription } from './liveFeed.ts'
 import { charsOf, type OfLeader, type ToLeader, type ToTab } from './messages.ts'
 
-/** Characters that may be on their way to a tab. Past it the tab only learns which events there are, and reads them. */
+/** The most unacknowledged characters of a tab. Above it the tab only receives the seq of new events, and reads them. */
 const MAX_UNTAKEN_CHARS = 1_048_576
 
-/** One tab as the tab that leads sees it: what it follows, and how much it has yet to take. */
+/** One follower tab in the leading tab: its subscriptions, and the characters that it has not acknowledged. */
 export class ServedTab {
   readonly #leader: string
   readonly #live: LiveFeed
   readonly #channel: Channel
   readonly #subscriptions = new Map<number, Subscription | undefined>()
-  /** Of subscriptions that were not sent all of their events: the last of these. */
+  /** The last seq of each subscription that was not sent all of its events. */
   readonly #missed = new Map<number, number>()
   #untaken = 0
 
@@ -51,7 +51,7 @@ export class ServedTab {
     }
   }
 
-  /** The tab is gone, or another one leads. */
+  /** Releases the tab, when it is gone or another one leads. */
   close(): void {
     for (const subscription of this.#subscriptions.values()) subscription?.leave()
     this.#subscriptions.clear()
@@ -98,6 +98,6 @@ export class ServedTab {
   }
 }
 
-/** What a tab is refused it learns from the server itself, when it comes back. */
+/** An end that can be cloned into a message. The tab gets errors from the server itself, when it reconnects. */
 const cloneable = (end: End): End =>
   end.at === 'refused' ? { at: 'broken', reason: end.error.message } : end

@@ -13,7 +13,7 @@ import { SharedLink } from './sharedLink.ts'
 import { TabGroup } from './tabGroup.ts'
 import { expiryOf, sharingKeyOf } from './tokenClaims.ts'
 
-/** The server accepted a token that has expired by the local clock. Which of the two is wrong is checked this much later. */
+/** The wait before a token is checked again that has expired by the local clock, but that the server accepted. */
 const RECHECK_TOKEN_MS = 60_000
 
 interface ConnectionFactory {
@@ -26,7 +26,7 @@ export interface SharedTail {
   readonly sessionId: string
   readonly pages: PageReader
   readonly transport: TailTransport
-  /** False: the tail ends with the last event, and needs no connection. */
+  /** False when the tail ends with the last event, and needs no connection. */
   readonly follow: boolean
 }
 
@@ -37,7 +37,7 @@ export interface SharedTail {
 export class SharedConnections {
   readonly #factory: ConnectionFactory
   readonly #apis: TabApis | undefined
-  /** By transport and by what tokens have in common: no tail reads by way of a connection with another principal's token. */
+  /** Feeds by transport and sharing key of the token: no tail uses a connection with another principal's token. */
   readonly #feeds = new Map<string, LiveFeed>()
 
   constructor(factory: ConnectionFactory, acrossTabs: boolean) {
@@ -45,7 +45,7 @@ export class SharedConnections {
     this.#apis = acrossTabs ? tabApis() : undefined
   }
 
-  /** A tail whose first page is being read already. `onToken` gets the token that it is opened with. */
+  /** Opens a tail whose first page is already being read. `onToken` receives the token of the connection. */
   async open(
     tail: SharedTail,
     firstPage: Promise<EventPage<AnyEvents>>,
@@ -66,7 +66,7 @@ export class SharedConnections {
     return link
   }
 
-  /** The connection that tails with this token share. */
+  /** The connection that tails with the rights of this token share. */
   async #feed(transport: TailTransport, token: string | undefined): Promise<LiveFeed> {
     const key = JSON.stringify([PROTOCOL, this.#factory.http.url(''), transport, sharingKeyOf(token)])
     const name = this.#apis === undefined ? key : `starcite ${await this.#apis.sha256(key)}`

@@ -9,12 +9,12 @@ import type { LiveListener, Subscription } from './liveFeed.ts'
 import { charsOf } from './messages.ts'
 import { later } from './timer.ts'
 
-/** Characters of live events that may wait for a reader. Past it they are dropped, and read from the server in time. */
+/** The characters of live events that wait for a reader at most. Above it they are dropped, and read from the server later. */
 const MAX_WAITING_CHARS = 4_194_304
 /** Timers hold no more than 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
-interface Frame {
+interface LiveEvents {
   readonly first: number
   readonly last: number
   readonly texts: readonly string[]
@@ -22,29 +22,29 @@ interface Frame {
 }
 
 /**
- * A tail by way of a connection that others use too. Live events are pushed; everything else is read page by page, at
- * the reader's pace and with the reader's own token: what lies before the connection's position, and what was dropped
- * because the reader was slow. So a slow reader, or one that begins far back, costs the others nothing.
+ * A tail over a shared connection, which pushes live events. Events before the connection's position, and events that were
+ * dropped because the reader was slow, are read page by page, at the reader's pace and with the reader's own token. So a reader
+ * that is slow or far behind does not delay the others.
  *
  *   behind (cursor < known, and the next event is not waiting) → reads a page
  *   live   (the next event is waiting)                         → hands it out
  *   up to date                                                 → waits, or has finished when it does not follow
  *
- * The first page is read before anything is handed out, so that the server has judged the reader's own token.
+ * The first page is read before any event is yielded, so that the server has checked the reader's own token.
  */
 export class SharedLink implements Link, LiveListener {
   readonly #pages: PageReader
   readonly #ends: boolean
   readonly #abort = new AbortController()
-  /** A page that was read and not handed out. */
+  /** A page that was read and not yielded yet. */
   #page: readonly SessionEvent[] | undefined
-  /** The page after a seq, which is asked for while the one before is read. */
+  /** The page after a seq, which is requested while the one before is read. */
   #ahead: { readonly seq: number; readonly page: Promise<EventPage<AnyEvents>> } | undefined
-  /** Contiguous, of at most so many characters. */
-  #live: Frame[] = []
+  /** Contiguous live events, up to MAX_WAITING_CHARS. */
+  #live: LiveEvents[] = []
   #liveChars = 0
   #cursor: Cursor
-  /** The session has events up to here. */
+  /** The highest seq that the session is known to have. */
   #known = 0
   #subscription: Subscription | undefined
   #end: End | undefined
@@ -58,7 +58,7 @@ export class SharedLink implements Link, LiveListener {
     this.#ends = ends
   }
 
-  /** With `live` undefined it ends with what is the last event now. Rejects with StarciteError. */
+  /** Opens the link. Without `live` it ends with the present last event. Rejects with StarciteError. */
   static async open(
     pages: PageReader,
     firstPage: Promise<EventPage<AnyEvents>>,
@@ -87,7 +87,7 @@ export class SharedLink implements Link, LiveListener {
     return Math.max(this.#readAt, this.#subscription?.heardAt ?? 0)
   }
 
-  /** Of the connection; undefined when there is none. */
+  /** The transport of the connection; undefined without one. */
   get transport(): 'websocket' | 'sse' | undefined {
     return this.#subscription?.transport
   }
@@ -110,7 +110,7 @@ export class SharedLink implements Link, LiveListener {
     this.#subscription?.check()
   }
 
-  /** Ends the link then, so that its reader comes back and the server judges its token anew. */
+  /** Ends the link after `ms`, so that its reader reconnects and the server checks its token again. */
   endIn(ms: number): void {
     this.#stopTimer()
     this.#stopTimer = later(Math.min(ms, LONGEST_TIMER_MS), () => this.onEnd({ at: 'interrupted' }))
@@ -121,7 +121,7 @@ export class SharedLink implements Link, LiveListener {
     this.#page = undefined
     this.#drop()
     this.#abort.abort()
-    this.onEnd({ at: 'broken', reason: 'closed by this side' })
+    this.onEnd({ at: 'broken', reason: 'closed by the client' })
     this.#subscription?.leave()
   }
 
@@ -204,17 +204,17 @@ export class SharedLink implements Link, LiveListener {
     }
   }
 
-  /** What was appended after a finite tail began is not part of it. */
+  /** Yields a page. Events that were appended after a finite tail began are not part of it. */
   #take(events: readonly SessionEvent[]): void {
     this.#page = this.#ends ? events.filter(({ seq }) => seq <= this.#known) : events
     const last = cursorOf(events)
     if (last === undefined || last.seq >= this.#known) return
     const page = this.#pages.after(last, this.#abort.signal)
-    page.catch(() => {}) // told when its turn comes
+    page.catch(() => {}) // reported when it is awaited
     this.#ahead = { seq: last.seq, page }
   }
 
-  /** Where the session ended when the page was read. */
+  /** The end of the session when the page was read. */
   #endOf({ events, last_seq }: EventPage<AnyEvents>): Cursor {
     const at = cursorOf(events) ?? this.#cursor
     return at.seq === last_seq ? at : { seq: last_seq, insertedAt: undefined }

@@ -18,7 +18,7 @@ const LEFT = { at: 'broken', reason: 'the page was closed or frozen' } as const
 /**
  * This tab in the group of tabs of its origin that have the same server and the same rights. The tab that holds the Web
  * Lock with the group's name leads: it has the connection, and passes on what the other tabs follow. The other tabs queue
- * for the lock, so that one of them leads as soon as the leader is gone, for whatever reason.
+ * for the lock, so that one of them leads as soon as the leader is gone.
  *
  *   queueing → leading      the lock is granted: the tab announces itself, and the others come back with their cursors
  *   leading  → queueing     another tab stole the lock, because this one did not answer (it hung, or was frozen)
@@ -33,7 +33,7 @@ export class TabGroup implements LiveFeed {
   readonly #apis: TabApis
   readonly #openHub: (onIdle: () => void) => Hub
   readonly #onLeft: () => void
-  /** From every tab to the leading one, and from that one to all. */
+  /** The channel from every tab to the leading one, and from that one to all. */
   readonly #all: Channel
   readonly #own: Channel
   readonly #subscriptions: LeaderSubscriptions
@@ -43,7 +43,7 @@ export class TabGroup implements LiveFeed {
   readonly #former = new Set<string>()
   #hasEntered = false
   #queued = new AbortController()
-  /** While this tab leads. */
+  /** Set while this tab leads. */
   #leadership: Leadership | undefined
   #leader: string | undefined
   #hasAnswered = true
@@ -52,7 +52,7 @@ export class TabGroup implements LiveFeed {
   #stopIdle = () => {}
   #timesLed = 0
 
-  /** `onLeft`: the tab has left the group, and this object takes no more subscriptions. */
+  /** `onLeft` is called when the tab has left the group. Then this object accepts no more subscriptions. */
   constructor(name: string, apis: TabApis, openHub: (onIdle: () => void) => Hub, onLeft: () => void) {
     this.#name = name
     this.#id = Math.random().toString(36).slice(2)
@@ -99,7 +99,7 @@ export class TabGroup implements LiveFeed {
     return this.#left.signal.aborted
   }
 
-  /** Takes the lock that shows that this tab exists, before any other tab hears of it. */
+  /** Takes the lock that shows that this tab exists, before it sends a message to any other tab. */
   async #enter(): Promise<void> {
     const untilLeft = new Promise<void>((resolve) =>
       this.#left.signal.addEventListener('abort', () => resolve(), { once: true }),

@@ -4,8 +4,8 @@ const PER_TOKEN_CLAIMS = new Set(['exp', 'iat', 'nbf', 'jti'])
 type Claims = Readonly<Record<string, unknown>>
 
 /**
- * Whom a token is for, and what it may do: everything in it but when it was made and how long it is good. Tokens that
- * cannot be read stand for themselves. The server judges tokens; this only tells apart what must not be mixed.
+ * The principal and rights of a token: all claims except its times and its id. A token that cannot be parsed is its own key.
+ * The server checks tokens; this key only keeps connections of different rights apart.
  */
 export function sharingKeyOf(token: string | undefined): string {
   const claims = claimsOf(token)
@@ -14,7 +14,7 @@ export function sharingKeyOf(token: string | undefined): string {
   return JSON.stringify(['claims', kept.sort(([a], [b]) => (a < b ? -1 : 1))])
 }
 
-/** Milliseconds since the epoch, by the claims of a token; undefined when it does not say. */
+/** When the token expires, in milliseconds since 1970; undefined without `exp`. */
 export function expiryOf(token: string | undefined): number | undefined {
   const exp = claimsOf(token)?.exp
   return typeof exp === 'number' ? 1000 * exp : undefined
