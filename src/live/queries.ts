@@ -109,12 +109,12 @@ export async function readHotAfterMany(
   bounds: PageBounds,
 ): Promise<Map<string, RenderedEvent[]>> {
   const values = [wanted.map((it) => it.sid), wanted.map((it) => it.cursor), bounds.events, bounds.bytes]
-  const frames = new Map<string, RenderedEvent[]>()
+  const events = new Map<string, RenderedEvent[]>()
   for (const row of await db.query(HOT_AFTER_MANY, values)) {
     const sid = row[0] as string
-    const own = frames.get(sid)
+    const own = events.get(sid)
     if (own) own.push(decodeEvent(row, 1))
-    else frames.set(sid, [decodeEvent(row, 1)])
+    else events.set(sid, [decodeEvent(row, 1)])
   }
-  return frames
+  return events
 }

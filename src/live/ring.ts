@@ -23,7 +23,7 @@ export interface RingBounds {
 export class Ring {
   readonly #max: RingBounds
   readonly #budget: RingBudget
-  #frames: RenderedEvent[] = []
+  #events: RenderedEvent[] = []
   #bytes = 0
   #last: Seq
 
@@ -39,36 +39,36 @@ export class Ring {
   }
 
   /** Adds events that continue the ring. Ignores earlier ones, which it has had, and later ones, which would leave a gap. */
-  push(frames: readonly RenderedEvent[]): void {
-    for (const frame of frames) {
-      if (frame.seq !== this.#last + 1) continue
-      this.#frames.push(frame)
-      this.#count(frame.memoryBytes)
-      this.#last = frame.seq
+  push(events: readonly RenderedEvent[]): void {
+    for (const event of events) {
+      if (event.seq !== this.#last + 1) continue
+      this.#events.push(event)
+      this.#count(event.memoryBytes)
+      this.#last = event.seq
     }
     while (this.#isOver()) this.#dropOldest()
   }
 
   /** The events after `cursor`, at most `limit`, or undefined when the ring does not reach back that far. */
   after(cursor: Seq, limit: number): readonly RenderedEvent[] | undefined {
-    const first = this.#last - this.#frames.length + 1
+    const first = this.#last - this.#events.length + 1
     if (cursor < first - 1) return undefined
-    return this.#frames.slice(cursor - first + 1, cursor - first + 1 + limit)
+    return this.#events.slice(cursor - first + 1, cursor - first + 1 + limit)
   }
 
   clear(): void {
     this.#count(-this.#bytes)
-    this.#frames = []
+    this.#events = []
   }
 
   #isOver(): boolean {
-    if (this.#frames.length === 0) return false
-    if (this.#frames.length > this.#max.events || this.#bytes > this.#max.bytes) return true
+    if (this.#events.length === 0) return false
+    if (this.#events.length > this.#max.events || this.#bytes > this.#max.bytes) return true
     return this.#budget.usedBytes > this.#budget.maxBytes
   }
 
   #dropOldest(): void {
-    const oldest = this.#frames.shift()
+    const oldest = this.#events.shift()
     if (oldest) this.#count(-oldest.memoryBytes)
   }
 

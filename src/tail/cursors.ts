@@ -68,7 +68,7 @@ export class Cursors {
 
   /** The time of an event in cold storage, in microseconds; undefined when it is not there. */
   async coldAt(sid: string, seq: Seq): Promise<number | undefined> {
-    return (await this.#cold.sliceAt(sid, seq))?.find((frame) => frame.seq === seq)?.at
+    return (await this.#cold.sliceAt(sid, seq))?.find((event) => event.seq === seq)?.at
   }
 
   /** Throws storage_unavailable on a replica: one that lags cannot show that a log is short. */

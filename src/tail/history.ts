@@ -29,7 +29,7 @@ export interface HistoryRequest {
 }
 
 export interface HistoryPage {
-  readonly frames: readonly RenderedEvent[]
+  readonly events: readonly RenderedEvent[]
   /** The cursor of the next page, past all events scanned, matching or not. Null when `desc` has reached the start. */
   readonly nextCursor: Seq | null
   readonly lastSeq: Seq
@@ -47,13 +47,13 @@ const MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
  * number of characters read.
  */
 interface Found {
-  readonly frames: readonly RenderedEvent[]
+  readonly events: readonly RenderedEvent[]
   readonly reached: Seq
   readonly characters: number
 }
 
 /** The first missing event of a range. */
-interface Hole {
+interface Gap {
   readonly missing: Seq
 }
 
@@ -87,13 +87,13 @@ export class History {
       for (let lastSeq = request.lastSeq; ; lastSeq = await this.#lastSeq(request.sid)) {
         if (cursor < lastSeq) {
           const until = Math.min(cursor + MAX_SCAN_EVENTS, lastSeq)
-          const { frames, reached } = await this.#scan(request, cursor + 1, until, deadline.signal)
+          const { events, reached } = await this.#scan(request, cursor + 1, until, deadline.signal)
           cursor = reached
           // A request that waits has the same bound of events: its client continues from the cursor of the page.
-          if (frames.length > 0 || cursor < lastSeq) return { frames, nextCursor: cursor, lastSeq }
+          if (events.length > 0 || cursor < lastSeq) return { events, nextCursor: cursor, lastSeq }
         }
         if (subscription === undefined || deadline.signal.aborted)
-          return { frames: [], nextCursor: cursor, lastSeq }
+          return { events: [], nextCursor: cursor, lastSeq }
         await subscription.ready(deadline.signal)
         await subscription.changed(cursor, deadline.signal)
         if (subscription.endReason === 'history_changed') throw endError(subscription.endReason)
@@ -107,14 +107,14 @@ export class History {
   async #backwards(request: HistoryRequest): Promise<HistoryPage> {
     const { cursor, lastSeq } = request
     const newest = Math.min((cursor ?? Number.MAX_SAFE_INTEGER) - 1, lastSeq)
-    if (newest < 1) return { frames: [], nextCursor: null, lastSeq }
-    const { frames, reached } = await this.#scan(
+    if (newest < 1) return { events: [], nextCursor: null, lastSeq }
+    const { events, reached } = await this.#scan(
       request,
       Math.max(1, newest - MAX_SCAN_EVENTS + 1),
       newest,
       request.signal,
     )
-    return { frames, nextCursor: reached > 1 ? reached : null, lastSeq }
+    return { events, nextCursor: reached > 1 ? reached : null, lastSeq }
   }
 
   /**
@@ -124,22 +124,22 @@ export class History {
   async #scan(request: HistoryRequest, first: Seq, last: Seq, signal: AbortSignal): Promise<Found> {
     const isAsc = request.order === 'asc'
     const isSearch = request.type !== null || request.actor !== null
-    const frames: RenderedEvent[] = []
+    const events: RenderedEvent[] = []
     let [characters, looked] = [0, 0]
     let [from, to] = [first, last]
-    while (from <= to && frames.length < request.limit && characters < MAX_PAGE_CHARACTERS) {
+    while (from <= to && events.length < request.limit && characters < MAX_PAGE_CHARACTERS) {
       if (isSearch && looked > 0 && (looked >= MAX_SCAN_CHARACTERS || signal.aborted)) break
-      const found = await this.#read(request, from, to, request.limit - frames.length)
-      for (const frame of found.frames) {
-        frames.push(frame)
-        characters += frame.text.length
+      const found = await this.#read(request, from, to, request.limit - events.length)
+      for (const event of found.events) {
+        events.push(event)
+        characters += event.text.length
       }
       if (characters > 0) request.hold?.(characters)
       looked += found.characters
       if (isAsc) from = found.reached + 1
       else to = found.reached - 1
     }
-    return { frames, reached: isAsc ? from - 1 : to + 1, characters }
+    return { events, reached: isAsc ? from - 1 : to + 1, characters }
   }
 
   /** Reads one step of a scan, in one tier. It advances by at least one event, and skips none. */
@@ -160,44 +160,44 @@ export class History {
     }
   }
 
-  async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Hole> {
+  async #readHot(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Gap> {
     const { sid, order, type, actor } = request
     // One event more than the limit shows whether the page is full. Bytes may end the read too, but never before its first event.
     const bounds: PageBounds = { events: limit + 1, bytes: MAX_PAGE_CHARACTERS }
     const query = { above: from - 1, below: to + 1, order, type, actor }
     const found = await readHotHistory(this.#db, sid, query, bounds)
     // At most 3 bytes per UTF-16 unit. A page that is wrongly taken for full only ends early.
-    const mostBytes = found.reduce((sum, frame) => sum + 3 * frame.text.length, 0)
-    const frames = found.slice(0, limit)
+    const mostBytes = found.reduce((sum, event) => sum + 3 * event.text.length, 0)
+    const events = found.slice(0, limit)
     const isFiltered = type !== null || actor !== null
-    const isFull = isFiltered ? found.length > limit : frames.length === limit
+    const isFull = isFiltered ? found.length > limit : events.length === limit
     const isCut = isFull || mostBytes >= MAX_PAGE_CHARACTERS
     const end = order === 'asc' ? to : from
-    const reached = isCut ? (frames.at(-1)?.seq ?? end) : end
+    const reached = isCut ? (events.at(-1)?.seq ?? end) : end
     const [first, last] = order === 'asc' ? [from, reached] : [reached, to]
     const there = isFiltered
       ? await countHot(this.#db, sid, first, last)
-      : inPlace(frames, first, last, order)
-    if (there === last - first + 1) return { frames, reached, characters: mostBytes }
+      : inPlace(events, first, last, order)
+    if (there === last - first + 1) return { events, reached, characters: mostBytes }
     return { missing: await findFirstMissing(this.#db, sid, first, last, order) }
   }
 
-  async #readCold(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Hole> {
+  async #readCold(request: HistoryRequest, from: Seq, to: Seq, limit: number): Promise<Found | Gap> {
     const isAsc = request.order === 'asc'
     const start = isAsc ? from : to
     const slice = await this.#cold.sliceAt(request.sid, start)
     if (slice === undefined) return { missing: start }
     const wanted = slice.filter(({ seq }) => seq >= from && seq <= to)
     if (!isAsc) wanted.reverse()
-    const frames: RenderedEvent[] = []
+    const events: RenderedEvent[] = []
     let characters = 0
-    for (const frame of wanted) {
-      characters += frame.text.length
-      if (!matches(frame, request)) continue
-      frames.push(frame)
-      if (frames.length === limit) return { frames, reached: frame.seq, characters }
+    for (const event of wanted) {
+      characters += event.text.length
+      if (!matches(event, request)) continue
+      events.push(event)
+      if (events.length === limit) return { events, reached: event.seq, characters }
     }
-    return { frames, reached: wanted.at(-1)?.seq ?? start, characters }
+    return { events, reached: wanted.at(-1)?.seq ?? start, characters }
   }
 
   async #lastSeq(sid: string): Promise<Seq> {
@@ -220,7 +220,7 @@ function matches({ text }: RenderedEvent, { type, actor }: HistoryRequest): bool
 }
 
 /** The number of events in their expected position, up to the first that is not. */
-function inPlace(frames: readonly RenderedEvent[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
-  const astray = frames.findIndex(({ seq }, i) => seq !== (order === 'asc' ? first + i : last - i))
-  return astray === -1 ? frames.length : astray
+function inPlace(events: readonly RenderedEvent[], first: Seq, last: Seq, order: 'asc' | 'desc'): number {
+  const astray = events.findIndex(({ seq }, i) => seq !== (order === 'asc' ? first + i : last - i))
+  return astray === -1 ? events.length : astray
 }

@@ -84,7 +84,7 @@ export class LogReader {
   async #fromCold(cursor: Seq): Promise<readonly RenderedEvent[]> {
     const { sid } = this.#subscription
     const slice = (await this.#cold.sliceAt(sid, cursor + 1)) ?? []
-    const page = slice.filter((frame) => frame.seq > cursor).slice(0, PAGE_BOUNDS.events)
+    const page = slice.filter((event) => event.seq > cursor).slice(0, PAGE_BOUNDS.events)
     this.#metrics.read('cold', page.length)
     const sliceEnd = slice.at(-1)?.seq
     if (sliceEnd !== undefined) {
@@ -96,18 +96,18 @@ export class LogReader {
 }
 
 /** The first events up to that many characters, at least one. */
-function within(frames: readonly RenderedEvent[], characters: number): readonly RenderedEvent[] {
+function within(events: readonly RenderedEvent[], characters: number): readonly RenderedEvent[] {
   let [count, length] = [0, 0]
-  for (const { text } of frames) {
-    if (length >= characters) return frames.slice(0, count)
+  for (const { text } of events) {
+    if (length >= characters) return events.slice(0, count)
     count += 1
     length += text.length
   }
-  return frames
+  return events
 }
 
 /** The part of a page that follows the cursor without a gap. The events of a gap are in another tier. */
 function contiguous(page: readonly RenderedEvent[], cursor: Seq): readonly RenderedEvent[] {
-  const hole = page.findIndex((frame, i) => frame.seq !== cursor + 1 + i)
-  return hole === -1 ? page : page.slice(0, hole)
+  const gap = page.findIndex((event, i) => event.seq !== cursor + 1 + i)
+  return gap === -1 ? page : page.slice(0, gap)
 }

@@ -17,7 +17,7 @@ export interface Sink {
   /** Resolves when the transport has room for a page, or the signal is aborted. `signal` is called only when it has to wait. */
   room(signal: () => AbortSignal): Promise<void>
   /** Hands the events to the transport, which buffers what the peer does not read at once. Called after `room`. */
-  send(frames: readonly RenderedEvent[]): void
+  send(events: readonly RenderedEvent[]): void
 }
 
 export interface TailOptions {
@@ -162,5 +162,5 @@ export const endError = (reason: EndReason): AppError =>
 
 function upTo(page: readonly RenderedEvent[], until: Seq): readonly RenderedEvent[] {
   if ((page.at(-1)?.seq ?? 0) <= until) return page
-  return page.filter((frame) => frame.seq <= until)
+  return page.filter((event) => event.seq <= until)
 }

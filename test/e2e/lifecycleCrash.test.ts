@@ -15,7 +15,7 @@ describe('the lifecycle feed and the death of nodes', function () {
     const changes: string[] = []
     let cursor = '0.0'
 
-    const isTold = ({ messages }: EventStreamClient) => {
+    const isComplete = ({ messages }: EventStreamClient) => {
       for (const { data, id } of messages.splice(0)) {
         const { event } = JSON.parse(data)
         if (event.kind === 'session.appended') told.set(event.session_id, event.last_seq)
@@ -31,7 +31,7 @@ describe('the lifecycle feed and the death of nodes', function () {
     for (let round = 0; round < 2; round += 1) {
       const node = await spawnNode(database)
       const stream = follow(node.url)
-      await stream.until('what was before', isTold)
+      await stream.until('what was before', isComplete)
       const old = [...lastSeqs.keys()]
       const created = Array.from({ length: 20 }, () => unique())
       await Promise.all(
@@ -43,11 +43,11 @@ describe('the lifecycle feed and the death of nodes', function () {
       await Promise.all(old.map((id) => append(node.url, id)))
       await node.kill('SIGKILL')
       await stream.until('the end', ({ ended }) => ended)
-      isTold(stream)
+      isComplete(stream)
     }
     const last = await startNode(database)
     const stream = follow(last.url)
-    await stream.until('all', isTold)
+    await stream.until('all', isComplete)
     stream.close()
     await last.stop()
 

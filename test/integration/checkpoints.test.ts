@@ -155,7 +155,7 @@ describe('checkpoints', () => {
       })
       afterEach(() => server?.stop())
 
-      it('are whole again after a crash at any step, without a fork and without a hole', async () => {
+      it('are whole again after a crash at any step, without a fork or a gap', async () => {
         await lab.session('s')
         const steps: CheckpointStep[] = ['gathered', 'leaves', 'noted', 'written', 'stored']
         let expected = 0

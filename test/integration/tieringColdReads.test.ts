@@ -148,7 +148,7 @@ describe('reading cold events through a node', function () {
     const { value: failure, ms } = await timed(cold.sliceAt(sid, 1).catch((error: Error) => error))
 
     expect(failure).to.be.instanceOf(Error).with.property('name', 'ObjectStoreError')
-    expect(ms).to.be.within(190, 10_000) // the store's own patience is longer
+    expect(ms).to.be.within(190, 10_000) // the store's own time-out is longer
     await store.stop()
   })
 })

@@ -74,7 +74,7 @@ describe('readers of what is being moved', () => {
       waitMs: 0,
       signal: new AbortController().signal,
     })
-    progress.frames.push(...found.frames.map(({ text }) => text))
+    progress.frames.push(...found.events.map(({ text }) => text))
     progress.done = found.nextCursor === null || (order === 'asc' && found.nextCursor >= lastSeq)
     progress.cursor = found.nextCursor ?? undefined
   }
@@ -123,7 +123,7 @@ describe('readers of what is being moved', () => {
           signal: new AbortController().signal,
         }),
       )
-        .to.have.property('frames')
+        .to.have.property('events')
         .with.lengthOf(10)
       times.push(performance.now() - started)
     }

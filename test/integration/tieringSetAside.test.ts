@@ -92,7 +92,7 @@ class DamagedLab {
     return rows
   }
 
-  /** The last cold event, and the first and last hot one; the cold part is a prefix without a hole. */
+  /** The last cold event, and the first and last hot one; the cold part is a prefix without a gap. */
   async tiers(sid: string): Promise<[cold: number, firstHot: number | null, lastHot: number | null]> {
     const { rows } = await this.lab.db.query(
       `select coalesce(max(s.last_seq), 0)::int as cold, coalesce(sum(s.last_seq - s.first_seq + 1), 0)::int as events,

@@ -30,7 +30,7 @@ describe('starcite.append_events on several connections', () => {
       return rows[0].waits
     })
 
-  it('never deadlocks over overlapping sessions, and numbers each without a hole (I1)', async () => {
+  it('never deadlocks over overlapping sessions, and numbers each without a gap (I1)', async () => {
     const sessions = Array.from({ length: 8 }, (_, i) => `crowd ${i}`)
     await createSessions(db, ...sessions)
     const sent = new Map(sessions.map((session) => [session, 0]))

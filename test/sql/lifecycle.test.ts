@@ -153,7 +153,7 @@ describe('changes of sessions in SQL', () => {
       expect(await feed()).to.deep.equal(['2 #1 created committed first', '4 #2 created began first'])
     })
 
-    it('of each tenant by itself, without a hole', async () => {
+    it('of each tenant by itself, without a gap', async () => {
       for (const [tenant, id] of [
         ['a', '1'],
         ['b', '2'],

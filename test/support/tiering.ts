@@ -166,7 +166,7 @@ export class TieringLab {
     for (let cursor: number | undefined; ; ) {
       const request = { sid, lastSeq, cursor, limit, order, type, actor, waitMs: 0 }
       const page = await this.history.page({ ...request, signal: new AbortController().signal })
-      frames.push(...page.frames.map(({ text }) => text))
+      frames.push(...page.events.map(({ text }) => text))
       if (page.nextCursor === null || (order === 'asc' && page.nextCursor >= lastSeq)) break
       cursor = page.nextCursor
     }

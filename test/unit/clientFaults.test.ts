@@ -205,7 +205,7 @@ const OTHERS: Readonly<Record<string, Reply>> = {
   '200, `null`': reply(200, 'null'),
   '200, a list of sessions that has no end': reply(200, '{"sessions":[{}],"next_cursor":"s"}'),
   '200, another session': reply(200, JSON.stringify({ ...SESSION, id: 'other' })),
-  '200, a page of events with a hole': reply(
+  '200, a page of events with a gap': reply(
     200,
     `{"events":[${FRAME.replace('1', '2')}],"next_cursor":2,"last_seq":2}`,
   ),

@@ -178,7 +178,7 @@ describe("the client's tail", () => {
     expect(urls[1]?.searchParams.get('cursor')).to.equal('3')
   })
 
-  it('tells of a hole that stays', async () => {
+  it('ends with events_missing when a gap persists', async () => {
     const { WebSocket } = scripted([frame(2)])
 
     const error = await failure(take(1, { WebSocket }))

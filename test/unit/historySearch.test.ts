@@ -59,9 +59,9 @@ describe('a search through history', () => {
     it(`looks at 20,000 events and no more, and says where to go on: ${JSON.stringify(request)}`, async () => {
       const session = new ColdSession()
 
-      const { frames, nextCursor } = await session.page({ type: 'nope', ...request })
+      const { events, nextCursor } = await session.page({ type: 'nope', ...request })
 
-      expect(frames).to.deep.equal([])
+      expect(events).to.deep.equal([])
       expect(session.slicesRead).to.equal(20)
       expect(nextCursor).to.equal(request.order === 'desc' ? EVENTS - 20_000 + 1 : 20_000)
     })
@@ -80,9 +80,9 @@ describe('a search through history', () => {
       const leaving = new AbortController()
       const session = new ColdSession(0, () => leaving.abort())
 
-      const { frames, nextCursor } = await session.page({ type: 'nope', waitMs, signal: leaving.signal })
+      const { events, nextCursor } = await session.page({ type: 'nope', waitMs, signal: leaving.signal })
 
-      expect(frames).to.deep.equal([])
+      expect(events).to.deep.equal([])
       expect(session.slicesRead).to.equal(1)
       expect(nextCursor).to.equal(SLICE)
     })
@@ -99,8 +99,8 @@ describe('a search through history', () => {
   })
 
   it('finds what matches, by type and by actor', async () => {
-    const { frames } = await new ColdSession().page({ type: 'a', actor: 'b', limit: 3 })
+    const { events } = await new ColdSession().page({ type: 'a', actor: 'b', limit: 3 })
 
-    expect(frames.map(({ seq }) => seq)).to.deep.equal([1, 2, 3])
+    expect(events.map(({ seq }) => seq)).to.deep.equal([1, 2, 3])
   })
 })

@@ -129,7 +129,7 @@ describe('the packer', () => {
     ])
   })
 
-  it('has no slice with a hole in it', async () => {
+  it('has no slice with a gap', async () => {
     const items = session('a', 1, Array(10).fill(10)).filter((_, i) => i !== 3)
 
     const objects = await pack(items, SMALL)

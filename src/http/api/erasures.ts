@@ -53,7 +53,7 @@ const accepted = (receiptSchema: TSchema) => ({
   202: json('Readers no longer see the content; the node is still removing it.', receiptSchema, 'Location'),
 })
 
-const WANTED = jsonBody({
+const ERASURE_BODY = jsonBody({
   schema: ErasureBody,
   error: 'invalid_erasure',
   read(body) {
@@ -73,7 +73,7 @@ const eraseSession = operation({
   summary: 'Erase a session',
   description,
   scope,
-  body: WANTED,
+  body: ERASURE_BODY,
   answers: accepted(ErasedSession),
   errors: ['legal_hold'],
   async handle(call) {
@@ -89,7 +89,7 @@ const redactEvent = operation({
   summary: 'Erase the content of an event',
   description,
   scope,
-  body: WANTED,
+  body: ERASURE_BODY,
   answers: accepted(RedactedEvent),
   errors: ['event_not_found', 'legal_hold'],
   async handle(call) {

@@ -54,21 +54,22 @@ const list = operation({
     // A request that waits counts as a tail.
     const release = waitMs > 0 ? services.tailQuota.take(principal) : undefined
     const hold = (bytes: number) => reserveResponse(ctx, services.answers, bytes)
-    const { frames, nextCursor, lastSeq } = await withRequestSignal(
-      ctx,
-      services.sockets.draining,
-      (signal) =>
-        services.history.page({
-          ...page,
-          cursor,
-          waitMs,
-          sid: session.sid,
-          lastSeq: session.lastSeq,
-          signal,
-          hold,
-        }),
+    const {
+      events: found,
+      nextCursor,
+      lastSeq,
+    } = await withRequestSignal(ctx, services.sockets.draining, (signal) =>
+      services.history.page({
+        ...page,
+        cursor,
+        waitMs,
+        sid: session.sid,
+        lastSeq: session.lastSeq,
+        signal,
+        hold,
+      }),
     ).finally(release)
-    const events = frames.map((event) => event.text).join(',')
+    const events = found.map((event) => event.text).join(',')
     sendJson(ctx, 200, `{"events":[${events}],"next_cursor":${nextCursor},"last_seq":${lastSeq}}`)
   },
 })
