@@ -234,7 +234,7 @@ describe('object stores', () => {
       expect(await faultOf(write())).to.equal('denied')
     })
 
-    it('404 by somebody other than S3: an object is not called missing', async () => {
+    it('a 404 that does not come from S3 is not reported as a missing object', async () => {
       server.fail({ kind: 'error', status: 404, code: 'PageNotFound' })
 
       expect(await faultOf(read())).to.equal('denied')

@@ -69,7 +69,7 @@ describe('in a real browser', () => {
       })
     }, url)
 
-  it('an EventSource sees each event’s text, whatever is in its payload', async () => {
+  it('an EventSource receives the exact text of each event, for payloads of every kind', async () => {
     const id = await session()
     const payloads = [
       '{"text":"a\\n\\nid: 7\\ndata: {}\\n\\n\\r\\r é🙂\u2028"}',
@@ -104,7 +104,7 @@ describe('in a real browser', () => {
     expect(await page.evaluate(() => window.opens)).to.equal(2)
   })
 
-  it('an EventSource hears of a missing event by its name alone, and comes back with what it had', async () => {
+  it('an EventSource receives a missing event as an event named for the error, and reconnects with its cursor', async () => {
     const id = await session()
     await append(id, '{}', '{}', '{}')
     const db = await connect(database)

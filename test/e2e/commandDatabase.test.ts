@@ -183,7 +183,7 @@ async function makeRoles(db: pg.Client): Promise<void> {
 describe('npm start', function () {
   this.timeout(60_000)
 
-  it('ends its node when it is told to', async () => {
+  it('ends its node on SIGTERM', async () => {
     const database = await freshDatabase()
     const root = fileURLToPath(new URL('../../', import.meta.url))
     const { PATH = '', HOME = '' } = process.env

@@ -205,7 +205,7 @@ describe('starcite, the command', function () {
     for (const { out, err } of [shown, json, wrong]) expect(out + err).not.to.include(SECRET)
   })
 
-  it('makes tokens that a node of `serve --dev-auth` believes: two commands', async () => {
+  it('makes tokens that a node of `serve --dev-auth` accepts: two commands', async () => {
     const fresh = await freshDatabase()
     const port = String(await freePort())
     const url = `http://127.0.0.1:${port}`
@@ -323,7 +323,7 @@ describe('starcite, the command', function () {
     for (const { out, err } of [postgres, store, closed]) expect(out + err).not.to.include(SECRET)
   })
 
-  it('signs checkpoints, lists and verifies them, and proves an event to somebody who has a public key and no database', async () => {
+  it('signs checkpoints, lists and verifies them, and proves an event with a public key and without a database', async () => {
     const own = await migratedDatabase()
     const audit = (args: string[], settings: Record<string, string> = {}) =>
       starcite(['audit', ...args], { cwd: folder, env: { DATABASE_URL: own.url, ...settings } })

@@ -48,7 +48,7 @@ describe(`${TAILS} tails on one node`, function () {
   const tails = async () =>
     Number(/^starcite_tails (\d+)/m.exec((await call('GET', `${node.url}/metrics`)).text)?.[1])
 
-  it('that stop reading cost it bounded memory, hold nobody up, and leave nothing behind (I8)', async function () {
+  it('that stop reading cost it bounded memory, delay no other client, and leave nothing behind (I8)', async function () {
     if (process.platform !== 'linux') this.skip() // memory is read from /proc
     const id = await newSession()
     await crowd.open(node.url, id, Array(TAILS).fill(0))

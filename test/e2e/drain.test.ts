@@ -11,7 +11,7 @@ import { useConnection, useDatabase } from '../support/useNode.ts'
 const SPREAD_MS = 1000
 const TAILS = 20
 
-describe('a node that is told to stop', () => {
+describe('a node that receives SIGTERM', () => {
   const database = useDatabase()
   const db = useConnection(database)
 
@@ -126,7 +126,7 @@ describe('a node that is told to stop', () => {
     expect(await ending).to.deep.equal({ code: 0, signal: null })
   })
 
-  it('ends at once when it is told twice', async () => {
+  it('ends at once at the second signal', async () => {
     const node = await start({ STARCITE_DRAIN_SPREAD: '30s', STARCITE_SHUTDOWN_GRACE: '60s' })
     const id = await newSession(node)
     const tails = [1, 2].map(() => new TailClient(node.url, id, 'cursor=0'))

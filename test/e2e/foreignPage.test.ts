@@ -94,7 +94,7 @@ describe('a foreign page in a real browser, at a node without tokens', function 
     await expectUntouched(await attack(await open(`${rebound}/`), rebound, id))
   })
 
-  it('is told from one of this machine, which works', async () => {
+  it('is distinguished from one of this machine, which works', async () => {
     const tried = await attack(await open(chromium.site), node.url, id)
 
     expect(tried.read).to.include('secret')

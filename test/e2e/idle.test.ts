@@ -22,7 +22,7 @@ const BUSY = {
   STARCITE_CHECKPOINT_KEY: KEY,
 }
 
-describe('a node without anybody', () => {
+describe('a node without clients', () => {
   const database = useDatabaseEach()
   const db = useConnectionEach(database)
   const proxy = useEach(() => TcpProxy.start(database))
@@ -104,7 +104,7 @@ describe('a node without anybody', () => {
     expect(await pendingEvents()).to.equal(0)
   })
 
-  it('never stops asking where no setting says so', async () => {
+  it('never stops sending queries without a setting for it', async () => {
     node = await startNode({ url: proxy.url }, BUSY)
 
     expect(await sentMeanwhile()).to.be.above(0)

@@ -137,7 +137,7 @@ describe('tails, when the listener of their node loses Postgres', () => {
     await end()
   })
 
-  it('stop at once with their node, whatever state its listener is in (I9)', async () => {
+  it('stop at once with their node, in every state of its listener (I9)', async () => {
     const labs = await Promise.all([lab(), lab(), lab()])
     labs[0].proxy.silence()
     labs[1].proxy.silence()

@@ -38,7 +38,7 @@ describe('a node whose machine fails it', function () {
     return tail
   }
 
-  it('by stopping it for seconds holds nobody else up, and everybody is answered when it goes on (I1 to I3, I9)', async () => {
+  it('by stopping it for seconds delays no other node, and every request is answered when it goes on (I1 to I3, I9)', async () => {
     const STALL_MS = 4000
     const settings = { STARCITE_STORAGE_TIMEOUT: '1s', STARCITE_PING_INTERVAL: '1s' }
     const stalled = await spawnNode(database, settings)

@@ -21,8 +21,8 @@ async function newSession(node: Service): Promise<string> {
   return (await call('POST', `${node.url}/v1/sessions`, {})).json.id
 }
 
-describe('appends, when a session is held by a long transaction of somebody else', () => {
-  it('go on in other sessions; in that one they are told to come back, and then work', async () => {
+describe('appends, while a long transaction of another client holds a session', () => {
+  it('go on in other sessions; in that one they are answered with a retry time, and then work', async () => {
     const database = await migratedDatabase()
     const db = await connect(database)
     const node = await startNode(database, { STARCITE_APPEND_CONNECTIONS: '1' })
@@ -246,7 +246,7 @@ describe('a node, when Postgres', function () {
     tail.stop()
   })
 
-  it('has no connection left for it, says so within the bound, and serves again when it has', async () => {
+  it('has no connection left for it, answers that within the bound, and serves again when it has', async () => {
     await until('it serves', async () => (await append(node, id)).status === 201)
     const hogs: pg.Client[] = []
     for (;;) {

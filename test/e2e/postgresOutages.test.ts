@@ -131,7 +131,7 @@ describe('a node, when its Postgres only reads', () => {
 })
 
 describe('a node, when the way to Postgres is slow', () => {
-  it('is as late as the way is long, and no more; what does not fit in time is told 503', async () => {
+  it('is delayed by the latency of the network and no more; requests past the time-out get 503', async () => {
     const database = await migratedDatabase()
     cleanups.push(() => database.drop())
     const proxy = await TcpProxy.start(database)

@@ -120,7 +120,7 @@ describe('three nodes behind a load balancer, restarted one after another', func
     for (const session of SESSIONS) expect(await faultsOfLog(db, session), session).to.deep.equal([])
   })
 
-  it('answer 503 with Retry-After at worst, to nobody late, and cut nobody off (I9)', () => {
+  it('answer 503 with Retry-After at worst, never late, and interrupt no request (I9)', () => {
     for (const writer of writers) {
       expect(writer.faults).to.deep.equal([])
       expect(writer.slowestMs).to.be.below(CALL_TIMEOUT_MS)

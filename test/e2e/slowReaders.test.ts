@@ -49,7 +49,7 @@ describe('readers that do not keep up', function () {
     return Number(stdout) / 1024
   }
 
-  it('cost their node a page each, skip nothing, and hold nobody up', async () => {
+  it('cost their node a page each, skip nothing, and delay no other reader', async () => {
     const node = await spawnNode(database)
     const id = await newSession(node.url)
     await append(node.url, id, 20, 1000) // warm

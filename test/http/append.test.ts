@@ -97,7 +97,7 @@ describe('appending one event over HTTP', () => {
       expect(times).to.deep.equal([...times].sort())
     })
 
-    it('whatever white space or order its body has', async () => {
+    it('with any white space and order of members in its body', async () => {
       const id = await session()
 
       const answer = await append(id, '\r\n{ "payload" :\t{ } , "type":"a" }\n')

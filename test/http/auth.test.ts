@@ -144,7 +144,7 @@ describe('tokens', () => {
   })
 
   describe('say who acts', () => {
-    it('the creator of a session, whatever the body says', async () => {
+    it('the creator of a session, regardless of the body', async () => {
       const bot = await issuer.bearer({ sub: 'svc:bot' })
       const body = { creator_principal: { tenant_id: 'other', id: 'user:mallory', type: 'user' } }
 
@@ -292,7 +292,7 @@ describe('tokens', () => {
   }
 
   describe('end', () => {
-    it('and with them their tails: 4001 token_expired, and 401 to whoever comes back with one', async () => {
+    it('and with them their tails: 4001 token_expired, and 401 to a client that reconnects with one', async () => {
       const token = await issuer.token({ exp: await soon() })
       const live = tail(`access_token=${token}`)
       await append({}, ann)

@@ -242,7 +242,7 @@ describe("the client's outbox", () => {
     expect([producers.get(3), producers.get(4)]).to.deep.equal([producers.get(1), producers.get(2)])
   })
 
-  it('waits as long as the server asks, then sends the same again, whatever says "later"', async () => {
+  it('waits as long as the server asks, then sends the same again, for every status that means "later"', async () => {
     const statuses = [408, 425, 429, 500, 502, 503, 504]
 
     const outcomes = await Promise.all(

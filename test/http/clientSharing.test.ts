@@ -225,7 +225,7 @@ for (const transport of ['websocket', 'sse'] as const)
       expect(all[0]?.states.length).to.equal(1)
     })
 
-    it('ends quietly, with follow: false at what was the last event, and closes what nobody uses', async () => {
+    it('ends without an error, with follow: false at the last event, and closes connections without users', async () => {
       const [id] = (await sessions(1)) as [string]
       await append(id, 700)
       const { client } = sharing()

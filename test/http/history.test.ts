@@ -89,7 +89,7 @@ describe('history over HTTP', () => {
           expect(found).to.deep.equal(whole)
         })
 
-  it('has at most 100 events when nobody says how many', async () => {
+  it('has at most 100 events without a limit', async () => {
     const long = await session()
     await append(long, ...seqsFrom(1, 101).map(event))
 
@@ -222,7 +222,7 @@ describe('history over HTTP', () => {
       expectError(await read(query), 400, code, { field })
     })
 
-  it('says so when the cursor is ahead of the log', async () => {
+  it('answers cursor_ahead when the cursor is ahead of the log', async () => {
     expectError(await read('cursor=26'), 409, 'cursor_ahead', { last_seq: COUNT })
     expectError(await read('cursor=26&wait=60'), 409, 'cursor_ahead', { last_seq: COUNT })
   })

@@ -109,7 +109,7 @@ describe('hostile clients', () => {
         await connection.closed()
       })
 
-    it('an expectation that nobody knows: ignored', async () => {
+    it('an unknown expectation: ignored', async () => {
       const connection = (await connect()).send(
         'GET /health/live HTTP/1.1\r\nHost: x\r\nExpect: miracles\r\n\r\n',
       )

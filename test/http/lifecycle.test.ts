@@ -114,7 +114,7 @@ describe('the lifecycle feed over HTTP', () => {
     expect(sse.messages.map((message) => message.id)).to.deep.equal(messages.map(({ cursor }) => cursor))
   })
 
-  it('is an event stream, whatever is accepted, and HEAD has its headers alone', async () => {
+  it('is an event stream for every Accept header, and HEAD has its headers alone', async () => {
     for (const accept of ['text/event-stream', '*/*', 'application/json']) {
       const { response } = await stream('', { accept, origin: 'http://localhost:5173' })
       expect(response?.statusCode).to.equal(200)

@@ -97,7 +97,7 @@ describe('what waits in a node (I8)', function () {
     await until('all is given back', async () => (await gauge('starcite_answer_bytes')) === 0)
   })
 
-  it('of pages of 8 MB that nobody reads leaves a node of a small heap alive, and a neighbour served', async () => {
+  it('of unread pages of 8 MB leaves a node with a small heap alive, and other clients served', async () => {
     const small = await spawnNode(database, {
       NODE_OPTIONS: '--max-old-space-size=256',
       STARCITE_ANSWER_MEMORY: '48MB',

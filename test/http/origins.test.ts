@@ -180,7 +180,7 @@ describe('web pages and names of a node', () => {
       expect(() => loadConfig({ [name]: value })).to.throw(name)
     })
 
-  it('a node without tokens listens on 127.0.0.1 alone, and says so when it is told otherwise', async () => {
+  it('a node without tokens listens on 127.0.0.1 alone, and logs a warning when a setting widens that', async () => {
     const port = await freePort()
     const { child } = runProgram({ DATABASE_URL: database.url, PORT: String(port), STARCITE_HOST: '' })
     try {

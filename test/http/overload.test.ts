@@ -70,7 +70,7 @@ describe('a node at its bounds', () => {
       expect((await call('POST', at(node.url, id, '/append'), EVENT)).json).to.include({ seq: 4 })
     })
 
-    it('tells 503 storage_unavailable whose session somebody else holds for long, and serves the others', async () => {
+    it('answers 503 storage_unavailable for a session that another transaction holds for long, and serves the others', async () => {
       const [held, free] = [await session(node), await session(node)]
 
       await whileHeld(held, async () => {

@@ -218,7 +218,7 @@ describe('HTTP conventions', () => {
       }
     })
 
-    it('answers a preflight, whatever it asks for', async () => {
+    it('answers every preflight request', async () => {
       for (const path of [
         '/v1/sessions',
         `/v1/sessions/${id}/append`,

@@ -61,7 +61,7 @@ describe('listing sessions', () => {
       expect(json).to.deep.equal({ sessions: [], next_cursor: null })
     })
 
-    it('has at most 100 when nobody says how many', async () => {
+    it('has at most 100 sessions without a limit', async () => {
       const many = unique('many')
       await Promise.all(
         Array.from({ length: 101 }, (_, i) => create({ id: `${many}-${i}`, metadata: { many } })),
@@ -162,7 +162,7 @@ describe('listing sessions', () => {
         ).to.deep.equal(['it'])
     })
 
-    it('finds every string by itself, whatever it holds', async () => {
+    it('finds every string by itself, with any characters', async () => {
       const only = unique('any')
       const strings = fc
         .string({ unit: 'grapheme', maxLength: 40 })

@@ -347,7 +347,7 @@ describe('sessions over HTTP', () => {
   })
 
   describe('archiving', () => {
-    it('is told twice as well as once, and taken back', async () => {
+    it('is idempotent, and can be reversed', async () => {
       const id = await created()
       const verb = (name: string) => call('POST', at(node.url, id, `/${name}`))
 

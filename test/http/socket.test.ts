@@ -444,7 +444,7 @@ describe('the multiplexed socket', () => {
       expect(text).to.include(`"payload":${payload},`).and.include('"metadata":{"x":1e2}')
     })
 
-    it('in the order in which they were sent, and answers in that order, whatever comes of each', async () => {
+    it('in the order in which they were sent, and answers in that order, for every outcome', async () => {
       const id = await session()
       const client = await open()
       await client.join(`tail:${id}`, { batch_size: 1000 })

@@ -129,7 +129,7 @@ describe('tokens on the multiplexed socket', () => {
     expect(event).to.include({ seq: 1, actor: 'user:lena' })
   })
 
-  it('end by a timer: each topic hears of it and is closed, the socket stays, a new token opens it again', async () => {
+  it('end by a timer: each topic is notified and closed, the socket stays, a new token opens it again', async () => {
     const ids = [await session(), await session()]
     const end = Date.now() + SOON_MS
     const client = await open({ expiresAtMs: end })

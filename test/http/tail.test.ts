@@ -243,7 +243,7 @@ describe('tails over WebSocket', () => {
         )
       })
 
-    it('with another version of the protocol, and are told which one', async () => {
+    it('with another version of the protocol, and the answer names the supported one', async () => {
       const answer = await refusal(`/v1/sessions/${await session()}/tail`, { protocolVersion: 8 })
 
       expectError(answer, 400, 'invalid_websocket_upgrade')
@@ -320,7 +320,7 @@ describe('tails over WebSocket', () => {
       expect(client.closed).to.equal(undefined)
     })
 
-    it('serve whoever is slower than the ring from storage, without a gap', async () => {
+    it('serve a reader that is slower than the ring from storage, without a gap', async () => {
       const id = await session(1)
       const client = new TailClient(small.url, id, '')
       tails.push(client)

@@ -175,7 +175,7 @@ describe('tenants (I7)', () => {
     expect(await listAfter('list_3'), 'zeta’s').to.equal(await listAfter('list_3x'))
   })
 
-  it('find what is another’s exactly as what is nowhere, whatever they call', async () => {
+  it('get the same answers for sessions of another tenant as for missing ones, on every route', async () => {
     const [foreign, absent] = [unique('foreign'), unique('missing')]
     await create(zeta, { id: foreign })
     await call('POST', at(node.url, foreign, '/append'), { type: 't', payload: {} }, zeta)

@@ -184,7 +184,7 @@ describe('docs/audit.md', () => {
       ).to.have.lengthOf(section(title).queries.length)
   })
 
-  it('finds by questions 3 and 8 what somebody took out behind our back', async () => {
+  it('finds events that were deleted by hand, by questions 3 and 8', async () => {
     await admin(
       `update starcite.events e set payload = null, metadata = null, refs = null, salt = null
          from starcite.sessions s where s.sid = e.sid and s.id = 'ses_held'`,

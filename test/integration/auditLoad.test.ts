@@ -82,7 +82,7 @@ describe('audit load', function () {
     expect(longer.last.getTime() - before.last.getTime()).to.be.greaterThan(5 * DAY_MS)
   })
 
-  it('shows readers the tenants granted to them, and nobody the table', async () => {
+  it('shows readers the tenants granted to them, and no reader the table', async () => {
     await load({ tenant: 'aging' })
     const name = `starcite_test_${randomUUID().replaceAll('-', '')}`
     await lab.db.query(`create role ${name} in role starcite_auditor`)
@@ -169,7 +169,7 @@ describe('audit load', function () {
     expect(await residueOf(lab.db, lab.store, `${SECRET}-aged`)).to.deep.equal([])
   })
 
-  it('is gone once its time is over, or when it is told to', async () => {
+  it('is gone once its time is over, or on request', async () => {
     const left = async () =>
       (await lab.db.query('select count(*)::int as n from starcite.loaded_events')).rows[0].n
     await unload(lab.pool, {})

@@ -20,7 +20,7 @@ describe('the audit views', () => {
       )
     )[0]
 
-  it('show events as they are stored, whatever does not convert to jsonb', async () => {
+  it('show events as they are stored, even those that do not convert to jsonb', async () => {
     await lab.session('s')
     await lab.append([
       {

@@ -83,7 +83,7 @@ describe('a log that contradicts what was signed', () => {
     return found
   }
 
-  it('is never signed over: cut, and written anew beyond', async () => {
+  it('is never signed over: cut off, and written again beyond', async () => {
     const genuine = await proof(4)
     await cutTo(3)
     await append('s', 3)
@@ -199,7 +199,7 @@ describe('a log that contradicts what was signed', () => {
     expect(await reasons()).to.deep.equal(['s changed 6 7'])
   })
 
-  it('is not provable either when somebody made a checkpoint sign it', async () => {
+  it('is not provable either when an attacker made a checkpoint sign it', async () => {
     await cutTo(3)
     await append('s', 3)
     await lab.db.query('delete from starcite.checkpoint_heads c where c.last_seq = 5')
@@ -298,7 +298,7 @@ describe('a log that contradicts what was signed', () => {
       expect(await verify(), 'later tampering is none of it').to.deep.include('checkpoint 3 s 6')
     })
 
-    it('and is gone is recorded as a log without events; whoever takes its name is signed from then on', async () => {
+    it('and is gone is recorded as a log without events; a new session of its name is signed from then on', async () => {
       await lab.db.query(
         `delete from starcite.session_heads h where h.last_seq = 5; set session_replication_role = replica;
          delete from starcite.sessions where id = 's'; reset session_replication_role`,

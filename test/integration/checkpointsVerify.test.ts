@@ -158,7 +158,7 @@ describe('verifying checkpoints', () => {
     expect((await verify({ anchors: [digestOf(body)] })).findings, 'it was published').to.include('0 missing')
   })
 
-  it('finds a checkpoint that was edited, and one that was signed by somebody else', async () => {
+  it('finds a checkpoint that was edited, and one that was signed with another key', async () => {
     const second = await stored(2)
     const body = bodyOf({ ...second, time: '2001-01-01T00:00:00.000000Z' })
     await replace(checkpointKey(2), renderCheckpoint({ ...second, body }))

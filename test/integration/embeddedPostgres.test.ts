@@ -128,7 +128,7 @@ describe('embedded Postgres', function () {
       expect(await readdir(lab.dir)).to.deep.equal(['data'])
     })
 
-    it('gives up when it is told to, and leaves no server that was just starting', async () => {
+    it('gives up when the signal is aborted, and leaves no server that was just starting', async () => {
       await (await lab.start()).stop()
       const { uid, gid } = await stat(lab.path('data'))
       await writeFile(lab.path('data', 'recovery.signal'), '')
@@ -175,7 +175,7 @@ describe('embedded Postgres', function () {
       expect(await commandLineOf(server.pid)).to.equal('')
     })
 
-    it('leaves a server running that somebody else is connected to, when asked to', async () => {
+    it('leaves a server running that another client is connected to, with ifUnused', async () => {
       const server = await lab.start()
       const other = new pg.Client({ connectionString: server.url })
       await other.connect()
@@ -438,7 +438,7 @@ describe('embedded Postgres', function () {
       await rm(folder, { recursive: true })
     })
 
-    it('does not begin anew when existing data has become unreachable', async () => {
+    it('does not create a new database when existing data has become unreachable', async () => {
       await (await lab.start()).stop()
       await chmod(lab.dir, 0o700)
 

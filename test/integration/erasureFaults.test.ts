@@ -145,7 +145,7 @@ describe('erasing while something breaks', function () {
     await expectGone(lab, 'victim', sid)
   })
 
-  it('runs on two nodes at once: one works, the other says so', async () => {
+  it('runs on two nodes at once: one works, the other reports that', async () => {
     await open()
     const sid = await victim(lab, 'victim')
     await erase(lab, 'victim')
@@ -187,7 +187,7 @@ describe('erasing while something breaks', function () {
     await expectGone(lab, 'victim', sid)
   })
 
-  it('finds one object damaged: the others are done, and that one is told of', async () => {
+  it('finds one object damaged: the others are done, and the damage is reported', async () => {
     await open()
     const sids = [await victim(lab, 'one'), await victim(lab, 'two')]
     const { rows } = await lab.db.query(`select o.key from starcite.objects o order by o.object_id limit 1`)
@@ -232,7 +232,7 @@ describe('erasing while something breaks', function () {
     await expectGone(lab, 'victim', sid)
   })
 
-  it('is not told to a node: what it kept in memory is not shown to whoever comes, and is forgotten', async () => {
+  it('without a notification: a node does not show what it kept in memory to new readers, and drops it', async () => {
     await open()
     const sid = await victim(lab, 'victim')
     const epochOf = async () => {

@@ -68,7 +68,7 @@ describe('the hub', () => {
 
   const seqs = (frames: readonly { seq: number }[] | undefined) => frames?.map(({ seq }) => seq)
 
-  it('finds by polling what nobody told it of', async () => {
+  it('finds by polling events without a notification', async () => {
     const subscription = hub.register(sid)
     await subscription.ready(never)
     await append(sid, 3)
@@ -80,7 +80,7 @@ describe('the hub', () => {
     subscription.close()
   })
 
-  it('reads on when it is told, without waiting for the poll', async () => {
+  it('reads on at a notification, without waiting for the poll', async () => {
     const patient = openHub(300_000)
     const subscription = patient.register(sid)
     await subscription.ready(never)
@@ -244,7 +244,7 @@ describe('the hub', () => {
     await patient.stop()
   })
 
-  it('hears of removed content after content was removed while it read where the log is', async () => {
+  it('learns of removed content after content was removed while it read the head', async () => {
     let isReading = false
     let answer = () => {}
     const answered = new Promise<void>((resolve) => {

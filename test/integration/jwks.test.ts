@@ -67,7 +67,7 @@ describe('the key server', () => {
     expect(issuer.requests).to.equal(1)
   })
 
-  it('is asked once, by whoever comes first, when many tokens come while a node starts', async () => {
+  it('is requested once, by the first token, when many tokens arrive while a node starts', async () => {
     const authenticator = start()
     const tokens = await Promise.all(Array.from({ length: 50 }, (_, i) => issuer.token({ sub: `user:${i}` })))
 
@@ -96,7 +96,7 @@ describe('the key server', () => {
     expect(issuer.requests, 'within the cool-down').to.equal(2)
   })
 
-  it('may rotate keys between two fetches: a token of the new key waits, and is never refused for good', async () => {
+  it('may rotate keys between two fetches: a token of the new key waits, and is never refused permanently', async () => {
     const authenticator = start({ cooldownMs: 500 })
     const madeUp = await Promise.all(
       Array.from({ length: 30 }, async (_, i) => sign(await signingKey(`made up ${i}`), claims())),
@@ -235,7 +235,7 @@ describe('the key server', () => {
     await until('it is back', async () => (await judge(authenticator, token)) === 'ok')
   })
 
-  it('holds nobody up who stops', async () => {
+  it('does not delay a node that stops', async () => {
     issuer.answer = () => {}
     const authenticator = start()
     const waiting = judge(authenticator, await issuer.token())

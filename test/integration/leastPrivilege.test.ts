@@ -29,7 +29,7 @@ import { use } from '../support/use.ts'
 const MIGRATE = programOf('src/cli/migrate.ts')
 
 /** On a server of its own: roles belong to the server, and here they are made. */
-describe('a Postgres where nobody has more rights than needed', () => {
+describe('a Postgres where no role has more rights than needed', () => {
   const postgres = use(throwAwayPostgres)
   let serverUrl: string
   let admin: pg.Client
@@ -110,7 +110,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
     }
   })
 
-  it('sees a session through its whole life on those two roles: nobody needs a right that the roles do not have', async () => {
+  it('runs a session’s whole life on those two roles: no part needs a right that the roles do not have', async () => {
     const secret = `secret-${unique()}`
     const node = await startOnRoles()
     const feed = new EventStreamClient(`${node.url}/v1/lifecycle`)
@@ -269,7 +269,7 @@ describe('a Postgres where nobody has more rights than needed', () => {
     }
   })
 
-  it('is migrated by hand by who may, and who may not is told so', async () => {
+  it('is migrated by a role that may; another role gets an error', async () => {
     const run = async (env: Record<string, string>) => {
       const child = spawn(process.execPath, MIGRATE, {
         env: { PATH: process.env.PATH, STARCITE_STARTUP_WAIT: '0s', ...env },

@@ -129,7 +129,7 @@ describe('the lifecycle feed', () => {
     }
   })
 
-  it('tells a reader who was away of everything, although nobody ran while it happened', async () => {
+  it('delivers every change to a reader that was away, although no node ran while it happened', async () => {
     const other = await migratedDatabase()
     const client = await connect(other)
     const start = () => startLifecycleNode(other)
@@ -167,7 +167,7 @@ describe('the lifecycle feed', () => {
     await other.drop()
   })
 
-  it('does not take a reader for one of a feed that went back, wherever it stands and whatever the clock did', async () => {
+  it('does not end a reader with history_changed, at any cursor and after any clock change, unless the feed went back', async () => {
     const [{ feed, sessions }] = nodes
     const ids = ['a', 'b', 'c', 'd']
     const cursors = [await feed.startAt('doubted', undefined)]

@@ -21,7 +21,7 @@ const LOSSES: Readonly<Record<string, (name: string) => readonly string[]>> = {
   ],
 }
 
-describe('a partition that somebody takes away', () => {
+describe('a partition that an operator drops or detaches', () => {
   const lab = useEach(() => TieringLab.open())
   let node: Service | undefined
 

@@ -127,7 +127,7 @@ describe('migrating', () => {
     await node.stop()
   })
 
-  it('replaces what has a lower number, whatever its release says', async () => {
+  it('replaces installed SQL with a lower number, regardless of its release', async () => {
     const { database, db } = await open(await migratedDatabase())
     const { number } = await readInstallation()
     await db.query(
@@ -368,7 +368,7 @@ describe('migrating', () => {
     expect(new Set((await releases(db)).map(({ release }) => release))).to.deep.equal(new Set(['0.0.0']))
   })
 
-  it('refuses a schema audit of somebody else, says whose it is, and changes nothing', async () => {
+  it('refuses a schema audit of another owner, names the owner, and changes nothing', async () => {
     const { database, db } = await open(await freshDatabase())
     await db.query('create schema audit authorization pg_database_owner')
 

@@ -168,7 +168,7 @@ describe('the pool', () => {
     await until('it was ended', async () => (await pid()) !== before)
   })
 
-  it('prepares a statement anew whose tables have changed', async () => {
+  it('prepares a statement again whose tables have changed', async () => {
     await client.query('create table public.changing (a int); insert into public.changing values (1)')
     const query = { name: 'changing', text: 'select * from public.changing' }
     await db.query(query, [])
@@ -214,7 +214,7 @@ describe('the pool', () => {
     }
   })
 
-  it('knows that nothing was sent when nobody is there, or nobody answers', async () => {
+  it('knows that nothing was sent when no server listens, or the server does not answer', async () => {
     const unavailable = { failure: 'unavailable', isUnavailable: true }
     const nobody = open('postgres://u@127.0.0.1:1/d')
     expect(await failureOf(nobody.ping())).to.deep.equal(unavailable)

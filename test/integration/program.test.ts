@@ -208,7 +208,7 @@ describe('the program', () => {
     expect(said).to.match(/^starcite: the database was migrated by a newer release .*9999_from_the_future/)
   })
 
-  it('ends with 1 over a promise that rejects with nobody waiting, and over an error that nobody catches, and logs why', async () => {
+  it('ends with 1 after an unhandled rejection and after an uncaught error, and logs why', async () => {
     const { url } = await database(migratedDatabase)
     const faults = ['Promise.reject(new Error("nobody waits"))', 'throw new Error("nobody catches")']
     const endings = faults.map(async (fault) => {

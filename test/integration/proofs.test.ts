@@ -73,7 +73,7 @@ describe('proofs', () => {
     return { status, said: stdout + stderr }
   }
 
-  it('hold for every event, hot and cold, whatever it looks like', async () => {
+  it('hold for every event, hot and cold, of every form', async () => {
     for (const session of ['plain', 'ünï "code"'])
       for (const [i, frame] of (shown.get(session) ?? []).slice(0, -1).entries()) {
         const proof = await made(session, i + 1)

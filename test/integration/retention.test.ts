@@ -137,7 +137,7 @@ describe('retention', () => {
     expect(await residueOf(lab.db, lab.store, '<one>')).not.to.deep.equal([])
   })
 
-  it('goes through many sessions in steps, and begins anew at the end', async () => {
+  it('goes through many sessions in steps, and starts again after the last', async () => {
     await lab.db.query(`select starcite.create_session('default', 's' || n) from generate_series(1, 25000) n`)
     await lab.db.query(
       `update starcite.sessions set updated_at = now() - interval '90 days' where id in ('s10', 's24990')`,

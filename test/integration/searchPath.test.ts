@@ -112,7 +112,7 @@ describe('a database whose search path leads into traps', () => {
     expect(await steps(), 'traps that were called').to.equal(expected)
   })
 
-  it('has traps that work: whoever does not pin the path is caught', async () => {
+  it('has traps that work: they catch a connection that does not pin the path', async () => {
     const client = new pg.Client({ connectionString: url('deploy') })
     await client.connect()
     for (const statement of [
@@ -268,7 +268,7 @@ describe('a database whose search path leads into traps', () => {
     expect(output).to.match(/search_path .*puts other schemas before pg_catalog/)
   })
 
-  it('is told by doctor that every login may create in public, as before Postgres 15', async () => {
+  it('gets a warning of doctor that every login may create in public, as before Postgres 15', async () => {
     await admin.query('grant create on schema public to public')
 
     expect(namespaces(await describeNamespaces(admin))).to.include({

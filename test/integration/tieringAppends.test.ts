@@ -28,7 +28,7 @@ describe('appending while segments move', () => {
     payload,
   })
 
-  it('remembers a producer whatever its events have become: cold, dropped, hot (I4)', async () => {
+  it('remembers a producer whose events are cold, dropped or hot (I4)', async () => {
     await lab.append([1, 2, 3].map((seq) => from(seq)))
     await lab.move()
 

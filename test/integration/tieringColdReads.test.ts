@@ -132,7 +132,7 @@ describe('reading cold events through a node', function () {
       live.close()
     })
 
-  it('is told within the time for a slice when the store never answers', async () => {
+  it('gets an error within the time for a slice when the store never answers', async () => {
     const store = new S3Store(server.settings)
     const log = createLog('silent')
     const cold = new ColdReader({

@@ -240,7 +240,7 @@ describe('moving segments while something breaks', function () {
       await expectWhole(lab, sids, before)
     })
 
-    it('has one lock: of two at once one works, and the other says so', async () => {
+    it('has one lock: of two at once one works, and the other reports that', async () => {
       const others: boolean[] = []
 
       await lab.move({

@@ -129,7 +129,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       }
     })
 
-    it('can be read by whoever has the documentation only: objects, lines, frames, and hashes that verify', async () => {
+    it('can be read with the documentation only: objects, lines, frames, and hashes that verify', async () => {
       const lines = (await objects()).flatMap(({ tenant, body }) =>
         gunzipSync(body)
           .toString()
@@ -220,7 +220,7 @@ describe('moving segments', () => {
     return new S3Store({ ...settings, prefix: `${settings.prefix}/move` })
   })
 
-  it('costs one HEAD, PUT and GET an object; reading a slice costs one Range GET, once, whoever asks', async () => {
+  it('costs one HEAD, PUT and GET an object; a slice costs one Range GET, once for all readers', async () => {
     const server = await S3Server.start()
     const lab = await TieringLab.open(new S3Store(server.settings))
     const sid = await lab.session('one')

@@ -268,7 +268,7 @@ describe('a session whose log is damaged', function () {
     expect(await status()).to.deep.equal({ sessions: 0, segments: 0, lag: '00:00:00' })
   })
 
-  it('is set aside anew when more of it is damaged', async () => {
+  it('is set aside again when more of it is damaged', async () => {
     await lab.db.query(`update public.e set type = 'other' where seq in (${SEQ}, ${SEQ + 10})`)
     await lab.move()
 
@@ -489,7 +489,7 @@ describe('a session whose log is damaged', function () {
       ])
     })
 
-  it('is moved, kept and mended whatever step the job loses its connection at', async () => {
+  it('is moved, kept and mended when the job loses its connection at any step', async () => {
     /** A pass that is cut at the n-th probe: answers its step; undefined when there were fewer. */
     const cut = async (nth: number): Promise<Step | undefined> => {
       let probes = 0

@@ -262,7 +262,7 @@ describe('starcite.append', () => {
       expect(await faultsOfLog(db, s)).to.deep.equal([])
     })
 
-    it('is a serialization failure after somebody else appended', async () => {
+    it('is a serialization failure after another transaction appended', async () => {
       await begin()
       await append({}, other)
       expect(await refusal({})).to.have.property('code', '40001')

@@ -130,7 +130,7 @@ describe('starcite.append_events on several connections', () => {
     ])
   })
 
-  it('holds nobody up who only reads or looks for busy sessions', async () => {
+  it('does not block transactions that only read or look for busy sessions', async () => {
     await createSessions(db, 'read')
     await db.query('begin')
     await appendEvents(db, [{ session: 'read' }])

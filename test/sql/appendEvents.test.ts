@@ -43,7 +43,7 @@ describe('starcite.append_events', () => {
     expect(rows).to.deep.equal([])
   })
 
-  it('numbers each session from 1, whatever stands between its events', async () => {
+  it('numbers each session from 1, with events of other sessions between its own', async () => {
     await createSessions(db, `${s}b`, `${s}a`)
     const ids = [s, `${s}b`, `${s}a`, s, `${s}a`, s]
 

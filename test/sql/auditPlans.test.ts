@@ -184,7 +184,7 @@ describe('what auditors ask of a million events', function () {
     })
   }
 
-  it('does not convert payloads to jsonb for whoever does not ask for it', async () => {
+  it('does not convert payloads to jsonb for queries that do not use it', async () => {
     await db.query(`set role ${auditor}`)
     const { rows } = await db.query(
       `explain (verbose, costs off) select e.seq, e.type from audit.events e where e.tenant = 'acme' and e.session = 'ses_5'`,

@@ -82,7 +82,7 @@ describe('changes of sessions in SQL', () => {
       return rows.map((row) => Object.values(row))
     }
 
-    it('with who did it, whatever statement did it, and only when something changed', async () => {
+    it('with the subject, for every kind of statement, and only when something changed', async () => {
       await db.query('begin')
       await db.query(`set local starcite.actor = 'service:billing'; set local starcite.request_id = 'r1'`)
       await db.query(`select starcite.create_session('default', 'a', 'first', '{ "n": 1.0 }')`)
@@ -169,7 +169,7 @@ describe('changes of sessions in SQL', () => {
       expect(await place(db)).to.deep.equal({ feeds: [], waiting: [], is_more: false })
     })
 
-    it('while other transactions are open for long, whatever they hold', async () => {
+    it('while other transactions are open for long, with any locks', async () => {
       await createSessions(db, 'held', 'other')
       await appendEvents(db, [{ session: 'other' }]) // which makes the segment
       await place(db)
@@ -195,7 +195,7 @@ describe('changes of sessions in SQL', () => {
       expect((await feed()).slice(5)).to.deep.equal(['10 #5 created theirs', '11 appended held 1'])
     })
 
-    it('behind the first of their session whose row is held, which nobody waits for', async () => {
+    it('behind the first of their session whose row is locked, without waiting for it', async () => {
       await createSessions(db, 'a', 'b')
       await rename(db, 'a', 'x')
       await appendEvents(db, [{ session: 'a' }])
@@ -251,7 +251,7 @@ describe('changes of sessions in SQL', () => {
       expect((await feed()).at(-1)).to.equal('3000 #1500 created s1499')
     })
 
-    it('in processor time that grows with their number and no faster, whatever waits behind them, and whatever statistics say', async function () {
+    it('in processor time that grows with their number and no faster, with any backlog and any planner statistics', async function () {
       this.timeout(120_000)
       const created = await backendMs(db)
       await db.query('begin')
@@ -297,7 +297,7 @@ describe('changes of sessions in SQL', () => {
       await place(db)
     })
 
-    it('are told of once a second at most, and then as they are', async () => {
+    it('are reported once a second at most, with the newest state', async () => {
       const sid = await sidOf('a')
       await appendEvents(db, [{ session: 'a' }, { session: 'a' }])
       expect((await place(db, sid)).waiting).to.deep.equal([])
@@ -313,7 +313,7 @@ describe('changes of sessions in SQL', () => {
       expect(await place(db, sid)).to.deep.equal({ feeds: [], waiting: [], is_more: false })
     })
 
-    it('are told of only when there are new events, of a session that is there', async () => {
+    it('are reported only for new events of an existing session', async () => {
       await appendEvents(db, [{ session: 'b' }])
       await erase(db, 'b')
       await place(db, '999999')
@@ -325,7 +325,7 @@ describe('changes of sessions in SQL', () => {
       expect(await feed()).to.deep.equal(before)
     })
 
-    it('are told of after the creation of the session, if it was created in the same moment', async () => {
+    it('are reported after the creation of the session, if it was created in the same moment', async () => {
       await createSessions(db, 'c')
       await appendEvents(db, [{ session: 'c' }])
       await place(db, await sidOf('c'))

@@ -27,7 +27,7 @@ describe('notifications of new heads', () => {
   const sid = async (id: string) =>
     Number((await db.query('select s.sid from starcite.sessions s where s.id = $1', [id])).rows[0].sid)
 
-  it('are one per call, whatever it appends to, and say where each session is', async () => {
+  it('are one per call, for any number of sessions, and name the head of each', async () => {
     await appendEvents(db, [{ session: 'c' }, { session: 'a' }, { session: 'c' }, { session: 'nowhere' }])
 
     const heads = [

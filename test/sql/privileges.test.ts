@@ -58,7 +58,7 @@ describe('privileges', () => {
     })
   })
 
-  it('let nobody put objects of his own in the way of what runs as the owner', async () => {
+  it('let no login shadow objects that code of the owner uses', async () => {
     await withRole('', async (role, db) => {
       await createSessions(db, 'a')
       await db.query(`grant usage on schema starcite to ${role}`)

@@ -379,7 +379,7 @@ describe('the roles', () => {
     expect(await count('tenant_grants'), 'its own').to.equal(1)
   })
 
-  it('show a partition to nobody who asks it directly, even when granted by mistake', async () => {
+  it('show no rows of a partition that is queried directly, even when granted by mistake', async () => {
     const { db, name: reader } = await login('')
     await admin.query('insert into starcite.tenant_grants values ($1::regrole, null)', [reader])
     const partition = await segment()
@@ -417,7 +417,7 @@ describe('the roles', () => {
     expect(rows).to.deep.equal([{ may: true }])
   })
 
-  it('are granted to when they are made after the schema, by whoever migrates next', async () => {
+  it('get their grants from the next migration when they are created after the schema', async () => {
     await admin.query('revoke all on schema starcite from starcite_app')
     const { db } = await login('starcite_app')
     expect(await code(db, 'select from starcite.sessions')).to.equal(DENIED)

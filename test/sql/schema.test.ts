@@ -9,7 +9,7 @@ describe('the schema', () => {
   const database = useDatabase()
   const db = useConnection(database)
 
-  it('is the one that schema.txt describes (UPDATE_SCHEMA=1 writes it anew)', async () => {
+  it('is the one that schema.txt describes (UPDATE_SCHEMA=1 rewrites it)', async () => {
     const actual = await describeSchema(db)
     if (process.env.UPDATE_SCHEMA) await writeFile(DESCRIPTION, actual)
 

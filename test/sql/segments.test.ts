@@ -199,7 +199,7 @@ describe('segments', () => {
     expect(await ensure('2026-11-23 14:00:00+00')).to.equal(`${name}_2`)
   })
 
-  it('has the same bounds whatever time zone and date style its caller keeps', async () => {
+  it('has the same bounds in every time zone and date style of its caller', async () => {
     await setInterval('30 days')
     await second.query(`set timezone = 'America/New_York'; set datestyle = 'SQL, DMY'`)
     const first = await ensure('2026-03-01 00:00:00+00', second)

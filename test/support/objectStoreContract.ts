@@ -65,7 +65,7 @@ export function objectStoreContract(
       expect(await listed(store, folder)).to.deep.equal({ [`${folder}/empty`]: 0 })
     })
 
-    it('never overwrites: the second writer is told that the object exists', async () => {
+    it('never overwrites: the second writer gets the outcome "exists"', async () => {
       await store.putNew(`${folder}/k`, Buffer.from('first'))
 
       expect(await store.putNew(`${folder}/k`, Buffer.from('second'))).to.equal('exists')

@@ -6,7 +6,7 @@ import { jittered, pause } from '../../src/lib/backoff.ts'
 const FOREVER_MS = 2 ** 30
 
 describe('a pause', () => {
-  it('ends early, and for good, when its signal is aborted', async () => {
+  it('ends early and permanently when its signal is aborted', async () => {
     const stopping = new AbortController()
     const paused = pause(FOREVER_MS, stopping.signal)
 

@@ -211,7 +211,7 @@ describe('the batcher', () => {
     expect(await next).to.equal('c!')
   })
 
-  it('leaves nobody waiting when answers are missing', async () => {
+  it('rejects items whose answers are missing', async () => {
     const bench = new Bench()
     const [a, b] = [bench.batcher.add(item('a')), bench.batcher.add(item('b'))]
 

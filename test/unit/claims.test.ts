@@ -91,7 +91,7 @@ describe('the claims of a token', () => {
     expect(() => bareWith({ defaultScopes: new Set() })).to.throw(/has no tenant_id/)
   })
 
-  it('that are there and wrong are refused, whatever the defaults', () => {
+  it('that are present and wrong are refused, regardless of the defaults', () => {
     const options = { defaultTenant: 'main', defaultScopes: new Set(['session:read']) }
     const ids = [null, 7, '', {}, [], ['a'], 'x'.repeat(257), 'a\0', 'a\nb', '\ud800']
 

@@ -82,7 +82,7 @@ const fault: fc.Arbitrary<Fault> = fc.oneof(
   }),
 )
 
-describe('whatever a server answers in well-formed HTTP', () => {
+describe('the client, for every answer of a server in well-formed HTTP', () => {
   let unhurry: () => void
   before(() => {
     unhurry = hurry()

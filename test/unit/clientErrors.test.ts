@@ -8,7 +8,7 @@ const of = (status: number, body: unknown, retryAfter: string | null = null) =>
   errorFromAnswer(REQUEST, status, typeof body === 'string' ? body : JSON.stringify(body), retryAfter)
 
 describe('the error that an answer is to the client', () => {
-  it('is the server’s for each of its codes, and may be repeated when the protocol says so', () => {
+  it('is the server’s for each of its codes, and retryable as the protocol defines', () => {
     for (const [code, { status, retry }] of Object.entries(ERRORS))
       expect(of(status, { error: code, message: 'why', field: 'x' }), code).to.deep.include({
         code,
@@ -33,7 +33,7 @@ describe('the error that an answer is to the client', () => {
       expect(of(403, body), JSON.stringify(body)).to.include({ code: 'network_error', retryable: true })
   })
 
-  it('has a wait that a timer can hold, whatever is asked for', () => {
+  it('has a wait that a timer can hold, for every Retry-After', () => {
     expect(of(503, '', '7').retryAfterMs).to.equal(7000)
     for (const value of ['-5', 'Wed, 21 Oct 2026 07:28:00 GMT', 'soon', ''])
       expect(of(503, '', value).retryAfterMs ?? 0, value).to.equal(0)

@@ -288,7 +288,7 @@ describe('what the client does about answers that are not the ones it asked for'
     return rows
   }
 
-  it('is what docs/client.md says (UPDATE_DOCS=1 writes it anew)', async () => {
+  it('is what docs/client.md says (UPDATE_DOCS=1 rewrites it)', async () => {
     const table = render(await matrix())
 
     const docs = await readFile(DOCS, 'utf8')

@@ -314,7 +314,7 @@ describe('an outbox whose store or server is not as it was', () => {
     expect(ns(server)).to.deep.equal([1])
   })
 
-  it('settles every event of a batch whatever a callback throws', async () => {
+  it('settles every event of a batch when a callback throws', async () => {
     const server = new ModelServer()
     const thrown: unknown[] = []
     const listeners = process.listeners('unhandledRejection')
@@ -366,7 +366,7 @@ describe('an outbox whose store or server is not as it was', () => {
 })
 
 describe('the events of an outbox', () => {
-  it('are shown from send to the answer, with what a tail shows them by, and listeners hear of changes', async () => {
+  it('are listed from send to the answer, with the producer fields that a tail yields, and listeners are called at changes', async () => {
     const server = new ModelServer()
     let goOn = () => {}
     const gate = new Promise<void>((resolve) => {

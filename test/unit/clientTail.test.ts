@@ -230,7 +230,7 @@ describe("the client's tail", () => {
     expect(urls.map((url) => url.searchParams.get('access_token'))).to.deep.equal(['token 1', 'token 2'])
   })
 
-  it('waits through an outage, and says so', async () => {
+  it('waits through an outage, and reports it to onConnection', async () => {
     const { WebSocket } = scripted([{ refuse: true }], [{ refuse: true }], [frame(1)])
     const fetch = answering(() => [503, { error: 'draining', retry_after_ms: 1 }])
 
@@ -313,7 +313,7 @@ describe("the client's tail", () => {
     expect(JSON.stringify(events[0])).not.to.include('"raw"')
   })
 
-  it('ends quietly when it is told to, also while it waits', async () => {
+  it('ends without an error when its signal is aborted, also while it waits', async () => {
     const { WebSocket } = scripted([frame(1)])
     const abort = new AbortController()
     const client = new Starcite({ url: 'http://x.test', WebSocket })

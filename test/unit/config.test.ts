@@ -214,7 +214,7 @@ describe('the configuration', () => {
       )
     })
 
-    it('is not left out in silence by whoever forgot to ask for it', () => {
+    it('is not left out silently: its settings without STARCITE_AUTH_MODE are an error', () => {
       const { STARCITE_AUTH_MODE: _, ...forgotten } = JWT
 
       expect(problemsOf(forgotten)).to.have.length(3)

@@ -164,7 +164,7 @@ describe('what holds answers to the contract', () => {
       expect(append(answer)).not.to.deep.equal([])
     })
 
-  it('finds an operation, and a frame, that nobody knows of', () => {
+  it('finds an operation, and a frame, that the documents do not have', () => {
     const sockets = new SocketContract(['tailTopic'])
     const event = {
       ...{ seq: 1, type: 'a', payload: {}, actor: 'b', metadata: {}, refs: {}, cursor: 1 },

@@ -46,7 +46,7 @@ describe('the image', () => {
     expect([...let_in].sort()).to.deep.equal([...new Set(copied)].sort())
   })
 
-  it('runs scripts and programs that there are, as somebody who is not root', () => {
+  it('runs existing scripts and programs, as a user that is not root', () => {
     const { scripts } = JSON.parse(read('package.json'))
     const runs = [...dockerfile.matchAll(/npm run (\w+)/g)].map((match) => match[1] as string)
     const programs = [...dockerfile.matchAll(/dist\/([\w/]+)\.js/g)].map((match) => `src/${match[1]}.ts`)
@@ -186,7 +186,7 @@ describe('the manifests for Kubernetes', () => {
     )
   })
 
-  it('let nobody be root, and select the pods that they make', () => {
+  it('run no container as root, and select the pods that they create', () => {
     const { labels } = one('Deployment').spec.template.metadata
 
     expect(pod.securityContext.runAsNonRoot).to.equal(true)
@@ -231,7 +231,7 @@ describe('the health check of the image', () => {
     return { code, said }
   }
 
-  it('tells well, unwell, nobody there and a wrong command or configuration apart', async () => {
+  it('distinguishes well, unwell, no node, and a wrong command or configuration', async () => {
     const asked: string[] = []
     const server = createServer((req, res) => {
       asked.push(req.url ?? '')

@@ -35,7 +35,7 @@ describe('the reader of event streams', () => {
     )
   })
 
-  it('ends lines at \\n and \\r alone, whatever Unicode takes for an end of line', () => {
+  it('ends lines at \\n and \\r alone, not at other line ends of Unicode', () => {
     const data = JSON.stringify({ text: `a${ONLY_IN_UNICODE}b` })
 
     const events = new EventStreamParser().push(`id: 1\ndata: ${data}\n\n`)

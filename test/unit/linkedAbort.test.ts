@@ -57,7 +57,7 @@ describe('a linked abort', () => {
     expect(linked.signal.aborted).to.equal(false)
   })
 
-  it('causes no unhandled rejection when nobody waits for it any more', async () => {
+  it('causes no unhandled rejection when no caller waits for it any more', async () => {
     const linked = new LinkedAbort([])
     await Promise.race([linked.rejection(), Promise.resolve()])
 

@@ -5,7 +5,7 @@ import { merkleRoot } from '../support/checkpoints.ts'
 const leavesOf = (size: number) => Array.from({ length: size }, (_, i) => Buffer.from(`leaf ${i}`))
 
 describe('a Merkle tree', () => {
-  it('has the root that RFC 6962 gives it, whatever its size', () => {
+  it('has the root that RFC 6962 defines, for every size', () => {
     for (let size = 0; size <= 70; size += 1) {
       const tree = new MerkleRoot()
       for (const leaf of leavesOf(size)) tree.add(leaf)

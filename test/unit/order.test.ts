@@ -52,7 +52,7 @@ describe('a semaphore', () => {
     expect(order).to.deep.equal(['a', 'b', 'c'])
   })
 
-  it('lets go of whoever no longer wants one, and passes it over', async () => {
+  it('drops a caller that no longer wants a turn, and serves the next one', async () => {
     const semaphore = new Semaphore(1)
     const held = await semaphore.take(forEver)
     const leaving = new AbortController()

@@ -42,7 +42,7 @@ function copying({ appendsPerSecond = 0, readMs = 20, eventsPerRead = 2000 }) {
 }
 
 describe('the pace of copying', () => {
-  it('is full speed while nobody appends, or hardly anybody', async () => {
+  it('is full speed while there are few or no appends', async () => {
     for (const appendsPerSecond of [0, 50]) {
       const job = copying({ appendsPerSecond })
       await job.begin()

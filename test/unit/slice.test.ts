@@ -78,7 +78,7 @@ const archived = (frame: RenderedEvent, salt: string | null = HASHES.salt) => ({
 })
 
 describe('a slice', () => {
-  it('gives each frame back byte for byte, whatever is in it (I5)', async () => {
+  it('returns each frame byte for byte, with any content (I5)', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(event, { minLength: 1, maxLength: 5 }),

@@ -29,7 +29,7 @@ describe('the stop stack', () => {
     expect(new StopStack().add('it', part)).to.equal(part)
   })
 
-  it('stops each part once, however often it is told to', async () => {
+  it('stops each part once, at any number of calls', async () => {
     const stopped: string[] = []
     const stack = new StopStack()
     stack.add('a', part('a', stopped))
