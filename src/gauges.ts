@@ -61,41 +61,41 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
   metrics.gauge('starcite_answer_bytes', 'Answers that wait to be written', () => answers.usedBytes)
   metrics.gauge(
     'starcite_unread_bytes',
-    'What tails were sent and their readers have not taken',
+    'Bytes sent to tails and not read by their clients yet',
     () => unread.usedBytes,
   )
   metrics.gauge(
     'starcite_append_queue_events',
-    'Events that wait or are under way',
+    'Events in the append queue or in a call to Postgres',
     () => appender.waiting.count,
   )
   metrics.gauge(
     'starcite_append_queue_bytes',
-    'JSON of events that wait or are under way, in characters',
+    'Characters of JSON in the append queue or in a call to Postgres',
     () => appender.waiting.bytes,
   )
   metrics.gauge('starcite_ring_bytes', 'Memory of newest events, kept for live tails', () => hub.ringBytes)
   metrics.gauges(
     'starcite_db_pool_size',
-    'Database connections that a pool may have',
+    'Maximum number of connections of a pool',
     'pool',
     pools(({ max }) => max),
   )
   metrics.gauges(
     'starcite_db_pool_connections',
-    'Database connections that a pool has',
+    'Connections of a pool',
     'pool',
     pools(({ total }) => total),
   )
   metrics.gauges(
     'starcite_db_pool_in_use',
-    'Database connections with a query under way',
+    'Connections of a pool with a query under way',
     'pool',
     pools(({ total, idle }) => total - idle),
   )
   metrics.gauges(
     'starcite_db_pool_given_up',
-    'Database connections with a query that its caller has given up and Postgres has not ended yet',
+    'Connections of a pool with a query that was given up at its time-out and that Postgres has not ended yet',
     'pool',
     pools(({ givenUp }) => givenUp),
   )
@@ -112,12 +112,12 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
   )
   metrics.gauge(
     'starcite_archive_pending_rows',
-    'Events of due segments that are not yet moved, as Postgres estimates them',
+    'Events of due segments that are not moved yet, by the estimate of Postgres',
     () => tiering.status.pendingEvents,
   )
   metrics.gauge(
     'starcite_archive_lag',
-    'Seconds since the oldest segment that is not yet moved was due',
+    'Seconds since the oldest segment that is not moved yet became due',
     () => tiering.status.lagSeconds,
   )
   metrics.gauge(
@@ -127,17 +127,17 @@ export function gaugesOf(metrics: Metrics, parts: Parts): void {
   )
   metrics.gauge(
     'starcite_erasures_pending',
-    'Erasures whose content is not yet removed everywhere',
+    'Erasures whose content is not removed everywhere yet',
     () => tiering.erasures.pending,
   )
   metrics.gauge(
     'starcite_erasure_lag',
-    'Seconds since the oldest of those was asked for',
+    'Seconds since the oldest pending erasure was requested',
     () => tiering.erasures.oldestSeconds,
   )
   metrics.gauge(
     'starcite_retention_requests',
-    'Sessions, and segments of tenants, that will be erased by age once their grace is over',
+    'Sessions, and segments of tenants, that are erased by age once their grace is over',
     () => tiering.retention.requests,
   )
   metrics.gauge(
@@ -166,14 +166,10 @@ export function measureKeys(
 }
 
 export function checkpointGauges(metrics: Metrics, job: CheckpointJob): void {
-  metrics.gauge(
-    'starcite_checkpoint_number',
-    'Number of the newest checkpoint, whichever node took it',
-    () => job.number,
-  )
+  metrics.gauge('starcite_checkpoint_number', 'Number of the newest checkpoint of any node', () => job.number)
   metrics.gauge(
     'starcite_checkpoint_contradictions',
-    'Logs that contradict what a checkpoint signed, and whose discontinuity no checkpoint has recorded',
+    'Logs that contradict a checkpoint, and whose discontinuity no checkpoint has recorded',
     () => job.contradictions,
   )
   metrics.gauge(

@@ -105,7 +105,7 @@ export class KeySet {
     })
   }
 
-  /** Whether a set that was fetched recently, after the key was asked for, does not have the key. */
+  /** Whether a set that was fetched recently, after the key was requested, does not have the key. */
   #isAbsent(kid: string): boolean {
     const since = this.#absent.get(kid)
     return !this.#lastTryFailed && since !== undefined && performance.now() - since < this.#cooldownMs

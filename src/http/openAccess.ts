@@ -12,11 +12,11 @@ export function warnOfOpenAccess(
   if (host === undefined || !LOOPBACK.test(host))
     log.warn(
       { host },
-      'STARCITE_AUTH_MODE is none and STARCITE_HOST is not of this machine: everybody who reaches the port reads, writes and erases',
+      'STARCITE_AUTH_MODE is none and STARCITE_HOST is not of this machine: every client that reaches the port can read, write and erase',
     )
   if (admitted.origins === '*' || admitted.hosts === '*')
     log.warn(
       { origins: admitted.origins, hosts: admitted.hosts },
-      'STARCITE_AUTH_MODE is none: any web page that is open in a browser near this node reads, writes and erases',
+      'STARCITE_AUTH_MODE is none: any web page in a browser that reaches this node can read, write and erase',
     )
 }

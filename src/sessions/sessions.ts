@@ -40,7 +40,7 @@ export class Sessions {
   ): Promise<Session> {
     const id = wanted.id ?? `ses_${randomBytes(12).toString('base64url')}`
     if (!(await queries.createSession(this.#db, { ...wanted, id }, by)))
-      throw new AppError('session_exists', `there is a session ${JSON.stringify(id)} already`)
+      throw new AppError('session_exists', `the session ${JSON.stringify(id)} exists already`)
     this.#onChanged()
     return this.get(wanted.tenantId, id)
   }

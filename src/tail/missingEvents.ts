@@ -44,7 +44,7 @@ export class MissingEvents {
     )
     throw new AppError(
       'history_damaged',
-      `event ${seq} must exist and cannot be found; nothing is skipped: the operator has to repair the log`,
+      `event ${seq} is missing in storage. Readers never skip it; the operator has to repair the log`,
       { seq },
     )
   }

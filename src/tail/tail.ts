@@ -158,7 +158,7 @@ const isFinal = (error: unknown): boolean =>
 export const endError = (reason: EndReason): AppError =>
   reason === 'session_erased'
     ? new AppError(reason, 'the session was erased')
-    : new AppError(reason, 'the log went back behind what was read of it: read the session again')
+    : new AppError(reason, 'the log went back behind events that were sent: read the session again')
 
 function upTo(page: readonly RenderedEvent[], until: Seq): readonly RenderedEvent[] {
   if ((page.at(-1)?.seq ?? 0) <= until) return page

@@ -22,7 +22,7 @@ const BE = '(?:is|are|was|were|be|been|being)'
 const PHRASES: readonly Phrase[] = [
   { phrase: /\bwhoever\b/, write: 'the actor: "the node that …", "a client that …"' },
   {
-    phrase: /\b(?:no|some|any)body\b/,
+    phrase: /\b(?:no|some|any|every)body\b/,
     write: 'the actor: "no client", "another transaction", "any operator"',
   },
   { phrase: /\bwhatever\b/, write: '"regardless of …", "any …", or what can happen' },

@@ -229,7 +229,7 @@ const OTHERS: Readonly<Record<string, Reply>> = {
     Object.defineProperties(new Response(null), { status: { value: 0 }, ok: { value: false } }),
 }
 
-describe('what the client does about answers that are not the ones it asked for', () => {
+describe('the client, for unexpected answers', () => {
   let unhurry: () => void
   let informational: Server
   before(async () => {
