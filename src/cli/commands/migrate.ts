@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { out } from '../terminal.ts'
 import { version } from '../version.ts'
+import { withDatabase } from '../withDatabase.ts'
 
 export function migrateCommand(): Command {
   return new Command('migrate')
@@ -16,17 +17,6 @@ be repeated, and may run while nodes work.`,
 }
 
 async function migrate(): Promise<void> {
-  const [{ loadConfig }, { createLog }, { openExisting }] = await Promise.all([
-    import('../../config.ts'),
-    import('../../ops/log.ts'),
-    import('../database.ts'),
-  ])
-  const config = loadConfig(process.env)
-  const database = await openExisting(config.database, createLog(config.logLevel))
-  try {
-    await database.prepare(version)
-    out(`The schema is that of Starcite ${version}.\n`)
-  } finally {
-    await database.stop()
-  }
+  await withDatabase(undefined, ({ database }) => database.prepare(version))
+  out(`The schema is that of Starcite ${version}.\n`)
 }

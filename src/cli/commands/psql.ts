@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { Command } from 'commander'
 import { EXIT, setExitCode } from '../exit.ts'
 import { out } from '../terminal.ts'
+import { withDatabase } from '../withDatabase.ts'
 
 export function psqlCommand(): Command {
   return new Command('psql')
@@ -23,18 +24,10 @@ no node runs, and stops it afterwards. The exit code is that of psql.
 }
 
 async function openPsql(args: string[], { printUrl }: { printUrl?: true }): Promise<void> {
-  const [{ loadConfig }, { createLog }, { openExisting }] = await Promise.all([
-    import('../../config.ts'),
-    import('../../ops/log.ts'),
-    import('../database.ts'),
-  ])
-  const database = await openExisting(loadConfig(process.env).database, createLog('error'))
-  try {
+  await withDatabase('error', async ({ database }) => {
     if (printUrl) out(`${database.directUrl}\n`)
     else setExitCode(await runPsql(database.directUrl, args))
-  } finally {
-    await database.stop()
-  }
+  })
 }
 
 /** Passes the password in the environment: every user of the machine can read arguments. Resolves with psql's exit code. */

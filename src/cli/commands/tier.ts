@@ -1,9 +1,9 @@
 import { Command } from 'commander'
-import { StopStack } from '../../lib/stopStack.ts'
 import type { MoveProgress } from '../../tiering/archiver.ts'
 import { EXIT, setExitCode } from '../exit.ts'
 import { amount, out, progress } from '../terminal.ts'
 import { version } from '../version.ts'
+import { withDatabase } from '../withDatabase.ts'
 
 export function tierCommand(): Command {
   return new Command('tier')
@@ -19,21 +19,13 @@ moving segments now. The command may be interrupted at any moment: the next run 
 }
 
 async function moveSegments(): Promise<void> {
-  const [{ loadConfig }, { openObjectStore }, { createLog }, { Metrics }, { TieringJob }, cli] =
-    await Promise.all([
-      import('../../config.ts'),
-      import('../../objects/open.ts'),
-      import('../../ops/log.ts'),
-      import('../../ops/metrics.ts'),
-      import('../../tiering/tieringJob.ts'),
-      import('../database.ts'),
-    ])
-  const config = loadConfig(process.env)
-  const log = createLog('warn')
-  const stack = new StopStack()
+  const [{ openObjectStore }, { Metrics }, { TieringJob }] = await Promise.all([
+    import('../../objects/open.ts'),
+    import('../../ops/metrics.ts'),
+    import('../../tiering/tieringJob.ts'),
+  ])
   const line = progress(process.stdout)
-  try {
-    const database = stack.add('database', await cli.openExisting(config.database, log))
+  await withDatabase('warn', async ({ config, log, database, stack }) => {
     await database.prepare(version)
     const store = stack.add('object store', await openObjectStore(config.archive, database.moves))
     const job = new TieringJob({
@@ -59,9 +51,7 @@ async function moveSegments(): Promise<void> {
       out(`${WHY_NOT[result.why]}\n`)
       setExitCode(EXIT.failed)
     } else if (result.moved.length === 0) out('No segment is due.\n')
-  } finally {
-    await stack.stop()
-  }
+  })
 }
 
 const WHY_NOT = {

@@ -1,7 +1,8 @@
 import { Command } from 'commander'
-import { StopStack } from '../../../../lib/stopStack.ts'
+import { loadConfig } from '../../../../config.ts'
 import { EXIT, setExitCode, UsageError } from '../../../exit.ts'
 import { amount, out } from '../../../terminal.ts'
+import { withDatabase } from '../../../withDatabase.ts'
 
 export function takeCommand(): Command {
   return new Command('take')
@@ -17,32 +18,18 @@ owns the tables. Exit code 1 when no checkpoint was taken because a node is taki
 
 /** Takes a checkpoint, however old the last one is. */
 async function takeCheckpoint(): Promise<void> {
-  const [
-    { loadConfig },
-    { openObjectStore },
-    { createLog },
-    { Metrics },
-    { CheckpointJob },
-    { openSigner },
-    cli,
-  ] = await Promise.all([
-    import('../../../../config.ts'),
-    import('../../../../objects/open.ts'),
-    import('../../../../ops/log.ts'),
-    import('../../../../ops/metrics.ts'),
-    import('../../../../audit/checkpoints/checkpointJob.ts'),
-    import('../../../../audit/checkpoints/openSigner.ts'),
-    Promise.all([import('../../../database.ts'), import('../../../sources.ts')]),
-  ])
-  const [{ openExisting }, { explainSchemaError }] = cli
-  const config = loadConfig(process.env)
-  const signer = await openSigner(config.checkpoints)
+  const [{ openObjectStore }, { Metrics }, { CheckpointJob }, { openSigner }, { explainSchemaError }] =
+    await Promise.all([
+      import('../../../../objects/open.ts'),
+      import('../../../../ops/metrics.ts'),
+      import('../../../../audit/checkpoints/checkpointJob.ts'),
+      import('../../../../audit/checkpoints/openSigner.ts'),
+      import('../../../sources.ts'),
+    ])
+  const signer = await openSigner(loadConfig(process.env).checkpoints)
   if (signer === undefined)
     throw new UsageError('STARCITE_CHECKPOINT_KEY or STARCITE_CHECKPOINT_KEY_FILE must be set')
-  const log = createLog('warn')
-  const stack = new StopStack()
-  try {
-    const database = stack.add('database', await openExisting(config.database, log))
+  const pass = withDatabase('warn', async ({ config, log, database, stack }) => {
     const job = stack.add(
       'checkpoints',
       new CheckpointJob({
@@ -56,19 +43,18 @@ async function takeCheckpoint(): Promise<void> {
       }),
     )
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void job.stop())
-    const result = await job.pass()
-    if (!result.ran) {
-      out(`${WHY_NOT[result.why]}\n`)
-      setExitCode(EXIT.failed)
-      return
-    }
-    for (const { number, leaves, time } of result.taken)
-      out(`Checkpoint ${number}, of ${time}: ${amount(leaves)} sessions had moved.\n`)
-  } catch (error) {
+    return job.pass()
+  })
+  const result = await pass.catch((error) => {
     throw explainSchemaError(error)
-  } finally {
-    await stack.stop()
+  })
+  if (!result.ran) {
+    out(`${WHY_NOT[result.why]}\n`)
+    setExitCode(EXIT.failed)
+    return
   }
+  for (const { number, leaves, time } of result.taken)
+    out(`Checkpoint ${number}, of ${time}: ${amount(leaves)} sessions had moved.\n`)
 }
 
 const WHY_NOT = {
