@@ -21,6 +21,11 @@ export async function connect(database: { url: string }): Promise<pg.Client> {
   const client = new pg.Client({ connectionString: database.url, options: '-c search_path=' })
   client.setTypeParser(114, (text) => text)
   client.on('error', () => {}) // the server may be stopped under it
-  await client.connect()
+  try {
+    await client.connect()
+  } catch (error) {
+    await client.end() // a refused client keeps its socket
+    throw error
+  }
   return client
 }
