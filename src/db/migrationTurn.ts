@@ -10,6 +10,9 @@ const LOOK_MS = 100
 /** The lock of earlier builds, held by a session; to be dropped with the release after this one. */
 const FORMER_KEY = `hashtextextended('starcite.migrate', 0)`
 
+/** Other programs that grant or alter at the same time are few: the tries end where an error would be for ever. */
+const MAX_CONFLICTS = 20
+
 /** Another transaction holds the lock, or is creating the schema or the table of the lock. */
 const TAKEN = new Set([
   '55P03', // lock_not_available
@@ -24,7 +27,8 @@ const TAKEN = new Set([
  *
  * The lock is one on the table starcite.migrations, which only its owner may take. Before the table exists, the first
  * transaction to create the schema has the turn: the others meet its uncommitted entry of the catalog, and wait. The
- * lock belongs to a transaction, so it ends with it, also on a connection of a pooler. `open` is called in the
+ * lock belongs to a transaction, so it ends with it, also on a connection of a pooler. When a program without the lock
+ * changes the same entry of a catalog, with a GRANT for example, the transaction runs again. `open` is called in the
  * transaction before the lock is taken: it creates the schema when it does not exist, and returns whether this role
  * owns it.
  */
@@ -34,7 +38,7 @@ export async function inMigrationTurn<T>(
   open: () => Promise<boolean>,
   run: (isOwner: boolean) => Promise<T>,
 ): Promise<T> {
-  for (let tries = 0; ; tries += 1) {
+  for (let [tries, conflicts] = [0, 0]; ; tries += 1) {
     await client.query('begin isolation level read committed')
     await pinTransaction(client)
     let hasTurn = false
@@ -49,6 +53,11 @@ export async function inMigrationTurn<T>(
       return result
     } catch (error) {
       await client.query('rollback').catch(() => {})
+      if (isConflict(error) && conflicts < MAX_CONFLICTS) {
+        conflicts += 1
+        await pause(LOOK_MS * Math.random())
+        continue
+      }
       if (hasTurn || !isTaken(error)) throw error
       // A holder that took the lock between two attempts has ended: there is nothing to log.
       const holder = await inPinnedTransaction(client, () => findHolder(client))
@@ -63,6 +72,15 @@ class TakenError extends Error {}
 
 const isTaken = (error: unknown) =>
   error instanceof TakenError || (error instanceof pg.DatabaseError && TAKEN.has(error.code ?? ''))
+
+/**
+ * Two transactions changed one tuple of a catalog, and the other one committed. Postgres reports it as an internal error
+ * ("tuple concurrently updated"), in the language of the server; the names of its functions are the same in all.
+ */
+const isConflict = (error: unknown) =>
+  error instanceof pg.DatabaseError &&
+  error.code === 'XX000' &&
+  (error.routine === 'simple_heap_update' || error.routine === 'simple_heap_delete')
 
 async function takeTurn(client: pg.Client): Promise<void> {
   if (await isFormerHeld(client)) throw new TakenError()
@@ -111,6 +129,6 @@ export async function findHolder(client: pg.Client): Promise<string | undefined>
                      end)
       limit 1`,
   )
-  const [it] = rows
-  return it && `process ${it.pid} of Postgres (${it.name || 'without a name'}, role ${it.role})`
+  const [holder] = rows
+  return holder && `process ${holder.pid} of Postgres (${holder.name || 'without a name'}, role ${holder.role})`
 }

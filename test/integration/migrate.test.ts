@@ -420,4 +420,29 @@ describe('migrating', () => {
       await migrate(database.url, '1.0.1', log)
     })
   })
+
+  it('runs again when another program changed the same entry of a catalog, by a GRANT for example', async () => {
+    const { database, db } = await open(await migratedDatabase())
+    await db.query('revoke select on starcite.sessions from starcite_app')
+    const other = await connect(database)
+    clients.push(other)
+    await other.query('begin; grant select on starcite.sessions to starcite_auditor')
+    const migrating = migrate(database.url, '1.0.0', log)
+    const isWaiting = async () => {
+      const { rows } = await db.query<{ waiting: boolean }>(
+        `select exists (select from pg_stat_activity where datname = current_database()
+                           and application_name = 'starcite migrate' and wait_event = 'transactionid') as waiting`,
+      )
+      return rows[0]?.waiting ?? false
+    }
+    await until('the migration waits for the other transaction', isWaiting)
+
+    await other.query('commit')
+    await migrating
+
+    const { rows } = await db.query(
+      `select has_table_privilege('starcite_app', 'starcite.sessions', 'select') as granted`,
+    )
+    expect(rows).to.deep.equal([{ granted: true }])
+  })
 })
