@@ -8,7 +8,7 @@ import { stopServer } from '../../src/db/embedded/stop.ts'
 
 const run = promisify(execFile)
 
-const MADE_BY = /^starcite-[a-z0-9]+-(?<pid>\d+)-/
+const MADE_BY = /^starcite-[a-zA-Z0-9-]+-(?<pid>\d+)-[^-]+$/
 /** A data directory lies in the scratch directory, or on a disk that is mounted in there. */
 const DEPTH = 2
 

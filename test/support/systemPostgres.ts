@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type Package, readPackage } from '../../src/db/embedded/binaries.ts'
@@ -19,6 +19,7 @@ export async function systemPostgres(): Promise<(Package & { readonly bin: strin
     .sort((a, b) => Number(b) - Number(a))[0]
   if (version === undefined) return undefined
   const root = await makeScratch('system-postgres')
+  process.once('exit', () => rmSync(root, { recursive: true, force: true }))
   await mkdir(path.join(root, 'native'))
   for (const name of ['bin', 'lib'])
     await symlink(path.join(DEBIAN, version, name), path.join(root, 'native', name))
