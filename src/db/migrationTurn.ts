@@ -130,5 +130,7 @@ export async function findHolder(client: pg.Client): Promise<string | undefined>
       limit 1`,
   )
   const [holder] = rows
-  return holder && `process ${holder.pid} of Postgres (${holder.name || 'without a name'}, role ${holder.role})`
+  return (
+    holder && `process ${holder.pid} of Postgres (${holder.name || 'without a name'}, role ${holder.role})`
+  )
 }
