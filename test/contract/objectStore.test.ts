@@ -214,7 +214,7 @@ describe('object stores', () => {
         expect(ms).to.be.below(bound(HASTY.attempts * (HASTY.attemptMs + HASTY.maxPauseMs) + 500))
       })
 
-      it(`${title}, once: nobody notices`, async () => {
+      it(`${title}, once: the caller sees no error`, async () => {
         server.fail(fault, { times: 1 })
         expect((await read()).equals(BODY.subarray(100, 2100))).to.equal(true)
         server.fail(fault, { times: 1 })

@@ -108,7 +108,7 @@ describe('a browser page that uses the client', function () {
     await transcriptOf(page, 5)
 
     await browser.context.setOffline(true)
-    proxy.silence() // as when the network is gone: nobody is told
+    proxy.silence() // as when the network is gone: neither side gets an error
     await append(id, 5)
     await say(page, 'from the tunnel')
     proxy.flow()

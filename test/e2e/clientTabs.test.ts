@@ -77,7 +77,7 @@ describe('the tabs of a browser', function () {
   }
 
   for (const transport of ['sse', 'websocket'] as const)
-    it(`have one connection: ${TABS} of them, and ${TABS} of another browser, append, and see everything, whatever happens to the leading one (${transport})`, async () => {
+    it(`have one connection: ${TABS} of them, and ${TABS} of another browser, append, and see every event, through crashes of the leading one (${transport})`, async () => {
       const id = await newSession()
       const own = await newSession()
       const tabs: TailsTab[] = []

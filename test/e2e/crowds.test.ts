@@ -106,7 +106,7 @@ describe(`${TAILS} tails on one node`, function () {
     await until('all have it all', () => back.haveAll(203))
 
     if (process.env.STARCITE_TEST_FIGURES) console.log(`all back in ${ms} ms, an append took ${during.ms} ms`)
-    // On a machine that is too slow for all at once some are told 503, and come back.
+    // On a machine that is too slow for all at once some get 503, and reconnect.
     expect(back.members.flatMap(({ refused }) => refused).filter((status) => status !== 503)).to.deep.equal(
       [],
     )

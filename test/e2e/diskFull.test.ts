@@ -73,7 +73,7 @@ describe('a node, when the disk is full', function () {
       return status === 201
     })
 
-  /** Whatever was acknowledged is there, the log is whole, and the tail has seen all of it. */
+  /** Checks that every acknowledged event is stored, the log has no gap, and the tail has seen all of it. */
   async function expectAllThere(url: string, acknowledged: Set<number>): Promise<void> {
     const db = await connect({ url })
     const { rows } = await db.query('select e.seq::int from starcite.events e')

@@ -112,7 +112,7 @@ describe('nodes without a database URL', function () {
     const server = await running()
     const faults = await load.stop({ url: await urlOf(data(), server.port) })
 
-    // While we hold the lock the node does not start it; and then it is told to stop.
+    // While we hold the lock the node does not start it; and then it gets SIGTERM.
     const ended = await withStartLock(`${data()}.lock`, async () => {
       await kill(server)
       await until('the node wants to start it', () => gone() === 3)
@@ -147,7 +147,7 @@ describe('nodes without a database URL', function () {
       await until('its port is taken', () => listens(squatter, first.port))
     })
     for (const node of [a, b])
-      await until('it says so', async () => {
+      await until('it logs that', async () => {
         const { json } = await call('GET', `${node.url}/health/ready`)
         return json.reason === 'database_unavailable' && json.message?.includes('does not start')
       })

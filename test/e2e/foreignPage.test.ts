@@ -16,7 +16,7 @@ function attack(page: Page, base: string, id: string): Promise<Record<string, st
           (result) => `${result}`,
           (error) => `${error}`,
         )
-      /** As a form or an image would send it: without preflight, whatever the answer says. */
+      /** A request as a form or an image sends it: without preflight. */
       const blindly = (path: string, body?: Blob) =>
         tried(() =>
           fetch(session + path, { method: 'POST', mode: 'no-cors', ...(body ? { body } : {}) }).then(

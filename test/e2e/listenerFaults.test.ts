@@ -71,7 +71,7 @@ describe('tails, when the listener of their node loses Postgres', () => {
     }
   }
 
-  /** Nobody tells the node, which counts on notifications that do not come, until its own check does. */
+  /** The node gets no error, and waits for notifications that do not come, until its own check fails. */
   async function livesThrough(traffic: 'silent' | 'silent towards the client') {
     const { proxy, isUp, lag, end } = await lab()
     const before = proxy.accepted

@@ -253,7 +253,7 @@ describe('a node, when Postgres', function () {
       const hog = await connect(server).catch(() => undefined)
       if (hog === undefined) break
       hogs.push(hog)
-      // The node's own go, and somebody else takes them.
+      // The node's connections end, and another client takes them.
       await hog.query(
         `select pg_terminate_backend(a.pid) from pg_catalog.pg_stat_activity a
           where a.application_name like 'starcite%' and a.backend_type = 'client backend'`,

@@ -18,7 +18,7 @@ import { timed, until } from '../support/until.ts'
 const TIMEOUT_MS = 1000
 const SETTINGS = { STARCITE_STORAGE_TIMEOUT: `${TIMEOUT_MS}ms`, STARCITE_POLL_INTERVAL: '200ms' }
 
-/** Stopped after each test, whatever it came to; newest first. */
+/** Stopped after each test, passed or failed; newest first. */
 const cleanups: (() => unknown)[] = []
 afterEach(async () => {
   for (const cleanUp of cleanups.splice(0).reverse()) await cleanUp()
@@ -200,7 +200,7 @@ describe('a node, when its Postgres is paused for many times the storage time-ou
   const residentMb = async () =>
     Number(/^VmRSS:\s+(\d+)/m.exec(await readFile(`/proc/${node.child.pid}/status`, 'utf8'))?.[1]) / 1024
 
-  it('answers everybody 503 in time throughout, holds no more memory, and goes on at once (I1 to I5, I8)', async function () {
+  it('answers every request 503 in time throughout, holds no more memory, and goes on at once (I1 to I5, I8)', async function () {
     if (process.platform !== 'linux') this.skip() // the processes of a server are found in /proc
     const load = await underLoad(node)
     await load.progress('there is load')

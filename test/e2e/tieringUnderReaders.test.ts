@@ -157,7 +157,7 @@ async function isOver({ db }: TieringLab): Promise<boolean> {
   return rows[0].it
 }
 
-describe('segments of two seconds, moving under everybody', () => {
+describe('segments of two seconds, moving under readers and writers', () => {
   afterEach(() => lab.close())
 
   suite('a table in Postgres', async () => undefined)

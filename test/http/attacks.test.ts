@@ -29,7 +29,7 @@ describe('attacks from outside', () => {
   let mallory: SigningKey
   let bearer: { authorization: string }
   let id: string
-  /** Where headers say that keys are; nobody may ask there. */
+  /** The address of keys in hostile headers, which the node must not request. */
   const lure = createServer((_req, res) => res.end(JSON.stringify({ keys: [mallory.jwk] })))
   let lured = 0
 
@@ -89,7 +89,7 @@ describe('attacks from outside', () => {
     'jku, where that key is': () => forged({ kid: 'mallory', jku: lureUrl() }),
     'x5u, where that key is': () => forged({ kid: 'mallory', x5u: lureUrl() }),
     'x5c, a certificate that it brings itself': () => forged({ x5c: [der().toString('base64')] }),
-    'crit, of what nobody knows': () =>
+    'crit, with an unknown extension': () =>
       changed((_, p, s) => `${encode({ alg: 'RS256', kid: kid(), crit: ['sudo'], sudo: true })}.${p}.${s}`),
     'crit, empty': () => changed((_, p, s) => `${encode({ alg: 'RS256', kid: kid(), crit: [] })}.${p}.${s}`),
     'b64 false': () => sign(issuer.key, claims(), { b64: false }),
@@ -167,7 +167,7 @@ describe('attacks from outside', () => {
     })
 
     after(() => {
-      expect(lured, 'nobody asked where a token said').to.equal(0)
+      expect(lured, 'no request to the address in a token').to.equal(0)
     })
   })
 

@@ -112,7 +112,7 @@ describe('tokens', () => {
       })
 
     for (const { name, send } of OPEN_CALLS)
-      it(`${name}: without one, and whatever is sent in its place`, async () => {
+      it(`${name}: without one, and with anything else in its place`, async () => {
         expect((await send(node.url, id)).status).to.equal(200)
         expect((await send(node.url, id, { authorization: 'Basic eDp5' })).status).to.equal(200)
       })

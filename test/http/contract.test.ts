@@ -14,7 +14,7 @@ describe('the contract for machines, served', () => {
   const database = useDatabase()
   const node = use(() =>
     startGuardedNode(database, {
-      authenticate: () => Promise.reject(new AppError('unauthorized', 'nobody is let in')),
+      authenticate: () => Promise.reject(new AppError('unauthorized', 'no token is accepted')),
     }),
   )
 
@@ -22,7 +22,7 @@ describe('the contract for machines, served', () => {
     ['/openapi.json', openApi(OPERATIONS, { release: RELEASE, eraseScope: 'session:create' })],
     ['/asyncapi.json', asyncApi(RELEASE)],
   ] as const)
-    it(`${path} is open to everybody, whole, and may be kept`, async () => {
+    it(`${path} needs no token, is complete, and may be cached`, async () => {
       const answer = await call('GET', node.url + path, undefined, { origin: 'https://docs.example' })
       const etag = answer.headers.get('etag') ?? ''
 

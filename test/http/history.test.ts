@@ -161,7 +161,7 @@ describe('history over HTTP', () => {
       expect(answer.seqs).to.deep.equal([3])
     })
 
-    it('wakes everybody who waits', async () => {
+    it('wakes every waiting request', async () => {
       const quiet = await session()
       const waiting = Array.from({ length: 20 }, () => page('wait=60', quiet))
       await append(quiet, event(1))

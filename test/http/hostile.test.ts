@@ -40,7 +40,7 @@ describe('hostile clients', () => {
   })
   afterEach(async () => {
     for (const connection of connections.splice(0)) connection.destroy()
-    // Whatever was done to it, the node works.
+    // After the attack the node still works.
     expect((await call('POST', at(node.url, id, '/append'), EVENT)).status).to.equal(201)
   })
 

@@ -43,7 +43,7 @@ describe('the headers of every answer', () => {
     ])
     for (const { headers, status } of answers) {
       expect(Object.fromEntries(headers), String(status)).to.include(EXPECTED)
-      expect(headers.get('strict-transport-security'), 'for whoever ends TLS').to.equal(null)
+      expect(headers.get('strict-transport-security'), 'the proxy that terminates TLS sets it').to.equal(null)
       expect(headers.get('x-powered-by')).to.equal(null)
     }
   })

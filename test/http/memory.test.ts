@@ -196,7 +196,7 @@ describe('what waits in a node (I8)', function () {
     ['a raw tail', (id: string) => `/v1/sessions/${id}/tail`],
     ['the multiplexed socket', () => '/v1/socket/websocket?vsn=2.0.0'],
   ] as const)
-    it(`of half a message on ${what} has a time, whatever pings come between`, async () => {
+    it(`of half a message on ${what} has a time-out, which pings do not extend`, async () => {
       const hasty = await startNode(database, { STARCITE_REQUEST_TIMEOUT: '300ms' })
       const client = await open(path(await session()), hasty.url)
       const socket = rawSocket(client)

@@ -107,7 +107,7 @@ describe('web pages and names of a node', () => {
       socket.terminate()
     })
 
-    it('a public name is not its name, so a page cannot give it its own; health is for everybody', async () => {
+    it('a public name is not its name, so a page cannot give it its own; health is open to every host', async () => {
       for (const host of [
         'evil.example',
         'evil.example:4000',

@@ -24,7 +24,7 @@ describe('a node at its bounds', () => {
     expect(Number(answer.headers.get('retry-after'))).to.be.at.least(1)
   }
 
-  describe('with as many appends waiting as it takes', () => {
+  describe('with a full append queue', () => {
     let node: Service
 
     before(async () => {
@@ -35,7 +35,7 @@ describe('a node at its bounds', () => {
     })
     after(() => node?.stop())
 
-    /** Runs while nobody can append to the session. */
+    /** Runs while the session is locked against appends. */
     async function whileHeld(id: string, act: () => Promise<void>): Promise<void> {
       await admin.query('begin')
       try {

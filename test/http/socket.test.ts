@@ -643,7 +643,7 @@ describe('the multiplexed socket', () => {
       expect(client.closed).to.equal(undefined)
     })
 
-    it('is refused with 503 where the node has as many sockets as it takes', async () => {
+    it('is refused with 503 at the limit of sockets of the node', async () => {
       await until('the others are gone', async () =>
         (await call('GET', `${small.url}/metrics`)).text.includes(
           'starcite_sockets{transport="phoenix"} 0\n',

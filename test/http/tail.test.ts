@@ -115,7 +115,7 @@ describe('tails over WebSocket', () => {
         expect(batches.at(-1)).to.have.length(1)
       })
 
-    it('the same to everybody who asks', async () => {
+    it('the same to every reader', async () => {
       const id = await session(3)
       const clients = Array.from({ length: 10 }, (_, i) =>
         tail(id, `cursor=0${i % 2 ? '&batch_size=4' : ''}`),

@@ -160,7 +160,7 @@ describe('audit export', function () {
   })
 
   for (const format of [NDJSON, CSV])
-    it(`goes on where it was cut, at whatever byte: ${format.name}`, async () => {
+    it(`goes on where it was cut, at any byte: ${format.name}`, async () => {
       const whole = Buffer.from(format.head + (await exported(format)))
       const file = path.join(folder, `cut.${format.name}`)
       const cuts = [0, 1, format.head.length, format.head.length + 1, whole.length - 1, whole.length]

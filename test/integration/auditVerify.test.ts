@@ -376,13 +376,13 @@ describe('audit verify', function () {
       .join('')
   }
 
-  /** An object with a space more in the payload of one event, zipped anew. */
+  /** An object with a space more in the payload of one event, compressed again. */
   function edited(key: string, seq: number): Buffer {
     const text = gunzipSync(server.objects.get(key) as Buffer).toString()
     return gzipSync(text.replace(new RegExp(`^(\\{"seq":${seq},.*"payload":)`, 'm'), '$1 '))
   }
 
-  /** An object without one of its lines, zipped anew, under the name that its bytes ask for, and a manifest to match. */
+  /** An object without one of its lines, compressed again, under the name that its bytes ask for, and a manifest to match. */
   async function shorten(key: string, seq: number) {
     const body = server.objects.get(key) as Buffer
     const lines = gunzipSync(body).toString().split('\n')

@@ -225,7 +225,7 @@ describe('the audit views', () => {
         // As nodes do. A statement that was planned before a segment was made does not look into it.
         await ensureSegments(lab.pool)
         const [events, verdict] = looks as [number, number]
-        await until('every reader plans anew', () => looks[0]! > events + 1 && looks[1]! > verdict + 1)
+        await until('every reader plans again', () => looks[0]! > events + 1 && looks[1]! > verdict + 1)
         await lab.append(
           sessions
             .filter((id) => id !== 'gone' || round < 3)

@@ -63,7 +63,7 @@ else
       expect(times[1]).to.be.above(times[0] as number)
     })
 
-    it('that lasts is believed after a while: segments move again', async () => {
+    it('that lasts is accepted after a while: segments move again', async () => {
       await append()
       await lab.move()
       await clock.set(JUMP)

@@ -20,7 +20,7 @@ import { use } from '../support/use.ts'
 const EACH = 20
 const COUNT = 3 * EACH
 
-/** What somebody with rights over the tables has taken away: by hand, or by a restore of a part. */
+/** Events that the owner of the tables has removed: by hand, or by a partial restore. */
 const DAMAGES: Readonly<Record<string, { missing: number; sql: string }>> = {
   'a hot event': { missing: 50, sql: 'delete from starcite.events e where e.sid = $1 and e.seq = 50' },
   'the first hot event': {

@@ -61,7 +61,7 @@ describe('embedded Postgres', function () {
       })
     })
 
-    it('asks for a password from now on where it was created by a release that let everybody in', async () => {
+    it('asks for a password from now on where it was created by a release without passwords', async () => {
       const old = await lab.start() // throw-away servers ask for none
       expect(await query({ port: old.port }, 'select 1 as one')).to.deep.equal([{ one: 1 }])
       await old.stop()
@@ -266,7 +266,7 @@ describe('embedded Postgres', function () {
       ['initdb and the node', (pid: number) => -pid],
       ['the node, while initdb goes on', (pid: number) => pid],
     ] as const)
-      it(`creates the database anew after kill -9 of ${what}`, async () => {
+      it(`creates the database again after kill -9 of ${what}`, async () => {
         const node = lab.startInChild()
         const drafts = async () => (await readdir(lab.dir)).filter((name) => name.startsWith('data.init-'))
         await eventually(async () => {

@@ -29,7 +29,7 @@ const signBy = (key: typeof signer) => async (body: string) =>
   (await key.sign(Buffer.from(body))).toString('base64')
 const run = promisify(execFile)
 
-/** The script of the page, as whoever reads it would save it. */
+/** The script of the page, as a reader saves it. */
 const script = /```js\n(\/\/ node check-proof\.mjs[\s\S]*?)```/.exec(
   readFileSync(new URL('../../docs/proofs.md', import.meta.url), 'utf8'),
 )?.[1] as string

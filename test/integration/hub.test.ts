@@ -171,7 +171,7 @@ describe('the hub', () => {
     subscription.close()
   })
 
-  /** As a restore leaves it, but that the server is the same and nobody is cut off. */
+  /** The state after a restore, on the same server and with open connections. */
   async function cutLog(of: string, lastSeq: number, appendAgain = 0): Promise<void> {
     await client.query('begin')
     await client.query('delete from starcite.events e where e.sid = $1 and e.seq > $2', [of, lastSeq])
@@ -188,7 +188,7 @@ describe('the hub', () => {
     ['is shorter than it was', 0],
     ['has another event where the newest was', 3],
   ] as const)
-    it(`ends a session whose log ${what}, found by polling; the next tail begins anew`, async () => {
+    it(`ends a session whose log ${what}, found by polling; the next tail starts again`, async () => {
       const subscription = hub.register(sid)
       await subscription.ready(never)
       for (let i = 0; i < 6; i += 1) await append(sid, 1) // each with a time of its own

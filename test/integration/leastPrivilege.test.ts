@@ -56,7 +56,7 @@ describe('a Postgres where no role has more rights than needed', () => {
     serverUrl = postgres.server.url
     admin = new pg.Client({ connectionString: serverUrl })
     await admin.connect()
-    // As a managed Postgres gives it: no superuser, but somebody who may make roles, and owns the database.
+    // As a managed Postgres gives it: no superuser, but a login that may create roles, and owns the database.
     await admin.query(`create role deploy login password 'secret' createrole`)
     await admin.query('create database app owner deploy')
     await admin.query('create database empty owner deploy')

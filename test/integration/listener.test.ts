@@ -78,7 +78,7 @@ describe('the listener', () => {
     const bad = ['', 'x', '7', 'null', '{}', '[1]', '[[]]', '[[1]]', '[[1,{}]]', '[[1,"2"]]', '[[1,1e300]]']
     for (const payload of bad) await notify(payload)
     await notify('[[1,2],[5,6]]')
-    await until('the last is told', () => part.seen.includes('5:6'))
+    await until('the last has arrived', () => part.seen.includes('5:6'))
 
     expect(part.seen).to.deep.equal(['1:2', '5:6'])
     expect(part.counts()).to.deep.equal({ ups: 1, downs: 0 })
@@ -117,7 +117,7 @@ describe('the listener', () => {
     const { query } = notifier
     notifier.query = async () => [] // it goes to another database, say
     part.listener.start()
-    await until('it says so', () => lines.text.includes('ProbeTimeoutError'))
+    await until('it logs that', () => lines.text.includes('ProbeTimeoutError'))
     expect(lines.text).to.include('set STARCITE_LISTEN_URL')
     expect(part.counts()).to.deep.equal({ ups: 0, downs: 0 })
 
@@ -137,7 +137,7 @@ describe('the listener', () => {
     await ended // an idle session that came after it
 
     await notify('[[1,1]]')
-    await until('it is told', () => part.seen.length === 1)
+    await until('it has arrived', () => part.seen.length === 1)
     expect(part.counts()).to.deep.equal({ ups: 1, downs: 0 })
     await part.end()
     await db.query(`alter database ${database.name} reset idle_session_timeout`)

@@ -160,7 +160,7 @@ describe('the pool', () => {
     await narrow.stop()
   })
 
-  it('goes on unnoticed where idle connections are ended by idle_session_timeout', async () => {
+  it('goes on without errors where idle_session_timeout ends idle connections', async () => {
     proxy.delayMs = 20 // so that statements are under way to a session that has just been ended
     const before = await pid()
     await db.query({ text: `set idle_session_timeout = '1ms'` }, [])

@@ -15,7 +15,7 @@ import { someEvents, TieringLab } from '../support/tiering.ts'
 const { signer, publicPem } = newKey()
 const keys = trustedKeys([publicPem])
 
-/** The script of the page, as whoever reads it would save it. */
+/** The script of the page, as a reader saves it. */
 const script = /```js\n(\/\/ node check-proof\.mjs[\s\S]*?)```/.exec(
   readFileSync(new URL('../../docs/proofs.md', import.meta.url), 'utf8'),
 )?.[1] as string

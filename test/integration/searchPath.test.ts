@@ -41,8 +41,8 @@ const ODD_SETTINGS = {
 }
 
 /**
- * Roles as docs/security.md sets them up, in a database whose search path leads into schemas that somebody else fills,
- * before the catalog: mallory has a login, and CREATE on `public`, as everybody had before Postgres 15.
+ * Roles as docs/security.md sets them up, in a database whose search path leads into schemas that another login fills,
+ * before the catalog: mallory has a login, and CREATE on `public`, as every login had before Postgres 15.
  */
 describe('a database whose search path leads into traps', () => {
   let postgres: ThrowAwayPostgres

@@ -18,7 +18,7 @@ describe('reading cold events through a node', function () {
   const server = use(() => S3Server.start())
   const lab = use(() => TieringLab.open(new S3Store(server.settings)))
   let node: NodeProcess
-  /** Each test has a session of its own, which is in nobody's cache. */
+  /** Each test has a session of its own, which no cache has. */
   let id: string
   let sid: string
   let frames: string[]

@@ -26,7 +26,7 @@ const SESSIONS = [
 const EVENTS = 60
 const PROGRAM = programOf('test/support/tieringProgram.ts')
 
-/** What must hold after whatever happened: nothing lost, nothing doubled, nothing half done. */
+/** Checks the state after a fault: no event lost, none stored twice, no step half done. */
 async function expectWhole(
   lab: TieringLab,
   sids: readonly string[],
@@ -118,7 +118,7 @@ describe('moving segments while something breaks', function () {
       },
     ]
     for (const { title, arrange, outcome } of faults)
-      it(`${title}: the move ${outcome}, nobody notices, and it is done later`, async () => {
+      it(`${title}: the move ${outcome}, readers see no error, and it is done later`, async () => {
         const server = await S3Server.start()
         const lab = await TieringLab.open(new S3Store(server.settings, HASTY))
         const { sids, before } = await filled(lab)
@@ -203,7 +203,7 @@ describe('moving segments while something breaks', function () {
     })
     afterEach(() => lab.close())
 
-    /** Ends the connection of whoever holds the lock, on the server. */
+    /** Ends, on the server, the connection that holds the lock. */
     const cutJob = () =>
       lab.db.query(
         `select pg_terminate_backend(a.pid, 5000) from pg_catalog.pg_stat_activity a

@@ -149,7 +149,7 @@ class DamagedLab {
   }
 }
 
-/** What somebody who may do anything does to the second segment, and what is found. */
+/** Changes of the second segment by its owner, and the findings. */
 const DAMAGES: readonly (readonly [title: string, statements: string, finding: string])[] = [
   [
     'a payload was changed',
@@ -176,7 +176,7 @@ const DAMAGES: readonly (readonly [title: string, statements: string, finding: s
     `missing ${EVENTS + 1}`,
   ],
   [
-    'the chain was made anew from another hash than that of the last cold event',
+    'the chain was computed again from another hash than that of the last cold event',
     `with recursive c as (
        select e.seq, sha256(sha256('forged') || starcite.event_link(e.seq, e.inserted_at, e.type, e.actor, e.source,
                 e.producer_id, e.producer_seq, e.idempotency_key, e.content_digest)) as hash from public.e e where e.seq = ${EVENTS + 1}
@@ -515,7 +515,7 @@ describe('a session whose log is damaged', function () {
     await lab.db.query(`update public.e set type = 'other' where seq = ${SEQ}`)
     for (const phase of ['damaged', 'mended'] as const) {
       const steps = new Set<Step>()
-      // Each pass gets as far as one before, or one step further; behind what is recorded it begins anew.
+      // Each pass gets as far as one before, or one step further; after the recorded part it starts again.
       for (let nth = 1; ; ) {
         const step = await cut(nth)
         await damaged.tiers(damaged.sid) // a prefix, at any time

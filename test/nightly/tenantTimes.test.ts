@@ -32,7 +32,7 @@ describe("a session of another tenant's (I7)", () => {
     expect(calls).to.have.length(5)
 
     const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1] as number
-    /** Interleaved, each pair in a changing order, so that whatever else the machine does meets both alike. */
+    /** Interleaved, each pair in a changing order, so that other load of the machine affects both alike. */
     async function measured(send: (typeof calls)[number]['send']): Promise<[there: number, nowhere: number]> {
       const times: Record<'there' | 'nowhere', number[]> = { there: [], nowhere: [] }
       for (let round = 0; round < 120; round += 1) {

@@ -43,8 +43,8 @@ const PHRASES: readonly Phrase[] = [
   { phrase: /\b(?:of course|obviously|needless to say)\b/, write: 'nothing' },
 ]
 
-/** Words that may stand twice in a row; `code` and `value` are the stand-ins of texts.ts. */
-const DOUBLED = new Set(['that', 'had', 'code', 'value'])
+/** Words that may stand twice in a row: `code` and `value` are the stand-ins of texts.ts, the others names in SQL and tests. */
+const DOUBLED = new Set(['that', 'had', 'code', 'value', 'schema', 'heavy', 'nodevalue'])
 
 const lineOf = (text: Text, index: number): number =>
   text.line + text.text.slice(0, index).split('\n').length - 1

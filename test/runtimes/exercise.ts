@@ -131,7 +131,7 @@ export async function exercise(
     const url = addresses.node
     const token = async () => {
       tokens += 1
-      if (tokens > 1) await direct.session(id).append(said(tokens - 1)) // seen by whoever comes back
+      if (tokens > 1) await direct.session(id).append(said(tokens - 1)) // seen by clients that reconnect
       return control('token?sub=user:ann&seconds=2')
     }
     const found: number[] = []

@@ -16,7 +16,7 @@ const LIMIT_MS = 120_000
 
 /** Prints the account as JSON, and ends by itself. */
 const PROGRAM = 'console.log(JSON.stringify(await run()))'
-/** A worker has no end of its own: it gives the account to whoever asks. */
+/** A worker has no end of its own: it gives the account to every request. */
 const WORKER = `export default {
   fetch: () => run().then((account) => Response.json(account), (error) => new Response(error.stack, { status: 500 })),
 }`

@@ -46,7 +46,7 @@ describe('audit.verify', () => {
     return rows[0]
   }
 
-  /** What is found once these statements, by somebody who may do anything, are done; they are undone afterwards. */
+  /** The findings after these statements of the owner, which are rolled back afterwards. */
   async function found(statements: string): Promise<string> {
     await db.query('begin')
     try {
@@ -114,7 +114,7 @@ describe('audit.verify', () => {
     ['a subject was added', `update e set subject = 'service:x' where seq = 5`, 'broken 5'],
     ['an event was said to be of form 1', 'update e set chain_version = 1 where seq = 5', 'broken 5'],
     [
-      'an event was chained anew in form 1, and the rest after it',
+      'an event was chained again in form 1, and the rest after it',
       `update e set chain_version = 1, hash = starcite.chained_hash(1, (select p.hash from e p where p.seq = 11),
                       starcite.chain_link(1, seq, inserted_at, type, actor, source, producer_id, producer_seq,
                                           idempotency_key, subject, content_digest)) where seq = 12;
@@ -132,7 +132,7 @@ describe('audit.verify', () => {
     ['the last event was removed', 'delete from e where seq = 12', 'missing 12'],
     ['all events were removed', 'delete from e', 'missing 1'],
     [
-      'an event was removed, and the rest numbered anew',
+      'an event was removed, and the rest renumbered',
       `delete from e where seq = 5; update e set seq = seq + 1000 where seq > 5; update e set seq = seq - 1001 where seq > 1000;
        update h set last_seq = 11`,
       'broken 5',
@@ -149,7 +149,7 @@ describe('audit.verify', () => {
       'broken 5',
     ],
     [
-      'an event was inserted, and the rest numbered anew',
+      'an event was inserted, and the rest renumbered',
       `update e set seq = seq + 1000 where seq > 5; update e set seq = seq - 999 where seq > 1000;
        insert into starcite.events select sid, 6, inserted_at, null, type, actor, source, null, idempotency_key, payload,
          metadata, refs, salt, content_digest, hash, subject, chain_version from e where seq = 5;

@@ -77,7 +77,7 @@ describe('plans over large tables', () => {
 
   /**
    * The nodes of the plan that the query of a queries.ts runs with, which it also ran with. A query that has a name is
-   * prepared, and after some uses Postgres may keep one plan for whatever its values are: that one is taken.
+   * prepared, and after some uses Postgres may keep one plan for all values: the test takes that one.
    */
   async function planOf(ask: (db: Db) => Promise<unknown>): Promise<Node[]> {
     const plans: Node[] = []
@@ -264,7 +264,7 @@ describe('plans over large tables', () => {
       return after.map((stats, i) => (stats.hot - before[i]!.hot) / (stats.updates - before[i]!.updates))
     }
 
-    // A snapshot of somebody else, of autovacuum's analyze for one, keeps pages from being pruned while it lasts.
+    // A snapshot of another session, of autovacuum's analyze for one, keeps pages from being pruned while it lasts.
     let shares: number[] = []
     for (let n = 0; n < 5 && !(Math.min(...shares) > 0.9 && shares.length > 0); n += 1)
       shares = await round(1 + 100 * n)

@@ -8,7 +8,7 @@ import { connect } from '../support/template.ts'
 import { useConnection, useDatabase } from '../support/useNode.ts'
 
 const DENIED = '42501'
-/** A view of several tables takes no changes, whoever tries. */
+/** A view of several tables takes no changes from any role. */
 const NOT_UPDATABLE = '55000'
 
 describe('the roles', () => {
@@ -36,7 +36,7 @@ describe('the roles', () => {
     }
   })
 
-  /** Somebody who logs in, a member of these roles. */
+  /** A login that is a member of these roles. */
   async function login(memberships: string, options = ''): Promise<{ db: pg.Client; name: string }> {
     const name = `starcite_test_${randomUUID().replaceAll('-', '')}`
     await admin.query(`create role ${name} login ${options} ${memberships && `in role ${memberships}`}`)

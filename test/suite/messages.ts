@@ -1,4 +1,4 @@
-/** What the runner asks of a worker; a worker that is told to end closes what its tests shared. */
+/** A request of the runner to a worker. A worker that gets `end` closes what its tests shared. */
 export type Order = { readonly run: string; readonly module: string } | { readonly end: true }
 
 export interface TestFigures {

@@ -20,6 +20,6 @@ export function expectError(
 /** A name that no other test has. */
 export const unique = (prefix = 'ses') => `${prefix}_${randomUUID()}`
 
-/** Where a session is, whatever characters its id has. */
+/** The URL of a session, for an id of any characters. */
 export const at = (base: string, id: string, rest = '') =>
   `${base}/v1/sessions/${encodeURIComponent(id)}${rest}`

@@ -22,7 +22,7 @@ export interface ChaosWriterOptions {
   readonly pauseMs?: number
 }
 
-/** No call takes longer, or somebody was left waiting (I9). */
+/** No call takes longer, or a client was left waiting (I9). */
 export const CALL_TIMEOUT_MS = 20_000
 const RETRY_PAUSE_MS = 40
 

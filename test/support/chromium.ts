@@ -19,7 +19,7 @@ const QUIET = [
 
 export const hasChromium = existsSync(CHROMIUM)
 
-/** In words, for the titles of tests: a run without a browser must say so. */
+/** In words, for the titles of tests: a run without a browser must show in the report. */
 export const NO_CHROMIUM =
   'NO CHROMIUM HERE, so nothing was tested in a browser (install the package chromium)'
 

@@ -156,7 +156,7 @@ function fail(said: string): never {
   throw new Error(said)
 }
 
-/** For whoever swallows what is thrown here: fails when anything was, at any time. */
+/** Fails when a check of this file has thrown at any time, even if the caller swallowed the error. */
 export function expectContractKept(): void {
   const violations = broken.splice(0)
   if (violations.length > 0) throw new Error(`the contract was broken:\n${violations.join('\n')}`)

@@ -77,7 +77,7 @@ export class Issuer {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/jwks.json`
   }
 
-  /** What a node needs to believe this issuer. */
+  /** The settings with which a node trusts this issuer. */
   get settings(): Settings {
     return {
       STARCITE_AUTH_MODE: 'jwt',

@@ -63,7 +63,7 @@ export async function underLoad(...nodes: readonly { url: string }[]) {
       }
       return [...faults, ...writers.flatMap((writer) => writer.faults)]
     },
-    /** Whatever the test came to. */
+    /** Runs after the test, passed or failed. */
     end: () => {
       over = true
       for (const tail of tails) tail.stop()

@@ -11,7 +11,7 @@ export const mochaHooks = {
   afterAll: [endOfTests],
 }
 
-/** Each is done, whatever becomes of the others: what is left running would keep the process for ever. */
+/** Runs each, even if others fail: a part that is left running would keep the process alive. */
 export async function endOfTests(): Promise<void> {
   setTimeout(endAnyhow, END_MS).unref()
   const ends = await Promise.allSettled([stopChromium(), stopTestS3(), stopTestServer()])
@@ -19,7 +19,7 @@ export async function endOfTests(): Promise<void> {
   expectContractKept()
 }
 
-/** A hook that failed may have left a server or a connection that nobody closes. That is told, rather than waited for. */
+/** A failed hook may have left a server or a connection open. The process reports that instead of waiting. */
 function endAnyhow(): void {
   const open = process.getActiveResourcesInfo().filter((resource) => resource !== 'Timeout')
   console.error(`\n  1 failing\n\n  the process does not end after its tests; still open: ${open.join(', ')}`)

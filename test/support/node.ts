@@ -11,7 +11,7 @@ export type Settings = Readonly<Record<string, string>>
 /** Fast to stop, silent; tests say what else they need. */
 const TEST_SETTINGS: Settings = { PORT: '0', STARCITE_HOST: '127.0.0.1', STARCITE_DRAIN_SPREAD: '0s' }
 
-/** A node inside this process. Quick to start; for whatever does not kill it. */
+/** A node inside this process. It starts fast, for tests that do not kill it. */
 export function startNode(
   database: { url: string },
   settings: Settings = {},
@@ -101,7 +101,7 @@ async function isReady(url: string): Promise<boolean> {
   )
 }
 
-/** A port that nobody listens on now. */
+/** A port that no process listens on now. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')

@@ -182,7 +182,7 @@ export function objectStoreContract(
     }).timeout(60_000)
 
     it('rejects an aborted call with the reason of its signal', async () => {
-      const reason = new Error('nobody wants it any more')
+      const reason = new Error('the caller has given up')
       const signal = AbortSignal.abort(reason)
       const under = new AbortController()
       await store.putNew(`${folder}/k`, randomBytes(MB))

@@ -23,7 +23,7 @@ const PROGRAMS = [
 ]
 const CREDENTIALS = { accessKeyId: 'testkey', secretAccessKey: 'testsecret' }
 const STEP_MS = 60_000
-/** The ports were free a moment before; somebody else may have taken one since. */
+/** The ports were free a moment before; another process may have taken one since. */
 const STARTS = 3
 
 /** Whether this machine can start the real thing. */

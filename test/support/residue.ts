@@ -4,7 +4,7 @@ import type { ObjectStore } from '../../src/objects/objectStore.ts'
 
 const UNDEFINED_TABLE = '42P01'
 
-/** Every place in tables and objects where a text still stands, as whoever may read all of both would find it. */
+/** Every place in tables and objects that still has a text, for a reader with all rights. */
 export async function residueOf(db: pg.Client, store: ObjectStore, marker: string): Promise<string[]> {
   const found: string[] = []
   const { rows } = await db.query<{ name: string }>(

@@ -7,7 +7,7 @@ export interface ResumingTailOptions {
 }
 
 /**
- * A tail as a good client keeps it: whatever ends the connection, it comes back with its cursor. It records each
+ * A tail of a correct client: after each end of the connection it reconnects with its cursor. It records each
  * event's text once it is the next one, and every breach of that as a fault.
  */
 export class ResumingTail {

@@ -10,7 +10,7 @@ const env = (name: string) => process.env[`STARCITE_TEST_S3_${name}`]
 
 const kind: Kind = env('ENDPOINT') ? 'given' : hasRadosgw() ? 'radosgw' : 'in-process'
 
-/** In words, for the titles of tests: a run without a real server must say so. */
+/** In words, for the titles of tests: a run without a real server must show in the report. */
 export const TEST_S3 = {
   given: 'the S3 server of STARCITE_TEST_S3_ENDPOINT',
   radosgw: "Ceph's gateway, a real S3 server",

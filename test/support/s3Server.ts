@@ -20,7 +20,7 @@ export type S3Fault =
   | { readonly kind: 'silent' }
   /** The connection breaks instead of an answer; nothing was done. */
   | { readonly kind: 'reset' }
-  /** The work is done, then the connection breaks: nobody is told. */
+  /** The work is done, then the connection breaks before the answer. */
   | { readonly kind: 'lost answer' }
   /** The connection breaks in the middle of the body. */
   | { readonly kind: 'cut body' }
@@ -322,7 +322,7 @@ async function bodyOf(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** `ms`, or until nobody is there any more. */
+/** Waits `ms`, or until the client has closed the connection. */
 function until(socket: Socket, ms: number): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

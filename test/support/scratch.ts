@@ -11,7 +11,7 @@ const ENOUGH_BYTES = 8 * 1024 ** 3
 let cleaning: Promise<void> | undefined
 
 /**
- * A new directory, which whoever runs a server in it can pass, and which the test removes. Its name says which process
+ * A new directory that the account of a server can enter, and that the test removes. Its name says which process
  * made it, so that the next one finds what was left by a killed one.
  */
 export async function makeScratch(what: string): Promise<string> {
@@ -24,7 +24,7 @@ export async function makeScratch(what: string): Promise<string> {
 }
 
 /**
- * Where tests keep data that nobody wants afterwards: memory, where there is plenty, because making and dropping some
+ * The directory for data that tests throw away: memory, where there is plenty, because making and dropping some
  * hundred databases on a disk takes more time than many a test; else the temporary directory.
  */
 function scratchDirectory(): string {

@@ -29,7 +29,7 @@ export async function storedEvents(db: pg.Client): Promise<Map<string, Stored[]>
 }
 
 /**
- * What writers were told and the log does not bear out: an acknowledged event that is not at its seq (I2), one that is
+ * Acknowledgements that the log contradicts: an acknowledged event that is not at its seq (I2), one that is
  * there twice or although it was refused (I4), a batch of which only a part is there.
  */
 export function unaccounted(sent: readonly Sent[], stored: ReadonlyMap<string, readonly Stored[]>): string[] {

@@ -62,7 +62,7 @@ export class TailCrowd {
     for (const { socket } of this.members) socket.destroy()
   }
 
-  /** Until it is open, or refused for good: whoever is told 503, or nothing, comes back. */
+  /** Resolves when the tail is open, or refused permanently. After 503, or without an answer, it tries again. */
   async #openOne(url: URL, session: string, cursor: number): Promise<void> {
     const member: Member = {
       socket: this.#connect(url),

@@ -70,8 +70,8 @@ export class TcpProxy {
   }
 
   /**
-   * Silences the connections there are, and those to come until `flow`. They stay dead for ever, but open: neither
-   * side is told.
+   * Silences the connections there are, and those to come until `flow`. They stay silent for ever, but open: neither
+   * side gets an error.
    */
   silence(traffic: 'silent' | 'silent towards the client' = 'silent'): void {
     this.#traffic = traffic

@@ -120,7 +120,7 @@ export class TieringLab {
     if (!result.ran) throw new Error('another job has the lock')
   }
 
-  /** Moves also what does not verify, as if somebody had damaged it where it lies now. */
+  /** Moves also what does not verify, as if it had been damaged where it is now. */
   async moveDamaged(): Promise<void> {
     await this.move()
     await this.db.query(

@@ -16,7 +16,7 @@ async function wordsOfSources(): Promise<string[]> {
   return [...words]
 }
 
-/** What is called by whoever steps on one. A sequence keeps its count through a rollback. */
+/** Counts calls of traps. A sequence keeps its count through a rollback. */
 const ALARM = `
 create sequence SCHEMA.steps;
 create function SCHEMA.step(p_on pg_catalog.text) returns pg_catalog.bool
@@ -109,7 +109,7 @@ $$`
 
 /**
  * Fills a schema with functions, operators, types and relations that our statements would meet if they looked there; each
- * raises an alarm, and an error. `client` is of whoever may create there, and has an empty search path.
+ * raises an alarm, and an error. `client` belongs to a login that may create there, and has an empty search path.
  */
 export async function layTraps(client: pg.Client, schema: string): Promise<void> {
   const words = `'{${(await wordsOfSources()).join(',')}}'::text[]`

@@ -22,7 +22,7 @@ export function use<T extends object>(start: () => Promise<T>, stop: (started: T
   return started
 }
 
-/** As `use`, anew for each test. */
+/** As `use`, but created again for each test. */
 export function useEach<T extends object>(
   start: () => Promise<T>,
   stop: (started: T) => unknown = stopped,

@@ -23,7 +23,7 @@ const APART: Readonly<Record<string, readonly string[]>> = {
   client: ['protocol'],
   console: ['client', 'protocol'],
 }
-/** The composition root and the command line may know everybody. */
+/** The composition root and the command line may import everything. */
 const ROOT = ['main.ts', 'service.ts', 'wiring', 'gauges.ts', 'cli']
 const MAY_EXIT = ['cli']
 const MAY_HOLD_SQL = /^db\/|(^|\/)(queries|\w+Queries)\.ts$/

@@ -35,7 +35,7 @@ describe('an outbox whose store or server is not as it was', () => {
   const open = (server: Pick<ModelServer, 'fetch'>, options: OutboxOptions) =>
     new Starcite<Events>({ url: 'http://x.test', fetch: server.fetch }).session('s').outbox(options)
 
-  /** Opens an outbox on a store, sends one more event, and closes. What the callbacks were told, by event. */
+  /** Opens an outbox on a store, sends one more event, and closes. Resolves with the calls of the callbacks, by event. */
   async function drain(server: ModelServer, store: OutboxStore, n: number, options: OutboxOptions = {}) {
     const [sent, refused, damaged]: [number[], string[], string[]] = [[], [], []]
     const outbox = open(server, {
@@ -56,7 +56,7 @@ describe('an outbox whose store or server is not as it was', () => {
     ['a number that is none', '{"producer_id":"p","next":"1","pending":[]}'],
     ['an event that is no text', '{"producer_id":"p","next":1,"pending":[[{"n":1},null]]}'],
   ] as const)
-    it(`with ${what} in its store goes on beside it, says so, and leaves it there`, async () => {
+    it(`with ${what} in its store uses another key, calls onDamaged, and leaves the value there`, async () => {
       const store = await storeWith(value)
       const server = new ModelServer()
 

@@ -55,7 +55,7 @@ describe('a tail by way of a shared connection', () => {
   }
 
   for (let seed = 1; seed <= 40; seed += 1)
-    it(`has every event in order, whatever of them is pushed, lost, or pushed again (seed ${seed})`, async () => {
+    it(`has every event in order, with events pushed, lost and pushed again (seed ${seed})`, async () => {
       const take = random(seed)
       const log = new Log(take)
       log.head = take(50)

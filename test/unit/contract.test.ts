@@ -145,7 +145,7 @@ describe('what holds answers to the contract', () => {
   })
 
   for (const [what, answer] of [
-    ['a member that nobody knows of', of(201, { ...appended, colour: 'green' })],
+    ['an unknown member', of(201, { ...appended, colour: 'green' })],
     ['a member that is missing', of(201, { seq: 1 })],
     ['a status that it never has', of(418, {})],
     ['a code of another operation', of(409, { error: 'session_exists', message: 'm' })],
@@ -153,7 +153,7 @@ describe('what holds answers to the contract', () => {
     ['a code without its detail', of(409, { error: 'expected_seq_conflict', message: 'm' })],
     ['a detail that is not of the code', of(404, { error: 'session_not_found', message: 'm', index: 0 })],
     ['no Retry-After', of(429, { error: 'rate_limited', message: 'm', retry_after_ms: 1 })],
-    ['a header that nobody knows of', of(201, appended, { location: '/' })],
+    ['an undeclared header', of(201, appended, { location: '/' })],
     [
       'no X-Request-Id',
       { ...of(201, appended), headers: new Headers({ 'content-type': JSON_TYPE['content-type'] }) },

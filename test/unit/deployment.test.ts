@@ -66,7 +66,7 @@ describe('the image', () => {
     expect(`>=${Math.min(...tested)}`).to.equal(JSON.parse(read('package.json')).engines.node.split('.')[0])
     expect(ofKind('EXPOSE')).to.deep.equal([`EXPOSE ${loadConfig({}).port}`])
     configOf({ PORT: '4000', STARCITE_COMMIT: 'c0ffee', STARCITE_HOST: '0.0.0.0' })
-    expect(dockerfile).to.match(/STARCITE_HOST=0\.0\.0\.0 /) // else nobody outside of the container reaches it
+    expect(dockerfile).to.match(/STARCITE_HOST=0\.0\.0\.0 /) // without it no client outside of the container reaches the node
   })
 })
 

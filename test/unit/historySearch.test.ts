@@ -76,7 +76,7 @@ describe('a search through history', () => {
   })
 
   for (const waitMs of [0, 60_000])
-    it(`stops when nobody wants it any more, and says how far it came (wait of ${waitMs} ms)`, async () => {
+    it(`stops when its signal is aborted, and returns how far it came (wait of ${waitMs} ms)`, async () => {
       const leaving = new AbortController()
       const session = new ColdSession(0, () => leaving.abort())
 

@@ -24,7 +24,7 @@ function copying({ appendsPerSecond = 0, readMs = 20, eventsPerRead = 2000 }) {
   return {
     rests,
     begin: () => pace.begin(),
-    /** Until the clock says so; answers events read a second. */
+    /** Reads until the clock passes a time; returns the events read per second. */
     async until(ms: number): Promise<number> {
       const [start, before] = [clock, rests.length]
       let reads = 0

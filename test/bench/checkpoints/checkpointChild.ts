@@ -43,7 +43,7 @@ class Pass {
     this.#result = this.#run().finally(() => {
       this.running = false
     })
-    this.#result.catch(() => {}) // whoever asks for it is told
+    this.#result.catch(() => {}) // reported where the result is awaited
   }
 
   async #run(): Promise<CheckpointsTaken> {

@@ -74,7 +74,7 @@ class Pass {
     this.#result = this.#job.pass().finally(() => {
       this.running = false
     })
-    this.#result.catch(() => {}) // whoever asks for it is told
+    this.#result.catch(() => {}) // reported where the result is awaited
   }
 
   async end(): Promise<Moved> {

@@ -10,7 +10,7 @@ export interface TailSet {
   readonly over?: 'websocket' | 'sse'
 }
 
-/** A connection that brings events; whoever opens it is told of each. */
+/** A connection that delivers events to a callback of its opener. */
 interface Reader {
   close(): void
 }

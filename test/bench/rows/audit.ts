@@ -98,7 +98,7 @@ async function switchHashingOff(url: string): Promise<void> {
   await query(url, withoutHashing(String(row!.definition)))
 }
 
-/** The definition of append_events, hashing nothing. Throws where it has changed, and this has not been told. */
+/** The definition of append_events without hashing. Throws when the definition has changed and this file has not. */
 export function withoutHashing(definition: string): string {
   return HASHING.reduce((text, [hashing, instead]) => {
     const found = text.match(hashing)?.length ?? 0

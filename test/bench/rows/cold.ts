@@ -8,7 +8,7 @@ const SESSIONS = 200
 /** More than a job can copy while it is watched. */
 const MILLION = 1_000_000
 const REPLAYED = 100_000
-/** Rounds, and the warming up: each replays a session that nobody has read since it moved. */
+/** Rounds, and the warming up: each replays a session that was not read since it moved. */
 const REPLAYS = 6
 const POLL_MS = 10
 

@@ -6,7 +6,7 @@ import type { Row } from './case.ts'
 const TAILS = 5000
 /**
  * Opened and closed before counting, so often that code and pools of the node are in memory, and that the part of V8's
- * heap where objects begin has the size that it keeps: it grows by 20 MB with use, whatever is used.
+ * heap where objects begin has the size that it keeps: it grows by 20 MB with use, regardless of the row.
  */
 const WARM_UP_TAILS = 200
 const WARM_UP_ROUNDS = 25

@@ -64,7 +64,7 @@ function inOneStatement(pool: pg.Pool): Append {
   }
 }
 
-/** The other end of the notifications, as live tails need it: a NOTIFY that nobody listens to costs next to nothing. */
+/** The other end of the notifications, as live tails need it: a NOTIFY without listeners costs next to nothing. */
 async function followHeads(url: string): Promise<void> {
   const heads = new Map<string, number>()
   const client = new pg.Client({ connectionString: url })

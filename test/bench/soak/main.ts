@@ -33,7 +33,7 @@ const NODE_SETTINGS = {
   STARCITE_ARCHIVE_ADAPTER: 'postgres',
   STARCITE_ARCHIVE_FLUSH_INTERVAL_MS: '1000',
   STARCITE_ARCHIVE_READ_CACHE_MAX_SIZE: '8MB',
-  // Each new segment costs each connection some memory in Postgres, until it is made anew.
+  // Each new segment costs each connection some memory in Postgres, until the node replaces it.
   STARCITE_CONNECTION_LIFETIME: '1m',
   DB_POOL_SIZE: '6',
 }
