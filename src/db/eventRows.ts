@@ -41,6 +41,10 @@ export function decodeChain(row: readonly (string | null)[], from: number): Chai
 /** A finite time in microseconds since 1970, exactly. */
 export const microsecondsOf = (time: string): string => `(extract(epoch from ${time}) * 1000000)::bigint`
 
+/** A time in microseconds since 1970, exactly; 0 for the infinite time of a session without events. */
+export const headMicrosecondsOf = (time: string): string =>
+  `case when isfinite(${time}) then ${microsecondsOf(time)} else 0 end`
+
 /** The size of an event in bytes. octet_length reads the header of a toasted value and does not unpack it. */
 export const EVENT_BYTES =
   'coalesce(octet_length(e.payload::text) + octet_length(e.metadata::text) + octet_length(e.refs::text), 0)'

@@ -1,9 +1,10 @@
 import { Loop } from '../lib/loop.ts'
 import type { Log } from '../ops/log.ts'
 import type { Metrics } from '../ops/metrics.ts'
+import { logMayHaveGoneBack } from '../protocol/errors.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { LogVerifierOptions } from './logVerifier.ts'
-import { NO_HEAD, readHeads } from './queries.ts'
+import { NO_HEAD, readHeads, type SeenLog } from './queries.ts'
 import { RingBudget } from './ring.ts'
 import { RingFiller } from './ringFiller.ts'
 import { Subscription } from './subscription.ts'
@@ -31,7 +32,8 @@ const SESSIONS_PER_POLL = 1000
  *
  * A database can go back, by a restore or a failover to a standby that lagged. Whenever it may have, sessions become
  * unverified: the node sends nothing of them until it has compared the newest event that it knows with the database, by seq and
- * time. Unchanged sessions go on; the tails of the others end, and their rings are dropped.
+ * time. Unchanged sessions go on; the tails of the others end, and their rings are dropped. The log that a tail's caller has
+ * looked up counts as known: it may be gone before the session is positioned, and another session may have its sid.
  */
 export class Hub {
   readonly #options: HubOptions
@@ -81,14 +83,23 @@ export class Hub {
     return this.#budget.usedBytes
   }
 
-  /** Registers a tail. `epoch` is the session's as the caller has just read it: events of an earlier epoch are not sent. */
-  register(sid: string, epoch?: number): Subscription {
+  /**
+   * Registers a tail. `seen` is the log as the caller has just read it: nothing of another log, or of an earlier epoch, is sent.
+   * Throws storage_unavailable when other tails of this sid know another log: which one is gone is not known yet.
+   */
+  register(sid: string, seen?: SeenLog): Subscription {
     let session = this.#sessions.get(sid)
     if (session === undefined) {
-      session = new TailedSession(sid)
+      session = new TailedSession(sid, seen)
       this.#sessions.set(sid, session)
       this.#filler.add(session)
-    } else this.#refresh(session, epoch)
+    } else if (seen !== undefined) {
+      if (!session.canBe(seen)) {
+        this.#filler.verify(session)
+        throw logMayHaveGoneBack()
+      }
+      this.#refresh(session, seen.epoch)
+    }
     session.tails += 1
     return new Subscription(session, this.#leave)
   }

@@ -1,13 +1,10 @@
-import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS, microsecondsOf } from '../db/eventRows.ts'
+import { decodeEvent, EVENT_BYTES, EVENT_COLUMNS, headMicrosecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 
-/** The exact microseconds since 1970; 0 for a session without events. */
-const MICROSECONDS = (time: string) => `case when isfinite(${time}) then ${microsecondsOf(time)} else 0 end`
-
 const HEADS = {
   name: 'heads',
-  text: `select h.sid, h.last_seq, h.epoch, h.erased, ${MICROSECONDS('h.last_event_at')}
+  text: `select h.sid, h.last_seq, h.epoch, h.erased, ${headMicrosecondsOf('h.last_event_at')}
            from starcite.session_heads h where h.sid = any ($1::bigint[])`,
 }
 
@@ -43,10 +40,10 @@ export interface LogPosition {
 
 const LOG_STATES = {
   name: 'log_states',
-  text: `select w.sid, h.last_seq, h.epoch, h.erased, ${MICROSECONDS('h.last_event_at')},
+  text: `select w.sid, h.last_seq, h.epoch, h.erased, ${headMicrosecondsOf('h.last_event_at')},
                 case when w.seq = 0 then 0
-                     when w.seq = h.last_seq then ${MICROSECONDS('h.last_event_at')}
-                     else (select ${MICROSECONDS('e.inserted_at')} from starcite.events e where e.sid = w.sid and e.seq = w.seq) end,
+                     when w.seq = h.last_seq then ${headMicrosecondsOf('h.last_event_at')}
+                     else (select ${headMicrosecondsOf('e.inserted_at')} from starcite.events e where e.sid = w.sid and e.seq = w.seq) end,
                 s.tenant_id, s.id, pg_is_in_recovery()
            from unnest($1::bigint[], $2::bigint[]) as w (sid, seq)
            left join starcite.session_heads h on h.sid = w.sid
@@ -66,6 +63,26 @@ export interface LogState {
   readonly isReplica: boolean
 }
 
+const logName = (tenantId: string | null, id: string | null) => JSON.stringify([tenantId, id])
+
+/** A session's log as a reader has just looked it up. */
+export interface SeenLog {
+  readonly tenantId: string
+  readonly id: string
+  readonly lastSeq: Seq
+  /** As in Head. */
+  readonly epoch: number
+  /** As `at` in Head. */
+  readonly lastEventAt: number
+}
+
+export const nameOf = ({ tenantId, id }: SeenLog): string => logName(tenantId, id)
+
+export const positionOf = ({ lastSeq, lastEventAt }: SeenLog): LogPosition => ({
+  seq: lastSeq,
+  at: lastEventAt,
+})
+
 /** Reads the heads of sessions and the newest known event of each, in one query. */
 export async function readLogStates(
   db: Db,
@@ -79,7 +96,7 @@ export async function readLogStates(
         ? undefined
         : { lastSeq: Number(lastSeq), epoch: Number(epoch), erased: erased === 't', at: Number(at) },
     atKnown: atKnown == null ? undefined : Number(atKnown),
-    name: JSON.stringify([tenantId, id]),
+    name: logName(tenantId ?? null, id ?? null),
     isReplica: isReplica === 't',
   }))
 }

@@ -1,5 +1,5 @@
 import type { RenderedEvent } from '../protocol/event.ts'
-import type { LogPosition } from './queries.ts'
+import { type LogPosition, nameOf, positionOf, type SeenLog } from './queries.ts'
 import type { Ring } from './ring.ts'
 
 /** The reason why the tails of a session end. */
@@ -10,9 +10,12 @@ export class TailedSession {
   readonly sid: string
   /** The newest events. Undefined until the head was read, after the first tail registered. */
   ring: Ring | undefined = undefined
-  /** The newest position of the ring, behind which the log must not go back; undefined before the first ring. */
+  /**
+   * The newest position of the ring, behind which the log must not go back. Before the first ring, the position that the first
+   * tail's caller has seen; undefined when it has seen none.
+   */
   known: LogPosition | undefined = undefined
-  /** Tenant and id; undefined before the first ring. */
+  /** Tenant and id; undefined before the first ring when no caller has named them. */
   name: string | undefined = undefined
   /** The database may have gone back behind `known`: nothing is sent until the two were compared. */
   isUnverified = false
@@ -28,8 +31,19 @@ export class TailedSession {
   /** Called at every change of the members above. */
   readonly waiters = new Set<() => void>()
 
-  constructor(sid: string) {
+  constructor(sid: string, seen?: SeenLog) {
     this.sid = sid
+    if (seen === undefined) return
+    this.name = nameOf(seen)
+    this.known = positionOf(seen)
+  }
+
+  /** Whether the log can be the one that a caller has seen: of the same session, with the same event at its end. */
+  canBe(seen: SeenLog): boolean {
+    if (this.name !== undefined && this.name !== nameOf(seen)) return false
+    const { seq, at } = positionOf(seen)
+    const held = this.known?.seq === seq ? this.known : this.ring?.after(seq - 1, 1)?.[0]
+    return seq === 0 || held === undefined || held.at === at
   }
 
   wake(): void {

@@ -88,6 +88,12 @@ export const replicaLags = (): AppError =>
     retry_after_ms: 1000,
   })
 
+/** The error for a reader whose session is known with another log: which of the two the database has is being read. */
+export const logMayHaveGoneBack = (): AppError =>
+  new AppError('storage_unavailable', 'the database may have gone back to an earlier state: try again', {
+    retry_after_ms: 1000,
+  })
+
 /** The close codes and reasons of WebSockets. 1000 is reserved for the end of `follow=false`, which clients take as finished. */
 export const CLOSE = {
   finished: { code: 1000, reason: 'finished' },

@@ -1,9 +1,10 @@
+import { headMicrosecondsOf } from '../db/eventRows.ts'
 import type { Db } from '../db/pool.ts'
 import type { Session } from './session.ts'
 
 const COLUMNS = `s.sid, s.tenant_id, s.id, s.title, s.metadata::text, s.creator_principal::text, h.last_seq, h.epoch, s.version,
                  s.archived, starcite.wire_time(s.created_at), starcite.wire_time(s.updated_at),
-                 s.erased_at is not null`
+                 s.erased_at is not null, ${headMicrosecondsOf('h.last_event_at')}`
 const FROM = 'from starcite.sessions s join starcite.session_heads h on h.sid = s.sid'
 
 type Row = readonly (string | null)[]
@@ -23,6 +24,7 @@ function decode(row: Row): Session {
     createdAt,
     updatedAt,
     erased,
+    lastEventAt,
   ] = row
   return {
     sid: sid as string,
@@ -32,6 +34,7 @@ function decode(row: Row): Session {
     metadata: metadata as string,
     creatorPrincipal: creator ?? null,
     lastSeq: Number(lastSeq),
+    lastEventAt: Number(lastEventAt),
     epoch: Number(epoch),
     version: Number(version),
     archived: archived === 't',

@@ -8,6 +8,8 @@ export interface Session {
   readonly metadata: string
   readonly creatorPrincipal: string | null
   readonly lastSeq: number
+  /** `inserted_at` of the newest event in microseconds since 1970, 0 without events; never on the wire. */
+  readonly lastEventAt: number
   /** Counts removals of content; never on the wire. */
   readonly epoch: number
   readonly version: number
@@ -16,6 +18,15 @@ export interface Session {
   readonly updatedAt: string
   readonly erased: boolean
 }
+
+/** What a reader has seen of a session's log. Long readers keep this and not the session, whose metadata may be large. */
+export const seenLog = ({ tenantId, id, lastSeq, lastEventAt, epoch }: Session) => ({
+  tenantId,
+  id,
+  lastSeq,
+  lastEventAt,
+  epoch,
+})
 
 /** Renders a session as JSON text: its only form on the wire. */
 export function renderSession(session: Session): string {

@@ -2,7 +2,7 @@ import type { Db } from '../db/pool.ts'
 import { scanMembers } from '../lib/jsonMembers.ts'
 import { LinkedAbort } from '../lib/linkedAbort.ts'
 import type { Hub } from '../live/hub.ts'
-import { type PageBounds, readHeads } from '../live/queries.ts'
+import { type PageBounds, readHeads, type SeenLog } from '../live/queries.ts'
 import { AppError } from '../protocol/errors.ts'
 import type { RenderedEvent, Seq } from '../protocol/event.ts'
 import type { ColdTier } from './coldTier.ts'
@@ -14,6 +14,8 @@ import { endError } from './tail.ts'
 export interface HistoryRequest {
   readonly sid: string
   readonly lastSeq: Seq
+  /** The log as the caller has read it: a request that waits reads nothing of another log. */
+  readonly seen?: SeenLog
   /** Exclusive. Undefined with `desc` means from the end. */
   readonly cursor: Seq | undefined
   readonly limit: number
@@ -76,7 +78,7 @@ export class History {
   }
 
   async #forwards(request: HistoryRequest): Promise<HistoryPage> {
-    const subscription = request.waitMs > 0 ? this.#hub.register(request.sid) : undefined
+    const subscription = request.waitMs > 0 ? this.#hub.register(request.sid, request.seen) : undefined
     // Without a wait, only the caller ends a request early.
     const deadline = new LinkedAbort(
       [request.signal],

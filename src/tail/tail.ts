@@ -1,6 +1,7 @@
 import { jittered, pause } from '../lib/backoff.ts'
 import { endOfTurn } from '../lib/endOfTurn.ts'
 import type { Hub } from '../live/hub.ts'
+import type { SeenLog } from '../live/queries.ts'
 import type { Subscription } from '../live/subscription.ts'
 import type { EndReason } from '../live/tailedSession.ts'
 import type { Log } from '../ops/log.ts'
@@ -22,8 +23,8 @@ export interface Sink {
 
 export interface TailOptions {
   readonly sid: string
-  /** The session's epoch, as the caller has read it: content that was removed before that is not sent. */
-  readonly epoch?: number
+  /** The log as the caller has read it: nothing of another log, and no content that was removed before, is sent. */
+  readonly seen?: SeenLog
   readonly cursor: Seq
   /** The seq with which the tail ends; undefined for a tail without an end. */
   readonly until: Seq | undefined
@@ -71,7 +72,7 @@ export class Tails {
    */
   async run(options: TailOptions): Promise<void> {
     // Registers before the first read, so that no event falls in between.
-    const subscription = this.#hub.register(options.sid, options.epoch)
+    const subscription = this.#hub.register(options.sid, options.seen)
     const end = new TailEnd(subscription, options.signal)
     try {
       await this.#deliver(subscription, end, options)

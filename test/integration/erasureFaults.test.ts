@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { S3Store } from '../../src/objects/s3Store.ts'
+import { findSession } from '../../src/sessions/queries.ts'
 import { programOf } from '../support/programs.ts'
 import { residueOf } from '../support/residue.ts'
 import { ACCESS_DENIED, type S3Request, S3Server } from '../support/s3Server.ts'
@@ -235,19 +236,13 @@ describe('erasing while something breaks', function () {
   it('without a notification: a node does not show what it kept in memory to new readers, and drops it', async () => {
     await open()
     const sid = await victim(lab, 'victim')
-    const epochOf = async () => {
-      const { rows } = await lab.db.query('select h.epoch from starcite.session_heads h where h.sid = $1', [
-        sid,
-      ])
-      return rows[0].epoch as number
-    }
     await lab.read(sid) // cold slices are in the cache now
     expect(lab.cold.cachedBytes).to.be.above(0)
     const last = 2 * EVENTS
     for (const seq of [3, last])
       await lab.db.query(`select starcite.redact_event('default', 'victim', $1)`, [seq])
 
-    const subscription = lab.hub.register(sid, await epochOf())
+    const subscription = lab.hub.register(sid, await findSession(lab.pool, 'default', 'victim'))
     const frames = await lab.read(sid)
     expect(
       frames.filter((text) => !text.includes('<victim>')).map((text) => JSON.parse(text).seq),

@@ -1,8 +1,12 @@
 import { expect } from 'chai'
 import { Db } from '../../src/db/pool.ts'
 import { Hub } from '../../src/live/hub.ts'
+import type { SeenLog } from '../../src/live/queries.ts'
 import { createLog } from '../../src/ops/log.ts'
 import { Metrics } from '../../src/ops/metrics.ts'
+import { AppError } from '../../src/protocol/errors.ts'
+import { findSession } from '../../src/sessions/queries.ts'
+import { seenLog } from '../../src/sessions/session.ts'
 import { readHotAfter } from '../../src/tail/hotQueries.ts'
 import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
@@ -56,6 +60,15 @@ describe('the hub', () => {
       `select starcite.create_session('default', gen_random_uuid()::text) as sid`,
     )
     return rows[0]!.sid
+  }
+
+  async function seen(of: string): Promise<SeenLog> {
+    const { rows } = await client.query<{ id: string }>(
+      'select s.id from starcite.sessions s where s.sid = $1',
+      [of],
+    )
+    const session = await findSession(db, 'default', rows[0]!.id)
+    return seenLog(session!)
   }
 
   async function append(to: string, events: number): Promise<void> {
@@ -242,6 +255,55 @@ describe('the hub', () => {
     expect(subscription.endReason).to.equal(undefined)
     subscription.close()
     await patient.stop()
+  })
+
+  it('ends a tail whose session was given to another one before its log was first read', async () => {
+    const [session, other] = [await seen(sid), await seen(await newSession())]
+    await append(sid, 1)
+
+    const subscription = hub.register(sid, { ...session, id: other.id })
+    await subscription.changed(0, never)
+
+    expect([subscription.endReason, subscription.after(0, 10)]).to.deep.equal(['history_changed', undefined])
+    subscription.close()
+  })
+
+  it('ends a tail whose log has another last event than its caller has seen, and one whose log is shorter', async () => {
+    await append(sid, 2)
+    const session = await seen(sid)
+    for (const stale of [
+      { ...session, lastEventAt: session.lastEventAt - 1 },
+      { ...session, lastSeq: 3 },
+    ]) {
+      const subscription = hub.register(sid, stale)
+      await subscription.changed(0, never)
+      expect(subscription.endReason).to.equal('history_changed')
+      subscription.close()
+    }
+    const subscription = hub.register(sid, session)
+    await subscription.ready(never)
+    expect(subscription.endReason).to.equal(undefined)
+    subscription.close()
+  })
+
+  it('refuses a tail whose caller has seen another log than the tails that run, until it knows which is gone', async () => {
+    await append(sid, 2)
+    const session = await seen(sid)
+    const subscription = hub.register(sid, session)
+    await subscription.ready(never)
+    for (const other of [
+      { ...session, id: 'other' },
+      { ...session, lastEventAt: session.lastEventAt - 1 },
+    ])
+      expect(() => hub.register(sid, other)).to.throw(AppError, 'may have gone back')
+
+    await subscription.verified(never)
+    hub.register(sid, session).close()
+    await append(sid, 1)
+    await subscription.changed(2, never)
+
+    expect(seqs(subscription.after(2, 10))).to.deep.equal([3])
+    subscription.close()
   })
 
   it('learns of removed content after content was removed while it read the head', async () => {

@@ -1,3 +1,4 @@
+import { seenLog } from '../../sessions/session.ts'
 import { sendJson } from '../context.ts'
 import { Event } from '../contract/event.ts'
 import { Count, closed } from '../contract/values.ts'
@@ -65,6 +66,7 @@ const list = operation({
         waitMs,
         sid: session.sid,
         lastSeq: session.lastSeq,
+        seen: seenLog(session),
         signal,
         hold,
       }),

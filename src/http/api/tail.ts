@@ -1,5 +1,6 @@
 import { AppError } from '../../protocol/errors.ts'
 import type { Seq } from '../../protocol/event.ts'
+import { seenLog } from '../../sessions/session.ts'
 import { Type } from '../jsonSchema.ts'
 import { operation } from '../operation.ts'
 import { BATCH_SIZE, CURSOR_INSERTED_AT, choiceInQuery, LAST_EVENT_ID, seqCursor } from '../parameters.ts'
@@ -56,13 +57,14 @@ const tailSession = operation({
     const session = await services.sessions.get(principal.tenantId, path.id)
     await services.cursors.assertNotAhead(cursor, session.lastSeq)
     await services.cursors.check(session, given, parameters.cursor_inserted_at)
-    const { sid, epoch } = session
+    const { sid } = session
+    const seen = seenLog(session)
     const until = parameters.follow === 'true' ? undefined : session.lastSeq
     const onFault = (error: unknown) => services.log.error({ err: error, sid }, 'tail failed')
     if (!isStream)
       return serveWebSocketTail(call, {
         batchSize: batchSize === 1 ? undefined : batchSize,
-        run: (sink, signal) => services.tails.run({ sid, epoch, cursor, until, sink, signal }),
+        run: (sink, signal) => services.tails.run({ sid, seen, cursor, until, sink, signal }),
         onFault,
       })
     if (until !== undefined && cursor >= until && lastEventId !== '') {
@@ -74,7 +76,7 @@ const tailSession = operation({
       pages: 2,
       isFinite: until !== undefined,
       async run(stream) {
-        await services.tails.run({ sid, epoch, cursor, until, sink: stream, signal: stream.signal })
+        await services.tails.run({ sid, seen, cursor, until, sink: stream, signal: stream.signal })
         stream.finish(cursor)
       },
       onFault,

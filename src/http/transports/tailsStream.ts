@@ -3,9 +3,10 @@ import { requireSession } from '../../auth/access.ts'
 import { nameOfPrincipal, type Principal } from '../../auth/principal.ts'
 import { mapAhead } from '../../lib/mapAhead.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
+import type { SeenLog } from '../../live/queries.ts'
 import type { AppError } from '../../protocol/errors.ts'
 import type { RenderedEvent } from '../../protocol/event.ts'
-import type { Session } from '../../sessions/session.ts'
+import { seenLog } from '../../sessions/session.ts'
 import type { Sink } from '../../tail/tail.ts'
 import type { Services } from '../context.ts'
 import { takeJoinTurn } from '../joinTurn.ts'
@@ -70,13 +71,14 @@ export class TailsStream {
       const session = await services.sessions.get(principal.tenantId, sessionId)
       await services.cursors.assertNotAhead(cursor, session.lastSeq)
       await services.cursors.check(session, cursor, seenAt, end)
-      return () => this.#follow(wanted, session)
+      const [{ sid }, seen] = [session, seenLog(session)]
+      return () => this.#follow(wanted, sid, seen)
     } finally {
       end()
     }
   }
 
-  async #follow(tail: TailRequest, { sid, epoch }: Session): Promise<void> {
+  async #follow(tail: TailRequest, sid: string, seen: SeenLog): Promise<void> {
     const { services, principal, stream } = this.#options
     const { sessionId, cursor } = tail
     const sink = new SinkOfTail(this, stream, JSON.stringify(sessionId))
@@ -84,7 +86,7 @@ export class TailsStream {
     try {
       release = services.tailQuota.take(principal)
       stream.tell(JSON.stringify({ session_id: sessionId, cursor }))
-      await services.tails.run({ sid, epoch, cursor, until: undefined, sink, signal: stream.signal })
+      await services.tails.run({ sid, seen, cursor, until: undefined, sink, signal: stream.signal })
     } catch (error) {
       this.#refuse(tail, error)
     } finally {

@@ -1,7 +1,9 @@
 import { requireScope, requireSession } from '../../../auth/access.ts'
 import type { Principal } from '../../../auth/principal.ts'
+import type { SeenLog } from '../../../live/queries.ts'
 import { AppError } from '../../../protocol/errors.ts'
 import type { RenderedEvent } from '../../../protocol/event.ts'
+import { seenLog } from '../../../sessions/session.ts'
 import type { Sink } from '../../../tail/tail.ts'
 import { renderAppended } from '../../appended.ts'
 import { MAX_BATCH_SIZE } from '../../bounds.ts'
@@ -22,11 +24,18 @@ export function tailTopic(services: Services, sessionId: string): Join {
     const seenAt = insertedAt(payload.cursor_inserted_at)
     mayRead(member.principal, sessionId)
     existingSessionId(sessionId)
-    const { sid, lastSeq, epoch } = await services.sessions.get(member.principal.tenantId, sessionId)
-    await services.cursors.assertNotAhead(cursor, lastSeq)
-    await services.cursors.check({ sid, lastSeq }, cursor, seenAt, endTurn)
+    const session = await services.sessions.get(member.principal.tenantId, sessionId)
+    await services.cursors.assertNotAhead(cursor, session.lastSeq)
+    await services.cursors.check(session, cursor, seenAt, endTurn)
     const release = services.tailQuota.take(member.principal)
-    return new JoinedTail(services, member, { sessionId, sid, epoch, cursor, batchSize, release })
+    return new JoinedTail(services, member, {
+      sessionId,
+      sid: session.sid,
+      seen: seenLog(session),
+      cursor,
+      batchSize,
+      release,
+    })
   }
 }
 
@@ -38,7 +47,7 @@ function mayRead(principal: Principal, sessionId: string): void {
 interface TailOfMember {
   readonly sessionId: string
   readonly sid: string
-  readonly epoch: number
+  readonly seen: SeenLog
   readonly cursor: number
   readonly batchSize: number
   /** Returns the tail's place in the quota of its principal. */
@@ -63,10 +72,10 @@ class JoinedTail implements Joined, Sink {
   }
 
   async run(): Promise<void> {
-    const { sid, epoch, cursor } = this.#tail
+    const { sid, seen, cursor } = this.#tail
     const { signal } = this.#member
     try {
-      await this.#services.tails.run({ sid, epoch, cursor, until: undefined, sink: this, signal })
+      await this.#services.tails.run({ sid, seen, cursor, until: undefined, sink: this, signal })
     } finally {
       this.#endPage()
     }
