@@ -145,8 +145,9 @@ for (const transport of ['websocket', 'sse'] as const)
       expect(
         all.map(({ states }) => states.map((state) => state.at === 'open' && state.transport)),
       ).to.deep.equal(ids.map(() => [transport]))
-      expect(opened()).to.be.at.most(transport === 'websocket' ? 1 : 3)
-      expect(proxy.links).to.be.at.most(transport === 'websocket' ? 1 : 2)
+      // An event stream is requested again when sessions join it, those of about the same time together.
+      expect(opened()).to.be.at.most(transport === 'websocket' ? 1 : all.length / 2)
+      await until('one connection is left', () => proxy.links === 1)
     })
 
     it('gives each event once and in order over connections that are cut, silenced and refused', async () => {

@@ -79,8 +79,9 @@ http {
 
   /** Answers every new request so from now on; undefined: passes them on again. */
   async answer(status: number | undefined): Promise<void> {
-    for (const status of this.#statuses) await rm(path.join(this.#dir, String(status)), { force: true })
-    if (status !== undefined) await writeFile(path.join(this.#dir, String(status)), '')
+    const fileOf = (status: number) => path.join(this.#dir, String(status))
+    if (status !== undefined) await writeFile(fileOf(status), '') // first: no request passes between two statuses
+    for (const other of this.#statuses) if (other !== status) await rm(fileOf(other), { force: true })
   }
 
   async stop(): Promise<void> {
