@@ -120,7 +120,7 @@ describe('the pool', () => {
 
   it('cancels what takes longer than its time-out, and counts it as in use until it is over', async () => {
     const narrow = open(proxy.url, 1)
-    const name = `pg_sleep(5), 'cancelled'`
+    const name = `pg_sleep(600), 'cancelled'`
     const runs = async () => {
       const { rows } = await client.query(
         `select from pg_catalog.pg_stat_activity a where a.state = 'active' and a.query = $1`,

@@ -7,6 +7,7 @@ import { type Answer, call, refusedUpgrade, TailClient } from './client.ts'
 import { hold } from './contract.ts'
 import { EventStreamClient } from './eventStreamClient.ts'
 import { sampleOf } from './sampleOf.ts'
+import { until } from './until.ts'
 
 type Headers = Readonly<Record<string, string>>
 
@@ -151,7 +152,15 @@ export async function makeEveryCall(base: string, id: string): Promise<void> {
       await call('POST', `${base}/v1/sessions`, { id: session })
       await call('POST', `${base}/v1/sessions/${session}/append`, { type: 'note', payload: {} })
     }
-    const answer = await send(base, operation.path.includes(':erasure') ? erasure : session)
+    const sendIt = () => send(base, operation.path.includes(':erasure') ? erasure : session)
+    let answer = await sendIt()
+    // The node archives meanwhile, and an erasure waits 2 s for its locks at most: it is retried, as the error says.
+    if (isErasure)
+      await until(`${name} gets its locks`, async () => {
+        if (answer.json.error !== 'storage_unavailable') return true
+        answer = await sendIt()
+        return false
+      })
     expect(answer.status, `${name}: ${answer.text}`).to.be.oneOf([101, 200, 201, 202])
     if (isErasure) erasure = answer.json.id
   }
