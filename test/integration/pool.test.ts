@@ -202,7 +202,7 @@ describe('the pool', () => {
   it('does not know the outcome when the link is cut or silent, within its time-out', async () => {
     for (const fault of ['cut', 'silence'] as const) {
       await pid()
-      const query = timed(failureOf(db.query({ text: 'select pg_sleep(0.2)' }, [])))
+      const query = timed(failureOf(db.query({ text: 'select pg_sleep(2)' }, [])))
       await until('it is under way', () => db.size.idle === 0)
       proxy[fault]()
       const { value, ms } = await query
