@@ -8,8 +8,13 @@ import { programOf } from './programs.ts'
 
 export type Settings = Readonly<Record<string, string>>
 
-/** Fast to stop, silent; tests say what else they need. */
-const TEST_SETTINGS: Settings = { PORT: '0', STARCITE_HOST: '127.0.0.1', STARCITE_DRAIN_SPREAD: '0s' }
+/** Fast to stop, and patient with Postgres on a loaded machine; tests say what else they need. */
+const TEST_SETTINGS: Settings = {
+  PORT: '0',
+  STARCITE_HOST: '127.0.0.1',
+  STARCITE_DRAIN_SPREAD: '0s',
+  STARCITE_STORAGE_TIMEOUT: '60s',
+}
 
 /** A node inside this process. It starts fast, for tests that do not kill it. */
 export function startNode(
