@@ -197,7 +197,7 @@ export function tailContract(transport: TailTransport, places: TailPlaces): void
     })
 
     describe('is refused', () => {
-      it('with session_not_found for an unknown session, whatever the cursor', async () => {
+      it('with session_not_found for an unknown session, at any cursor', async () => {
         expect(await refusalOf(tail(unique(), { cursor: 9 }))).to.equal('session_not_found')
       })
 
