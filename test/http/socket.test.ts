@@ -23,7 +23,8 @@ describe('the multiplexed socket', () => {
     for (const client of clients.splice(0)) client.close()
   })
 
-  async function session(count = 0, id = unique()): Promise<string> {
+  async function session(count = 0): Promise<string> {
+    const id = unique()
     await call('POST', `${node.url}/v1/sessions`, { id })
     if (count > 0) await append(id, count)
     return id
@@ -285,12 +286,9 @@ describe('the multiplexed socket', () => {
 
   describe('joins', () => {
     for (const [payload, seqs, lengths] of [
-      [{}, [1, 2, 3, 4, 5], [1, 1, 1, 1, 1]],
-      [{ cursor: 0 }, [1, 2, 3, 4, 5], [1, 1, 1, 1, 1]],
       [{ cursor: 3, batch_size: null, live_only: true }, [4, 5], [1, 1]],
       [{ cursor: null, batch_size: 2 }, [1, 2, 3, 4, 5], [2, 2, 1]],
       [{ cursor: '4', batch_size: '1000' }, [5], [1]],
-      [{ batch_size: 1000 }, [1, 2, 3, 4, 5], [5]],
       [[], [1, 2, 3, 4, 5], [1, 1, 1, 1, 1]],
       [null, [1, 2, 3, 4, 5], [1, 1, 1, 1, 1]],
     ] as const)
@@ -349,14 +347,6 @@ describe('the multiplexed socket', () => {
       await until('all are there', () => ids.every((id) => client.events(`tail:${id}`).length === 3))
 
       for (const id of ids) expect(client.events(`tail:${id}`).map(({ seq }) => seq)).to.deep.equal([2, 3, 4])
-    })
-
-    it('sessions whose id has every kind of character, colons too', async () => {
-      const id = await session(1, `a:b/c "d" %20?&#é🙂\\-${unique()}`)
-      const client = await open()
-
-      expect(await client.join(`tail:${id}`)).to.deep.equal(OK)
-      await until('the event is there', () => client.events(`tail:${id}`).length === 1)
     })
 
     it('and says the first that is wrong, in the order of the contract', async () => {
