@@ -5,7 +5,7 @@ import { at, unique } from './answers.ts'
 import { call } from './client.ts'
 import type { Guests } from './guardedNode.ts'
 import { startNode } from './node.ts'
-import { CUT, type TailReader, type TailStart, type TailTransport } from './tailTransports.ts'
+import { CUT, SLOW, type TailReader, type TailStart, type TailTransport } from './tailTransports.ts'
 import { someEvents, type TieringLab } from './tiering.ts'
 import { until } from './until.ts'
 
@@ -384,9 +384,9 @@ export function tailContract(transport: TailTransport, places: TailPlaces): void
           reader.resume()
 
           const end = await endOf(reader)
-          // A close is cut when a busy machine does not take it in time. Then it is tried again.
-          isHeld = end !== CUT || transport.ends.stalled === CUT
-          if (isHeld) expect(end).to.equal(transport.ends.stalled)
+          // A busy machine may take the close before the pause, or too late, when it is cut. Then the test tries again.
+          isHeld = end === transport.ends.stalled
+          if (!isHeld) expect(end).to.be.oneOf([SLOW, CUT])
           const seen = seqs(reader)
           expect(seen.length).to.be.below(places.big.events)
           const rest = tail(id, { cursor: seen.length })

@@ -44,6 +44,9 @@ export interface TailTransport {
 /** How a WebSocket ends whose peer is gone, or has not taken the close in time. */
 export const CUT = '1006 '
 
+/** How a WebSocket ends whose peer takes nothing. */
+export const SLOW = '1013 slow_consumer'
+
 interface Numbered {
   readonly seq: number
 }
@@ -69,7 +72,7 @@ const webSocket: TailTransport = {
     changed: '4009 history_changed',
     tokenWithdrawn: '4001 token_invalid',
     draining: '1012 draining',
-    stalled: '1013 slow_consumer',
+    stalled: SLOW,
   },
   open(base, sessionId, start = {}) {
     const client = new TailClient(base, sessionId, queryOf(start), bearer(start.token))
