@@ -40,6 +40,8 @@ describe('tails as server-sent events', () => {
   const ids = (client: EventStreamClient) => client.messages.map(({ id }) => Number(id))
 
   for (const [query, headers, expected] of [
+    ['', {}, [1, 2, 3, 4, 5]],
+    ['cursor=3', {}, [4, 5]],
     ['cursor=1', { 'last-event-id': '4' }, [5]],
     ['', { 'last-event-id': '0' }, [1, 2, 3, 4, 5]],
     ['cursor=2', { 'last-event-id': '' }, [3, 4, 5]],
@@ -275,7 +277,7 @@ describe('tails as server-sent events', () => {
   })
 
   describe('at the bounds of the node', () => {
-    const small = useNode(database, { STARCITE_MAX_SOCKETS: '2' })
+    const small = useNode(database, { STARCITE_MAX_SOCKETS: '2', STARCITE_STALL_TIMEOUT: '300ms' })
     const open = async () =>
       Number(
         /^starcite_sockets\{transport="sse"\} (\d+)/m.exec(
@@ -296,6 +298,27 @@ describe('tails as server-sent events', () => {
       await until('both are gone', async () => (await open()) === 0)
       const tails = (await call('GET', `${small.url}/metrics`)).text
       expect(tails).to.include('starcite_tails 0\n')
+    })
+
+    it('end for a reader that takes nothing at all, and hold no more than a page for it meanwhile', async () => {
+      const id = await session()
+      const text = 'x'.repeat(500_000)
+      for (let i = 0; i < 3; i += 1)
+        await call('POST', at(node.url, id, '/events'), {
+          events: Array.from({ length: 10 }, (_, n) => ({ type: 'big', payload: { n, text } })),
+        })
+      const client = stream(id, '', {}, small.url)
+      await client.until('an answer', ({ response }) => response !== undefined)
+      client.response?.pause()
+      await until('the stream has been given up', async () => (await open()) === 0)
+      client.response?.resume()
+      await client.until('the end', ({ ended }) => ended)
+
+      const seen = ids(client)
+      expect(seen.length).to.be.below(30)
+      const rest = stream(id, '', { 'last-event-id': String(seen.length) })
+      await rest.until('the rest', ({ messages }) => messages.length === 30 - seen.length)
+      expect([...seen, ...ids(rest)]).to.deep.equal(seqsFrom(1, 30))
     })
   })
 

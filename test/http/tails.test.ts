@@ -2,7 +2,7 @@ import { expect } from 'chai'
 import { at, expectError, unique } from '../support/answers.ts'
 import { call } from '../support/client.ts'
 import { EventStreamClient } from '../support/eventStreamClient.ts'
-import { Issuer } from '../support/issuer.ts'
+import { Issuer, inSeconds } from '../support/issuer.ts'
 import { startNode } from '../support/node.ts'
 import { until } from '../support/until.ts'
 import { use } from '../support/use.ts'
@@ -28,13 +28,13 @@ describe('many tails on one event stream', () => {
     for (const stream of streams.splice(0)) stream.close()
   })
 
-  async function session(count = 0): Promise<string> {
-    const { id } = (await call('POST', `${node.url}/v1/sessions`, { id: unique() })).json
-    if (count > 0) await append(id, count)
+  async function session(count = 0, base = node.url): Promise<string> {
+    const { id } = (await call('POST', `${base}/v1/sessions`, { id: unique() })).json
+    if (count > 0) await append(id, count, {}, base)
     return id
   }
-  const append = (id: string, count: number, payload: object = {}) =>
-    call('POST', at(node.url, id, '/events'), { events: seqs(count).map(() => ({ type: 'n', payload })) })
+  const append = (id: string, count: number, payload: object = {}, base = node.url) =>
+    call('POST', at(base, id, '/events'), { events: seqs(count).map(() => ({ type: 'n', payload })) })
   function open(
     tails: readonly (string | { session_id: string; cursor: number | string })[],
     { base = node.url, headers = {} } = {},
@@ -124,9 +124,10 @@ describe('many tails on one event stream', () => {
     expectError(await call('GET', `${node.url}/v1/tails`), 405, 'method_not_allowed')
   })
 
-  it('counts each tail against its principal, and keeps to the session of a token', async () => {
+  it('counts each tail against its principal, keeps to the session of a token, and ends with the token', async () => {
     const guarded = await startNode(database, {
       ...issuer.settings,
+      STARCITE_AUTH_JWT_LEEWAY_SECONDS: '0',
       STARCITE_MAX_TAILS_PER_PRINCIPAL: '2',
     })
     try {
@@ -138,7 +139,7 @@ describe('many tails on one event stream', () => {
       await stream.until('all are answered', () => stream.messages.length >= 3)
       const other = open([ids[2]], { base: guarded.url, headers: all })
       await other.until('it is refused', () => errorOf(other, ids[2]) !== undefined)
-      const locked = await issuer.bearer({ sub: 'user:bob', session_id: ids[0] })
+      const locked = await issuer.bearer({ sub: 'user:bob', session_id: ids[0], exp: inSeconds(4) })
       const ofBob = open(ids.slice(0, 2), { base: guarded.url, headers: locked })
       await ofBob.until('both are answered', () => ofBob.messages.length >= 2)
 
@@ -147,6 +148,8 @@ describe('many tails on one event stream', () => {
       await other.until('a stream without tails ends', () => other.ended)
       expect(told(ofBob, ids[0])).to.deep.equal([{ session_id: ids[0], cursor: 0 }])
       expect(errorOf(ofBob, ids[1])).to.equal('forbidden_session')
+      await ofBob.until('its token is over', () => ofBob.ended)
+      expect(stream.ended).to.equal(false)
       stream.close()
       const again = await until('its tails are given back', async () => {
         const retry = open([ids[2]], { base: guarded.url, headers: all })
@@ -159,19 +162,44 @@ describe('many tails on one event stream', () => {
     }
   })
 
-  it('does not make a live tail wait for the replay of another', async () => {
-    const [big, live] = [await session(), await session()]
-    for (let i = 0; i < 2; i += 1) await append(big, 75, { x: 'x'.repeat(100_000) })
-    const stream = open([live, big])
-    await stream.until('both have begun', () => told(stream, live).length > 0 && told(stream, big).length > 0)
-    stream.response?.pause()
-    await append(live, 1)
-    stream.response?.resume()
-    await stream.until('the live one', () => seqsOf(stream, live).length === 1)
-    const before = seqsOf(stream, big).length
-    await stream.until('all of it', () => seqsOf(stream, big).length === 150)
+  it('does not make a live tail wait for the replay of another, and is cut when nothing is taken', async () => {
+    const strict = await startNode(database, { STARCITE_STALL_TIMEOUT: '1s' })
+    try {
+      const [big, live] = [await session(0, strict.url), await session(0, strict.url)]
+      for (let i = 0; i < 2; i += 1) await append(big, 75, { x: 'x'.repeat(100_000) }, strict.url)
+      const stream = open([live, big], { base: strict.url })
+      await stream.until(
+        'both have begun',
+        () => told(stream, live).length > 0 && told(stream, big).length > 0,
+      )
+      stream.response?.pause()
+      await append(live, 1, {}, strict.url)
+      stream.response?.resume()
+      await stream.until('the live one', () => seqsOf(stream, live).length === 1)
+      const before = seqsOf(stream, big).length
+      await stream.until('all of it', () => seqsOf(stream, big).length === 150)
 
-    expect(before).to.be.below(150)
-    expect(seqsOf(stream, big)).to.deep.equal(seqs(150))
+      expect(before).to.be.below(150)
+      expect(seqsOf(stream, big)).to.deep.equal(seqs(150))
+      const stalled = open([big, live], { base: strict.url })
+      await stalled.until('both have begun', () => stalled.messages.length >= 2)
+      stalled.response?.pause()
+      await until('it is cut', async () => {
+        const { text } = await call('GET', `${strict.url}/metrics`)
+        return text.includes('starcite_tails 2\n')
+      })
+    } finally {
+      await strict.stop()
+    }
+  })
+
+  it('ends when the node drains', async () => {
+    const draining = await startNode(database, { STARCITE_DRAIN_SPREAD: '100ms' })
+    const stream = open([await session(1)], { base: draining.url })
+    await stream.until('it has begun', () => stream.messages.length === 2)
+
+    await draining.stop()
+
+    expect(stream.ended).to.equal(true)
   })
 })

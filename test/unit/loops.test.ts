@@ -52,9 +52,11 @@ loopContract('polling of lifecycle feeds', {
     })
     return {
       start: () => feed.start(),
-      stop: () => feed.stop(),
+      stop: () => {
+        leaving.abort() // the reader tries again after failures, with timers of its own
+        return feed.stop()
+      },
       wake: () => feed.checkAll(),
-      close: () => leaving.abort(),
     }
   },
 })
