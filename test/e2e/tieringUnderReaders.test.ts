@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect } from 'chai'
+import { pause } from '../../src/lib/backoff.ts'
 import type { ObjectStore } from '../../src/objects/objectStore.ts'
 import { S3Store } from '../../src/objects/s3Store.ts'
 import { createLog } from '../../src/ops/log.ts'
@@ -12,11 +13,13 @@ import { connect } from '../support/template.ts'
 import { READINGS, type Reading, sha256, someEvents, TieringLab } from '../support/tiering.ts'
 import { until } from '../support/until.ts'
 
-const EVENTS = IS_NIGHTLY ? 200_000 : 15_000
+const EVENTS = IS_NIGHTLY ? 200_000 : 6_000
 const READERS = 8
-const SESSIONS = IS_NIGHTLY ? 500 : 150
+const SESSIONS = IS_NIGHTLY ? 500 : 60
 const TENANTS = ['default', 'acme', 'müller & söhne']
 const MORE_EVENTS = 2
+/** The job waits at each of its steps until readers have read so many pages more. */
+const PAGES_PER_STEP = 5
 const AGENT_RUN = readFileSync(new URL('../data/agent-run.ndjson', import.meta.url), 'utf8')
   .trim()
   .split('\n')
@@ -77,7 +80,12 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
     // While they move: two nodes' jobs, a tail of every session, pages in every order, and appends.
     const tails = sids.map((sid) => lab.follow(sid))
     await lab.db.query(`update starcite.settings s set value = '0 seconds' where s.name = 'hot_retention'`)
-    const jobs = [lab.job({ intervalMs: 50 }), lab.job({ intervalMs: 50 })]
+    let [pages, isReading] = [0, true]
+    const probe = async () => {
+      const until = pages + PAGES_PER_STEP
+      while (isReading && pages < until) await pause(1)
+    }
+    const jobs = [lab.job({ intervalMs: 50, probe }), lab.job({ intervalMs: 50, probe })]
     for (const job of jobs) job.start()
     const writer = await connect(lab.database)
     const appending = (async () => {
@@ -85,7 +93,6 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
         await appendEvents(writer, Array(MORE_EVENTS).fill({ ...session, type: 'more' }))
       await writer.end()
     })()
-    let pages = 0
     const readings = Object.entries(READINGS)
     const isMoved = async () => (await lab.count('events')) <= SESSIONS * MORE_EVENTS
     while (!(await isMoved())) {
@@ -97,6 +104,7 @@ function suite(name: string, openStore: () => Promise<ObjectStore | undefined>):
       expect(sha256(shown.slice(0, want.length)), `${what}, session ${sid}`).to.equal(sha256(want))
       pages += 1
     }
+    isReading = false
     await appending
     for (const [i, tail] of tails.entries()) {
       const frames = hot.get(sids[i] as string) as string[]
