@@ -195,6 +195,7 @@ describe('tails over WebSocket', () => {
     const small = useNode(database, {
       STARCITE_MAX_SOCKETS: '2',
       STARCITE_PING_INTERVAL: '100ms',
+      STARCITE_STALL_TIMEOUT: '300ms',
     })
 
     it('are refused with 503 past the most sockets, until one leaves', async () => {
