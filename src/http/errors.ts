@@ -1,7 +1,7 @@
 import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Middleware } from 'koa'
-import { isUnavailable } from '../db/failure.ts'
+import { classify, isUnavailable } from '../db/failure.ts'
 import type { MemoryBudget } from '../lib/memoryBudget.ts'
 import { DamagedObjectError, ObjectStoreError } from '../objects/objectStore.ts'
 import type { Log } from '../ops/log.ts'
@@ -27,13 +27,12 @@ export function toAppError(error: unknown, requestId: string, log: Log): AppErro
     )
   }
   if (isUnavailable(error)) {
-    log.warn({ err: error, requestId }, 'Postgres is unavailable')
-    return new AppError(
-      'storage_unavailable',
-      'Postgres is unavailable',
-      { retry_after_ms: 1000 },
-      { cause: error },
-    )
+    const message =
+      classify(error) === 'locked'
+        ? 'another transaction holds a lock that this request needs: try again'
+        : 'Postgres is unavailable'
+    log.warn({ err: error, requestId }, message)
+    return new AppError('storage_unavailable', message, { retry_after_ms: 1000 }, { cause: error })
   }
   log.error({ err: error, requestId }, 'request failed')
   return new AppError(

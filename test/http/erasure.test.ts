@@ -21,6 +21,27 @@ import { faultsOfChain } from '../support/wholeChain.ts'
 const SECRET = `secret-${randomUUID()}`
 
 describe('erasure by tokens', () => {
+  it('are refused as storage_unavailable, naming the lock, while another transaction holds the session', async () => {
+    const database = await migratedDatabase()
+    const node = await startNode(database)
+    const holder = await connect(database)
+    try {
+      await call('POST', `${node.url}/v1/sessions`, { id: 'held' })
+      await holder.query('begin; select from starcite.session_heads for update')
+
+      const refused = await call('DELETE', `${node.url}/v1/sessions/held`)
+      await holder.query('rollback')
+
+      expect([refused.status, refused.json.error]).to.deep.equal([503, 'storage_unavailable'])
+      expect(refused.json.message).to.match(/another transaction holds a lock/)
+      expect((await call('DELETE', `${node.url}/v1/sessions/held`)).status).to.equal(202)
+    } finally {
+      await holder.end()
+      await node.stop()
+      await database.drop()
+    }
+  })
+
   it('takes the scope that the setting names, a token that is not for another session, and the same tenant', async () => {
     const database = await migratedDatabase()
     const guests = new Guests()
