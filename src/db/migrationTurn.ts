@@ -38,7 +38,7 @@ export async function inMigrationTurn<T>(
   open: () => Promise<boolean>,
   run: (isOwner: boolean) => Promise<T>,
 ): Promise<T> {
-  for (let [tries, conflicts] = [0, 0]; ; tries += 1) {
+  for (let [waits, conflicts] = [0, 0]; ; ) {
     await client.query('begin isolation level read committed')
     await pinTransaction(client)
     let hasTurn = false
@@ -62,7 +62,8 @@ export async function inMigrationTurn<T>(
       // A holder that took the lock between two attempts has ended: there is nothing to log.
       const holder = await inPinnedTransaction(client, () => findHolder(client))
       if (holder !== undefined)
-        log[tries === 0 ? 'info' : 'warn']({ holder }, `waiting for ${holder}, which migrates the schema`)
+        log[waits === 0 ? 'info' : 'warn']({ holder }, `waiting for ${holder}, which migrates the schema`)
+      waits += 1
       await pause(LOOK_MS)
     }
   }
