@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { expect } from 'chai'
 import { WebSocket } from 'ws'
-import { ANYONE, type Principal, SCOPES } from '../../src/auth/principal.ts'
+import { ANYONE, type Principal } from '../../src/auth/principal.ts'
 import { Starcite } from '../../src/client/starcite.ts'
 import { unique } from '../support/answers.ts'
 import { Guests, startGuardedNode } from '../support/guardedNode.ts'
@@ -27,20 +27,7 @@ describe('tokens on the multiplexed socket', () => {
     for (const client of clients.splice(0)) client.close()
   })
 
-  /** A token for that; without more, Lena's of tenant acme, with every scope and no end. */
-  function token(of: Partial<Principal> = {}): string {
-    const name = unique('token')
-    guests.admit(name, {
-      tenantId: 'acme',
-      actor: 'user:lena',
-      kind: 'user',
-      scopes: SCOPES,
-      sessionId: null,
-      expiresAtMs: null,
-      ...of,
-    })
-    return name
-  }
+  const token = (of: Partial<Principal> = {}) => guests.token(of)
   async function session(tenantId = 'acme'): Promise<string> {
     const id = unique()
     await node.sessions.create({ tenantId, id, title: null, metadata: '{}', creatorPrincipal: null })

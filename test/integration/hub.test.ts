@@ -8,6 +8,7 @@ import { AppError } from '../../src/protocol/errors.ts'
 import { findSession } from '../../src/sessions/queries.ts'
 import { seenLog } from '../../src/sessions/session.ts'
 import { readHotAfter } from '../../src/tail/hotQueries.ts'
+import { cutLog } from '../support/cutLog.ts'
 import { bound } from '../support/slack.ts'
 import { TcpProxy } from '../support/tcpProxy.ts'
 import { timed, until } from '../support/until.ts'
@@ -184,19 +185,6 @@ describe('the hub', () => {
     subscription.close()
   })
 
-  /** The state after a restore, on the same server and with open connections. */
-  async function cutLog(of: string, lastSeq: number, appendAgain = 0): Promise<void> {
-    await client.query('begin')
-    await client.query('delete from starcite.events e where e.sid = $1 and e.seq > $2', [of, lastSeq])
-    await client.query(
-      `update starcite.session_heads h set last_seq = e.seq, chain_hash = e.hash, last_event_at = e.inserted_at
-         from starcite.events e where h.sid = $1 and e.sid = $1 and e.seq = $2`,
-      [of, lastSeq],
-    )
-    await append(of, appendAgain)
-    await client.query('commit')
-  }
-
   for (const [what, again] of [
     ['is shorter than it was', 0],
     ['has another event where the newest was', 3],
@@ -207,7 +195,7 @@ describe('the hub', () => {
       for (let i = 0; i < 6; i += 1) await append(sid, 1) // each with a time of its own
       await subscription.changed(5, never)
 
-      await cutLog(sid, 3, again)
+      await cutLog(client, sid, 3, () => append(sid, again))
       await until('it is over', () => subscription.endReason === 'history_changed')
 
       expect(subscription.after(3, 10)).to.equal(undefined)
@@ -228,7 +216,7 @@ describe('the hub', () => {
     for (let i = 0; i < 6; i += 1) await append(sid, 1)
     patient.hint(sid, 6)
     await subscription.changed(5, never)
-    await cutLog(sid, 3, 1)
+    await cutLog(client, sid, 3, () => append(sid, 1))
     const [other] = await readHotAfter(db, sid, 3, { events: 1, bytes: 1000 })
 
     patient.appended(sid, 4, () => (other ? [other] : []))

@@ -1,6 +1,6 @@
 import { Appender } from '../../src/append/appender.ts'
 import type { Authenticator } from '../../src/auth/authenticator.ts'
-import type { Principal } from '../../src/auth/principal.ts'
+import { type Principal, SCOPES } from '../../src/auth/principal.ts'
 import { loadConfig } from '../../src/config.ts'
 import { Db } from '../../src/db/pool.ts'
 import { createApp } from '../../src/http/app.ts'
@@ -25,6 +25,17 @@ import { MissingEvents } from '../../src/tail/missingEvents.ts'
 import { TailQuota } from '../../src/tail/quota.ts'
 import { Tails } from '../../src/tail/tail.ts'
 import { ensureSegments } from '../../src/tiering/queries.ts'
+import { unique } from './answers.ts'
+
+/** Of tenant acme, with every scope and no end. */
+const LENA: Principal = {
+  tenantId: 'acme',
+  actor: 'user:lena',
+  kind: 'user',
+  scopes: SCOPES,
+  sessionId: null,
+  expiresAtMs: null,
+}
 
 /** Tokens are what a test says they are. */
 export class Guests implements Authenticator {
@@ -32,6 +43,13 @@ export class Guests implements Authenticator {
 
   admit(token: string, principal: Principal): void {
     this.#principals.set(token, principal)
+  }
+
+  /** A new token, Lena's where `of` says nothing else. */
+  token(of: Partial<Principal> = {}): string {
+    const name = unique('token')
+    this.admit(name, { ...LENA, ...of })
+    return name
   }
 
   async authenticate(token: string | undefined): Promise<Principal> {

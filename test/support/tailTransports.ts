@@ -64,6 +64,14 @@ function queryOf({ cursor, cursorInsertedAt, batchSize }: TailStart): string {
   return query.toString()
 }
 
+/** The events of a frame: one object, or an array where the reader asked for more than one. */
+function eventsOf(frame: string, batchSize = 1): Numbered[] {
+  const value = JSON.parse(frame)
+  if (Array.isArray(value) !== batchSize > 1)
+    throw new Error(`with batch_size=${batchSize} a frame was ${frame.slice(0, 40)}…`)
+  return [value].flat()
+}
+
 const webSocket: TailTransport = {
   name: 'WebSocket',
   hasBatchSizes: true,
@@ -89,7 +97,7 @@ const webSocket: TailTransport = {
     return {
       received() {
         for (const frame of client.frames.slice(received.batches.length))
-          received.batches.push(seqsOf([JSON.parse(frame)].flat()))
+          received.batches.push(seqsOf(eventsOf(frame, start.batchSize)))
         received.end = client.closed && `${client.closed.code} ${client.closed.reason}`
         return received
       },
