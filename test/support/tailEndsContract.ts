@@ -13,6 +13,11 @@ const MAX_TRIES = 10
 
 /** How every tail is refused, and how it ends. */
 export function tailEndsContract({ transport, places, tail, session, append }: TailsUnderTest): void {
+  async function sidOf(id: string): Promise<string> {
+    const { rows } = await places.db.query('select s.sid from starcite.sessions s where s.id = $1', [id])
+    return rows[0].sid
+  }
+
   describe('is refused', () => {
     it('with session_not_found for an unknown session, at any cursor', async () => {
       expect(await refusalOf(tail(unique(), { cursor: 9 }))).to.equal('session_not_found')
@@ -60,8 +65,7 @@ export function tailEndsContract({ transport, places, tail, session, append }: T
       const reader = tail(id)
       await has(reader, 4)
 
-      const { rows } = await places.db.query('select s.sid from starcite.sessions s where s.id = $1', [id])
-      await cutLog(places.db, rows[0].sid, 2)
+      await cutLog(places.db, await sidOf(id), 2)
 
       expect(await endOf(reader)).to.equal(transport.ends.changed)
       const next = tail(id)
@@ -69,6 +73,24 @@ export function tailEndsContract({ transport, places, tail, session, append }: T
       await append(id, 1)
       await has(next, 3)
       expect([seqs(reader), seqs(next)]).to.deep.equal([range(1, 4), range(1, 3)])
+    })
+
+    it('when the request of another reader of its node finds another event at the end of the log', async () => {
+      const id = await session()
+      for (let i = 0; i < 4; i += 1) await append(id, 1)
+      const reader = tail(id, {}, places.unaware)
+      await has(reader, 4)
+      await cutLog(places.db, await sidOf(id), 2, async () => {
+        const again = `select starcite.append($1, 'again', '{}') from generate_series(1, 2)`
+        await places.db.query(again, [id]) // its notification says 4 as well, which is no news
+      })
+
+      tail(id, { cursor: 4 }, places.unaware)
+
+      expect(await endOf(reader)).to.equal(transport.ends.changed)
+      const next = tail(id, {}, places.unaware)
+      await has(next, 4)
+      expect([seqs(reader), seqs(next)]).to.deep.equal([range(1, 4), range(1, 4)])
     })
 
     it('when its node drains, and goes on from its cursor at another node', async () => {

@@ -72,7 +72,7 @@ function eventsOf(frame: string, batchSize = 1): Numbered[] {
   return [value].flat()
 }
 
-const webSocket: TailTransport = {
+export const WEB_SOCKET: TailTransport = {
   name: 'WebSocket',
   hasBatchSizes: true,
   ends: {
@@ -212,4 +212,4 @@ const phoenixTopic: TailTransport = {
 }
 
 /** Every way to tail a session. */
-export const TAIL_TRANSPORTS = [webSocket, eventStream, manyTails, phoenixTopic]
+export const TAIL_TRANSPORTS = [WEB_SOCKET, eventStream, manyTails, phoenixTopic]

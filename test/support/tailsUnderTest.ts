@@ -19,6 +19,8 @@ export interface TailPlaces {
   readonly node: Node
   /** Remembers two events, so that a reader that is behind is served from storage. */
   readonly narrow: Node
+  /** Does not poll while a test runs: it learns of a changed log by what its readers look up. */
+  readonly unaware: Node
   /** Gives up a reader that takes nothing. */
   readonly strict: Node
   /** A session of more than the buffers of a connection hold. */
